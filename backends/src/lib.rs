@@ -1,0 +1,1 @@
+//! CPU and GPU backends of segcal-core.

@@ -1,0 +1,1 @@
+//! Train, predict and evaluate segmentation networks whose confidence can be trusted.

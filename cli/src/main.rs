@@ -1,0 +1,3 @@
+//! The `segcal` program.
+
+fn main() {}

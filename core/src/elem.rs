@@ -1,0 +1,88 @@
+//! The two number types a backend may compute in.
+
+use std::fmt::Debug;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+/// `f32` or `f64`: what the opcode table and the generic loops need of a number.
+pub trait Elem:
+    Copy
+    + Debug
+    + Default
+    + PartialEq
+    + PartialOrd
+    + Send
+    + Sync
+    + 'static
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+{
+    /// 0.
+    const ZERO: Self;
+    /// 1.
+    const ONE: Self;
+    /// Rounds a double to this type.
+    fn of(x: f64) -> Self;
+    /// The exact value as a double.
+    fn f64(self) -> f64;
+    /// |x|.
+    fn abs(self) -> Self;
+    /// e^x.
+    fn exp(self) -> Self;
+    /// Natural logarithm.
+    fn ln(self) -> Self;
+    /// ln(1 + x), accurate near 0.
+    fn ln_1p(self) -> Self;
+    /// Square root.
+    fn sqrt(self) -> Self;
+    /// Hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// Largest integer that is not above x.
+    fn floor(self) -> Self;
+    /// x^y.
+    fn pow(self, y: Self) -> Self;
+}
+
+macro_rules! elem {
+    ($float:ty) => {
+        impl Elem for $float {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            fn of(x: f64) -> Self {
+                x as $float
+            }
+            fn f64(self) -> f64 {
+                self.into()
+            }
+            fn abs(self) -> Self {
+                <$float>::abs(self)
+            }
+            fn exp(self) -> Self {
+                <$float>::exp(self)
+            }
+            fn ln(self) -> Self {
+                <$float>::ln(self)
+            }
+            fn ln_1p(self) -> Self {
+                <$float>::ln_1p(self)
+            }
+            fn sqrt(self) -> Self {
+                <$float>::sqrt(self)
+            }
+            fn tanh(self) -> Self {
+                <$float>::tanh(self)
+            }
+            fn floor(self) -> Self {
+                <$float>::floor(self)
+            }
+            fn pow(self, y: Self) -> Self {
+                <$float>::powf(self, y)
+            }
+        }
+    };
+}
+
+elem!(f32);
+elem!(f64);

@@ -1,0 +1,116 @@
+//! One opaque error for the whole project: what is wrong, where, and how to mend it.
+
+use std::fmt;
+
+/// The result of everything that can fail at the border: files, configs, user arrays, device transfers.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, where, and how to mend it.
+///
+/// Printed as `PLACE: WHAT (REMEDY)`. Places nest: each caller that knows more puts its own in front with
+/// [`Error::at`].
+///
+/// ```
+/// use segcal_core::Error;
+/// let error = Error::new("the label holds 7, the config names 3 classes").at("case_01.nii.gz").help("set classes = 8");
+/// assert_eq!(error.to_string(), "case_01.nii.gz: the label holds 7, the config names 3 classes (set classes = 8)");
+/// ```
+pub struct Error(Box<Parts>);
+
+struct Parts {
+    what: String,
+    places: Vec<String>,
+    remedy: Option<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// An error that says `what` is wrong.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self(Box::new(Parts { what: what.into(), places: Vec::new(), remedy: None, source: None }))
+    }
+
+    /// An error that another library reported; its text becomes the message.
+    pub fn from_source(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let source = source.into();
+        let mut error = Self::new(source.to_string());
+        error.0.source = Some(source);
+        error
+    }
+
+    /// Puts a place (file, key, case) in front of the places that are known already.
+    #[must_use]
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        self.0.places.insert(0, place.to_string());
+        self
+    }
+
+    /// Says how to mend it. The first remedy given stays: the one nearest to the cause knows best.
+    #[must_use]
+    pub fn help(mut self, remedy: impl Into<String>) -> Self {
+        self.0.remedy.get_or_insert_with(|| remedy.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for place in &self.0.places {
+            write!(f, "{place}: ")?;
+        }
+        write!(f, "{}", self.0.what)?;
+        self.0.remedy.as_ref().map_or(Ok(()), |remedy| write!(f, " ({remedy})"))
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(source: std::io::Error) -> Self {
+        Self::from_source(source)
+    }
+}
+
+/// Adds a place to the error of any result.
+pub trait Context<T> {
+    /// Turns the error into an [`Error`] that names `place`.
+    ///
+    /// # Errors
+    /// The same as `self`, with the place in front.
+    fn at(self, place: impl fmt::Display) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
+    fn at(self, place: impl fmt::Display) -> Result<T> {
+        self.map_err(|error| error.into().at(place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_nest_and_the_first_remedy_stays() {
+        let inner: std::result::Result<(), _> = Err(Error::new("bad").help("mend"));
+        let error = inner.at("field").at("file").unwrap_err().help("another");
+        assert_eq!(error.to_string(), "file: field: bad (mend)");
+    }
+
+    #[test]
+    fn a_foreign_error_keeps_its_text_and_source() {
+        let error = Error::from(std::io::Error::other("disk"));
+        assert_eq!(error.to_string(), "disk");
+        assert!(std::error::Error::source(&error).is_some());
+    }
+}

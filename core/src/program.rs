@@ -1,0 +1,507 @@
+//! Pointwise programs: short lists of opcodes over inputs, constants, runtime scalars and coordinates.
+//!
+//! A [`Program`] is written with [`Expr`] handles and ordinary operators, shares equal subexpressions, folds
+//! constants and drops what no output needs. [`Program::vjp`] is again a program, which recomputes what it needs, so
+//! a fused chain of functions stores nothing for its gradient.
+//!
+//! ```
+//! use segcal_core::Program;
+//! let sigmoid = Program::new(|p| 1.0 / (1.0 + (-p.input(0)).exp()));
+//! assert_eq!(sigmoid.eval(&[0.0], &[], [0; 5]), vec![0.5]);
+//! // Inputs of the derivative: x, then the gradient of the output.
+//! let slope = sigmoid.vjp(&[0]);
+//! assert_eq!(slope.eval(&[0.0, 1.0], &[], [0; 5]), vec![0.25]);
+//! ```
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use crate::{Elem, Index, Opcode};
+
+/// One step of a program. Arguments are numbers of earlier steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// A constant, as the bits of a double.
+    Const(u64),
+    /// The element of an input tensor.
+    Input(usize),
+    /// A number given at run time, so that a new learning rate is not a new program.
+    Scalar(usize),
+    /// The coordinate along an axis of the domain.
+    Coord(usize),
+    /// An opcode of earlier steps; arguments beyond its arity are 0.
+    Apply(Opcode, [usize; 3]),
+}
+
+/// A pointwise function from some inputs and scalars to some outputs; see the [module](self).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Program {
+    steps: Vec<Step>,
+    outputs: Vec<usize>,
+    inputs: usize,
+    scalars: usize,
+}
+
+impl Program {
+    /// A program with one output.
+    pub fn new(write: impl FnOnce(&Builder) -> Expr<'_>) -> Self {
+        Self::with_outputs(|builder| vec![write(builder)])
+    }
+
+    /// A program with any number of outputs.
+    pub fn with_outputs(write: impl FnOnce(&Builder) -> Vec<Expr<'_>>) -> Self {
+        let builder = Builder::default();
+        let outputs: Vec<usize> = write(&builder).iter().map(|output| output.step).collect();
+        builder.finish(&outputs)
+    }
+
+    /// The steps, each after those it uses.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The steps whose values are the outputs.
+    pub fn outputs(&self) -> &[usize] {
+        &self.outputs
+    }
+
+    /// One more than the largest input number used.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// One more than the largest scalar number used.
+    pub fn scalars(&self) -> usize {
+        self.scalars
+    }
+
+    /// Whether any step reads the coordinate along `axis`.
+    pub fn uses_coord(&self, axis: usize) -> bool {
+        self.steps.contains(&Step::Coord(axis))
+    }
+
+    /// The outputs at one place: the meaning of a program, one number at a time.
+    pub fn eval<E: Elem>(&self, inputs: &[E], scalars: &[E], at: Index) -> Vec<E> {
+        let mut values = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            values.push(match *step {
+                Step::Const(bits) => E::of(f64::from_bits(bits)),
+                Step::Input(i) => inputs[i],
+                Step::Scalar(i) => scalars[i],
+                Step::Coord(axis) => E::of(at[axis] as f64),
+                Step::Apply(opcode, args) => opcode.eval(args.map(|arg| values.get(arg).copied().unwrap_or_default())),
+            });
+        }
+        self.outputs.iter().map(|&output| values[output]).collect()
+    }
+
+    /// The same program with only some of its outputs, in the order given.
+    #[must_use]
+    pub fn select(&self, outputs: &[usize]) -> Self {
+        let builder = Builder::default();
+        let steps = builder.replay(self);
+        let outputs: Vec<usize> = outputs.iter().map(|&output| steps[self.outputs[output]].step).collect();
+        builder.finish(&outputs)
+    }
+
+    /// The gradient program for the inputs in `wanted`.
+    ///
+    /// Its inputs are those of `self` (as many as [`Program::inputs`]) followed by one gradient per output of `self`;
+    /// its outputs are the gradients of the wanted inputs, in that order.
+    #[must_use]
+    pub fn vjp(&self, wanted: &[usize]) -> Self {
+        let builder = Builder::default();
+        let steps = builder.replay(self);
+        let matters = self.depends_on(wanted);
+        let mut gradients: Vec<Option<Expr<'_>>> = vec![None; steps.len()];
+        for (number, &output) in self.outputs.iter().enumerate() {
+            accumulate(&mut gradients[output], builder.input(self.inputs + number));
+        }
+        for number in (0..steps.len()).rev() {
+            let (Step::Apply(opcode, args), Some(gradient)) = (self.steps[number], gradients[number]) else { continue };
+            let derivative = opcode.derivative(args.map(|arg| steps[arg]), steps[number], gradient);
+            for (&arg, term) in args.iter().zip(derivative).take(opcode.arity()) {
+                if let (true, Some(term)) = (matters[arg], term) {
+                    accumulate(&mut gradients[arg], term);
+                }
+            }
+        }
+        let of_input = |input| self.steps.iter().position(|&step| step == Step::Input(input));
+        let outputs: Vec<usize> = wanted
+            .iter()
+            .map(|&input| of_input(input).and_then(|number| gradients[number]).unwrap_or(builder.constant(0.0)).step)
+            .collect();
+        builder.finish(&outputs)
+    }
+
+    /// For each step, whether its value depends on one of the inputs.
+    fn depends_on(&self, inputs: &[usize]) -> Vec<bool> {
+        let mut depends = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            depends.push(match step {
+                Step::Input(i) => inputs.contains(i),
+                Step::Apply(opcode, args) => args[..opcode.arity()].iter().any(|&arg| depends[arg]),
+                _ => false,
+            });
+        }
+        depends
+    }
+}
+
+fn accumulate<'b>(sum: &mut Option<Expr<'b>>, term: Expr<'b>) {
+    *sum = Some(sum.map_or(term, |sum| sum + term));
+}
+
+/// The steps of a program while it is written.
+#[derive(Default)]
+pub struct Builder {
+    steps: RefCell<Vec<Step>>,
+    known: RefCell<HashMap<Step, usize>>,
+}
+
+impl Builder {
+    /// The element of input `number`.
+    pub fn input(&self, number: usize) -> Expr<'_> {
+        self.push(Step::Input(number))
+    }
+
+    /// The runtime scalar `number`.
+    pub fn scalar(&self, number: usize) -> Expr<'_> {
+        self.push(Step::Scalar(number))
+    }
+
+    /// The coordinate along an axis of the domain, from 0.
+    pub fn coord(&self, axis: usize) -> Expr<'_> {
+        self.push(Step::Coord(axis))
+    }
+
+    /// A constant. A runtime scalar is better for a number that changes between calls.
+    pub fn constant(&self, value: f64) -> Expr<'_> {
+        self.push(Step::Const(value.to_bits()))
+    }
+
+    /// Copies the steps of a program into this builder.
+    fn replay(&self, program: &Program) -> Vec<Expr<'_>> {
+        let mut copies: Vec<Expr<'_>> = Vec::with_capacity(program.steps.len());
+        for &step in &program.steps {
+            let copy = match step {
+                Step::Apply(opcode, args) => {
+                    let args = args.map(|arg| copies.get(arg).map_or(0, |copy| copy.step));
+                    self.push(Step::Apply(opcode, args))
+                }
+                leaf => self.push(leaf),
+            };
+            copies.push(copy);
+        }
+        copies
+    }
+
+    fn push(&self, step: Step) -> Expr<'_> {
+        let step = self.fold(step);
+        let mut steps = self.steps.borrow_mut();
+        let number = *self.known.borrow_mut().entry(step).or_insert_with(|| {
+            steps.push(step);
+            steps.len() - 1
+        });
+        Expr { builder: self, step: number }
+    }
+
+    /// A constant for an opcode of constants, else the step itself.
+    fn fold(&self, step: Step) -> Step {
+        let Step::Apply(opcode, args) = step else { return step };
+        let mut values = [0.0; 3];
+        for (value, &arg) in values.iter_mut().zip(&args).take(opcode.arity()) {
+            match self.value(arg) {
+                Some(constant) => *value = constant,
+                None => return step,
+            }
+        }
+        Step::Const(opcode.eval(values).to_bits())
+    }
+
+    fn value(&self, step: usize) -> Option<f64> {
+        match self.steps.borrow()[step] {
+            Step::Const(bits) => Some(f64::from_bits(bits)),
+            _ => None,
+        }
+    }
+
+    /// The program of what the outputs need, renumbered.
+    fn finish(&self, outputs: &[usize]) -> Program {
+        let steps = self.steps.borrow();
+        let mut needed = vec![false; steps.len()];
+        outputs.iter().for_each(|&output| needed[output] = true);
+        for number in (0..steps.len()).rev() {
+            if let (true, Step::Apply(opcode, args)) = (needed[number], steps[number]) {
+                args[..opcode.arity()].iter().for_each(|&arg| needed[arg] = true);
+            }
+        }
+        let mut renumbered = vec![0; steps.len()];
+        let mut kept = Vec::new();
+        let (mut inputs, mut scalars) = (0, 0);
+        for (number, &step) in steps.iter().enumerate().filter(|&(number, _)| needed[number]) {
+            renumbered[number] = kept.len();
+            kept.push(match step {
+                Step::Apply(opcode, mut args) => {
+                    args.iter_mut().take(opcode.arity()).for_each(|arg| *arg = renumbered[*arg]);
+                    args[opcode.arity()..].fill(0);
+                    Step::Apply(opcode, args)
+                }
+                leaf => leaf,
+            });
+            match step {
+                Step::Input(i) => inputs = inputs.max(i + 1),
+                Step::Scalar(i) => scalars = scalars.max(i + 1),
+                _ => {}
+            }
+        }
+        Program { steps: kept, outputs: outputs.iter().map(|&output| renumbered[output]).collect(), inputs, scalars }
+    }
+}
+
+/// A value inside a program that is being written. Copyable; `+ - * /` and the methods add steps.
+#[derive(Clone, Copy)]
+pub struct Expr<'b> {
+    builder: &'b Builder,
+    step: usize,
+}
+
+/// What stands for a value in an expression: an [`Expr`] or a constant.
+pub trait Operand<'b> {
+    /// The value in the builder of `other`.
+    fn expr(self, other: Expr<'b>) -> Expr<'b>;
+}
+
+impl<'b> Operand<'b> for Expr<'b> {
+    fn expr(self, _: Expr<'b>) -> Expr<'b> {
+        self
+    }
+}
+
+impl<'b> Operand<'b> for f64 {
+    fn expr(self, other: Expr<'b>) -> Expr<'b> {
+        other.builder.constant(self)
+    }
+}
+
+impl<'b> Expr<'b> {
+    fn apply(self, opcode: Opcode, b: impl Operand<'b>, c: impl Operand<'b>) -> Self {
+        let args = [self.step, b.expr(self).step, c.expr(self).step];
+        self.builder.push(Step::Apply(opcode, args))
+    }
+
+    fn unary(self, opcode: Opcode) -> Self {
+        self.builder.push(Step::Apply(opcode, [self.step, 0, 0]))
+    }
+
+    fn binary(self, opcode: Opcode, b: impl Operand<'b>) -> Self {
+        let b = b.expr(self);
+        self.builder.push(Step::Apply(opcode, [self.step, b.step, 0]))
+    }
+
+    fn is(self, value: f64) -> bool {
+        self.builder.value(self.step) == Some(value)
+    }
+
+    /// |x|.
+    #[must_use]
+    pub fn abs(self) -> Self {
+        self.unary(Opcode::Abs)
+    }
+
+    /// e^x.
+    #[must_use]
+    pub fn exp(self) -> Self {
+        self.unary(Opcode::Exp)
+    }
+
+    /// Natural logarithm.
+    #[must_use]
+    pub fn ln(self) -> Self {
+        self.unary(Opcode::Log)
+    }
+
+    /// ln(1 + x).
+    #[must_use]
+    pub fn ln_1p(self) -> Self {
+        self.unary(Opcode::Log1p)
+    }
+
+    /// Square root.
+    #[must_use]
+    pub fn sqrt(self) -> Self {
+        self.unary(Opcode::Sqrt)
+    }
+
+    /// Hyperbolic tangent.
+    #[must_use]
+    pub fn tanh(self) -> Self {
+        self.unary(Opcode::Tanh)
+    }
+
+    /// Largest integer that is not above x.
+    #[must_use]
+    pub fn floor(self) -> Self {
+        self.unary(Opcode::Floor)
+    }
+
+    /// -1, 0 or 1.
+    #[must_use]
+    pub fn sign(self) -> Self {
+        self.builder.constant(0.0).lt(self) - self.lt(0.0)
+    }
+
+    /// x^2.
+    #[must_use]
+    pub fn square(self) -> Self {
+        self * self
+    }
+
+    /// The smaller of two; of equals the second, which then gets the whole gradient.
+    #[must_use]
+    pub fn min(self, other: impl Operand<'b>) -> Self {
+        self.binary(Opcode::Min, other)
+    }
+
+    /// The larger of two; of equals the second, which then gets the whole gradient.
+    #[must_use]
+    pub fn max(self, other: impl Operand<'b>) -> Self {
+        self.binary(Opcode::Max, other)
+    }
+
+    /// x^y for x >= 0.
+    #[must_use]
+    pub fn pow(self, exponent: impl Operand<'b>) -> Self {
+        self.binary(Opcode::Pow, exponent)
+    }
+
+    /// 1 where x < y, else 0.
+    #[must_use]
+    pub fn lt(self, other: impl Operand<'b>) -> Self {
+        self.binary(Opcode::Lt, other)
+    }
+
+    /// 1 where x <= y, else 0.
+    #[must_use]
+    pub fn le(self, other: impl Operand<'b>) -> Self {
+        self.binary(Opcode::Le, other)
+    }
+
+    /// 1 where x = y, else 0.
+    #[must_use]
+    pub fn equals(self, other: impl Operand<'b>) -> Self {
+        self.binary(Opcode::Eq, other)
+    }
+
+    /// `yes` where x is not 0, else `no`.
+    #[must_use]
+    pub fn select(self, yes: impl Operand<'b>, no: impl Operand<'b>) -> Self {
+        self.apply(Opcode::Select, yes, no)
+    }
+}
+
+impl Neg for Expr<'_> {
+    type Output = Self;
+    fn neg(self) -> Self {
+        self.unary(Opcode::Neg)
+    }
+}
+
+/// Operators between expressions and constants, with the identities `x + 0`, `x * 1` and the like folded away.
+macro_rules! operator {
+    ($trait:ident, $method:ident, $left:expr, $right:expr) => {
+        impl<'b, T: Operand<'b>> $trait<T> for Expr<'b> {
+            type Output = Self;
+            fn $method(self, other: T) -> Self {
+                let other = other.expr(self);
+                match ($left as Option<f64>, $right as Option<f64>) {
+                    (_, Some(identity)) if other.is(identity) => self,
+                    (Some(identity), _) if self.is(identity) => other,
+                    _ => self.binary(Opcode::$trait, other),
+                }
+            }
+        }
+
+        impl<'b> $trait<Expr<'b>> for f64 {
+            type Output = Expr<'b>;
+            fn $method(self, other: Expr<'b>) -> Expr<'b> {
+                $trait::$method(self.expr(other), other)
+            }
+        }
+    };
+}
+
+operator!(Add, add, Some(0.0), Some(0.0));
+operator!(Sub, sub, None, Some(0.0));
+operator!(Mul, mul, Some(1.0), Some(1.0));
+operator!(Div, div, None, Some(1.0));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_subexpressions_are_shared_and_constants_folded() {
+        let program = Program::new(|p| {
+            let x = p.input(0);
+            (x + 1.0) * (x + 1.0) + p.constant(2.0) * p.constant(3.0) * 1.0
+        });
+        assert_eq!(program.steps().len(), 6, "x, 1, x + 1, square, 6, sum: {program:?}");
+        assert_eq!(program.eval(&[2.0], &[], [0; 5]), vec![15.0]);
+    }
+
+    #[test]
+    fn what_no_output_needs_is_dropped() {
+        let both = Program::with_outputs(|p| vec![p.input(0).exp(), p.input(1).ln() * p.scalar(2)]);
+        assert_eq!((both.inputs(), both.scalars()), (2, 3));
+        let first = both.select(&[0]);
+        assert_eq!((first.inputs(), first.scalars(), first.steps().len()), (1, 0, 2));
+    }
+
+    #[test]
+    fn maximum_keeps_a_nan_and_has_slope_zero_at_the_kink() {
+        let relu = Program::new(|p| p.input(0).max(0.0));
+        assert!(relu.eval(&[f64::NAN], &[], [0; 5])[0].is_nan());
+        let slope = relu.vjp(&[0]);
+        let at = |x: f64| slope.eval(&[x, 1.0], &[], [0; 5])[0];
+        assert_eq!((at(-1.0), at(0.0), at(1.0)), (0.0, 0.0, 1.0));
+    }
+
+    #[test]
+    fn an_input_that_does_not_matter_has_gradient_zero() {
+        let program = Program::new(|p| p.input(0) * 2.0 + p.coord(4));
+        assert_eq!(program.vjp(&[0]).eval(&[1.0, 5.0], &[], [0; 5]), vec![10.0]);
+        assert_eq!(Program::new(|p| p.input(1) * 1.0).vjp(&[0]).eval(&[1.0, 2.0, 5.0], &[], [0; 5]), vec![0.0]);
+    }
+
+    /// Every differentiable opcode of the table against a five-point stencil.
+    #[test]
+    fn derivatives_of_the_table_match_finite_differences() {
+        let arguments = [[0.7, 1.3, 0.4], [1.9, 0.6, -0.8], [0.2, 2.4, 1.1]];
+        for &opcode in Opcode::ALL {
+            let program = Program::new(|p| {
+                let args: Vec<usize> = (0..3).map(|i| p.input(i.min(opcode.arity() - 1)).step).collect();
+                p.push(Step::Apply(opcode, [args[0], args[1], args[2]]))
+            });
+            if matches!(opcode, Opcode::Floor | Opcode::Lt | Opcode::Le | Opcode::Eq) {
+                continue;
+            }
+            for at in arguments {
+                for wanted in 0..opcode.arity() {
+                    let f = |step: f64| {
+                        let mut moved = at;
+                        moved[wanted] += step;
+                        program.eval(&moved[..program.inputs()], &[], [0; 5])[0]
+                    };
+                    let h = 1e-3;
+                    let stencil = (f(-2.0 * h) - 8.0 * f(-h) + 8.0 * f(h) - f(2.0 * h)) / (12.0 * h);
+                    let mut inputs = at[..program.inputs()].to_vec();
+                    inputs.push(1.0);
+                    let exact = program.vjp(&[wanted]).eval(&inputs, &[], [0; 5])[0];
+                    assert!((exact - stencil).abs() <= 1e-9 * (1.0 + exact.abs()), "{opcode:?} {wanted} {exact} {stencil}");
+                }
+            }
+        }
+    }
+}

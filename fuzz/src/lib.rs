@@ -1,0 +1,1 @@
+//! Fuzz targets that are ordinary programs too.

@@ -1,0 +1,1 @@
+//! Segmentation losses and label priors for calibrated confidence.

@@ -1,0 +1,1 @@
+//! Layers, UNet, optimisers and checkpoints.

@@ -1,0 +1,1 @@
+//! Test suites and benchmarks of segcal, generic over the backend.
