@@ -1,1 +1,83 @@
 //! Train, predict and evaluate segmentation networks whose confidence can be trusted.
+//!
+//! The library behind the `segcal` program: one file per verb in [`commands`], the options that every verb shares in
+//! [`options`], what is read in [`data`], what is written in [`output`], what is seen meanwhile in [`progress`].
+#![doc(html_no_source)]
+
+pub mod commands;
+pub mod data;
+pub mod options;
+pub mod output;
+pub mod progress;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use commands::Outcome;
+pub use options::Common;
+
+/// Train, predict and evaluate segmentation networks whose confidence can be trusted.
+#[derive(Parser, Debug)]
+#[command(
+    name = "segcal",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Example:\n  segcal demo\n\nExit status: 0 done, 1 some cases failed, 2 wrong usage or unreadable input."
+)]
+pub struct Cli {
+    /// The options that every verb shares.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: commands::Verb,
+}
+
+/// Runs the program with these arguments (the program's own name first) and gives its exit status: 0 done; 1 some
+/// cases failed, or a result could not be written; 2 wrong usage or unreadable input.
+pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    progress::report_panics_in_one_line();
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be said to a reader who has gone; the status still tells.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    match cli.common.start().and_then(|()| cli.verb.run(&cli.common)) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::SomeFailed) => ExitCode::from(1),
+        Err(error) => {
+            progress::line(&format!("error: {error}"));
+            ExitCode::from(if output::is_write_failure(&error) { 1 } else { 2 })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn every_verb_has_a_help_text_with_an_example() {
+        let mut cli = Cli::command();
+        cli.build();
+        cli.clone().debug_assert();
+        for verb in cli.get_subcommands().filter(|verb| verb.get_name() != "help") {
+            let name = verb.get_name();
+            assert!(verb.get_about().is_some(), "{name} has no description");
+            let example = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(example.contains(&format!("segcal {name}")), "{name} shows no example");
+            for argument in verb.get_arguments() {
+                assert!(argument.get_help().is_some(), "{name} {} has no help", argument.get_id());
+            }
+        }
+    }
+}

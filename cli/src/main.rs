@@ -1,3 +1,5 @@
 //! The `segcal` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    segcal::run(std::env::args_os())
+}

@@ -1,0 +1,1 @@
+//! What is read: volumes, arrays, images and data sets.

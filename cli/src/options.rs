@@ -1,0 +1,118 @@
+//! The options that every verb shares.
+
+use clap::{ArgAction, Args, ValueEnum};
+use segcal_core::{Error, Result};
+
+use crate::progress::{self, Progress};
+
+/// Where the arithmetic happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
+pub enum BackendName {
+    /// 32-bit floats on the processor, with all threads.
+    Cpu,
+    /// 32-bit floats on a graphics card.
+    Gpu,
+    /// 64-bit floats in plain loops: slow, and the meaning of the other two.
+    Reference,
+}
+
+impl BackendName {
+    /// The name as it is written on the command line and in configs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Gpu => "gpu",
+            Self::Reference => "reference",
+        }
+    }
+}
+
+/// The options that every verb shares. A verb that has no use for one ignores it.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Common {
+    /// Where to compute.
+    #[arg(long, global = true, value_enum, value_name = "NAME", help_heading = "Shared options")]
+    pub backend: Option<BackendName>,
+
+    /// Number of threads [default: all cores]. Results do not depend on it.
+    #[arg(long, global = true, value_name = "N", value_parser = parse_threads, help_heading = "Shared options")]
+    pub threads: Option<usize>,
+
+    /// Print one JSON document instead of tables.
+    #[arg(long, global = true, help_heading = "Shared options")]
+    pub json: bool,
+
+    /// Say more; twice for every detail.
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet",
+          help_heading = "Shared options")]
+    pub verbose: u8,
+
+    /// Say nothing but errors.
+    #[arg(short, long, global = true, help_heading = "Shared options")]
+    pub quiet: bool,
+}
+
+impl Common {
+    /// Puts the options that concern the whole process into effect: message level and number of threads.
+    ///
+    /// # Errors
+    /// The threads cannot be started.
+    pub fn start(&self) -> Result<()> {
+        progress::start_messages(self.level());
+        let Some(threads) = self.threads else { return Ok(()) };
+        // A second call in one process (tests, the library) keeps the pool that there is: results do not depend on it.
+        match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
+            Err(error) if std::error::Error::source(&error).is_some() => {
+                Err(Error::from_source(error).at("--threads").help("ask for fewer threads"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The backend asked for, or the verb's own default.
+    pub fn backend_or(&self, default: BackendName) -> BackendName {
+        self.backend.unwrap_or(default)
+    }
+
+    /// Shows how far `total` steps of `what` have come; silent with `-q`.
+    pub fn progress(&self, what: &str, total: usize) -> Progress {
+        Progress::new(what, total, self.quiet)
+    }
+
+    fn level(&self) -> log::LevelFilter {
+        match (self.quiet, self.verbose) {
+            (true, _) => log::LevelFilter::Error,
+            (false, 0) => log::LevelFilter::Warn,
+            (false, 1) => log::LevelFilter::Info,
+            (false, _) => log::LevelFilter::Debug,
+        }
+    }
+}
+
+fn parse_threads(text: &str) -> std::result::Result<usize, String> {
+    match text.parse() {
+        Ok(threads @ 1..=1024) => Ok(threads),
+        _ => Err("a whole number from 1 to 1024 is needed".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_sensible_number_of_threads_is_taken() {
+        assert_eq!(parse_threads("1"), Ok(1));
+        for bad in ["0", "-1", "1025", "two", ""] {
+            assert!(parse_threads(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn quiet_and_verbose_set_the_level() {
+        let level = |quiet, verbose| Common { verbose, quiet, ..Common::default() }.level();
+        assert_eq!(level(true, 0), log::LevelFilter::Error);
+        assert_eq!(level(false, 0), log::LevelFilter::Warn);
+        assert_eq!(level(false, 2), log::LevelFilter::Debug);
+    }
+}

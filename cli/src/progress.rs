@@ -1,0 +1,154 @@
+//! What is seen while work goes on, all of it on standard error: a bar on a terminal, plain lines otherwise.
+
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// Time between two plain lines; also how long work may take without a word.
+const LINE_EVERY: Duration = Duration::from_secs(2);
+
+/// All bars of the process, so that a line can be printed above them.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Prints one line on standard error, above any bar. A closed standard error is no reason to stop.
+pub fn line(text: &str) {
+    BARS.suspend(|| {
+        let _ = writeln!(std::io::stderr(), "{text}");
+    });
+}
+
+/// How far a number of steps has come. Dropped, it disappears from a terminal.
+#[derive(Debug)]
+pub struct Progress(Display);
+
+#[derive(Debug)]
+enum Display {
+    Silent,
+    Bar(ProgressBar),
+    Lines(Lines),
+}
+
+#[derive(Debug)]
+struct Lines {
+    what: String,
+    total: usize,
+    done: AtomicUsize,
+    started: Instant,
+    printed: Mutex<Instant>,
+}
+
+impl Progress {
+    /// Shows `total` steps of `what`, or nothing if `quiet`.
+    pub fn new(what: &str, total: usize, quiet: bool) -> Self {
+        Self(if quiet {
+            Display::Silent
+        } else if std::io::stderr().is_terminal() {
+            let bar = BARS.add(ProgressBar::new(total as u64));
+            let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {eta} {msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_prefix(what.to_owned());
+            Display::Bar(bar)
+        } else {
+            let now = Instant::now();
+            let (done, printed) = (AtomicUsize::new(0), Mutex::new(now));
+            Display::Lines(Lines { what: what.into(), total, done, started: now, printed })
+        })
+    }
+
+    /// One more step is done; `now` says what it was, briefly.
+    pub fn step(&self, now: impl std::fmt::Display) {
+        match &self.0 {
+            Display::Silent => {}
+            Display::Bar(bar) => {
+                bar.set_message(now.to_string());
+                bar.inc(1);
+            }
+            Display::Lines(lines) => lines.step(&now),
+        }
+    }
+}
+
+impl Lines {
+    fn step(&self, now: &dyn std::fmt::Display) {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        let Ok(mut printed) = self.printed.lock() else { return };
+        if printed.elapsed() >= LINE_EVERY {
+            let seconds = self.started.elapsed().as_secs();
+            line(&format!("{} {done}/{} after {seconds} s: {now}", self.what, self.total));
+            *printed = Instant::now();
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Display::Bar(bar) = &self.0 {
+            bar.finish_and_clear();
+            BARS.remove(bar);
+        }
+    }
+}
+
+/// Sends the messages of the `log` macros to standard error, those of `level` and above.
+pub(crate) fn start_messages(level: log::LevelFilter) {
+    struct Messages;
+    impl log::Log for Messages {
+        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+            // Other libraries' chatter is of use only when every detail is asked for.
+            metadata.target().starts_with("segcal") || log::max_level() == log::LevelFilter::Debug
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            if self.enabled(record.metadata()) {
+                let kind = match record.level() {
+                    log::Level::Error => "error: ",
+                    log::Level::Warn => "warning: ",
+                    _ => "",
+                };
+                line(&format!("{kind}{}", record.args()));
+            }
+        }
+        fn flush(&self) {}
+    }
+    // A second call in one process only changes the level.
+    let _ = log::set_logger(&Messages);
+    log::set_max_level(level);
+}
+
+/// A panic is a bug of ours: one line says so, unless `RUST_BACKTRACE` asks for the details.
+pub(crate) fn report_panics_in_one_line() {
+    if std::env::var_os("RUST_BACKTRACE").is_none() {
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            let payload = panic.payload();
+            let what = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+            let what = what.unwrap_or("unknown").replace('\n', " ");
+            line(&format!("error: internal error at {place}: {what} (this is a bug of segcal: please report it)"));
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_of_all_threads_are_counted() {
+        let progress = Progress(Display::Lines(Lines {
+            what: "cases".into(),
+            total: 20,
+            done: AtomicUsize::new(0),
+            started: Instant::now(),
+            printed: Mutex::new(Instant::now()),
+        }));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..5).for_each(|case| progress.step(case)));
+            }
+        });
+        let Display::Lines(lines) = &progress.0 else { unreachable!() };
+        assert_eq!(lines.done.load(Ordering::Relaxed), 20);
+    }
+}
