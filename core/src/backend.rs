@@ -105,13 +105,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Zero, plus each value at the place its index names: the adjoint of [`Backend::max_pool`]. Where windows
     /// overlap, values add. `index` is what `max_pool` gave.
-    fn max_unpool(
-        &self,
-        y: View<'_, Self>,
-        index: View<'_, Self>,
-        window: &Window,
-        x_shape: Shape,
-    ) -> Self::Buffer;
+    fn max_unpool(&self, y: View<'_, Self>, index: View<'_, Self>, window: &Window, x_shape: Shape) -> Self::Buffer;
 
     /// `y[n, c, o] = interpolation of x[n, c, .] at sampling.matrix [o, 1]`; see [`Sampling`].
     /// Adjoint: [`Backend::resample_adjoint`].

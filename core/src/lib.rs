@@ -4,13 +4,23 @@
 mod backend;
 mod elem;
 pub mod error;
+mod grad;
 mod opcode;
+pub mod ops;
 pub mod program;
+mod reference;
+mod rng;
 mod shape;
+pub mod stable;
+mod tensor;
 
 pub use backend::{Backend, Fold, NO_DISTANCE, Rank, View};
 pub use elem::Elem;
 pub use error::{Context, Error, Result};
+pub use grad::{Grads, custom};
 pub use opcode::Opcode;
 pub use program::{Builder, Expr, Program, Step};
+pub use reference::Reference;
+pub use rng::Rng;
 pub use shape::{Border, Geometry, Index, Interpolation, Sampling, Shape, Window, axis};
+pub use tensor::Tensor;

@@ -499,7 +499,10 @@ mod tests {
                     let mut inputs = at[..program.inputs()].to_vec();
                     inputs.push(1.0);
                     let exact = program.vjp(&[wanted]).eval(&inputs, &[], [0; 5])[0];
-                    assert!((exact - stencil).abs() <= 1e-9 * (1.0 + exact.abs()), "{opcode:?} {wanted} {exact} {stencil}");
+                    assert!(
+                        (exact - stencil).abs() <= 1e-9 * (1.0 + exact.abs()),
+                        "{opcode:?} {wanted} {exact} {stencil}"
+                    );
                 }
             }
         }

@@ -1,0 +1,42 @@
+//! The convolution family, closed under adjoint.
+
+use crate::{Backend, Geometry, Shape, Tensor};
+
+/// Cross-correlation of `x = [n, in, d, h, w]` with `weight = [out, in / groups, kd, kh, kw]`; the formula is that of
+/// [`Backend::conv`]. Differentiable in both.
+pub fn conv<B: Backend>(x: &Tensor<B>, weight: &Tensor<B>, geometry: &Geometry) -> Tensor<B> {
+    let (x_shape, w_shape, geometry) = (x.shape(), weight.shape(), *geometry);
+    let out = geometry.output(x_shape, w_shape);
+    let out = out.unwrap_or_else(|| panic!("conv: {x_shape} does not go with weight {w_shape}, {geometry:?}"));
+    let output = Tensor::from_buffer(x.backend(), out, x.backend().conv(x.view(), weight.view(), &geometry, out));
+    let (values, kernel, wants) = (x.detach(), weight.detach(), [x.is_tracked(), weight.is_tracked()]);
+    output.record(&[x, weight], move |gradient| {
+        let to_x = wants[0].then(|| conv_transpose(gradient, &kernel, &geometry, x_shape));
+        let to_weight = wants[1].then(|| conv_weight(&values, gradient, &geometry, w_shape));
+        vec![to_x, to_weight]
+    })
+}
+
+/// The adjoint of [`conv`] in its input, as a layer of its own: from `y = [n, out, ...]` to `x_shape`, with
+/// `weight = [out, in / groups, kd, kh, kw]`. Differentiable in both.
+///
+/// (PyTorch's `ConvTranspose` stores the same weight and calls its axes `[in, out / groups, ...]`, seen from the
+/// up-sampling side.)
+pub fn conv_transpose<B: Backend>(y: &Tensor<B>, weight: &Tensor<B>, geometry: &Geometry, x_shape: Shape) -> Tensor<B> {
+    let (y_shape, w_shape, geometry) = (y.shape(), weight.shape(), *geometry);
+    assert_eq!(geometry.output(x_shape, w_shape), Some(y_shape), "conv_transpose: {w_shape}, {geometry:?}, {x_shape}");
+    let buffer = y.backend().conv_transpose(y.view(), weight.view(), &geometry, x_shape);
+    let output = Tensor::from_buffer(y.backend(), x_shape, buffer);
+    let (values, kernel, wants) = (y.detach(), weight.detach(), [y.is_tracked(), weight.is_tracked()]);
+    output.record(&[y, weight], move |gradient| {
+        let to_y = wants[0].then(|| conv(gradient, &kernel, &geometry));
+        let to_weight = wants[1].then(|| conv_weight(gradient, &values, &geometry, w_shape));
+        vec![to_y, to_weight]
+    })
+}
+
+/// The adjoint of [`conv`] in its weight; only gradients need it, so it records none of its own.
+fn conv_weight<B: Backend>(x: &Tensor<B>, y: &Tensor<B>, geometry: &Geometry, w_shape: Shape) -> Tensor<B> {
+    let buffer = x.backend().conv_weight(x.view(), y.view(), geometry, w_shape);
+    Tensor::from_buffer(x.backend(), w_shape, buffer)
+}

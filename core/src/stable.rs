@@ -1,0 +1,56 @@
+//! Stable forms: every function that would overflow or cancel if written naively, once.
+
+use crate::grad::custom;
+use crate::ops;
+use crate::{Backend, Expr, Tensor, axis};
+
+/// `log sum over c of exp x[n, c, ...]`, shape `[n, 1, d, h, w]`. Differentiable; finite for every finite input.
+pub fn log_sum_exp<B: Backend>(x: &Tensor<B>) -> Tensor<B> {
+    let values = x.detach();
+    let out = x.shape().with(axis::C, 1);
+    let largest = ops::max(&values, out);
+    let total = ops::sum(&[&values, &largest], out, |p| (p.input(0) - p.input(1)).exp());
+    let output = ops::map(&[&largest, &total], |p| p.input(0) + p.input(1).ln());
+    let saved = output.clone();
+    custom(&[x], &output, move |gradient| {
+        let softmax_times = ops::map(&[&values, &saved, gradient], |p| (p.input(0) - p.input(1)).exp() * p.input(2));
+        vec![Some(softmax_times)]
+    })
+}
+
+/// `log softmax over c`: `x - log_sum_exp(x)`, in the shape of `x`. Differentiable.
+pub fn log_softmax<B: Backend>(x: &Tensor<B>) -> Tensor<B> {
+    let lse = log_sum_exp(x);
+    ops::map(&[x, &lse], |p| p.input(0) - p.input(1))
+}
+
+/// Softmax over c, in the shape of `x`. Differentiable.
+pub fn softmax<B: Backend>(x: &Tensor<B>) -> Tensor<B> {
+    let lse = log_sum_exp(x);
+    ops::map(&[x, &lse], |p| (p.input(0) - p.input(1)).exp())
+}
+
+/// `1 / (1 + e^-x)`, as an expression; no overflow for any x.
+#[must_use]
+pub fn sigmoid(x: Expr<'_>) -> Expr<'_> {
+    0.5 * (1.0 + (x * 0.5).tanh())
+}
+
+/// `log(1 + e^x)`, as an expression; no overflow for any x.
+#[must_use]
+pub fn softplus(x: Expr<'_>) -> Expr<'_> {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// `log sigmoid(x) = -softplus(-x)`, as an expression.
+#[must_use]
+pub fn log_sigmoid(x: Expr<'_>) -> Expr<'_> {
+    -softplus(-x)
+}
+
+/// `x log y` with `0 log 0 = 0`, as an expression.
+#[must_use]
+pub fn xlogy<'b>(x: Expr<'b>, y: Expr<'b>) -> Expr<'b> {
+    let none = x.equals(0.0);
+    none.select(0.0, x * none.select(1.0, y).ln())
+}

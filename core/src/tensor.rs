@@ -1,0 +1,133 @@
+//! Tensors: a shape, a shared buffer, and a gradient node where one is wanted.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::grad::Node;
+use crate::{Backend, Elem, Error, Program, Result, Shape, View};
+
+/// Five axes of numbers on a backend; see [`Shape`]. Cloning shares the numbers.
+///
+/// A tensor is *tracked* if it came from [`Tensor::tracked`] or from an operation on a tracked tensor; only then is
+/// anything recorded for [`Tensor::backward`].
+///
+/// ```
+/// use segcal_core::{Reference, Shape, Tensor, ops};
+/// let x = Tensor::new(&Reference, Shape::new(1, 1, 1, 1, 3), vec![1.0, 2.0, 3.0]).tracked();
+/// let loss = ops::sum_all(&[&x], |p| p.input(0).square());
+/// assert_eq!(loss.item()?, 14.0);
+/// let gradients = loss.backward();
+/// assert_eq!(gradients.of(&x).unwrap().to_vec()?, vec![2.0, 4.0, 6.0]);
+/// # Ok::<(), segcal_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Tensor<B: Backend> {
+    backend: B,
+    buffer: B::Buffer,
+    shape: Shape,
+    pub(crate) node: Option<Arc<Node<B>>>,
+}
+
+impl<B: Backend> Tensor<B> {
+    /// Numbers in the order of `shape`. Panics if their count is not `shape.len()`; user data goes through
+    /// [`Tensor::from_user`].
+    pub fn new(backend: &B, shape: Shape, data: Vec<B::Elem>) -> Self {
+        assert_eq!(data.len(), shape.len(), "a tensor of shape {shape} needs {} numbers", shape.len());
+        Self::from_buffer(backend, shape, backend.upload(data))
+    }
+
+    /// The same for doubles, rounded to the backend's number type.
+    pub fn from_f64(backend: &B, shape: Shape, data: &[f64]) -> Self {
+        Self::new(backend, shape, data.iter().map(|&x| B::Elem::of(x)).collect())
+    }
+
+    /// The same for numbers from outside.
+    ///
+    /// # Errors
+    /// The count of the numbers is not that of the shape.
+    pub fn from_user(backend: &B, shape: Shape, data: Vec<B::Elem>) -> Result<Self> {
+        if data.len() == shape.len() {
+            return Ok(Self::new(backend, shape, data));
+        }
+        let problem = format!("an array of shape {shape} needs {} numbers, not {}", shape.len(), data.len());
+        Err(Error::new(problem))
+    }
+
+    /// A buffer that a backend made.
+    pub fn from_buffer(backend: &B, shape: Shape, buffer: B::Buffer) -> Self {
+        Self { backend: backend.clone(), buffer, shape, node: None }
+    }
+
+    /// One number everywhere.
+    pub fn full(backend: &B, shape: Shape, value: f64) -> Self {
+        let buffers = backend.map(&Program::new(|p| p.scalar(0)), &[value], &[], shape);
+        Self::from_buffer(backend, shape, buffers.into_iter().next().expect("one output"))
+    }
+
+    /// Zero everywhere.
+    pub fn zeros(backend: &B, shape: Shape) -> Self {
+        Self::full(backend, shape, 0.0)
+    }
+
+    /// The backend that holds the numbers.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// The extents.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The buffer with its shape, as backends take it.
+    pub fn view(&self) -> View<'_, B> {
+        (&self.buffer, self.shape)
+    }
+
+    /// The numbers, moved to the host. Waits for the device.
+    ///
+    /// # Errors
+    /// As [`Backend::download`].
+    pub fn to_vec(&self) -> Result<Vec<B::Elem>> {
+        self.backend.download(&self.buffer)
+    }
+
+    /// The numbers as doubles, moved to the host.
+    ///
+    /// # Errors
+    /// As [`Backend::download`].
+    pub fn to_f64(&self) -> Result<Vec<f64>> {
+        Ok(self.to_vec()?.into_iter().map(Elem::f64).collect())
+    }
+
+    /// The number of a scalar, moved to the host. Panics if there are several.
+    ///
+    /// # Errors
+    /// As [`Backend::download`].
+    pub fn item(&self) -> Result<f64> {
+        assert_eq!(self.shape, Shape::SCALAR, "item: the tensor is not a scalar");
+        Ok(self.to_f64()?[0])
+    }
+
+    /// The same numbers under another shape of the same length; differentiable and free.
+    #[must_use]
+    pub fn reshape(&self, shape: Shape) -> Self {
+        assert_eq!(self.shape.len(), shape.len(), "reshape: {} does not fit {shape}", self.shape);
+        let old = self.shape;
+        let view = Self { shape, ..self.detach() };
+        view.record(&[self], move |gradient| vec![Some(gradient.reshape(old))])
+    }
+
+    /// The same numbers without history: gradients stop here.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self { node: None, ..self.clone() }
+    }
+}
+
+impl<B: Backend> fmt::Debug for Tensor<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tracked = if self.node.is_some() { ", tracked" } else { "" };
+        write!(f, "Tensor({}{}{tracked})", self.backend.name(), self.shape)
+    }
+}
