@@ -1,0 +1,1 @@
+//! The fast paths against plain loops in f64.
