@@ -1,67 +1,87 @@
-//! The convolution family of the CPU backend.
+//! The convolution family of the CPU backend: forward, by input, by weight.
 
-use rayon::prelude::*;
-use segcal_core::{Geometry, Shape};
-
+mod direct;
+mod memory;
+mod simd;
+mod stencil;
 #[cfg(test)]
 mod tests;
+mod weight;
+
+use direct::Direct;
+use memory::Shared;
+use segcal_core::{Geometry, Shape};
+use simd::Level;
+use stencil::Stencil;
+use weight::Weight;
 
 /// `y = conv(x, w)`; every element of `y` is written.
 pub(crate) fn conv(x: &[f32], xs: Shape, w: &[f32], ws: Shape, g: &Geometry, y: &mut [f32], ys: Shape) {
-    let (per_in, per_out) = (ws.c(), ws.n() / g.groups);
-    y.par_chunks_mut(ys.voxels()).enumerate().for_each(|(plane, y)| {
-        y.fill(0.0);
-        let (n, o) = (plane / ys.c(), plane % ys.c());
-        for c in 0..per_in {
-            let x = &x[(n * xs.c() + o / per_out * per_in + c) * xs.voxels()..][..xs.voxels()];
-            let w = &w[(o * per_in + c) * ws.voxels()..][..ws.voxels()];
-            pairs(xs, ws, g, ys, |xi, wi, yi| y[yi] += x[xi] * w[wi]);
-        }
-    });
+    conv_at(Level::best(), (x, xs), (w, ws), g, (y, ys));
 }
 
 /// `x = conv_transpose(y, w)`; every element of `x` is written.
 pub(crate) fn conv_transpose(y: &[f32], ys: Shape, w: &[f32], ws: Shape, g: &Geometry, x: &mut [f32], xs: Shape) {
-    let (per_in, per_out) = (ws.c(), ws.n() / g.groups);
-    x.par_chunks_mut(xs.voxels()).enumerate().for_each(|(plane, x)| {
-        x.fill(0.0);
-        let (n, c) = (plane / xs.c(), plane % xs.c());
-        for o in c / per_in * per_out..(c / per_in + 1) * per_out {
-            let y = &y[(n * ys.c() + o) * ys.voxels()..][..ys.voxels()];
-            let w = &w[(o * per_in + c % per_in) * ws.voxels()..][..ws.voxels()];
-            pairs(xs, ws, g, ys, |xi, wi, yi| x[xi] += y[yi] * w[wi]);
-        }
-    });
+    conv_transpose_at(Level::best(), (y, ys), (w, ws), g, (x, xs));
 }
 
 /// `w = conv_weight(x, y)`; every element of `w` is written.
 pub(crate) fn conv_weight(x: &[f32], xs: Shape, y: &[f32], ys: Shape, g: &Geometry, w: &mut [f32], ws: Shape) {
-    let (per_in, per_out) = (ws.c(), ws.n() / g.groups);
-    w.par_chunks_mut(ws.voxels()).enumerate().for_each(|(plane, w)| {
-        w.fill(0.0);
-        let (o, c) = (plane / per_in, plane % per_in);
-        for n in 0..xs.n() {
-            let x = &x[(n * xs.c() + o / per_out * per_in + c) * xs.voxels()..][..xs.voxels()];
-            let y = &y[(n * ys.c() + o) * ys.voxels()..][..ys.voxels()];
-            pairs(xs, ws, g, ys, |xi, wi, yi| w[wi] += x[xi] * y[yi]);
-        }
-    });
+    conv_weight_at(Level::best(), (x, xs), (y, ys), g, (w, ws));
 }
 
-/// Calls `f` with the places in one channel of `x`, one kernel and one channel of `y` that meet.
-fn pairs(xs: Shape, ws: Shape, g: &Geometry, ys: Shape, mut f: impl FnMut(usize, usize, usize)) {
-    let meet = |axis: usize, out: usize, tap: usize| {
-        (out * g.stride[axis] + tap * g.dilation[axis])
-            .checked_sub(g.pad[axis])
-            .filter(|&place| place < xs.spatial()[axis])
+/// [`conv`] at a level.
+fn conv_at(level: Level, x: (&[f32], Shape), (w, ws): (&[f32], Shape), g: &Geometry, (y, ys): (&mut [f32], Shape)) {
+    let (ins, outs, taps) = (ws.c(), ws.n() / g.groups, ws.voxels());
+    let direct = Direct {
+        stencil: Stencil::forward(x.1, ws, g, ys),
+        kernel: ws.spatial(),
+        groups: g.groups,
+        channels: [ins, outs],
+        input: x,
+        out: ys,
+        start: [0; 3],
+        stride: [1; 3],
     };
-    for wi in 0..ws.voxels() {
-        let [_, _, td, th, tw] = ws.coordinate(wi);
-        for yi in 0..ys.voxels() {
-            let [_, _, od, oh, ow] = ys.coordinate(yi);
-            if let (Some(d), Some(h), Some(w)) = (meet(0, od, td), meet(1, oh, th), meet(2, ow, tw)) {
-                f((d * xs.spatial()[1] + h) * xs.spatial()[2] + w, wi, yi);
-            }
-        }
+    direct.run(level, |group, o, c, tap| w[((group * outs + o) * ins + c) * taps + tap], Shared::new(y));
+}
+
+/// [`conv_transpose`] at a level: one direct problem for each remainder of the output's place modulo the stride.
+fn conv_transpose_at(
+    level: Level,
+    y: (&[f32], Shape),
+    (w, ws): (&[f32], Shape),
+    g: &Geometry,
+    (x, xs): (&mut [f32], Shape),
+) {
+    let (ins, outs, taps) = (ws.c(), ws.n() / g.groups, ws.voxels());
+    let x = Shared::new(x);
+    let [sd, sh, sw] = g.stride;
+    for r in 0..sd * sh * sw {
+        let start = [r / (sh * sw), r / sw % sh, r % sw];
+        let direct = Direct {
+            stencil: Stencil::transposed(y.1, ws, g, xs, start),
+            kernel: ws.spatial(),
+            groups: g.groups,
+            channels: [outs, ins],
+            input: y,
+            out: xs,
+            start,
+            stride: g.stride,
+        };
+        direct.run(level, |group, c, o, tap| w[((group * outs + o) * ins + c) * taps + tap], x);
     }
+}
+
+/// [`conv_weight`] at a level.
+fn conv_weight_at(level: Level, x: (&[f32], Shape), y: (&[f32], Shape), g: &Geometry, (w, ws): (&mut [f32], Shape)) {
+    let weight = Weight {
+        stencil: Stencil::forward(x.1, ws, g, y.1),
+        kernel: ws.spatial(),
+        groups: g.groups,
+        channels: [ws.c(), ws.n() / g.groups],
+        x,
+        y,
+    };
+    weight.run(level, w);
 }

@@ -1,0 +1,269 @@
+//! Direct convolution of any geometry: forward and transposed.
+//!
+//! Idea: [`stencil`](super::stencil) turns a tile of outputs into one flat sequence in which every tap is a constant
+//! distance. A register block of `ROWS` output channels x 3 vectors of that sequence runs over all input channels and
+//! taps without touching memory but for loads: one vector load per sequence vector and tap, one broadcast per channel,
+//! `3 ROWS` multiply-adds.
+//!
+//! Blocking: a task is a tile of one image (and group), its samples at most about 256 KiB so that they stay in L2; the
+//! weights are packed once per call as `[block of out][in][tap][out in block]` and stream from L1/L2. Where there are
+//! few tiles, tasks also split over blocks of output channels.
+//!
+//! Accuracy: each output is one chain of `K = in taps` multiply-adds, rounded once each with FMA: at most
+//! `K 2^-24 sum |x w|` from the exact sum, to first order (twice that without FMA).
+
+use rayon::prelude::*;
+use segcal_core::Shape;
+
+use super::memory::{Shared, scratch};
+use super::simd::{Job, Level, Simd};
+use super::stencil::{Stencil, Tile};
+
+/// Scratch floats that one task's samples may take.
+const SAMPLES: usize = 1 << 16;
+/// Tasks worth having: enough to share evenly among a few dozen threads. Never depends on the threads there are.
+const TASKS: usize = 32;
+
+/// One problem: channels of the groups, and where the outputs go.
+pub(super) struct Direct<'a> {
+    /// The common form.
+    pub(super) stencil: Stencil,
+    /// Extents of the kernel.
+    pub(super) kernel: [usize; 3],
+    /// Groups.
+    pub(super) groups: usize,
+    /// Channels of one group, in and out.
+    pub(super) channels: [usize; 2],
+    /// Image and the shape of all.
+    pub(super) input: (&'a [f32], Shape),
+    /// The output's shape.
+    pub(super) out: Shape,
+    /// Output place `q` is at `start + q stride`.
+    pub(super) start: [usize; 3],
+    /// See `start`.
+    pub(super) stride: [usize; 3],
+}
+
+/// Consecutive output channels that share a register block.
+struct Block {
+    /// First channel within the group.
+    first: usize,
+    /// Channels.
+    count: usize,
+    /// Rows of the register block, at least `count`; the others have zero weights.
+    rows: usize,
+    /// Place in the packed weights of the group.
+    at: usize,
+}
+
+impl Direct<'_> {
+    /// Computes all outputs of the problem. `weight(g, o, c, tap)` is the weight between output channel `o` and
+    /// input channel `c` of group `g`.
+    pub(super) fn run(&self, level: Level, weight: impl Fn(usize, usize, usize, usize) -> f32 + Sync, y: Shared<'_>) {
+        let [ins, outs] = self.channels;
+        let one = Tile { start: [0; 2], size: [1; 2] };
+        let slices = self.stencil.channel(one).div_ceil(self.stencil.row().max(1)).max(1);
+        let tiles = self.stencil.tiles((SAMPLES / (ins * slices).max(1)).max(64));
+        let blocks = blocks(outs, level.rows(), ins * self.taps(one).len());
+        let packed = self.pack(&blocks, &weight);
+        let size = packed.len() / self.groups;
+        let shares = (self.input.1.n() * self.groups * tiles.len()).max(1);
+        let per_task = blocks.len().div_ceil(TASKS.div_ceil(shares)).max(1);
+        let parts: Vec<&[Block]> = blocks.chunks(per_task).collect();
+        (0..self.input.1.n() * self.groups * tiles.len() * parts.len()).into_par_iter().for_each(|task| {
+            let (task, part) = (task / parts.len(), parts[task % parts.len()]);
+            let (task, tile) = (task / tiles.len(), tiles[task % tiles.len()]);
+            let (image, group) = (task / self.groups, task % self.groups);
+            let packed = &packed[group * size..][..size];
+            level.run(Task { all: self, tile, image, group, blocks: part, packed, y });
+        });
+    }
+
+    /// The taps of a tile.
+    fn taps(&self, tile: Tile) -> Vec<(usize, usize)> {
+        self.stencil.taps(self.kernel, tile)
+    }
+
+    /// Weights as `[group][block][in][tap][row of the block]`, zero in rows beyond the channels.
+    fn pack(&self, blocks: &[Block], weight: &(impl Fn(usize, usize, usize, usize) -> f32 + Sync)) -> Vec<f32> {
+        let taps: Vec<usize> = self.taps(Tile { start: [0; 2], size: [1; 2] }).iter().map(|&(tap, _)| tap).collect();
+        let size = self.channels[0] * taps.len() * blocks.iter().map(|block| block.rows).sum::<usize>();
+        let mut packed = vec![0.0; size * self.groups];
+        for (group, packed) in packed.chunks_exact_mut(size.max(1)).enumerate() {
+            for block in blocks {
+                let rows = packed[block.at..].chunks_exact_mut(block.rows);
+                for (k, row) in rows.take(self.channels[0] * taps.len()).enumerate() {
+                    for (i, to) in row[..block.count].iter_mut().enumerate() {
+                        *to = weight(group, block.first + i, k / taps.len(), taps[k % taps.len()]);
+                    }
+                }
+            }
+        }
+        packed
+    }
+}
+
+/// Output channels in blocks of at most `most` (4 or 8) rows; `depth` weights per row.
+fn blocks(outs: usize, most: usize, depth: usize) -> Vec<Block> {
+    let (mut blocks, mut first, mut at) = (Vec::new(), 0, 0);
+    while first < outs {
+        let left = outs - first;
+        let rows = left.next_power_of_two().min(most);
+        blocks.push(Block { first, count: rows.min(left), rows, at });
+        first += rows;
+        at += rows * depth;
+    }
+    blocks
+}
+
+/// Some output channels of one tile of one image.
+struct Task<'a> {
+    all: &'a Direct<'a>,
+    tile: Tile,
+    image: usize,
+    group: usize,
+    blocks: &'a [Block],
+    packed: &'a [f32],
+    y: Shared<'a>,
+}
+
+impl Job for Task<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let all = self.all;
+        let stencil = &all.stencil;
+        let [ins, _] = all.channels;
+        let taps: Vec<usize> = all.taps(self.tile).iter().map(|&(_, at)| at).collect();
+        let (channel, flat) = (stencil.channel(self.tile), stencil.flat(self.tile));
+        let width = flat.next_multiple_of(S::LANES);
+        scratch([ins * channel + S::LANES, S::ROWS * width], |[samples, sums]| {
+            let (x, xs) = all.input;
+            let planes = x[(self.image * xs.c() + self.group * ins) * xs.voxels()..].chunks_exact(xs.voxels().max(1));
+            for (x, to) in planes.zip(samples.chunks_exact_mut(channel.max(1)).take(ins)) {
+                stencil.gather(x, self.tile, to);
+            }
+            for block in self.blocks {
+                let weights = &self.packed[block.at..][..block.rows * ins * taps.len()];
+                // SAFETY: the level's instruction set is there by the contract of `run`. The furthest sample read is
+                // `(ins - 1) channel + tap + width - 1`, and `tap + flat <= channel`; sums hold `ROWS` rows of `width`.
+                unsafe {
+                    match block.rows {
+                        8 => sweep::<S, 8>(samples, channel, &taps, weights, sums, width),
+                        4 => sweep::<S, 4>(samples, channel, &taps, weights, sums, width),
+                        2 => sweep::<S, 2>(samples, channel, &taps, weights, sums, width),
+                        _ => sweep::<S, 1>(samples, channel, &taps, weights, sums, width),
+                    }
+                }
+                self.store(block, sums, width);
+            }
+        });
+    }
+}
+
+impl Task<'_> {
+    /// Copies the sums of a block to their places.
+    #[inline(always)]
+    fn store(&self, block: &Block, sums: &[f32], width: usize) {
+        let all = self.all;
+        let (out, [sd, sh, sw]) = (all.out, all.stride);
+        let [_, eh, ew] = out.spatial();
+        let (row, rows, columns) = (all.stencil.row(), all.stencil.rows(self.tile), all.stencil.output[2]);
+        for i in 0..block.count {
+            let o = self.group * all.channels[1] + block.first + i;
+            for d in 0..self.tile.size[0] {
+                for h in 0..self.tile.size[1] {
+                    let from = &sums[i * width + (d * rows + h) * row..][..columns];
+                    let (d, h) = (all.start[0] + (self.tile.start[0] + d) * sd, all.start[1] + (self.tile.start[1] + h) * sh);
+                    let at = (self.image * out.c() + o) * out.voxels() + (d * eh + h) * ew + all.start[2];
+                    // SAFETY: tasks differ in image, group, tile or block, and problems that share an output run one
+                    // after the other, so nothing else touches this row of this channel.
+                    let to = unsafe { self.y.part(at, (columns - 1) * sw + 1) };
+                    if sw == 1 {
+                        to.copy_from_slice(from);
+                    } else {
+                        for (to, &from) in to.iter_mut().step_by(sw).zip(from) {
+                            *to = from;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `sums[r][p] = sum over c, t of weights[c][t][r] samples[c][p + taps[t]]` for `R` rows and all `p < width`.
+///
+/// # Safety
+/// The instruction set is there; `samples` and `sums` are as large as that takes.
+#[inline(always)]
+unsafe fn sweep<S: Simd, const R: usize>(
+    samples: &[f32],
+    channel: usize,
+    taps: &[usize],
+    weights: &[f32],
+    sums: &mut [f32],
+    width: usize,
+) {
+    let ins = if taps.is_empty() { 0 } else { weights.len() / (R * taps.len()) };
+    let vectors = width / S::LANES;
+    let mut v = 0;
+    while v < vectors {
+        let at = v * S::LANES;
+        // SAFETY: `at + 3 LANES <= width` or fewer vectors are taken; the rest is the caller's promise.
+        unsafe {
+            let (x, to) = (samples.as_ptr().add(at), sums.as_mut_ptr().add(at));
+            match vectors - v {
+                1 => block::<S, R, 1>(x, channel, ins, taps, weights.as_ptr(), to, width),
+                2 | 4 => block::<S, R, 2>(x, channel, ins, taps, weights.as_ptr(), to, width),
+                _ => block::<S, R, 3>(x, channel, ins, taps, weights.as_ptr(), to, width),
+            }
+        }
+        v += match vectors - v {
+            1 => 1,
+            2 | 4 => 2,
+            _ => 3,
+        };
+    }
+}
+
+/// The register block: `R` rows x `V` vectors of [`sweep`].
+///
+/// # Safety
+/// As [`sweep`]; all of `x[c channel + taps[t] + (0..V LANES)]` and `to[r width + (0..V LANES)]` is valid.
+#[inline(always)]
+unsafe fn block<S: Simd, const R: usize, const V: usize>(
+    x: *const f32,
+    channel: usize,
+    ins: usize,
+    taps: &[usize],
+    mut w: *const f32,
+    to: *mut f32,
+    width: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [[S::splat(0.0); V]; R];
+        for c in 0..ins {
+            let x = x.add(c * channel);
+            for &tap in taps {
+                let x = x.add(tap);
+                let mut samples = [S::splat(0.0); V];
+                for v in 0..V {
+                    samples[v] = S::load(x.add(v * S::LANES));
+                }
+                for r in 0..R {
+                    let weight = S::splat(*w.add(r));
+                    for v in 0..V {
+                        sums[r][v] = S::fma(weight, samples[v], sums[r][v]);
+                    }
+                }
+                w = w.add(R);
+            }
+        }
+        for r in 0..R {
+            for v in 0..V {
+                S::store(to.add(r * width + v * S::LANES), sums[r][v]);
+            }
+        }
+    }
+}
