@@ -4,13 +4,20 @@ use crate::grad::custom;
 use crate::ops;
 use crate::{Backend, Expr, Tensor, axis};
 
+/// `max over c of x[n, c, ...]` and `log sum over c of exp x[n, c, ...]`, both of shape `[n, 1, d, h, w]` and without
+/// history; finite for every finite input.
+pub fn max_and_log_sum_exp<B: Backend>(x: &Tensor<B>) -> (Tensor<B>, Tensor<B>) {
+    let (values, out) = (x.detach(), x.shape().with(axis::C, 1));
+    let largest = ops::max(&values, out);
+    let total = ops::sum(&[&values, &largest], out, |p| (p.input(0) - p.input(1)).exp());
+    let log_sum_exp = ops::map(&[&largest, &total], |p| p.input(0) + p.input(1).ln());
+    (largest, log_sum_exp)
+}
+
 /// `log sum over c of exp x[n, c, ...]`, shape `[n, 1, d, h, w]`. Differentiable; finite for every finite input.
 pub fn log_sum_exp<B: Backend>(x: &Tensor<B>) -> Tensor<B> {
     let values = x.detach();
-    let out = x.shape().with(axis::C, 1);
-    let largest = ops::max(&values, out);
-    let total = ops::sum(&[&values, &largest], out, |p| (p.input(0) - p.input(1)).exp());
-    let output = ops::map(&[&largest, &total], |p| p.input(0) + p.input(1).ln());
+    let (_, output) = max_and_log_sum_exp(&values);
     let saved = output.clone();
     custom(&[x], &output, move |gradient| {
         let softmax_times = ops::map(&[&values, &saved, gradient], |p| (p.input(0) - p.input(1)).exp() * p.input(2));

@@ -1,1 +1,299 @@
 //! Segmentation losses and label priors for calibrated confidence.
+//!
+//! A loss is found by name, takes its parameters by name, and gives a scalar with its terms on any backend:
+//!
+//! ```
+//! use segcal_core::{Reference, Shape, Tensor};
+//! use segcal_losses::{Batch, Convention, Given, Loss};
+//! let logits = Tensor::new(&Reference, Shape::new(1, 2, 1, 1, 2), vec![2.0, -1.0, 0.0, 1.0]).tracked();
+//! let labels = Tensor::new(&Reference, Shape::new(1, 1, 1, 1, 2), vec![0.0, 1.0]);
+//! let given = Given::from([("lambda".into(), 0.3.into())]);
+//! let loss = Loss::new("nacl", &given, Convention::Authors)?;
+//! let value = loss.value(&Batch::new(&logits, &labels));
+//! assert_eq!(value.terms.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["ce", "penalty"]);
+//! let gradients = value.total.backward();
+//! assert_eq!(gradients.of(&logits).unwrap().shape(), logits.shape());
+//! # Ok::<(), segcal_core::Error>(())
+//! ```
+//!
+//! To add one: a file that implements [`Criterion`] (or [`LabelPrior`]) and one line in the list at the end of this
+//! file. It is then in the command line, the configs, the gradient checks and the theorem check.
+#![doc(html_no_source)]
+
+mod fused;
+mod objective;
+mod spec;
+
+use std::cell::OnceCell;
+
+use segcal_core::{Backend, Result, Tensor, axis, stable};
+
+pub use fused::{Pixel, Weighting};
+pub use objective::Objective;
+pub use spec::{Convention, Given, Param, Range, Setting, Settings, Spec};
+
+/// What a loss looks at: logits, labels and what else there is.
+pub struct Batch<'a, B: Backend> {
+    /// `[n, K, d, h, w]`, any finite number; the loss is differentiated in these.
+    pub logits: &'a Tensor<B>,
+    /// `[n, 1, d, h, w]`, class numbers `0..K` (or the number to ignore).
+    pub labels: &'a Tensor<B>,
+    /// `[n, 1, d, h, w]`, intensities; only the image-driven priors read it.
+    pub image: Option<&'a Tensor<B>>,
+    statistics: OnceCell<(Tensor<B>, Tensor<B>)>,
+}
+
+impl<'a, B: Backend> Batch<'a, B> {
+    /// Logits `[n, K, d, h, w]` with labels `[n, 1, d, h, w]`. Panics if the two do not go together.
+    pub fn new(logits: &'a Tensor<B>, labels: &'a Tensor<B>) -> Self {
+        let (of_logits, of_labels) = (logits.shape(), labels.shape());
+        assert_eq!(of_logits.with(axis::C, 1), of_labels, "loss: logits {of_logits} and labels {of_labels} differ");
+        Self { logits, labels, image: None, statistics: OnceCell::new() }
+    }
+
+    /// The same with an image `[n, 1, d, h, w]`.
+    #[must_use]
+    pub fn with_image(mut self, image: &'a Tensor<B>) -> Self {
+        assert_eq!(image.shape(), self.labels.shape(), "loss: the image must have one channel and the labels' shape");
+        self.image = Some(image);
+        self
+    }
+
+    /// Number of classes `K`.
+    pub fn classes(&self) -> usize {
+        self.logits.shape().c()
+    }
+
+    /// Largest logit and log-sum-exp of each pixel, without history; computed once for all parts of a loss.
+    fn statistics(&self) -> (Tensor<B>, Tensor<B>) {
+        self.statistics.get_or_init(|| stable::max_and_log_sum_exp(&self.logits.detach())).clone()
+    }
+}
+
+/// The value of a loss.
+pub struct Value<B: Backend> {
+    /// A scalar, differentiable in the logits.
+    pub total: Tensor<B>,
+    /// The parts it is made of, as scalars without history, before their weights.
+    pub terms: Vec<(&'static str, Tensor<B>)>,
+}
+
+/// Named small vectors: what a loss remembers between epochs, for checkpoints and logs.
+pub type State = Vec<(String, Vec<f64>)>;
+
+/// A loss. One file each; see `focal.rs` for the shape of such a file.
+pub trait Criterion: Sized {
+    /// Name, source and parameters.
+    const SPEC: Spec;
+
+    /// From checked parameters of its spec.
+    ///
+    /// # Errors
+    /// Parameters that are fine one by one do not go together.
+    fn new(settings: &Settings) -> Result<Self>;
+
+    /// The value on a batch.
+    fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B>;
+
+    /// Whether the parameters fit the number of classes.
+    ///
+    /// # Errors
+    /// They do not, such as a list of weights of another length.
+    fn check(&self, classes: usize) -> Result<()> {
+        let _ = classes;
+        Ok(())
+    }
+
+    /// What it remembers; empty for most.
+    fn state(&self) -> State {
+        State::new()
+    }
+
+    /// Takes up what [`Criterion::state`] gave.
+    ///
+    /// # Errors
+    /// The state belongs to another loss or another number of classes.
+    fn restore(&mut self, state: &State) -> Result<()> {
+        match state.first() {
+            None => Ok(()),
+            Some((name, _)) => {
+                let problem = format!("{} keeps no state, the checkpoint holds \"{name}\"", Self::SPEC.name);
+                Err(segcal_core::Error::new(problem).help("resume with the loss that the run was started with"))
+            }
+        }
+    }
+
+    /// Looks at a batch of the validation pass.
+    ///
+    /// # Errors
+    /// As [`Backend::download`].
+    fn observe<B: Backend>(&mut self, batch: &Batch<'_, B>) -> Result<()> {
+        let _ = batch;
+        Ok(())
+    }
+
+    /// Updates the state at the end of an epoch from what was observed since the last one.
+    fn end_epoch(&mut self) {}
+}
+
+/// A prior: a distribution over the classes at each pixel, made of the labels around it. One file each.
+pub trait LabelPrior: Sized {
+    /// Name, source and parameters.
+    const SPEC: Spec;
+
+    /// From checked parameters of its spec.
+    ///
+    /// # Errors
+    /// Parameters that are fine one by one do not go together.
+    fn new(settings: &Settings) -> Result<Self>;
+
+    /// The prior `[n, classes, d, h, w]` of labels `[n, 1, d, h, w]`; image-driven priors also read the image.
+    fn value<B: Backend>(&self, labels: &Tensor<B>, classes: usize, image: Option<&Tensor<B>>) -> Tensor<B>;
+}
+
+/// The enum of a list, with what every member can do found by name.
+macro_rules! list {
+    ($(#[$doc:meta])* $List:ident: $Trait:ident, $kind:literal, $($Type:ident $($path:ident)::+,)*) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        #[expect(missing_docs, reason = "each member's own type is documented")]
+        pub enum $List {
+            $($Type($($path)::+::$Type),)*
+        }
+
+        impl $List {
+            /// What every member says about itself, in the order of the list.
+            pub const SPECS: &[Spec] = &[$(<$($path)::+::$Type as $Trait>::SPEC),*];
+
+            /// Every name, in the order of the list.
+            pub fn names() -> Vec<&'static str> {
+                Self::SPECS.iter().map(|spec| spec.name).collect()
+            }
+
+            /// The spec of a name.
+            ///
+            /// # Errors
+            /// There is no such name; the nearest is proposed.
+            pub fn spec(name: &str) -> Result<&'static Spec> {
+                let found = Self::SPECS.iter().find(|spec| spec.name == name);
+                found.ok_or_else(|| spec::unknown($kind, name, &Self::names()))
+            }
+
+            /// By name, with parameters by name.
+            ///
+            /// # Errors
+            /// There is no such name or parameter, or a value is out of range.
+            pub fn new(name: &str, given: &Given, convention: Convention) -> Result<Self> {
+                Self::build(name, &Self::spec(name)?.settings(given, convention)?)
+            }
+
+            /// By name, with parameters that [`Spec::settings`] has checked.
+            ///
+            /// # Errors
+            /// There is no such name, or the parameters do not go together.
+            pub fn build(name: &str, settings: &Settings) -> Result<Self> {
+                $(if name == <$($path)::+::$Type as $Trait>::SPEC.name {
+                    return <$($path)::+::$Type as $Trait>::new(settings).map(Self::$Type).map_err(|e| e.at(name));
+                })*
+                Err(spec::unknown($kind, name, &Self::names()))
+            }
+
+            /// Its spec.
+            pub fn own_spec(&self) -> Spec {
+                match self { $(Self::$Type(_) => <$($path)::+::$Type as $Trait>::SPEC,)* }
+            }
+        }
+    };
+}
+
+macro_rules! losses {
+    ($($Type:ident $module:ident,)*) => {
+        $(pub mod $module;)*
+
+        list! {
+            /// Any loss of the list.
+            Loss: Criterion, "loss", $($Type $module,)*
+        }
+
+        impl Loss {
+            /// The value on a batch.
+            pub fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
+                match self { $(Self::$Type(loss) => loss.value(batch),)* }
+            }
+
+            /// Whether the parameters fit the number of classes.
+            ///
+            /// # Errors
+            /// They do not, such as a list of weights of another length.
+            pub fn check(&self, classes: usize) -> Result<()> {
+                match self { $(Self::$Type(loss) => loss.check(classes),)* }
+            }
+
+            /// What it remembers; see [`Criterion::state`].
+            pub fn state(&self) -> State {
+                match self { $(Self::$Type(loss) => loss.state(),)* }
+            }
+
+            /// Takes up a state; see [`Criterion::restore`].
+            ///
+            /// # Errors
+            /// The state belongs to another loss or another number of classes.
+            pub fn restore(&mut self, state: &State) -> Result<()> {
+                match self { $(Self::$Type(loss) => loss.restore(state),)* }
+            }
+
+            /// Looks at a batch of the validation pass; see [`Criterion::observe`].
+            ///
+            /// # Errors
+            /// As [`Backend::download`].
+            pub fn observe<B: Backend>(&mut self, batch: &Batch<'_, B>) -> Result<()> {
+                match self { $(Self::$Type(loss) => loss.observe(batch),)* }
+            }
+
+            /// Updates the state at the end of an epoch; see [`Criterion::end_epoch`].
+            pub fn end_epoch(&mut self) {
+                match self { $(Self::$Type(loss) => loss.end_epoch(),)* }
+            }
+        }
+    };
+}
+
+macro_rules! priors {
+    ($($Type:ident $module:ident,)*) => {
+        pub mod priors;
+
+        list! {
+            /// Any prior of the list.
+            Prior: LabelPrior, "prior", $($Type priors::$module,)*
+        }
+
+        impl Prior {
+            /// The prior `[n, classes, d, h, w]` of labels `[n, 1, d, h, w]`, without history.
+            pub fn value<B: Backend>(&self, labels: &Tensor<B>, classes: usize, image: Option<&Tensor<B>>) -> Tensor<B> {
+                match self { $(Self::$Type(prior) => prior.value(labels, classes, image),)* }
+            }
+
+            /// The prior that a loss names in its own parameters, with those of the prior among them.
+            pub(crate) fn within(settings: &Settings) -> Result<Self> {
+                let name = settings.word("prior");
+                Self::new(name, &settings.given_for(Self::spec(name)?), settings.convention)
+            }
+
+            /// The prior of a batch.
+            pub(crate) fn of_batch<B: Backend>(&self, batch: &Batch<'_, B>) -> Tensor<B> {
+                self.value(&batch.labels.detach(), batch.classes(), batch.image)
+            }
+        }
+    };
+}
+
+// The order is that of `segcal list losses`.
+losses! {
+    Ce ce,
+    Nacl nacl,
+}
+
+// The order is that of `segcal list priors`.
+priors! {
+    Mean mean,
+}

@@ -1,0 +1,37 @@
+//! Cross entropy: `CE = -sum_k y_k log s_k`, averaged over the pixels.
+//!
+//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. Both conventions are the same.
+//! The limit of focal (`gamma = 0`), label smoothing (`alpha = 0`), ECP, MbLS and NACL (`lambda = 0`).
+//! Source: MbLS, Sec. 4.2; any textbook.
+
+use segcal_core::{Backend, Result};
+
+use crate::fused::{Weighting, pixelwise};
+use crate::{Batch, Criterion, Settings, Spec, Value};
+
+/// Cross entropy.
+#[derive(Clone, Debug)]
+pub struct Ce {
+    weighting: Weighting,
+}
+
+impl Criterion for Ce {
+    const SPEC: Spec = Spec {
+        name: "ce",
+        title: "Cross entropy",
+        source: "MbLS (Murugesan et al. 2023), Sec. 4.2",
+        params: &[Weighting::PARAMS],
+    };
+
+    fn new(settings: &Settings) -> Result<Self> {
+        Ok(Self { weighting: Weighting::new(settings) })
+    }
+
+    fn check(&self, classes: usize) -> Result<()> {
+        self.weighting.check(classes)
+    }
+
+    fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
+        pixelwise(batch, &self.weighting, &[], &[("ce", 1.0)], |p| vec![-(p.y() * p.log_s())])
+    }
+}

@@ -1,0 +1,70 @@
+//! Neighbour-aware calibration: cross entropy plus a penalty that pulls the logits to a prior from the label patch,
+//! `NACL = CE + lambda sum_k P(tau_k - l_k)` with `P(z) = |z|` (`l1`) or `z^2` (`l2`).
+//!
+//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`; for the image-driven priors an image
+//! `[n, 1, d, h, w]`. With `on = softmax` the probability `s_k` stands in place of `l_k`.
+//!
+//! - `authors`: the penalty is the **mean** over the classes, so `lambda` counts `1/K` of what is printed; borders of
+//!   the prior as the authors' code has them.
+//! - `paper`: the sum over the classes (NACL, Eq. 7); pixels outside the image repeat its edge.
+//!
+//! `lambda = 0` is cross entropy. With `patch = 1` and the prior `mean` the target is the one-hot label.
+//! Source: NACL (Murugesan et al. 2023), Eq. 7, and its supplement for the priors.
+
+use segcal_core::{Backend, Result};
+
+use crate::fused::{Weighting, pixelwise};
+use crate::{Batch, Criterion, Param, Prior, Range, Settings, Spec, Value};
+
+/// Cross entropy with a penalty towards a prior from the label patch.
+#[derive(Clone, Debug)]
+pub struct Nacl {
+    weighting: Weighting,
+    prior: Prior,
+    lambda: f64,
+    squared: bool,
+    on_softmax: bool,
+    sum_classes: bool,
+}
+
+impl Criterion for Nacl {
+    const SPEC: Spec = Spec {
+        name: "nacl",
+        title: "Neighbour-aware calibration: logits pulled to a prior from the label patch",
+        source: "NACL (Murugesan et al. 2023), Eq. 7",
+        params: &[
+            &[
+                Param::new("lambda", "0.1", Range::Closed(0.0, f64::INFINITY), "weight of the penalty"),
+                Param::new("prior", "mean", Range::Prior, "what the logits are pulled to; see the list of priors"),
+                Param::new("penalty", "l1", Range::OneOf(&["l1", "l2"]), "absolute or squared difference"),
+                Param::new("on", "logits", Range::OneOf(&["logits", "softmax"]), "what is pulled to the prior"),
+            ],
+            Weighting::PARAMS,
+        ],
+    };
+
+    fn new(settings: &Settings) -> Result<Self> {
+        Ok(Self {
+            weighting: Weighting::new(settings),
+            prior: Prior::within(settings)?,
+            lambda: settings.number("lambda"),
+            squared: settings.word("penalty") == "l2",
+            on_softmax: settings.word("on") == "softmax",
+            sum_classes: settings.is_paper(),
+        })
+    }
+
+    fn check(&self, classes: usize) -> Result<()> {
+        self.weighting.check(classes)
+    }
+
+    fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
+        let prior = self.prior.of_batch(batch);
+        let share = if self.sum_classes { 1.0 } else { 1.0 / batch.classes() as f64 };
+        pixelwise(batch, &self.weighting, &[&prior], &[("ce", 1.0), ("penalty", self.lambda)], |p| {
+            let difference = p.input(0) - if self.on_softmax { p.s() } else { p.logit() };
+            let penalty = if self.squared { difference.square() } else { difference.abs() };
+            vec![-(p.y() * p.log_s()), penalty * share]
+        })
+    }
+}

@@ -1,0 +1,40 @@
+//! Mean prior: the share of each class in the label patch, `tau_k = 1/|patch| sum_i [label_i = k]`.
+//!
+//! Sums to one at every pixel, in both conventions. Where the patch leaves the image,
+//!
+//! - `authors`: pixels outside count as background (class 0), as the label map is padded with zeros;
+//! - `paper`: pixels outside repeat the nearest pixel, for the formula says nothing about them.
+//!
+//! With `patch = 1` it is the one-hot label. Source: NACL (Murugesan et al. 2023), supplement, Eq. 1.
+
+use segcal_core::{Backend, Result, Tensor};
+
+use super::{Outside, PATCH, filter_labels, patch_extents};
+use crate::{LabelPrior, Settings, Spec};
+
+/// Shares of the classes in the label patch.
+#[derive(Clone, Debug)]
+pub struct Mean {
+    patch: usize,
+    outside: Outside,
+}
+
+impl LabelPrior for Mean {
+    const SPEC: Spec = Spec {
+        name: "mean",
+        title: "Share of each class in the label patch",
+        source: "NACL (Murugesan et al. 2023), supplement, Eq. 1",
+        params: &[&[PATCH]],
+    };
+
+    fn new(settings: &Settings) -> Result<Self> {
+        let outside = if settings.is_paper() { Outside::Nearest } else { Outside::Background };
+        Ok(Self { patch: settings.whole("patch"), outside })
+    }
+
+    fn value<B: Backend>(&self, labels: &Tensor<B>, classes: usize, _: Option<&Tensor<B>>) -> Tensor<B> {
+        let extents = patch_extents(self.patch, labels.shape());
+        let count: usize = extents.iter().product();
+        filter_labels(labels, classes, extents, &vec![1.0 / count as f64; count], self.outside)
+    }
+}
