@@ -15,7 +15,7 @@
 use rayon::prelude::*;
 use segcal_core::Shape;
 
-use super::memory::{Shared, scratch};
+use super::memory::{Scratch, Shared};
 use super::simd::{Job, Level, Simd};
 use super::stencil::{Stencil, Tile};
 
@@ -136,27 +136,27 @@ impl Job for Task<'_> {
         let taps: Vec<usize> = all.taps(self.tile).iter().map(|&(_, at)| at).collect();
         let (channel, flat) = (stencil.channel(self.tile), stencil.flat(self.tile));
         let width = flat.next_multiple_of(S::LANES);
-        scratch([ins * channel + S::LANES, S::ROWS * width], |[samples, sums]| {
-            let (x, xs) = all.input;
-            let planes = x[(self.image * xs.c() + self.group * ins) * xs.voxels()..].chunks_exact(xs.voxels().max(1));
-            for (x, to) in planes.zip(samples.chunks_exact_mut(channel.max(1)).take(ins)) {
-                stencil.gather(x, self.tile, to);
-            }
-            for block in self.blocks {
-                let weights = &self.packed[block.at..][..block.rows * ins * taps.len()];
-                // SAFETY: the level's instruction set is there by the contract of `run`. The furthest sample read is
-                // `(ins - 1) channel + tap + width - 1`, and `tap + flat <= channel`; sums hold `ROWS` rows of `width`.
-                unsafe {
-                    match block.rows {
-                        8 => sweep::<S, 8>(samples, channel, &taps, weights, sums, width),
-                        4 => sweep::<S, 4>(samples, channel, &taps, weights, sums, width),
-                        2 => sweep::<S, 2>(samples, channel, &taps, weights, sums, width),
-                        _ => sweep::<S, 1>(samples, channel, &taps, weights, sums, width),
-                    }
+        let mut scratch = Scratch::take();
+        let [samples, sums] = scratch.split([ins * channel + S::LANES, S::ROWS * width]);
+        let (x, xs) = all.input;
+        let planes = x[(self.image * xs.c() + self.group * ins) * xs.voxels()..].chunks_exact(xs.voxels().max(1));
+        for (x, to) in planes.zip(samples.chunks_exact_mut(channel.max(1)).take(ins)) {
+            stencil.gather(x, self.tile, to);
+        }
+        for block in self.blocks {
+            let weights = &self.packed[block.at..][..block.rows * ins * taps.len()];
+            // SAFETY: the level's instruction set is there by the contract of `run`. The furthest sample read is
+            // `(ins - 1) channel + tap + width - 1`, and `tap + flat <= channel`; sums hold `ROWS` rows of `width`.
+            unsafe {
+                match block.rows {
+                    8 => sweep::<S, 8>(samples, channel, &taps, weights, sums, width),
+                    4 => sweep::<S, 4>(samples, channel, &taps, weights, sums, width),
+                    2 => sweep::<S, 2>(samples, channel, &taps, weights, sums, width),
+                    _ => sweep::<S, 1>(samples, channel, &taps, weights, sums, width),
                 }
-                self.store(block, sums, width);
             }
-        });
+            self.store(block, sums, width);
+        }
     }
 }
 
@@ -173,7 +173,8 @@ impl Task<'_> {
             for d in 0..self.tile.size[0] {
                 for h in 0..self.tile.size[1] {
                     let from = &sums[i * width + (d * rows + h) * row..][..columns];
-                    let (d, h) = (all.start[0] + (self.tile.start[0] + d) * sd, all.start[1] + (self.tile.start[1] + h) * sh);
+                    let (d, h) =
+                        (all.start[0] + (self.tile.start[0] + d) * sd, all.start[1] + (self.tile.start[1] + h) * sh);
                     let at = (self.image * out.c() + o) * out.voxels() + (d * eh + h) * ew + all.start[2];
                     // SAFETY: tasks differ in image, group, tile or block, and problems that share an output run one
                     // after the other, so nothing else touches this row of this channel.

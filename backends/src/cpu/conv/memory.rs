@@ -44,24 +44,34 @@ thread_local! {
     static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Calls `f` with one scratch slice of each length, at the start of a cache line, with arbitrary finite or
-/// non-finite contents. The memory stays with the thread for the next call; `f` must not call `scratch` again.
-#[inline(always)]
-pub(super) fn scratch<const N: usize, R>(lens: [usize; N], f: impl FnOnce([&mut [f32]; N]) -> R) -> R {
-    let lines: usize = lens.iter().map(|len| len.div_ceil(16)).sum();
-    // Taken out, not borrowed: should `f` ever re-enter through a stolen task, it finds an empty store, not a panic.
-    let mut store = SCRATCH.take();
-    if store.len() < lines {
-        store.resize(lines, Line([0.0; 16]));
+/// Memory that a thread keeps from one task to the next. A value, not a closure's argument: closures are functions of
+/// their own, which would not be compiled for the instruction set of the kernel that they are written in.
+pub(super) struct Scratch(Vec<Line>);
+
+impl Scratch {
+    /// Takes the thread's scratch. A second one at the same time is merely fresh memory.
+    pub(super) fn take() -> Self {
+        Self(SCRATCH.take())
     }
-    // SAFETY: `Line` is 16 floats without padding, so the vector is `16 len` initialised floats.
-    let mut rest = unsafe { std::slice::from_raw_parts_mut(store.as_mut_ptr().cast::<f32>(), 16 * store.len()) };
-    let slices = lens.map(|len| {
-        let (head, tail) = std::mem::take(&mut rest).split_at_mut(16 * len.div_ceil(16));
-        rest = tail;
-        &mut head[..len]
-    });
-    let result = f(slices);
-    SCRATCH.set(store);
-    result
+
+    /// One slice of each length, at the start of a cache line, with arbitrary (also non-finite) contents.
+    pub(super) fn split<const N: usize>(&mut self, lens: [usize; N]) -> [&mut [f32]; N] {
+        let lines: usize = lens.iter().map(|len| len.div_ceil(16)).sum();
+        if self.0.len() < lines {
+            self.0.resize(lines, Line([0.0; 16]));
+        }
+        // SAFETY: `Line` is 16 floats without padding, so the vector is `16 len` initialised floats.
+        let mut rest = unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast::<f32>(), 16 * self.0.len()) };
+        lens.map(|len| {
+            let (head, tail) = std::mem::take(&mut rest).split_at_mut(16 * len.div_ceil(16));
+            rest = tail;
+            &mut head[..len]
+        })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        SCRATCH.set(std::mem::take(&mut self.0));
+    }
 }

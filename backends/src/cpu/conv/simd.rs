@@ -225,10 +225,7 @@ mod x86 {
     unsafe fn gather256(from: *const f32, stride: usize) -> __m256 {
         // SAFETY: the caller's.
         unsafe {
-            _mm256_insertf128_ps::<1>(
-                _mm256_castps128_ps256(_mm_loadu_ps(from)),
-                _mm_loadu_ps(from.add(4 * stride)),
-            )
+            _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(_mm_loadu_ps(from)), _mm_loadu_ps(from.add(4 * stride)))
         }
     }
 

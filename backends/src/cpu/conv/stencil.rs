@@ -33,8 +33,7 @@ impl Axis {
         remainders.sort_unstable();
         remainders.dedup();
         let place = |o: isize| remainders.iter().position(|&r| r == o.rem_euclid(s)).unwrap_or(0);
-        let taps: Vec<_> =
-            offsets.iter().map(|&(tap, o)| (tap, place(o), (o.div_euclid(s) - low) as usize)).collect();
+        let taps: Vec<_> = offsets.iter().map(|&(tap, o)| (tap, place(o), (o.div_euclid(s) - low) as usize)).collect();
         let reach = taps.iter().map(|&(_, _, shift)| shift).max().unwrap_or(0);
         Self { step, taps, planes: remainders.iter().map(|r| low * s + r).collect(), reach }
     }

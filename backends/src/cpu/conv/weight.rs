@@ -15,7 +15,7 @@
 use rayon::prelude::*;
 use segcal_core::Shape;
 
-use super::memory::{Shared, scratch};
+use super::memory::{Scratch, Shared};
 use super::simd::{Job, Level, Simd};
 use super::stencil::{Stencil, Tile};
 
@@ -100,29 +100,29 @@ impl Job for Task<'_> {
             let (channel, flat) = (stencil.channel(tile), stencil.flat(tile));
             let width = flat.next_multiple_of(S::LANES);
             let places: Vec<usize> = (0..ins).flat_map(|c| taps.iter().map(move |&(_, at)| c * channel + at)).collect();
-            scratch([ins * channel + S::LANES, outs.len() * width], |[samples, ys]| {
-                let ((x, xs), (y, shape)) = (all.x, all.y);
-                let first = (image * xs.c() + group * ins) * xs.voxels();
-                for (x, to) in x[first..].chunks_exact(xs.voxels()).zip(samples.chunks_exact_mut(channel).take(ins)) {
-                    stencil.gather(x, tile, to);
+            let mut scratch = Scratch::take();
+            let [samples, ys] = scratch.split([ins * channel + S::LANES, outs.len() * width]);
+            let ((x, xs), (y, shape)) = (all.x, all.y);
+            let first = (image * xs.c() + group * ins) * xs.voxels();
+            for (x, to) in x[first..].chunks_exact(xs.voxels()).zip(samples.chunks_exact_mut(channel).take(ins)) {
+                stencil.gather(x, tile, to);
+            }
+            // Beyond the last sample the outputs are zero, but zero times an old NaN would not be.
+            samples[ins * channel..].fill(0.0);
+            let first = (image * shape.c() + group * all.channels[1] + outs.start) * shape.voxels();
+            for (y, to) in y[first..].chunks_exact(shape.voxels()).zip(ys.chunks_exact_mut(width)) {
+                stencil.spread(y, tile, &mut to[..flat]);
+                to[flat..].fill(0.0);
+            }
+            // SAFETY: the level's instruction set is there; places are at most `ins channel - flat`, so that
+            // `place + width` stays inside the samples and their `LANES` of slack.
+            unsafe {
+                if S::ROWS == 8 {
+                    dots::<S, 4, 6>(samples, ys, &places, width, sums);
+                } else {
+                    dots::<S, 2, 4>(samples, ys, &places, width, sums);
                 }
-                // Beyond the last sample the outputs are zero, but zero times an old NaN would not be.
-                samples[ins * channel..].fill(0.0);
-                let first = (image * shape.c() + group * all.channels[1] + outs.start) * shape.voxels();
-                for (y, to) in y[first..].chunks_exact(shape.voxels()).zip(ys.chunks_exact_mut(width)) {
-                    stencil.spread(y, tile, &mut to[..flat]);
-                    to[flat..].fill(0.0);
-                }
-                // SAFETY: the level's instruction set is there; places are at most `ins channel - flat`, so that
-                // `place + width` stays inside the samples and their `LANES` of slack.
-                unsafe {
-                    if S::ROWS == 8 {
-                        dots::<S, 4, 6>(samples, ys, &places, width, sums);
-                    } else {
-                        dots::<S, 2, 4>(samples, ys, &places, width, sums);
-                    }
-                }
-            });
+            }
         }
     }
 }
