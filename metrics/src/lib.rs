@@ -1,1 +1,20 @@
-//! Overlap, surface and calibration metrics, post-hoc calibration and ranking.
+//! Overlap, surface and calibration metrics, post-hoc calibration, intervals and ranking.
+//!
+//! Everything expensive is computed once into a small state, and many figures follow from it:
+//!
+//! | state | of | figures |
+//! |---|---|---|
+//! | [`overlap::Confusion`] | two label maps | DSC, IoU, sensitivity, precision, volume error, of any union of labels |
+//! | [`surface::Surface`] | two masks and a voxel size | HD, both HD95, ASD, ASSD, MASD, NSD, in mm |
+//! | [`calibration::Calibration`] | probabilities and labels | ECE, MCE, ACE, CECE, Brier, NLL, per region |
+//! | [`calibration::EqualMass`] | the same, two passes | equal-mass ECE, TACE |
+//!
+//! States of tiles, cases and processes merge to the same bits in any order: counters are integers, sums are exact.
+//! [`definitions::METRICS`] lists every metric with its unit, range and definition.
+
+pub mod calibration;
+pub mod definitions;
+pub mod empty;
+pub mod overlap;
+pub mod surface;
+pub mod volume;

@@ -1,0 +1,182 @@
+use super::*;
+use crate::volume::{Label, Probabilities};
+use proptest::prelude::*;
+
+/// One voxel: its probabilities, its label, whether it lies in the band.
+type Voxel = (Vec<f32>, Label, bool);
+
+/// The definitions by plain loops over all voxels of a region.
+struct Slow {
+    p: Vec<Vec<f64>>,
+    y: Vec<usize>,
+}
+
+impl Slow {
+    fn new(voxels: &[Voxel], region: Region) -> Self {
+        let inside = |(p, y, band): &&Voxel| region.contains(*y, argmax(p) as Label, *band);
+        let inside: Vec<&Voxel> = voxels.iter().filter(inside).collect();
+        Self {
+            p: inside.iter().map(|(p, ..)| p.iter().map(|&p| f64::from(p)).collect()).collect(),
+            y: inside.iter().map(|(_, y, _)| usize::from(*y)).collect(),
+        }
+    }
+
+    /// Count, hits, sum of each bin, for pairs of probability and hit.
+    fn bins(pairs: &[(f64, bool)], bins: usize) -> Vec<(f64, f64, f64)> {
+        let edges = edges(bins);
+        let mut filled = vec![(0.0, 0.0, 0.0); bins];
+        for &(p, hit) in pairs {
+            let bin = (0..bins).find(|&bin| p <= f64::from(edges[bin + 1])).expect("p is at most 1");
+            filled[bin].0 += 1.0;
+            filled[bin].1 += f64::from(u8::from(hit));
+            filled[bin].2 += p;
+        }
+        filled
+    }
+
+    fn ece(pairs: &[(f64, bool)], bins: usize) -> f64 {
+        let gap = |&(_, hits, sum): &(f64, f64, f64)| f64::abs(hits - sum);
+        Self::bins(pairs, bins).iter().map(gap).sum::<f64>() / pairs.len() as f64
+    }
+
+    fn top(&self) -> Vec<(f64, bool)> {
+        let pair = |(p, y): (&Vec<f64>, &usize)| {
+            let p32: Vec<f32> = p.iter().map(|&p| p as f32).collect();
+            (p[argmax(&p32)], argmax(&p32) == *y)
+        };
+        self.p.iter().zip(&self.y).map(pair).collect()
+    }
+
+    fn class(&self, k: usize) -> Vec<(f64, bool)> {
+        self.p.iter().zip(&self.y).map(|(p, &y)| (p[k], y == k)).collect()
+    }
+
+    fn mean(&self, score: impl Fn(&[f64], usize) -> f64) -> f64 {
+        self.p.iter().zip(&self.y).map(|(p, &y)| score(p, y)).sum::<f64>() / self.y.len() as f64
+    }
+}
+
+fn argmax(p: &[f32]) -> usize {
+    (1..p.len()).fold(0, |best, k| if p[k] > p[best] { k } else { best })
+}
+
+fn state(voxels: &[Voxel], classes: usize, bins: usize) -> Calibration {
+    let values: Vec<f32> = (0..classes).flat_map(|k| voxels.iter().map(move |(p, ..)| p[k])).collect();
+    let labels: Vec<Label> = voxels.iter().map(|(_, y, _)| *y).collect();
+    let band: Vec<bool> = voxels.iter().map(|(.., band)| *band).collect();
+    let mut state = Calibration::new(classes, bins);
+    state.add(Probabilities::new(&values, classes), &labels, Some(&band)).expect("probabilities");
+    state
+}
+
+/// Probabilities that sum to 1, some of them exactly 0, 1 or on an edge.
+fn voxel(classes: usize) -> impl Strategy<Value = Voxel> {
+    let weights = prop::collection::vec(prop_oneof![Just(0.0_f32), 0.0_f32..1.0, Just(1.0_f32)], classes);
+    (weights, 0..classes as Label, any::<bool>()).prop_map(|(mut p, y, band)| {
+        let sum: f32 = p.iter().sum();
+        for p in &mut p {
+            *p = if sum > 0.0 { *p / sum } else { 0.2 };
+        }
+        (p, y, band)
+    })
+}
+
+/// Each addend is rounded by at most 2^-41; a classwise sum has `classes` of them per voxel.
+const ROUNDING: f64 = 4.0 * 4.6e-13;
+
+proptest! {
+    #[test]
+    fn equals_the_definitions(voxels in prop::collection::vec(voxel(3), 1..80), bins in 1..20_usize) {
+        let state = state(&voxels, 3, bins);
+        for region in Region::every(3) {
+            let (fast, slow) = (state.region(region), Slow::new(&voxels, region));
+            prop_assert_eq!(fast.voxels(), slow.y.len() as u64);
+            if slow.y.is_empty() {
+                prop_assert!(fast.ece().is_nan() && fast.brier().is_nan() && fast.tcece().is_nan());
+                continue;
+            }
+            let filled: Vec<f64> =
+                Slow::bins(&slow.top(), bins).iter().filter(|bin| bin.0 > 0.0).map(|b| (b.1 - b.2).abs() / b.0).collect();
+            let retained = |k: usize| slow.class(k).into_iter().filter(|p| p.0 > f64::from(THRESHOLD)).collect::<Vec<_>>();
+            let tcece = |k: usize| if retained(k).is_empty() { 0.0 } else { Slow::ece(&retained(k), bins) };
+            let hit = |y: usize, k: usize| f64::from(u8::from(y == k));
+            let foreground = |p: &[f64], y: usize| (p[1] + p[2] - 1.0 + hit(y, 0)).powi(2);
+            let pairs = [
+                (fast.ece(), Slow::ece(&slow.top(), bins)),
+                (fast.mce(), filled.iter().copied().fold(0.0, f64::max)),
+                (fast.ace(), filled.iter().sum::<f64>() / filled.len() as f64),
+                (fast.cece_sum(), (0..3).map(|k| Slow::ece(&slow.class(k), bins)).sum()),
+                (fast.cece_mean(), (0..3).map(|k| Slow::ece(&slow.class(k), bins)).sum::<f64>() / 3.0),
+                (fast.tcece(), (0..3).map(tcece).sum::<f64>() / 3.0),
+                (fast.brier(), slow.mean(|p, y| (0..3).map(|k| (p[k] - hit(y, k)).powi(2)).sum())),
+                (fast.brier_foreground(), slow.mean(foreground).min(1.0)),
+                (fast.accuracy(), slow.top().iter().filter(|p| p.1).count() as f64 / slow.y.len() as f64),
+                (fast.confidence(), slow.top().iter().map(|p| p.0).sum::<f64>() / slow.y.len() as f64),
+                (fast.nll(), slow.mean(|p, y| -p[y].max(f64::from(f32::MIN_POSITIVE)).ln())),
+            ];
+            for (number, (fast, slow)) in pairs.into_iter().enumerate() {
+                // Probabilities may sum to 1 plus an f32 rounding, which the scores clamp.
+                let clamped = if number == 7 { 1e-6 } else { 0.0 };
+                prop_assert!((fast - slow).abs() <= ROUNDING + clamped, "{region} figure {number}: {fast} {slow}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_in_any_order_give_the_same_bits(voxels in prop::collection::vec(voxel(3), 3..60), cut in 1..3_usize) {
+        let whole = state(&voxels, 3, 15);
+        let (a, b) = voxels.split_at(voxels.len() * cut / 3);
+        let mut forth = state(a, 3, 15);
+        forth.merge(&state(b, 3, 15));
+        let mut back = state(b, 3, 15);
+        back.merge(&state(a, 3, 15));
+        prop_assert_eq!(&forth, &whole);
+        prop_assert_eq!(&back, &whole);
+        let text = serde_json::to_string(&whole).expect("serialises");
+        prop_assert_eq!(serde_json::from_str::<Calibration>(&text).expect("parses"), whole);
+    }
+}
+
+#[test]
+fn stratified_brier_is_over_the_foreground() {
+    let voxels = [(vec![0.25, 0.75], 1, false), (vec![1.0, 0.0], 0, false), (vec![0.5, 0.5], 1, false)];
+    let all = state(&voxels, 2, 15).region(Region::All);
+    assert_eq!(all.brier_foreground(), (0.0625 + 0.25) / 3.0);
+    assert_eq!(all.brier_plus(), 0.15625);
+    assert_eq!(all.brier(), 2.0 * (0.0625 + 0.25) / 3.0);
+}
+
+#[test]
+fn an_impossible_label_is_counted() {
+    let all = state(&[(vec![1.0, 0.0], 1, false)], 2, 15).region(Region::All);
+    assert_eq!(all.zero_likelihood(), 1);
+    assert!((all.nll() - 126.0 * 2.0_f64.ln()).abs() < 1e-11);
+}
+
+#[test]
+fn the_same_bits_for_any_number_of_threads() {
+    let rng = segcal_core::Rng::new(5);
+    let voxels: Vec<Voxel> = (0..150_000)
+        .map(|i| {
+            let p = rng.uniform(3 * i) as f32;
+            (vec![1.0 - p, p], Label::from(rng.uniform(3 * i + 1) < f64::from(p)), rng.uniform(3 * i + 2) < 0.1)
+        })
+        .collect();
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| state(&voxels, 2, 15))
+    };
+    let one = with(1);
+    assert_eq!(one, with(3));
+    // Labels drawn from the probabilities: calibrated but for chance. The ECE of n such voxels is about
+    // sqrt(bins / n) / 2 = 0.005 at most; ten times that would be a wrong definition.
+    assert!(one.region(Region::All).ece() < 0.01);
+}
+
+#[test]
+fn names_of_regions() {
+    for region in Region::every(4) {
+        assert_eq!(region.to_string().parse::<Region>().expect("its own name"), region);
+    }
+    assert!("structure:x".parse::<Region>().is_err());
+}

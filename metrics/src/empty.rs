@@ -1,0 +1,282 @@
+//! Empty masks: what a figure is when the reference, the prediction or both hold no voxel of a structure.
+//!
+//! A metric gives an [`Outcome`], which keeps what happened beside the number. A [`Policy`] turns it into a number
+//! later, and [`Summary`] counts every such case and shows between which bounds the mean lies whatever the policy.
+
+use serde::{Deserialize, Serialize};
+
+use crate::definitions::{Better, Metric};
+
+/// Which masks of a case hold no voxel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Emptiness {
+    /// Both hold voxels.
+    Neither,
+    /// The reference holds voxels, the prediction does not: a missed structure.
+    Prediction,
+    /// The prediction holds voxels, the reference does not: a false alarm.
+    Reference,
+    /// Neither holds voxels: they agree that there is nothing.
+    Both,
+}
+
+impl Emptiness {
+    /// From the number of voxels in each mask.
+    pub const fn of(prediction: u64, reference: u64) -> Self {
+        match (prediction, reference) {
+            (0, 0) => Self::Both,
+            (0, _) => Self::Prediction,
+            (_, 0) => Self::Reference,
+            _ => Self::Neither,
+        }
+    }
+}
+
+/// A figure of one case, with what it is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Both masks hold voxels; the metric's formula gives this.
+    Measured(f64),
+    /// A mask is empty.
+    Empty {
+        /// Which one.
+        which: Emptiness,
+        /// What the formula gives nevertheless (a DSC of 0 for a missed structure), or `None` where it has no value
+        /// (0 / 0, a distance to nothing).
+        formula: Option<f64>,
+    },
+}
+
+impl Outcome {
+    /// Joins the formula's value with the emptiness of the masks.
+    pub const fn new(which: Emptiness, formula: Option<f64>) -> Self {
+        match (which, formula) {
+            (Emptiness::Neither, Some(value)) => Self::Measured(value),
+            _ => Self::Empty { which, formula },
+        }
+    }
+
+    /// Which mask is empty.
+    pub const fn emptiness(&self) -> Emptiness {
+        match *self {
+            Self::Measured(_) => Emptiness::Neither,
+            Self::Empty { which, .. } => which,
+        }
+    }
+
+    /// The formula's value, or `None` where it has none.
+    pub const fn formula(&self) -> Option<f64> {
+        match *self {
+            Self::Measured(value) => Some(value),
+            Self::Empty { formula, .. } => formula,
+        }
+    }
+}
+
+/// What an empty mask counts.
+///
+/// | masks | `nan` | `papers` | `worst` | `penalise` |
+/// |---|---|---|---|---|
+/// | only the prediction empty | formula, else NaN | formula, else 0 | formula, else worst | formula, else penalty |
+/// | only the reference empty | formula, else NaN | best value | formula, else worst | formula, else penalty |
+/// | both empty | NaN | best value | best value | best value |
+///
+/// The best value is 1 for overlaps and 0 for distances and errors; the worst is 0 for overlaps and infinity for
+/// distances and errors. The penalty is the worst value where that is finite, the diagonal of the grid for distances
+/// and 1 for the volume error, so that means stay finite. `papers` is the rule of the authors' test evaluator, which gives a missed structure a
+/// distance of 0: it exists to compare with published tables, not because it is sensible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// What has no value is NaN and left out of means (but counted).
+    Nan,
+    /// The authors' evaluator: 1 or 0.
+    Papers,
+    /// The worst value of the metric's range.
+    Worst,
+    /// A finite bad value: the grid's diagonal for distances.
+    Penalise,
+}
+
+impl Policy {
+    /// Every policy, in the order of the command line's help.
+    pub const ALL: [Self; 4] = [Self::Nan, Self::Papers, Self::Worst, Self::Penalise];
+
+    /// Name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nan => "nan",
+            Self::Papers => "papers",
+            Self::Worst => "worst",
+            Self::Penalise => "penalise",
+        }
+    }
+
+    /// The policy of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.name() == name)
+    }
+
+    /// The number that stands for an outcome of `metric` on a grid with this diagonal (mm).
+    pub fn resolve(self, outcome: Outcome, metric: &Metric, diagonal_mm: f64) -> f64 {
+        let Outcome::Empty { which, formula } = outcome else { return outcome.formula().unwrap_or(f64::NAN) };
+        match (self, which) {
+            (Self::Nan, _) => formula.unwrap_or(f64::NAN),
+            (_, Emptiness::Both | Emptiness::Neither) | (Self::Papers, Emptiness::Reference) => metric.best(),
+            (Self::Papers, Emptiness::Prediction) => formula.unwrap_or(0.0),
+            (Self::Worst, _) => formula.unwrap_or(metric.worst()),
+            (Self::Penalise, _) => formula.unwrap_or(metric.penalty(diagonal_mm)),
+        }
+    }
+}
+
+impl Metric {
+    /// The value of a perfect result.
+    pub const fn best(&self) -> f64 {
+        match self.better {
+            Better::Higher => self.range[1],
+            Better::Lower => self.range[0],
+            Better::Zero => 0.0,
+        }
+    }
+
+    /// The worst value of the range.
+    pub const fn worst(&self) -> f64 {
+        match self.better {
+            Better::Higher => self.range[0],
+            Better::Lower | Better::Zero => self.range[1],
+        }
+    }
+
+    /// A finite stand-in for the worst value on a grid with this diagonal.
+    pub fn penalty(&self, diagonal_mm: f64) -> f64 {
+        match self.worst() {
+            worst if worst.is_finite() => worst,
+            _ if self.unit == "mm" => diagonal_mm,
+            _ => 1.0,
+        }
+    }
+}
+
+/// How many cases had which empty masks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmptyCounts {
+    /// Both masks hold voxels.
+    pub neither: u64,
+    /// Only the prediction is empty.
+    pub prediction: u64,
+    /// Only the reference is empty.
+    pub reference: u64,
+    /// Both are empty.
+    pub both: u64,
+}
+
+impl EmptyCounts {
+    /// Counts one more case.
+    pub const fn add(&mut self, which: Emptiness) {
+        match which {
+            Emptiness::Neither => self.neither += 1,
+            Emptiness::Prediction => self.prediction += 1,
+            Emptiness::Reference => self.reference += 1,
+            Emptiness::Both => self.both += 1,
+        }
+    }
+}
+
+/// The mean of a metric over cases, with the counts of empty masks and the bounds that no policy leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Mean under the policy over the cases that have a value; NaN if there is none.
+    pub mean: f64,
+    /// Number of cases in that mean.
+    pub cases: u64,
+    /// Mean over all cases if each outcome without a value counted as perfect.
+    pub best: f64,
+    /// Mean over all cases if each outcome without a value counted as [`Metric::penalty`].
+    pub worst: f64,
+    /// Counts of empty masks.
+    pub empty: EmptyCounts,
+}
+
+impl Summary {
+    /// Summarises `metric` over `(outcome, grid diagonal in mm)` of each case.
+    pub fn new(metric: &Metric, outcomes: &[(Outcome, f64)], policy: Policy) -> Self {
+        let mut empty = EmptyCounts::default();
+        for (outcome, _) in outcomes {
+            empty.add(outcome.emptiness());
+        }
+        let values: Vec<f64> =
+            outcomes.iter().map(|&(outcome, diagonal)| policy.resolve(outcome, metric, diagonal)).collect();
+        let defined: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
+        let or = |otherwise: &dyn Fn(f64) -> f64| {
+            let filled =
+                |&(outcome, diagonal): &(Outcome, f64)| outcome.formula().unwrap_or_else(|| otherwise(diagonal));
+            mean(outcomes.iter().map(filled))
+        };
+        Self {
+            mean: mean(defined.iter().copied()),
+            cases: defined.len() as u64,
+            best: or(&|_| metric.best()),
+            worst: or(&|diagonal| metric.penalty(diagonal)),
+            empty,
+        }
+    }
+}
+
+/// Plain mean in order; NaN of nothing.
+pub(crate) fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0_u64), |(sum, count), value| (sum + value, count + 1));
+    sum / count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definitions::metric;
+
+    const MISSED: Outcome = Outcome::Empty { which: Emptiness::Prediction, formula: None };
+    const ALARM: Outcome = Outcome::Empty { which: Emptiness::Reference, formula: None };
+    const NOTHING: Outcome = Outcome::Empty { which: Emptiness::Both, formula: None };
+
+    #[test]
+    fn every_policy_for_a_distance() {
+        let hd = metric("hd").expect("in the table");
+        let row = |policy: Policy| [MISSED, ALARM, NOTHING].map(|outcome| policy.resolve(outcome, hd, 7.0));
+        assert!(row(Policy::Nan).iter().all(|value| value.is_nan()));
+        assert_eq!(row(Policy::Papers), [0.0, 0.0, 0.0]);
+        assert_eq!(row(Policy::Worst), [f64::INFINITY, f64::INFINITY, 0.0]);
+        assert_eq!(row(Policy::Penalise), [7.0, 7.0, 0.0]);
+    }
+
+    #[test]
+    fn every_policy_for_the_dice() {
+        let dsc = metric("dsc").expect("in the table");
+        let missed = Outcome::new(Emptiness::Prediction, Some(0.0));
+        let alarm = Outcome::new(Emptiness::Reference, Some(0.0));
+        let row = |policy: Policy| [missed, alarm].map(|outcome| policy.resolve(outcome, dsc, 7.0));
+        assert_eq!(row(Policy::Nan), [0.0, 0.0]);
+        assert_eq!(row(Policy::Papers), [0.0, 1.0]);
+        assert_eq!(row(Policy::Worst), [0.0, 0.0]);
+        assert_eq!(row(Policy::Penalise), [0.0, 0.0]);
+        assert_eq!(Policy::Worst.resolve(NOTHING, dsc, 7.0), 1.0);
+    }
+
+    #[test]
+    fn a_summary_counts_and_bounds() {
+        let hd = metric("hd").expect("in the table");
+        let outcomes = [(Outcome::Measured(2.0), 10.0), (MISSED, 10.0), (NOTHING, 10.0)];
+        let summary = Summary::new(hd, &outcomes, Policy::Nan);
+        assert_eq!((summary.mean, summary.cases), (2.0, 1));
+        assert_eq!((summary.best, summary.worst), (2.0 / 3.0, 22.0 / 3.0));
+        assert_eq!(summary.empty, EmptyCounts { neither: 1, prediction: 1, reference: 0, both: 1 });
+        assert!(Summary::new(hd, &[], Policy::Worst).mean.is_nan());
+    }
+
+    #[test]
+    fn names_round_trip() {
+        assert!(Policy::ALL.iter().all(|&policy| Policy::named(policy.name()) == Some(policy)));
+        assert_eq!(Policy::named("zero"), None);
+    }
+}
