@@ -1,1 +1,22 @@
-//! Layers, UNet, optimisers and checkpoints.
+//! Layers, networks, optimisers and checkpoints over `segcal_core`.
+//!
+//! A network is a description ([`Network`], [`UNet`]); its numbers are [`Parameters`]; a forward pass is a function of
+//! both. Everything is written once for all backends.
+//!
+//! Reading order: [`Parameters`] (with one whole training step), [`layers`], [`UNet`], [`Optimiser`], [`checkpoint`].
+
+pub mod checkpoint;
+mod init;
+pub mod layers;
+mod network;
+mod optim;
+mod params;
+mod unet;
+
+pub use checkpoint::{Stored, load, save};
+pub use init::{Fill, Init, Spec};
+pub use layers::Mode;
+pub use network::{Extent, Network, NetworkConfig, NetworkEntry, build, networks};
+pub use optim::{Adam, AdamW, Optimiser, Rule, Schedule, Sgd};
+pub use params::{Gradients, Parameter, Parameters};
+pub use unet::UNet;

@@ -1,0 +1,245 @@
+//! Checkpoints: safetensors files with PyTorch-style names and shapes, written whole or not at all.
+//!
+//! A file holds groups of named tensors. The group of the weights has the empty name and its tensors stand under their
+//! own names, so that Python loads them as they are; tensors of another group stand under `<group>.<name>`. All else
+//! (config, epoch) is string metadata. Numbers are stored in the backend's own type, so that what is read back has the
+//! same bits; the bytes of a file depend on its content alone. Reading runs no code.
+//!
+//! Batch normalisation's `num_batches_tracked`, which PyTorch writes and nobody reads, is neither written nor asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use segcal_core::{Backend, Context, Elem, Error, Result, Tensor};
+use serde_json::{Map, Value, json};
+
+use crate::params::{Parameter, Parameters};
+
+/// Key of the metadata under which the names of the groups are listed.
+const GROUPS: &str = "groups";
+
+/// Writes groups of tensors and string metadata to `path`: beside it under a temporary name, synced, renamed. What was
+/// there before stays until then.
+///
+/// # Errors
+/// The file cannot be written, the device cannot be read, or a number is NaN or infinite (nothing is written then: the
+/// older file is worth more).
+pub fn save<B: Backend>(
+    path: &Path,
+    groups: &[(&str, &Parameters<B>)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    let mut header = Map::new();
+    let mut metadata = metadata.clone();
+    metadata.insert("format".into(), "pt".into());
+    metadata.insert(GROUPS.into(), groups.iter().map(|(group, _)| *group).collect::<Vec<_>>().join(","));
+    header.insert("__metadata__".into(), json!(metadata));
+    let mut data = Vec::new();
+    for (group, parameters) in groups {
+        for parameter in parameters.iter() {
+            let (dtype, bytes) = encode(parameter).at(path.display())?;
+            let offsets = [data.len(), data.len() + bytes.len()];
+            data.extend(bytes);
+            let entry = json!({ "dtype": dtype, "shape": parameter.dims, "data_offsets": offsets });
+            let name = stored_name(group, &parameter.name);
+            assert!(header.insert(name.clone(), entry).is_none(), "save: the name {name} is taken twice");
+        }
+    }
+    write_whole(path, &Value::Object(header).to_string(), &data).at(path.display())
+}
+
+fn stored_name(group: &str, name: &str) -> String {
+    if group.is_empty() { name.into() } else { format!("{group}.{name}") }
+}
+
+/// The safetensors name of the number type, and the numbers in little-endian order.
+fn encode<B: Backend>(parameter: &Parameter<B>) -> Result<(&'static str, Vec<u8>)> {
+    let numbers = parameter.value.to_vec().at(&parameter.name)?;
+    if let Some(bad) = numbers.iter().find(|number| !number.f64().is_finite()) {
+        let error = Error::new(format!("the tensor holds {}, nothing was written", bad.f64())).at(&parameter.name);
+        return Err(error.help("the training diverged: lower the learning rate or clip the gradients"));
+    }
+    Ok(if size_of::<B::Elem>() == size_of::<f64>() {
+        ("F64", numbers.iter().flat_map(|number| number.f64().to_le_bytes()).collect())
+    } else {
+        ("F32", numbers.iter().flat_map(|number| (number.f64() as f32).to_le_bytes()).collect())
+    })
+}
+
+/// The safetensors layout (header length, JSON header padded to 8 bytes, data) by hand: the library keeps metadata in a
+/// hash map, so that its files would differ from run to run.
+fn write_whole(path: &Path, header: &str, data: &[u8]) -> Result<()> {
+    let mut header = header.as_bytes().to_vec();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let beside = beside(path)?;
+    let written = (|| {
+        let mut file = BufWriter::new(File::create(&beside)?);
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        file.write_all(data)?;
+        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
+        fs::rename(&beside, path)
+    })();
+    if let Err(error) = written {
+        // The message of the first failure matters; a leftover is overwritten by the next attempt.
+        let _ = fs::remove_file(&beside);
+        return Err(Error::from(error).help("check that the folder exists, is writable and has room"));
+    }
+    sync_folder(path);
+    Ok(())
+}
+
+/// A hidden name in the same folder.
+fn beside(path: &Path) -> Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| Error::new("this is not the name of a file"))?;
+    Ok(path.with_file_name(format!(".{}.part", name.to_string_lossy())))
+}
+
+/// Makes the renaming itself durable, where the system can sync a folder at all.
+fn sync_folder(path: &Path) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+}
+
+/// A checkpoint that was read: its header is sound, and its tensors wait to be asked for.
+pub struct Stored {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    metadata: BTreeMap<String, String>,
+}
+
+/// Reads a checkpoint, ours or anybody's safetensors file.
+///
+/// # Errors
+/// The file cannot be read, is truncated or is no safetensors file.
+pub fn load(path: &Path) -> Result<Stored> {
+    let bytes = fs::read(path).map_err(Error::from).at(path.display())?;
+    let metadata = (|| {
+        SafeTensors::deserialize(&bytes)?;
+        SafeTensors::read_metadata(&bytes).map(|(_, header)| header.metadata().clone())
+    })();
+    let foreign = |error| {
+        let error = Error::new(format!("no whole safetensors file: {error}")).at(path.display());
+        Err(error.help("it may be truncated or of another kind: use the file of a finished save"))
+    };
+    let metadata = metadata.or_else(foreign)?.unwrap_or_default().into_iter().collect();
+    Ok(Stored { path: path.into(), bytes, metadata })
+}
+
+impl Stored {
+    /// The string metadata.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// One value of the metadata.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn value(&self, key: &str) -> Result<&str> {
+        let missing = || {
+            let error = Error::new(format!("the metadata has no key \"{key}\"")).at(self.path.display());
+            error.help("this file was not written by segcal for this purpose: use the checkpoint of a run")
+        };
+        self.metadata.get(key).map(String::as_str).ok_or_else(missing)
+    }
+
+    /// Whether a group was stored.
+    pub fn has(&self, group: &str) -> bool {
+        self.groups().contains(group)
+    }
+
+    fn groups(&self) -> BTreeSet<&str> {
+        self.metadata.get(GROUPS).map_or_else(BTreeSet::new, |groups| groups.split(',').collect())
+    }
+
+    /// The tensors of a group in the order, names and shapes of `like`, which may be freshly initialised. Numbers of
+    /// type F32, F64, F16 or BF16 are taken.
+    ///
+    /// # Errors
+    /// A tensor is missing, too many, of another shape or number type, or holds NaN or infinity; the message names the
+    /// file and the tensor.
+    pub fn restore<B: Backend>(&self, group: &str, like: &Parameters<B>) -> Result<Parameters<B>> {
+        self.restore_group(group, like).at(self.path.display())
+    }
+
+    fn restore_group<B: Backend>(&self, group: &str, like: &Parameters<B>) -> Result<Parameters<B>> {
+        let file = SafeTensors::deserialize(&self.bytes).map_err(Error::from_source)?;
+        let mut values = Vec::with_capacity(like.len());
+        for parameter in like.iter() {
+            let name = stored_name(group, &parameter.name);
+            let view = file.tensor(&name).map_err(|_| missing(&name, &file))?;
+            values.push(decode(parameter, &view).at(&name)?);
+        }
+        let wanted: BTreeSet<String> = like.iter().map(|parameter| stored_name(group, &parameter.name)).collect();
+        let mut extra: Vec<&str> =
+            file.names().into_iter().filter(|name| self.group_of(name) == group && !wanted.contains(*name)).collect();
+        extra.sort_unstable();
+        extra.retain(|name| !name.ends_with(".num_batches_tracked"));
+        match extra.first() {
+            Some(name) => Err(Error::new("the network has no such tensor").at(name).help(OTHER_NETWORK)),
+            None => Ok(like.with_values(values)),
+        }
+    }
+
+    /// The group a stored name belongs to.
+    fn group_of(&self, name: &str) -> &str {
+        let owns = |group: &&str| name.strip_prefix(*group).is_some_and(|rest| rest.starts_with('.'));
+        self.groups().into_iter().filter(|group| !group.is_empty()).find(owns).unwrap_or("")
+    }
+}
+
+const OTHER_NETWORK: &str = "the file belongs to another network: use the config stored with it";
+
+fn missing(name: &str, file: &SafeTensors<'_>) -> Error {
+    Error::new(format!("the tensor is not among the {} of the file", file.len())).at(name).help(OTHER_NETWORK)
+}
+
+fn decode<B: Backend>(parameter: &Parameter<B>, view: &TensorView<'_>) -> Result<Tensor<B>> {
+    if view.shape() != parameter.dims {
+        let problem = format!("the shape is {:?}, the network's {:?}", view.shape(), parameter.dims);
+        return Err(Error::new(problem).help(OTHER_NETWORK));
+    }
+    let numbers = numbers(view)?;
+    if let Some(bad) = numbers.iter().position(|number| !number.is_finite()) {
+        let error = Error::new(format!("number {bad} is {}", numbers[bad]));
+        return Err(error.help("the training diverged or the file is damaged: use an earlier checkpoint"));
+    }
+    Ok(Tensor::from_f64(parameter.value.backend(), parameter.value.shape(), &numbers))
+}
+
+/// The stored numbers as doubles, which every accepted type fits exactly.
+fn numbers(view: &TensorView<'_>) -> Result<Vec<f64>> {
+    let data = view.data();
+    Ok(match view.dtype() {
+        Dtype::F64 => words(data, f64::from_le_bytes),
+        Dtype::F32 => words(data, |b: [u8; 4]| f64::from(f32::from_le_bytes(b))),
+        Dtype::BF16 => words(data, |[low, high]: [u8; 2]| f64::from(f32::from_le_bytes([0, 0, low, high]))),
+        Dtype::F16 => words(data, |b: [u8; 2]| half(u16::from_le_bytes(b))),
+        other => {
+            let error = Error::new(format!("numbers of type {other:?} are not taken"));
+            return Err(error.help("store the tensor as float32"));
+        }
+    })
+}
+
+fn words<const BYTES: usize>(data: &[u8], number: impl Fn([u8; BYTES]) -> f64) -> Vec<f64> {
+    data.chunks_exact(BYTES).map(|bytes| number(bytes.try_into().expect("whole words"))).collect()
+}
+
+/// IEEE 754 binary16.
+fn half(bits: u16) -> f64 {
+    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023) / 1024.0);
+    let magnitude = match exponent {
+        0 => fraction * 2f64.powi(-14),
+        31 if fraction == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        _ => (1.0 + fraction) * 2f64.powi(exponent - 15),
+    };
+    if bits >> 15 == 1 { -magnitude } else { magnitude }
+}

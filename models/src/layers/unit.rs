@@ -1,0 +1,52 @@
+//! The brick of every network here: convolution, normalisation, activation.
+
+use segcal_core::{Backend, Tensor};
+
+use super::{Activation, Conv, Mode, Norm};
+use crate::init::{Init, Spec};
+use crate::params::Parameters;
+
+/// `activation(norm(conv(x)))`. The convolution has a bias exactly where no normalisation would take it away again.
+///
+/// With normalisation: one convolution, the statistics, one fused pass. Without: one convolution, one fused pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unit {
+    /// The convolution, `<name>.conv`.
+    pub conv: Conv,
+    /// The normalisation, `<name>.norm`.
+    pub norm: Norm,
+    /// What comes last.
+    pub activation: Activation,
+    name: String,
+}
+
+impl Unit {
+    /// A unit with an odd kernel of `size` along each axis of the space, which keeps the extents.
+    pub fn new(
+        name: &str,
+        channels: [usize; 2],
+        size: usize,
+        space: usize,
+        norm: Norm,
+        activation: Activation,
+    ) -> Self {
+        let conv = Conv::same(format!("{name}.conv"), channels, size, space, norm == Norm::None);
+        Self { conv, norm, activation, name: format!("{name}.norm") }
+    }
+
+    /// The tensors.
+    pub fn specs(&self, init: Init) -> Vec<Spec> {
+        let mut specs = self.conv.specs(init, self.activation);
+        specs.extend(self.norm.specs(&self.name, self.conv.outputs));
+        specs
+    }
+
+    /// The output.
+    pub fn forward<B: Backend>(&self, parameters: &Parameters<B>, x: &Tensor<B>, mode: Mode) -> Tensor<B> {
+        if self.norm == Norm::None {
+            return self.conv.forward(parameters, x, self.activation);
+        }
+        let y = self.conv.forward(parameters, x, Activation::Identity);
+        self.norm.forward(parameters, &self.name, &y, self.activation, mode)
+    }
+}

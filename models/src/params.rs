@@ -1,0 +1,208 @@
+//! The named tensors of a network: what is trained, stored and handed to [`forward`](crate::Network::forward).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use segcal_core::{Backend, Elem, Grads, Result, Shape, Tensor, ops};
+
+use crate::init::Spec;
+
+/// One named tensor.
+#[derive(Clone, Debug)]
+pub struct Parameter<B: Backend> {
+    /// PyTorch-style name, such as `down.0.l1.conv.weight`.
+    pub name: String,
+    /// The extents as PyTorch writes them: a 2-D convolution weight has four, a bias one. Their product is the length
+    /// of `value`.
+    pub dims: Vec<usize>,
+    /// The numbers, on five axes.
+    pub value: Tensor<B>,
+    /// Whether an optimiser changes it. Running statistics of batch normalisation are not trainable, but are stored
+    /// with the rest.
+    pub trainable: bool,
+}
+
+/// An ordered list of named tensors. Cloning shares the numbers.
+///
+/// One training step reads:
+///
+/// ```
+/// # use segcal_core::{Reference, Shape, Tensor, ops};
+/// # use segcal_models::{Adam, Mode, Network, NetworkConfig, Optimiser, Rule, UNet};
+/// # let config = NetworkConfig { levels: Some(2), base: Some(2), ..NetworkConfig::default() };
+/// # let network = UNet::new(&config)?;
+/// # let images = Tensor::full(&Reference, Shape::new(1, 1, 1, 4, 4), 0.5);
+/// let mut parameters = network.parameters(0, &Reference);
+/// let mut optimiser = Optimiser::new(Rule::Adam(Adam::default()), &parameters)?;
+///
+/// let leaves = parameters.tracked();
+/// let logits = network.forward(&leaves, &images, Mode::Train);
+/// let loss = ops::mean_all(&[&logits], |p| p.input(0).square());
+/// let gradients = leaves.gradients(&loss.backward()).clipped(2.0);
+/// optimiser.step(&mut parameters, &gradients, 1e-3);
+/// # Ok::<(), segcal_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Parameters<B: Backend> {
+    list: Vec<Parameter<B>>,
+    index: Arc<HashMap<String, usize>>,
+    /// What forward passes in training mode observed: new values of tensors that are not trainable.
+    observed: Arc<Mutex<BTreeMap<usize, Tensor<B>>>>,
+}
+
+impl<B: Backend> Parameters<B> {
+    /// The tensors in this order. Panics if two share a name, or if `dims` and `value` differ in length: both are bugs
+    /// of a network.
+    pub fn new(list: Vec<Parameter<B>>) -> Self {
+        let mut index = HashMap::new();
+        for (number, parameter) in list.iter().enumerate() {
+            let Parameter { name, dims, value, .. } = parameter;
+            assert_eq!(dims.iter().product::<usize>(), value.shape().len(), "parameter {name}: {dims:?} do not fit");
+            assert!(index.insert(name.clone(), number).is_none(), "parameter {name} is there twice");
+        }
+        Self { list, index: Arc::new(index), observed: Arc::default() }
+    }
+
+    /// Fresh tensors as `specs` describe them: the same numbers for the same seed and name, on every backend.
+    pub fn initialised(specs: &[Spec], seed: u64, backend: &B) -> Self {
+        let fresh = |spec: &Spec| Parameter {
+            name: spec.name.clone(),
+            dims: spec.dims.clone(),
+            value: Tensor::from_f64(backend, spec.shape, &spec.values(seed)),
+            trainable: spec.trainable,
+        };
+        Self::new(specs.iter().map(fresh).collect())
+    }
+
+    /// The tensors in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Parameter<B>> {
+        self.list.iter()
+    }
+
+    /// Number of tensors.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is no tensor.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Number of trainable numbers.
+    pub fn count(&self) -> usize {
+        self.list.iter().filter(|parameter| parameter.trainable).map(|parameter| parameter.value.shape().len()).sum()
+    }
+
+    /// The tensor of a name. Panics with the known names if there is none: a network asks only for its own.
+    pub fn get(&self, name: &str) -> &Tensor<B> {
+        &self.list[self.position(name)].value
+    }
+
+    fn position(&self, name: &str) -> usize {
+        let known = || self.list.iter().map(|parameter| parameter.name.as_str()).collect::<Vec<_>>().join(", ");
+        *self.index.get(name).unwrap_or_else(|| panic!("there is no parameter {name}, only {}", known()))
+    }
+
+    /// The same tensors with other values. Panics if the number of values or a shape differs.
+    #[must_use]
+    pub fn with_values(&self, values: Vec<Tensor<B>>) -> Self {
+        assert_eq!(values.len(), self.list.len(), "with_values: one tensor for each parameter");
+        let renewed = self.list.iter().zip(values).map(|(old, value)| {
+            assert_eq!(old.value.shape(), value.shape(), "with_values: {} has another shape", old.name);
+            Parameter { value, ..old.clone() }
+        });
+        Self { list: renewed.collect(), index: self.index.clone(), observed: Arc::default() }
+    }
+
+    /// The same tensors, the trainable ones as leaves whose gradient is wanted.
+    #[must_use]
+    pub fn tracked(&self) -> Self {
+        let leaf = |p: &Parameter<B>| if p.trainable { p.value.tracked() } else { p.value.detach() };
+        self.with_values(self.list.iter().map(leaf).collect())
+    }
+
+    /// What a backward pass found for these leaves, with the statistics that the forward pass observed.
+    pub fn gradients(&self, grads: &Grads<B>) -> Gradients<B> {
+        let values = self.list.iter().map(|parameter| grads.of(&parameter.value).cloned()).collect();
+        let observed = std::mem::take(&mut *self.observed.lock().expect("no panic while statistics are noted"));
+        Gradients { values, scale: None, observed }
+    }
+
+    /// Notes a new value of a tensor that is not trainable; it takes effect with the optimiser's next step.
+    pub(crate) fn observe(&self, name: &str, value: Tensor<B>) {
+        let number = self.position(name);
+        self.observed.lock().expect("no panic while statistics are noted").insert(number, value);
+    }
+
+    /// The same tensors on another backend, rounded to its number type.
+    ///
+    /// # Errors
+    /// As [`Backend::download`].
+    pub fn on<C: Backend>(&self, backend: &C) -> Result<Parameters<C>> {
+        let moved = self.list.iter().map(|p| {
+            let numbers = p.value.to_vec()?.into_iter().map(|x| C::Elem::of(x.f64())).collect();
+            let value = Tensor::new(backend, p.value.shape(), numbers);
+            Ok(Parameter { name: p.name.clone(), dims: p.dims.clone(), value, trainable: p.trainable })
+        });
+        Ok(Parameters::new(moved.collect::<Result<_>>()?))
+    }
+
+    pub(crate) fn at(&self, number: usize) -> &Parameter<B> {
+        &self.list[number]
+    }
+
+    pub(crate) fn replace(&mut self, number: usize, value: Tensor<B>) {
+        self.list[number].value = value;
+    }
+}
+
+/// Gradients in the order of the [`Parameters`] they belong to.
+#[derive(Clone, Debug)]
+pub struct Gradients<B: Backend> {
+    values: Vec<Option<Tensor<B>>>,
+    scale: Option<Tensor<B>>,
+    observed: BTreeMap<usize, Tensor<B>>,
+}
+
+/// So many terms go into one program at most: a GPU binds eight buffers.
+const TERMS: usize = 6;
+
+impl<B: Backend> Gradients<B> {
+    /// The gradient of parameter `number`; `None` where the loss does not depend on it. Clipping is not applied to it:
+    /// see [`Gradients::scale`].
+    pub fn get(&self, number: usize) -> Option<&Tensor<B>> {
+        self.values[number].as_ref()
+    }
+
+    /// The scalar by which the optimiser multiplies every gradient, if they were clipped.
+    pub fn scale(&self) -> Option<&Tensor<B>> {
+        self.scale.as_ref()
+    }
+
+    /// New values of the tensors that are not trainable, by number.
+    pub(crate) fn observed(&self) -> impl Iterator<Item = (usize, &Tensor<B>)> {
+        self.observed.iter().map(|(&number, value)| (number, value))
+    }
+
+    /// The Euclidean norm of all gradients together, as a scalar on the device. Panics if there is no gradient.
+    pub fn norm(&self) -> Tensor<B> {
+        let square = |gradient: &Tensor<B>| ops::sum_all(&[gradient], |p| p.input(0).square());
+        let mut terms: Vec<Tensor<B>> = self.values.iter().flatten().map(square).collect();
+        while terms.len() > 1 {
+            terms = terms.chunks(TERMS).map(ops::sum_of).collect();
+        }
+        ops::map(&[terms.first().expect("norm: there is no gradient")], |p| p.input(0).sqrt())
+    }
+
+    /// Scales all gradients together so that their norm is at most `limit`: by `min(1, limit / (norm + 1e-6))`, the
+    /// rule of PyTorch's `clip_grad_norm_` (Pascanu, Mikolov and Bengio 2013). Nothing is downloaded: the factor stays
+    /// on the device until the optimiser uses it.
+    #[must_use]
+    pub fn clipped(mut self, limit: f64) -> Self {
+        let norm = self.norm();
+        let factor = ops::map_over(Shape::SCALAR, &[limit], &[&norm], |p| (p.scalar(0) / (p.input(0) + 1e-6)).min(1.0));
+        self.scale = Some(factor);
+        self
+    }
+}

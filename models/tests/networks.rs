@@ -1,0 +1,213 @@
+//! Whole networks: the papers' numbers, parameter counts, shapes, gradients, and ten steps of training.
+
+use std::path::Path;
+
+use segcal_backends::Cpu;
+use segcal_core::{Backend, Reference, Rng, Shape, Tensor, ops};
+use segcal_models::layers::{Activation, Norm, Upsampling};
+use segcal_models::{
+    Adam, Extent, Mode, Network, NetworkConfig, Optimiser, Parameter, Parameters, Rule, UNet, build, load, networks,
+};
+
+fn authors(base: usize, classes: usize) -> NetworkConfig {
+    NetworkConfig { name: "unet-authors".into(), classes, base: Some(base), ..NetworkConfig::default() }
+}
+
+fn tiny(dims: usize) -> NetworkConfig {
+    NetworkConfig { classes: 3, dims, levels: Some(3), base: Some(2), ..NetworkConfig::default() }
+}
+
+fn noise<B: Backend>(backend: &B, shape: Shape, stream: u64) -> Tensor<B> {
+    let rng = Rng::new(11).stream(stream);
+    Tensor::from_f64(backend, shape, &(0..shape.len() as u64).map(|i| rng.normal(i)).collect::<Vec<_>>())
+}
+
+fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+/// The output of the authors' code with the authors' weights.
+fn golden_difference<B: Backend>(backend: &B) -> f64 {
+    let stored = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/unet_tiny.safetensors")).unwrap();
+    let network = UNet::new(&authors(2, 3)).unwrap();
+    let parameters = stored.restore("", &network.parameters(0, backend)).unwrap();
+    let array = |name: &str, channels: usize| Parameter {
+        name: name.into(),
+        dims: vec![1, channels, 32, 32],
+        value: Tensor::zeros(backend, Shape::new(1, channels, 1, 32, 32)),
+        trainable: false,
+    };
+    let golden = stored.restore("golden", &Parameters::new(vec![array("x", 1), array("y", 3)])).unwrap();
+    let y = network.forward(&parameters, golden.get("x"), Mode::Evaluate);
+    largest_difference(&y.to_f64().unwrap(), &golden.get("y").to_f64().unwrap())
+}
+
+#[test]
+fn the_authors_network_gives_the_authors_numbers() {
+    let difference = golden_difference(&Reference);
+    assert!(difference < 1e-6, "reference: {difference:e}");
+    let difference = golden_difference(&Cpu::default());
+    assert!(difference < 1e-5, "cpu: {difference:e}");
+}
+
+/// The counts that were measured with the authors' code: channels, classes, parameters.
+#[test]
+fn the_authors_parameter_counts() {
+    for (in_channels, classes, count) in
+        [(1, 4, 7_846_180), (1, 5, 7_846_213), (4, 4, 7_847_044), (3, 4, 7_846_756), (1, 2, 7_846_114)]
+    {
+        let config = NetworkConfig { in_channels, ..authors(32, classes) };
+        let network = UNet::new(&config).unwrap();
+        assert_eq!(Network::<Reference>::parameter_count(&network), count);
+        assert_eq!(Network::<Reference>::stride(&network), [1, 32, 32]);
+    }
+}
+
+/// Ours from 32 channels, counted by hand: 3x3 weights `9 i o`, norm `2 o`, transposed 2x2 `4 i o + o`, head `i k + k`.
+#[test]
+fn our_parameter_count() {
+    for (dims, taps, corner) in [(2, 9, 4), (3, 27, 8)] {
+        let w = [32, 64, 128, 256, 512];
+        let block = |i: usize, o: usize| taps * (i * o + o * o) + 4 * o;
+        let encoder: usize = (0..5).map(|l| block(if l == 0 { 1 } else { w[l - 1] }, w[l])).sum();
+        let decoder: usize = (0..4).map(|l| corner * w[l + 1] * w[l] + w[l] + block(2 * w[l], w[l])).sum();
+        let network = UNet::new(&NetworkConfig { classes: 4, dims, ..NetworkConfig::default() }).unwrap();
+        assert_eq!(Network::<Reference>::parameter_count(&network), encoder + decoder + 32 * 4 + 4);
+    }
+}
+
+#[test]
+fn every_network_of_the_list_runs_and_describes_itself() {
+    for entry in networks::<Reference>() {
+        let config = NetworkConfig { name: entry.name.into(), base: Some(2), classes: 3, ..NetworkConfig::default() };
+        let network = (entry.build)(&config).unwrap();
+        let [d, h, w] = network.stride();
+        let shape = Shape::new(2, 1, d, 2 * h, w);
+        network.accepts(shape).unwrap();
+        let parameters = network.parameters(1, &Reference);
+        assert_eq!(parameters.count(), network.parameter_count());
+        let logits = network.forward(&parameters, &noise(&Reference, shape, 0), Mode::Evaluate);
+        assert_eq!(logits.shape(), Shape::new(2, 3, d, 2 * h, w));
+        assert!(logits.to_f64().unwrap().iter().all(|x| x.is_finite()));
+        let again = build::<Reference>(network.config()).unwrap();
+        assert_eq!(again.config(), network.config());
+        assert_eq!(again.parameter_count(), network.parameter_count());
+    }
+}
+
+#[test]
+fn a_volume_of_one_slice_through_a_flat_3d_network_is_a_slice_through_a_2d_one() {
+    let pools = Some(vec![Extent::Axes([1, 2, 2]), Extent::Axes([1, 2, 2])]);
+    let flat = UNet::new(&NetworkConfig { pools: pools.clone(), ..tiny(3) }).unwrap();
+    let plane = UNet::new(&NetworkConfig { pools, ..tiny(2) }).unwrap();
+    let cubes = flat.parameters(3, &Reference);
+    let squares = plane.parameters(3, &Reference);
+    // Of a 3x3x3 kernel with one slice and zero padding only the middle plane counts.
+    let middle = |(cube, square): (&Parameter<Reference>, &Parameter<Reference>)| {
+        let (from, to) = (cube.value.shape(), square.value.shape());
+        ops::slice(&cube.value, [0, 0, (from.spatial()[0] - to.spatial()[0]) / 2, 0, 0], to)
+    };
+    let squares = squares.with_values(cubes.iter().zip(squares.iter()).map(middle).collect());
+    let x = noise(&Reference, Shape::new(1, 1, 1, 8, 8), 5);
+    let a = flat.forward(&cubes, &x, Mode::Evaluate).to_f64().unwrap();
+    let b = plane.forward(&squares, &x, Mode::Evaluate).to_f64().unwrap();
+    assert!(largest_difference(&a, &b) < 1e-12);
+}
+
+/// Softmax cross entropy with one class per pixel.
+fn cross_entropy<B: Backend>(logits: &Tensor<B>, labels: &Tensor<B>) -> Tensor<B> {
+    let target = ops::one_hot(labels, logits.shape().c());
+    let log_p = segcal_core::stable::log_softmax(logits);
+    let share = 1.0 / (labels.shape().len() as f64);
+    ops::sum_all(&[&log_p, &target], |p| p.input(0) * p.input(1) * -share)
+}
+
+/// Stripes that a few steps can learn, and their labels.
+fn problem<B: Backend>(backend: &B, shape: Shape) -> (Tensor<B>, Tensor<B>) {
+    let labels: Vec<f64> =
+        (0..shape.len()).map(|i| ((shape.coordinate(i)[4] / 3 + shape.coordinate(i)[3] / 5) % 3) as f64).collect();
+    let grain = Rng::new(5);
+    let image: Vec<f64> = labels.iter().enumerate().map(|(i, l)| 0.4 * l + 0.1 * grain.normal(i as u64)).collect();
+    (Tensor::from_f64(backend, shape, &image), Tensor::from_f64(backend, shape, &labels))
+}
+
+/// Derivative of the loss along a random direction in all parameters and the image against a 5-point stencil.
+fn direction_check(config: &NetworkConfig, shape: Shape) -> f64 {
+    let network = UNet::new(config).unwrap();
+    let (image, labels) = problem(&Reference, shape);
+    let start = network.parameters(2, &Reference);
+    let direction: Vec<Tensor<Reference>> =
+        start.iter().enumerate().map(|(i, p)| noise(&Reference, p.value.shape(), 100 + i as u64)).collect();
+    let loss = |step: f64| {
+        let moved = start.iter().zip(&direction).map(|(p, d)| {
+            let step = if p.trainable { step } else { 0.0 };
+            ops::map_over(p.value.shape(), &[step], &[&p.value, d], |q| q.input(0) + q.scalar(0) * q.input(1))
+        });
+        let moved = start.with_values(moved.collect());
+        cross_entropy(&network.forward(&moved, &image, Mode::Train), &labels).item().unwrap()
+    };
+    let h = 2e-4;
+    let stencil = (loss(-2.0 * h) - 8.0 * loss(-h) + 8.0 * loss(h) - loss(2.0 * h)) / (12.0 * h);
+    let leaves = start.tracked();
+    let gradients =
+        leaves.gradients(&cross_entropy(&network.forward(&leaves, &image, Mode::Train), &labels).backward());
+    let along = |(i, d): (usize, &Tensor<Reference>)| {
+        gradients.get(i).map_or(0.0, |g| ops::sum_all(&[g, d], |p| p.input(0) * p.input(1)).item().unwrap())
+    };
+    let exact: f64 = direction.iter().enumerate().map(along).sum();
+    (exact - stencil).abs() / exact.abs().max(1e-3)
+}
+
+/// Smooth activations, so that the stencil sees no kink. (Max-pool has kinks too, but none within the stencil here:
+/// the numbers are fixed.)
+#[test]
+fn the_gradient_of_the_whole_network() {
+    for (dims, shape) in [(2, Shape::new(2, 1, 1, 8, 12)), (3, Shape::new(1, 1, 4, 4, 8))] {
+        for norm in [Norm::None, Norm::Instance, Norm::Batch] {
+            for upsample in [Upsampling::Nearest, Upsampling::Linear, Upsampling::Transposed] {
+                let config = NetworkConfig {
+                    norm: Some(norm),
+                    upsample: Some(upsample),
+                    activation: Some(Activation::Silu),
+                    ..tiny(dims)
+                };
+                let deviation = direction_check(&config, shape);
+                assert!(deviation < 1e-7, "{dims}-D {norm:?} {upsample:?}: {deviation:e}");
+            }
+        }
+    }
+}
+
+/// Losses of ten steps of Adam.
+fn curve<B: Backend>(backend: &B, config: &NetworkConfig, shape: Shape) -> Vec<f64> {
+    let network = build::<B>(config).unwrap();
+    let (image, labels) = problem(backend, shape);
+    let mut parameters = network.parameters(4, backend);
+    let mut optimiser = Optimiser::new(Rule::Adam(Adam::default()), &parameters).unwrap();
+    let step = |_| {
+        let leaves = parameters.tracked();
+        let loss = cross_entropy(&network.forward(&leaves, &image, Mode::Train), &labels);
+        let value = loss.item().unwrap();
+        let gradients = leaves.gradients(&loss.backward()).clipped(1.0);
+        optimiser.step(&mut parameters, &gradients, 1e-2);
+        value
+    };
+    (0..10).map(step).collect()
+}
+
+#[test]
+fn ten_steps_of_training_are_the_same_on_reference_and_cpu() {
+    for (config, shape) in [
+        (tiny(2), Shape::new(2, 1, 1, 16, 16)),
+        (tiny(3), Shape::new(1, 1, 4, 8, 8)),
+        (NetworkConfig { norm: Some(Norm::Batch), ..tiny(2) }, Shape::new(2, 1, 1, 16, 16)),
+        (NetworkConfig { levels: Some(3), ..authors(4, 3) }, Shape::new(1, 1, 1, 16, 16)),
+    ] {
+        let slow = curve(&Reference, &config, shape);
+        let fast = curve(&Cpu::default(), &config, shape);
+        assert!(slow[9] < slow[0], "nothing was learnt: {slow:?}");
+        let deviation = largest_difference(&slow, &fast);
+        assert!(deviation < 1e-4, "{deviation:e}: {slow:?} {fast:?}");
+    }
+}
