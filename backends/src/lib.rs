@@ -1,1 +1,104 @@
-//! CPU and GPU backends of segcal-core.
+//! Fast backends of [`segcal_core`], and the single place where one is chosen.
+
+#[cfg(feature = "cpu")]
+mod cpu;
+
+#[cfg(feature = "cpu")]
+pub use cpu::{Buffer as CpuBuffer, Cpu};
+use segcal_core::{Backend, Error, Reference, Result};
+
+/// A backend chosen at run time.
+///
+/// ```
+/// use segcal_backends::{Device, Visitor};
+/// use segcal_core::Backend;
+///
+/// struct Name;
+/// impl Visitor for Name {
+///     type Output = &'static str;
+///     fn visit<B: Backend>(self, backend: B) -> Self::Output {
+///         backend.name()
+///     }
+/// }
+///
+/// assert_eq!(Device::open("reference", None)?.run(Name), "reference");
+/// # Ok::<(), segcal_core::Error>(())
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Device {
+    /// f64, one thread, plain loops.
+    Reference(Reference),
+    /// f32 on the processor.
+    #[cfg(feature = "cpu")]
+    Cpu(Cpu),
+}
+
+/// Code that is generic over the backend, to be run on a [`Device`].
+pub trait Visitor {
+    /// What it gives.
+    type Output;
+
+    /// Runs on the chosen backend.
+    fn visit<B: Backend>(self, backend: B) -> Self::Output;
+}
+
+impl Device {
+    /// The names that [`Device::open`] knows in this build.
+    pub const NAMES: &[&str] = &[
+        "reference",
+        #[cfg(feature = "cpu")]
+        "cpu",
+    ];
+
+    /// The backend of that name. `threads` is how many threads it gets, by default one for each core; the reference
+    /// always has one.
+    ///
+    /// # Errors
+    /// There is no such backend in this build, or the system refuses the threads.
+    pub fn open(name: &str, threads: Option<usize>) -> Result<Self> {
+        match name {
+            "reference" => Ok(Self::Reference(Reference)),
+            #[cfg(feature = "cpu")]
+            "cpu" => Ok(Self::Cpu(Cpu::new(threads)?)),
+            _ => Err(Error::new(format!("there is no backend '{name}'"))
+                .help(format!("this build has: {}", Self::NAMES.join(", ")))),
+        }
+    }
+
+    /// Runs generic code on the chosen backend.
+    pub fn run<V: Visitor>(self, visitor: V) -> V::Output {
+        match self {
+            Self::Reference(backend) => visitor.visit(backend),
+            #[cfg(feature = "cpu")]
+            Self::Cpu(backend) => visitor.visit(backend),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Name;
+
+    impl Visitor for Name {
+        type Output = &'static str;
+        fn visit<B: Backend>(self, backend: B) -> &'static str {
+            backend.name()
+        }
+    }
+
+    #[test]
+    fn every_name_opens_the_backend_of_that_name() {
+        for name in Device::NAMES {
+            assert_eq!(Device::open(name, Some(1)).unwrap().run(Name), *name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_an_error_that_lists_the_known() {
+        let message = Device::open("tpu", None).err().unwrap().to_string();
+        assert!(message.contains("'tpu'") && message.contains("reference"), "{message}");
+    }
+}

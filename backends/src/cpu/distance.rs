@@ -1,0 +1,164 @@
+//! `distance`: the exact squared distance as a minimum over one axis after the other.
+//!
+//! Along `w` two sweeps count the voxels to the nearest mark. Along `h` and `d` the squared distance is the lower
+//! envelope of parabolas (Felzenszwalb and Huttenlocher, Distance Transforms of Sampled Functions, 2012), found in
+//! linear time for each line. All of it is in f64; only the square root is rounded to f32.
+
+use segcal_core::NO_DISTANCE;
+
+use super::{Array, CHUNK, Cpu};
+
+/// Neighbouring lines that are gathered and scattered together: one cache line of f64.
+const LINES: usize = 8;
+
+/// Distance from each voxel to the nearest marked voxel of its volume.
+pub(super) fn distance(cpu: &Cpu, (mask, shape): Array<'_>, spacing: [f64; 3], y: &mut [f32]) {
+    let [d, h, w] = shape.spatial();
+    let mut squared = vec![0.0; mask.len()];
+    let slices = CHUNK.div_ceil(h * w);
+    cpu.chunks(&mut squared, slices * h * w, |task, squared| {
+        let mut envelope = Envelope::new(h, spacing[1]);
+        let mask = &mask[task * slices * h * w..];
+        for (slice, mask) in squared.chunks_mut(h * w).zip(mask.chunks(h * w)) {
+            slice.chunks_mut(w).zip(mask.chunks(w)).for_each(|(row, mask)| along_w(mask, spacing[2], row));
+            along_h(slice, w, &mut envelope);
+        }
+    });
+    // A task of the last axis has the rows of all depths at one height.
+    let mut rows: Vec<Vec<&mut [f32]>> = (0..mask.len() / (d * w)).map(|_| Vec::with_capacity(d)).collect();
+    for (row, y) in y.chunks_mut(w).enumerate() {
+        rows[row / (d * h) * h + row % h].push(y);
+    }
+    cpu.for_each_with(
+        rows.into_iter().enumerate().collect(),
+        || Envelope::new(d, spacing[0]),
+        |envelope, (task, mut rows)| {
+            let start = task / h * (d * h * w) + task % h * w;
+            along_d(&squared[start..], h * w, envelope, &mut rows);
+        },
+    );
+}
+
+/// Squared distance to the nearest mark of a row, infinite if there is none.
+fn along_w(mask: &[f32], spacing: f64, row: &mut [f64]) {
+    let mut steps = f64::INFINITY;
+    for (value, &mask) in row.iter_mut().zip(mask) {
+        steps = if mask == 0.0 { steps + 1.0 } else { 0.0 };
+        *value = steps;
+    }
+    steps = f64::INFINITY;
+    for value in row.iter_mut().rev() {
+        steps = value.min(steps + 1.0);
+        let length = spacing * steps;
+        *value = length * length;
+    }
+}
+
+/// Minimises down the columns of a slice, in place.
+fn along_h(slice: &mut [f64], width: usize, envelope: &mut Envelope) {
+    for first in (0..width).step_by(LINES) {
+        let lines = LINES.min(width - first);
+        for (i, row) in slice.chunks(width).enumerate() {
+            envelope.gather(i, &row[first..first + lines]);
+        }
+        for line in 0..lines {
+            envelope.minimise(line);
+        }
+        for (i, row) in slice.chunks_mut(width).enumerate() {
+            for line in 0..lines {
+                row[first + line] = envelope.result[line * envelope.extent + i];
+            }
+        }
+    }
+}
+
+/// Minimises through the depths of one row of columns and takes the root.
+fn along_d(squared: &[f64], step: usize, envelope: &mut Envelope, rows: &mut [&mut [f32]]) {
+    let width = rows[0].len();
+    for first in (0..width).step_by(LINES) {
+        let lines = LINES.min(width - first);
+        for i in 0..rows.len() {
+            envelope.gather(i, &squared[i * step + first..][..lines]);
+        }
+        for line in 0..lines {
+            envelope.minimise(line);
+        }
+        for (i, row) in rows.iter_mut().enumerate() {
+            for line in 0..lines {
+                row[first + line] = length(envelope.result[line * envelope.extent + i]);
+            }
+        }
+    }
+}
+
+fn length(squared: f64) -> f32 {
+    if squared.is_finite() { squared.sqrt() as f32 } else { NO_DISTANCE as f32 }
+}
+
+/// Scratch memory for the lower envelopes of some lines.
+struct Envelope {
+    extent: usize,
+    spacing: f64,
+    /// The parabolas' heights, line by line.
+    heights: Vec<f64>,
+    result: Vec<f64>,
+    /// Apexes of the parabolas in the envelope, and where each begins to be the lowest.
+    apexes: Vec<usize>,
+    begins: Vec<f64>,
+}
+
+impl Envelope {
+    fn new(extent: usize, spacing: f64) -> Self {
+        let numbers = || vec![0.0; LINES * extent];
+        Self {
+            extent,
+            spacing,
+            heights: numbers(),
+            result: numbers(),
+            apexes: vec![0; extent],
+            begins: vec![0.0; extent],
+        }
+    }
+
+    /// Takes place `i` of each line.
+    fn gather(&mut self, i: usize, values: &[f64]) {
+        for (line, &value) in values.iter().enumerate() {
+            self.heights[line * self.extent + i] = value;
+        }
+    }
+
+    /// `result[i] = min over j of heights[j] + (spacing (i - j))^2` for one line.
+    fn minimise(&mut self, line: usize) {
+        let range = line * self.extent..(line + 1) * self.extent;
+        let (heights, result) = (&self.heights[range.clone()], &mut self.result[range]);
+        let square = self.spacing * self.spacing;
+        let mut count = 0;
+        for (place, &height) in heights.iter().enumerate().filter(|(_, height)| height.is_finite()) {
+            let mut begin = f64::NEG_INFINITY;
+            while count > 0 {
+                let apex = self.apexes[count - 1];
+                let rise = (height - heights[apex]) / square;
+                begin = (rise / (place - apex) as f64 + (place + apex) as f64) / 2.0;
+                if begin > self.begins[count - 1] {
+                    break;
+                }
+                count -= 1;
+                begin = f64::NEG_INFINITY;
+            }
+            (self.apexes[count], self.begins[count]) = (place, begin);
+            count += 1;
+        }
+        if count == 0 {
+            return result.fill(f64::INFINITY);
+        }
+        let mut current = 0;
+        for (place, value) in result.iter_mut().enumerate() {
+            while current + 1 < count && self.begins[current + 1] <= place as f64 {
+                current += 1;
+            }
+            let apex = self.apexes[current];
+            let offset = self.spacing * apex.abs_diff(place) as f64;
+            *value = heights[apex] + offset * offset;
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The CPU backend: f32, rayon threads, pooled memory.
+//!
+//! Work is cut into pieces by the shapes alone, so that the results have the same bits for any number of threads.
+//! Loops are compiled for several instruction sets and chosen at run time. Small tensors stay on the calling thread.
+
+mod buffer;
+mod conv;
+mod count;
+mod distance;
+mod interpreter;
+mod isa;
+mod kernel;
+mod layout;
+mod map;
+mod math;
+mod pool;
+mod rank;
+mod reduce;
+mod resample;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use segcal_core::{
+    Backend, Context, Error, Fold, Geometry, Index, Program, Rank, Result, Sampling, Shape, View, Window,
+};
+
+pub use buffer::Buffer;
+use buffer::{Block, Pool};
+
+/// Numbers that a thread works on at a time; less than two of these stay on the calling thread.
+const CHUNK: usize = 1 << 15;
+
+/// A buffer's numbers with their shape.
+type Array<'a> = (&'a [f32], Shape);
+
+/// The backend for processors: f32, all operations, no setup.
+///
+/// Cloning is cheap, and clones share threads and memory pool.
+#[derive(Clone, Default)]
+pub struct Cpu {
+    /// `None`: rayon's global pool.
+    threads: Option<Arc<rayon::ThreadPool>>,
+    memory: Arc<Pool>,
+}
+
+impl Cpu {
+    /// A backend with that many threads of its own, or with rayon's global pool (one thread per core).
+    ///
+    /// # Errors
+    /// The system refuses the threads.
+    pub fn new(threads: Option<usize>) -> Result<Self> {
+        let build = |count: usize| {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(count)
+                .build()
+                .map_err(Error::from_source)
+                .at("threads")
+                .map(Arc::new)
+        };
+        Ok(Self { threads: threads.map(build).transpose()?, memory: Arc::default() })
+    }
+
+    /// Runs `act` on a thread of this backend's pool, where parallel work starts without a switch of threads.
+    pub fn install<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        match &self.threads {
+            Some(threads) => threads.install(act),
+            None => act(),
+        }
+    }
+
+    /// Memory with arbitrary contents.
+    fn block(&self, len: usize) -> Block {
+        self.memory.take(len)
+    }
+
+    /// A buffer that `write` fills.
+    fn written(&self, len: usize, write: impl FnOnce(&mut [f32])) -> Buffer {
+        let mut block = self.block(len);
+        if len > 0 {
+            write(&mut block);
+        }
+        block.share()
+    }
+
+    /// Calls `act` with every task and a state of its thread.
+    fn for_each_with<T: Send, S>(
+        &self,
+        mut tasks: Vec<T>,
+        state: impl Fn() -> S + Sync + Send,
+        act: impl Fn(&mut S, T) + Sync + Send,
+    ) {
+        match tasks.len() {
+            0 => {}
+            1 => tasks.drain(..).for_each(|task| act(&mut state(), task)),
+            _ => self.install(|| tasks.into_par_iter().for_each_init(&state, &act)),
+        }
+    }
+
+    /// Calls `act` with the number of each piece of `chunk` elements, and the piece.
+    fn chunks<T: Send>(&self, y: &mut [T], chunk: usize, act: impl Fn(usize, &mut [T]) + Sync + Send) {
+        if y.len() <= CHUNK {
+            y.chunks_mut(chunk).enumerate().for_each(|(number, piece)| act(number, piece));
+        } else {
+            self.install(|| y.par_chunks_mut(chunk).enumerate().for_each(|(number, piece)| act(number, piece)));
+        }
+    }
+}
+
+fn array((buffer, shape): View<'_, Cpu>) -> Array<'_> {
+    debug_assert_eq!(buffer.len(), shape.len(), "a buffer of {} numbers read as {shape}", buffer.len());
+    (buffer, shape)
+}
+
+fn arrays<'a>(views: &[View<'a, Cpu>]) -> Vec<Array<'a>> {
+    views.iter().map(|&view| array(view)).collect()
+}
+
+fn share(blocks: Vec<Block>) -> Vec<Buffer> {
+    blocks.into_iter().map(Block::share).collect()
+}
+
+impl Backend for Cpu {
+    type Elem = f32;
+    type Buffer = Buffer;
+
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn upload(&self, data: Vec<f32>) -> Buffer {
+        self.written(data.len(), |y| y.copy_from_slice(&data))
+    }
+
+    fn download(&self, buffer: &Buffer) -> Result<Vec<f32>> {
+        Ok(buffer.to_vec())
+    }
+
+    fn map(&self, program: &Program, scalars: &[f64], inputs: &[View<'_, Self>], out: Shape) -> Vec<Buffer> {
+        share(map::map(self, program, scalars, &arrays(inputs), out))
+    }
+
+    fn reduce(
+        &self,
+        fold: Fold,
+        program: &Program,
+        scalars: &[f64],
+        inputs: &[View<'_, Self>],
+        domain: Shape,
+        out: Shape,
+    ) -> Vec<Buffer> {
+        share(reduce::reduce(self, fold, program, scalars, &arrays(inputs), domain, out))
+    }
+
+    fn slice(&self, x: View<'_, Self>, start: Index, out: Shape) -> Buffer {
+        self.written(out.len(), |y| layout::slice(self, array(x), start, y, out))
+    }
+
+    fn place(&self, parts: &[(View<'_, Self>, Index)], out: Shape) -> Buffer {
+        let parts: Vec<_> = parts.iter().map(|&(part, start)| (array(part), start)).collect();
+        self.written(out.len(), |y| layout::place(self, &parts, y, out))
+    }
+
+    fn conv(&self, x: View<'_, Self>, w: View<'_, Self>, geometry: &Geometry, out: Shape) -> Buffer {
+        self.convolve(x, w, geometry, conv::conv, out)
+    }
+
+    fn conv_transpose(&self, y: View<'_, Self>, w: View<'_, Self>, geometry: &Geometry, x_shape: Shape) -> Buffer {
+        self.convolve(y, w, geometry, conv::conv_transpose, x_shape)
+    }
+
+    fn conv_weight(&self, x: View<'_, Self>, y: View<'_, Self>, geometry: &Geometry, w_shape: Shape) -> Buffer {
+        self.convolve(x, y, geometry, conv::conv_weight, w_shape)
+    }
+
+    fn max_pool(&self, x: View<'_, Self>, window: &Window, out: Shape) -> (Buffer, Buffer) {
+        let (mut y, mut index) = (self.block(out.len()), self.block(out.len()));
+        pool::max_pool(self, array(x), window, &mut y, &mut index, out);
+        (y.share(), index.share())
+    }
+
+    fn max_unpool(&self, y: View<'_, Self>, index: View<'_, Self>, window: &Window, x_shape: Shape) -> Buffer {
+        self.written(x_shape.len(), |x| pool::max_unpool(self, array(y), array(index).0, window, x, x_shape))
+    }
+
+    fn resample(&self, x: View<'_, Self>, sampling: &Sampling, out: Shape) -> Buffer {
+        self.written(out.len(), |y| resample::resample(self, array(x), sampling, y, out))
+    }
+
+    fn resample_adjoint(&self, y: View<'_, Self>, sampling: &Sampling, x_shape: Shape) -> Buffer {
+        self.written(x_shape.len(), |x| resample::resample_adjoint(self, array(y), sampling, x, x_shape))
+    }
+
+    fn rank_filter(&self, x: View<'_, Self>, size: [usize; 3], rank: Rank, out: Shape) -> Buffer {
+        self.written(out.len(), |y| rank::rank_filter(self, array(x), size, rank, y, out))
+    }
+
+    fn bincount(&self, bins: View<'_, Self>, weights: &[View<'_, Self>], count: usize) -> Vec<Buffer> {
+        share(count::bincount(self, array(bins).0, &arrays(weights), count))
+    }
+
+    fn take(&self, table: View<'_, Self>, index: View<'_, Self>) -> Buffer {
+        let index = array(index);
+        self.written(index.1.len(), |y| count::take(self, array(table).0, index.0, y))
+    }
+
+    fn distance(&self, mask: View<'_, Self>, spacing: [f64; 3]) -> Buffer {
+        let mask = array(mask);
+        self.written(mask.1.len(), |y| distance::distance(self, mask, spacing, y))
+    }
+}
+
+/// One of the three operations of [`conv`].
+type Convolution = fn(&[f32], Shape, &[f32], Shape, &Geometry, &mut [f32], Shape);
+
+impl Cpu {
+    /// Runs a convolution on this backend's threads. A sum over nothing is 0.
+    fn convolve(
+        &self,
+        a: View<'_, Self>,
+        b: View<'_, Self>,
+        geometry: &Geometry,
+        act: Convolution,
+        out: Shape,
+    ) -> Buffer {
+        let ((a, a_shape), (b, b_shape)) = (array(a), array(b));
+        self.written(out.len(), |y| match a.len().min(b.len()) {
+            0 => y.fill(0.0),
+            _ => self.install(|| act(a, a_shape, b, b_shape, geometry, y, out)),
+        })
+    }
+}

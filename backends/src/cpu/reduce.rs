@@ -1,0 +1,372 @@
+//! `reduce`: one pass over the domain with f64 accumulators.
+//!
+//! The domain is cut into pieces by its shape alone; each piece is folded in the order of memory, in fixed lanes, and
+//! the pieces are joined in their order. So the bits do not depend on the threads. Three walks serve all layouts:
+//! along long rows that are folded, down columns where the rows are kept, and through short rows in one stream.
+
+use segcal_core::{Fold, Program, Shape};
+
+use super::interpreter::{Machine, Plan, for_each_row};
+use super::isa::wide;
+use super::kernel::Operand;
+use super::{Array, Block, CHUNK, Cpu};
+
+/// Rows that are folded onto one block in one piece.
+const DEEP: usize = 64;
+
+/// `y_j[o] = fold over i of program_j(inputs[i], scalars, i)`.
+pub(super) fn reduce(
+    cpu: &Cpu,
+    fold: Fold,
+    program: &Program,
+    scalars: &[f64],
+    inputs: &[Array<'_>],
+    domain: Shape,
+    out: Shape,
+) -> Vec<Block> {
+    let mut outputs: Vec<Block> = program.outputs().iter().map(|_| cpu.block(out.len())).collect();
+    if domain.len() == 0 || outputs.is_empty() {
+        outputs.iter_mut().for_each(|output| output.fill(start(fold) as f32));
+        return outputs;
+    }
+    let plan = Plan::folding(program, scalars, inputs, domain, out);
+    let layout = Layout::new(&plan, inputs.len());
+    let folder = Folder { cpu, fold, plan: &plan, layout: &layout };
+    match (plan.long_rows(), layout.row_is_folded) {
+        (true, true) => folder.rows(&mut outputs),
+        (true, false) => folder.columns(&mut outputs),
+        (false, _) => folder.stream(&mut outputs),
+    }
+    outputs
+}
+
+/// Which of the merged axes are folded.
+struct Layout {
+    /// `(extent, step through the domain)` of the axes that are kept, without the row.
+    kept: Vec<(usize, usize)>,
+    /// The same of those that are folded.
+    folded: Vec<(usize, usize)>,
+    row: usize,
+    row_is_folded: bool,
+    /// Which entry of an axis's strides is the fold's target.
+    target: usize,
+}
+
+impl Layout {
+    fn new(plan: &Plan<'_>, target: usize) -> Self {
+        let (row, outer) = plan.axes.split_last().expect("there is always a row");
+        let mut layout = Self {
+            kept: Vec::new(),
+            folded: Vec::new(),
+            row: row.extent,
+            row_is_folded: row.strides[target] == 0,
+            target,
+        };
+        let mut step = row.extent;
+        for axis in outer.iter().rev() {
+            let list = if axis.strides[target] == 0 { &mut layout.folded } else { &mut layout.kept };
+            list.insert(0, (axis.extent, step));
+            step *= axis.extent;
+        }
+        layout
+    }
+}
+
+/// Number of places of a list of axes.
+fn count(axes: &[(usize, usize)]) -> usize {
+    axes.iter().map(|&(extent, _)| extent).product()
+}
+
+/// Where in the domain the `index`-th place of a list of axes lies.
+fn position(axes: &[(usize, usize)], mut index: usize) -> usize {
+    let mut position = 0;
+    for &(extent, step) in axes.iter().rev() {
+        position += index % extent * step;
+        index /= extent;
+    }
+    position
+}
+
+struct Folder<'a> {
+    cpu: &'a Cpu,
+    fold: Fold,
+    plan: &'a Plan<'a>,
+    layout: &'a Layout,
+}
+
+impl Folder<'_> {
+    /// Each kept place folds rows of its own, cut into pieces of [`CHUNK`] numbers.
+    fn rows(&self, outputs: &mut [Block]) {
+        let (kept, count_outputs) = (count(&self.layout.kept), outputs.len());
+        let length = count(&self.layout.folded) * self.layout.row;
+        let pieces = length.div_ceil(CHUNK);
+        let mut partial = vec![start(self.fold); kept * pieces * count_outputs];
+        let group = (CHUNK / length).max(1);
+        let tasks: Vec<_> = partial.chunks_mut(group * count_outputs).enumerate().collect();
+        self.cpu.for_each_with(
+            tasks,
+            || Machine::new(self.plan),
+            |machine, (task, partial)| {
+                for (i, sums) in partial.chunks_mut(count_outputs).enumerate() {
+                    let (place, piece) = ((task * group + i) / pieces, (task * group + i) % pieces);
+                    self.piece_of_row(machine, place, piece * CHUNK..length.min((piece + 1) * CHUNK), sums);
+                }
+            },
+        );
+        for (j, output) in outputs.iter_mut().enumerate() {
+            for (value, partial) in output.iter_mut().zip(partial.chunks(pieces * count_outputs)) {
+                let pieces = partial.iter().skip(j).step_by(count_outputs);
+                *value = pieces.fold(start(self.fold), |sum, &piece| join(self.fold, sum, piece)) as f32;
+            }
+        }
+    }
+
+    fn piece_of_row(
+        &self,
+        machine: &mut Machine<'_, '_>,
+        place: usize,
+        piece: std::ops::Range<usize>,
+        sums: &mut [f64],
+    ) {
+        let origin = position(&self.layout.kept, place);
+        let mut at = piece.start;
+        while at < piece.end {
+            let (row, within) = (at / self.layout.row, at % self.layout.row);
+            let domain_start = origin + position(&self.layout.folded, row) + within;
+            let len = self.plan.block_from(domain_start, piece.end - at);
+            machine.compute(domain_start, len);
+            for (j, sum) in sums.iter_mut().enumerate() {
+                *sum = join(self.fold, *sum, fold_block(self.fold, machine.value(j, domain_start, len), len));
+            }
+            at += len;
+        }
+    }
+
+    /// Rows are kept: blocks of a row are folded over the other axes, in pieces of at most [`DEEP`] rows.
+    fn columns(&self, outputs: &mut [Block]) {
+        let pieces = count(&self.layout.folded).div_ceil(DEEP);
+        if pieces == 1 {
+            return self.columns_into(outputs.iter_mut().map(|output| &mut output[..]).collect(), |sum| sum as f32);
+        }
+        let mut partial = vec![vec![0.0; pieces * outputs[0].len()]; outputs.len()];
+        self.columns_into(partial.iter_mut().map(|partial| &mut partial[..]).collect(), |sum| sum);
+        for (output, partial) in outputs.iter_mut().zip(&partial) {
+            self.join_pieces(output, partial);
+        }
+    }
+
+    /// Writes every piece, in the order of the pieces, to `targets`.
+    fn columns_into<T: Send>(&self, targets: Vec<&mut [T]>, round: fn(f64) -> T) {
+        let (row, block) = (self.layout.row, self.plan.block());
+        let blocks = row.div_ceil(block);
+        let mut tasks: Vec<Vec<&mut [T]>> = Vec::new();
+        for target in targets {
+            let parts = target.chunks_mut(row).flat_map(|row| row.chunks_mut(block));
+            for (task, part) in parts.enumerate() {
+                if task == tasks.len() {
+                    tasks.push(Vec::new());
+                }
+                tasks[task].push(part);
+            }
+        }
+        self.cpu.for_each_with(
+            tasks.into_iter().enumerate().collect(),
+            || (Machine::new(self.plan), vec![0.0; block * self.plan.outputs()]),
+            |(machine, sums), (task, mut parts)| {
+                let sums = &mut sums[..parts.len() * parts[0].len()];
+                self.column(machine, task / blocks, task % blocks * block, sums);
+                for (part, sums) in parts.iter_mut().zip(sums.chunks(sums.len() / self.plan.outputs())) {
+                    part.iter_mut().zip(sums).for_each(|(value, &sum)| *value = round(sum));
+                }
+            },
+        );
+    }
+
+    /// Folds one piece of the columns below some neighbouring places of a row; `sums` has the outputs one by one.
+    fn column(&self, machine: &mut Machine<'_, '_>, row: usize, within: usize, sums: &mut [f64]) {
+        let (kept, len) = (count(&self.layout.kept), sums.len() / self.plan.outputs());
+        let (piece, place) = (row / kept, row % kept);
+        let origin = position(&self.layout.kept, place) + within;
+        sums.fill(start(self.fold));
+        for row in piece * DEEP..count(&self.layout.folded).min((piece + 1) * DEEP) {
+            let domain_start = origin + position(&self.layout.folded, row);
+            machine.compute(domain_start, len);
+            for (j, sums) in sums.chunks_mut(len).enumerate() {
+                fold_into(self.fold, machine.value(j, domain_start, len), sums);
+            }
+        }
+    }
+
+    /// Rows are short: the domain streams through in pieces of its outermost axis, each with sums of its own.
+    fn stream(&self, outputs: &mut [Block]) {
+        let (extent, folded) = (self.plan.axes[0].extent, self.plan.axes[0].strides[self.layout.target] == 0);
+        let len = outputs[0].len();
+        let slab = count(&self.layout.kept) * count(&self.layout.folded) * self.layout.row / extent;
+        // Pieces of a folded axis have a copy of the target each: at most an eighth of the domain in all.
+        let least = if folded { (8 * len).div_ceil(slab) } else { 1 };
+        let thick = CHUNK.div_ceil(slab).max(least).min(extent);
+        let pieces = extent.div_ceil(thick);
+        let step = self.plan.axes[0].strides[self.layout.target];
+        let places = |piece: usize| if folded { len } else { step * thick.min(extent - piece * thick) };
+        let mut partial: Vec<Vec<f64>> =
+            (0..pieces).map(|piece| vec![start(self.fold); places(piece) * outputs.len()]).collect();
+        self.cpu.for_each_with(
+            partial.iter_mut().enumerate().collect(),
+            || Machine::new(self.plan),
+            |machine, (piece, sums)| {
+                let slabs = piece * thick..extent.min((piece + 1) * thick);
+                self.stream_slabs(machine, slabs.start * slab..slabs.end * slab, slabs.start * step, sums);
+            },
+        );
+        for (j, output) in outputs.iter_mut().enumerate() {
+            let parts = partial.iter().map(|sums| sums.chunks(sums.len() / self.plan.outputs()).nth(j).unwrap_or(&[]));
+            if folded {
+                self.join_pieces(output, &parts.flatten().copied().collect::<Vec<f64>>());
+            } else {
+                output.iter_mut().zip(parts.flatten()).for_each(|(value, &sum)| *value = sum as f32);
+            }
+        }
+    }
+
+    /// Folds a range of the domain onto sums whose first place is `origin` of the target.
+    fn stream_slabs(
+        &self,
+        machine: &mut Machine<'_, '_>,
+        range: std::ops::Range<usize>,
+        origin: usize,
+        sums: &mut [f64],
+    ) {
+        let (target, outputs) = (self.layout.target, self.plan.outputs());
+        let places = sums.len() / outputs;
+        let mut at = range.start;
+        while at < range.end {
+            let len = self.plan.block_from(at, range.end - at);
+            machine.compute(at, len);
+            for (j, sums) in sums.chunks_mut(places).enumerate() {
+                let value = machine.value(j, at, len);
+                let mut done = 0;
+                for_each_row(&self.plan.axes, at, len, |axes, index, part| {
+                    let place: usize =
+                        axes.iter().zip(index).map(|(axis, i)| axis.strides[target] * i).sum::<usize>() - origin;
+                    let value = value.part(done, part);
+                    if self.layout.row_is_folded {
+                        sums[place] = join(self.fold, sums[place], fold_block(self.fold, value, part));
+                    } else {
+                        fold_into(self.fold, value, &mut sums[place..place + part]);
+                    }
+                    done += part;
+                });
+            }
+            at += len;
+        }
+    }
+
+    /// Joins pieces that each hold the whole target.
+    fn join_pieces(&self, output: &mut [f32], pieces: &[f64]) {
+        let len = output.len();
+        self.cpu.chunks(output, CHUNK / 8, |chunk, output| {
+            for (i, value) in output.iter_mut().enumerate() {
+                let pieces = pieces.iter().skip(chunk * (CHUNK / 8) + i).step_by(len);
+                *value = pieces.fold(start(self.fold), |sum, &piece| join(self.fold, sum, piece)) as f32;
+            }
+        });
+    }
+}
+
+/// What a fold starts from.
+fn start(fold: Fold) -> f64 {
+    match fold {
+        Fold::Sum => 0.0,
+        Fold::Max => f64::NEG_INFINITY,
+    }
+}
+
+/// Two parts of a fold in one. A NaN is the largest of all.
+#[inline(always)]
+fn join(fold: Fold, a: f64, b: f64) -> f64 {
+    match fold {
+        Fold::Sum => a + b,
+        Fold::Max => larger(a, b),
+    }
+}
+
+#[inline(always)]
+fn larger(a: f64, b: f64) -> f64 {
+    if b > a || b.is_nan() { b } else { a }
+}
+
+/// The fold of `len` places.
+fn fold_block(fold: Fold, value: Operand<'_>, len: usize) -> f64 {
+    match (fold, value) {
+        (Fold::Sum, Operand::Each(values)) => sum(values),
+        (Fold::Sum, Operand::All(value)) => f64::from(value) * len as f64,
+        (Fold::Max, Operand::Each(values)) => f64::from(maximum(values)),
+        (Fold::Max, Operand::All(value)) => f64::from(value),
+    }
+}
+
+/// Folds each place onto its own sum.
+fn fold_into(fold: Fold, value: Operand<'_>, sums: &mut [f64]) {
+    match (fold, value) {
+        (Fold::Sum, Operand::Each(values)) => add_to(values, sums),
+        (Fold::Sum, Operand::All(value)) => sums.iter_mut().for_each(|sum| *sum += f64::from(value)),
+        (Fold::Max, Operand::Each(values)) => maximum_to(values, sums),
+        (Fold::Max, Operand::All(value)) => sums.iter_mut().for_each(|sum| *sum = larger(*sum, f64::from(value))),
+    }
+}
+
+/// Independent sums in flight: enough to hide the latency of an addition.
+const LANES: usize = 16;
+
+wide! {
+    /// Sum in [`LANES`] lanes, which are then added in pairs.
+    fn sum(values: &[f32]) -> f64 {
+        let (groups, rest) = values.as_chunks::<LANES>();
+        let mut lanes = [0.0; LANES];
+        for group in groups {
+            for lane in 0..LANES {
+                lanes[lane] += f64::from(group[lane]);
+            }
+        }
+        let mut half = LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
+            }
+            half /= 2;
+        }
+        rest.iter().fold(lanes[0], |sum, &value| sum + f64::from(value))
+    }
+}
+
+wide! {
+    /// Largest of the values; a NaN is the largest of all.
+    fn maximum(values: &[f32]) -> f32 {
+        let (groups, rest) = values.as_chunks::<32>();
+        let mut lanes = [f32::NEG_INFINITY; 32];
+        for group in groups {
+            for lane in 0..32 {
+                let (old, new) = (lanes[lane], group[lane]);
+                lanes[lane] = if new > old || new.is_nan() { new } else { old };
+            }
+        }
+        let larger = |old: f32, new: f32| if new > old || new.is_nan() { new } else { old };
+        lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |old, &new| larger(old, new))
+    }
+}
+
+wide! {
+    fn add_to(values: &[f32], sums: &mut [f64]) {
+        for (sum, &value) in sums.iter_mut().zip(values) {
+            *sum += f64::from(value);
+        }
+    }
+}
+
+wide! {
+    fn maximum_to(values: &[f32], sums: &mut [f64]) {
+        for (sum, &value) in sums.iter_mut().zip(values) {
+            *sum = larger(*sum, f64::from(value));
+        }
+    }
+}
