@@ -48,7 +48,7 @@ macro_rules! for_each_opcode {
             Pow, 2, "pow_({0}, {1})", |a, b, _c| a.pow(b),
                 |a, b, _c, y, g| [
                     Some(g * b * a.pow(b - 1.0)),
-                    Some(a.lt(f64::MIN_POSITIVE).select(0.0, g * y * a.max(f64::MIN_POSITIVE).ln())),
+                    Some(a.lt(f64::from(f32::MIN_POSITIVE)).select(0.0, g * y * a.max(f64::from(f32::MIN_POSITIVE)).ln())),
                     None,
                 ], "cpu 4 ULP; gpu as exp2(y log2 x); x >= 0";
             Lt, 2, "f32({0} < {1})", |a, b, _c| if a < b { E::ONE } else { E::ZERO },
