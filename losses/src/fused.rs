@@ -89,8 +89,8 @@ impl<'b> Pixel<'b> {
         self.builder.constant(value)
     }
 
-    /// The pixel's share in the reduction: its weight divided by the sum of all weights.
-    fn weight(&self) -> Expr<'b> {
+    /// The weight that was given to [`sums`].
+    pub(crate) fn weight(&self) -> Expr<'b> {
         self.source(Source::Weight)
     }
 }
@@ -235,9 +235,12 @@ pub struct Weighting {
 }
 
 impl Weighting {
+    /// The parameter of every loss that can leave pixels out.
+    pub const IGNORE: Param = Param::new("ignore_index", "none", Range::Label, "pixels with this label count nowhere");
+
     /// The parameters of every pixel-wise loss.
     pub const PARAMS: &'static [Param] = &[
-        Param::new("ignore_index", "none", Range::Label, "pixels with this label count nowhere"),
+        Self::IGNORE,
         Param::new(
             "class_weights",
             "none",
@@ -247,8 +250,10 @@ impl Weighting {
         Param::new("reduction", "mean", Range::OneOf(&["mean", "sum"]), "over the pixels of the batch"),
     ];
 
-    /// Every pixel counts the same; the mean is taken.
-    pub const MEAN: Self = Self { ignore_index: None, class_weights: Vec::new(), sum: false };
+    /// Only the ignored pixels left out.
+    pub fn ignoring(settings: &Settings) -> Self {
+        Self { ignore_index: settings.optional("ignore_index"), class_weights: Vec::new(), sum: false }
+    }
 
     /// From checked parameters.
     pub fn new(settings: &Settings) -> Self {
@@ -299,6 +304,20 @@ impl Weighting {
     }
 }
 
+/// The predicted class of each pixel, `[n, 1, d, h, w]`: that of the largest logit, of equals the first.
+pub(crate) fn prediction<B: Backend>(batch: &Batch<'_, B>) -> Tensor<B> {
+    let (logits, (largest, _)) = (batch.logits.detach(), batch.statistics());
+    let pixels = largest.shape();
+    let program = Program::new(|p| {
+        let class = p.coord(axis::C);
+        p.input(0).equals(p.input(1)).select(-class, f64::from(f32::MIN))
+    });
+    let views = [logits.view(), largest.view()];
+    let buffers = logits.backend().reduce(Fold::Max, &program, &[], &views, logits.shape(), pixels);
+    let negative = Tensor::from_buffer(logits.backend(), pixels, buffers.into_iter().next().expect("one output"));
+    ops::map(&[&negative], |p| -p.input(0))
+}
+
 /// A pixel-wise loss: `total = sum over terms of factor * term`, where a term is the mean (or sum) over the pixels of
 /// the sum over the classes of its expression in `f`.
 pub(crate) fn pixelwise<B: Backend>(
@@ -313,8 +332,8 @@ pub(crate) fn pixelwise<B: Backend>(
     let outputs = sums(batch, weight, inputs, Shape::SCALAR, 1, |p| {
         let share = if weighted { p.weight() } else { p.constant(share) };
         let values: Vec<_> = f(p).into_iter().map(|value| value * share).collect();
-        let factors = terms.iter().map(|(_, factor)| *factor);
-        let total = values.iter().zip(factors).map(|(&value, factor)| value * factor).reduce(|a, b| a + b);
+        let weighed = values.iter().zip(terms).filter(|(_, (_, factor))| *factor != 0.0);
+        let total = weighed.map(|(&value, (_, factor))| value * *factor).reduce(|a, b| a + b);
         std::iter::once(total.expect("at least one term")).chain(values).collect()
     });
     let mut outputs = outputs.into_iter();

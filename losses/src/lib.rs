@@ -26,7 +26,7 @@ mod spec;
 
 use std::cell::OnceCell;
 
-use segcal_core::{Backend, Result, Tensor, axis, stable};
+use segcal_core::{Backend, Result, Tensor, axis, ops, stable};
 
 pub use fused::{Pixel, Weighting};
 pub use objective::Objective;
@@ -76,6 +76,16 @@ pub struct Value<B: Backend> {
     pub total: Tensor<B>,
     /// The parts it is made of, as scalars without history, before their weights.
     pub terms: Vec<(&'static str, Tensor<B>)>,
+}
+
+impl<B: Backend> Value<B> {
+    /// This value plus `weight` times another; the terms of both.
+    #[must_use]
+    pub(crate) fn plus(mut self, weight: f64, other: Self) -> Self {
+        let total = ops::map(&[&self.total, &other.total], |p| p.input(0) + p.input(1) * weight);
+        self.terms.extend(other.terms);
+        Self { total, terms: self.terms }
+    }
 }
 
 /// Named small vectors: what a loss remembers between epochs, for checkpoints and logs.
@@ -260,7 +270,11 @@ macro_rules! losses {
 
 macro_rules! priors {
     ($($Type:ident $module:ident,)*) => {
-        pub mod priors;
+        /// Label priors: distributions over the classes at each pixel, made of the labels around it.
+        pub mod priors {
+            pub(crate) mod patch;
+            $(pub mod $module;)*
+        }
 
         list! {
             /// Any prior of the list.
@@ -290,10 +304,29 @@ macro_rules! priors {
 // The order is that of `segcal list losses`.
 losses! {
     Ce ce,
+    Dice dice,
+    CeDice ce_dice,
+    Focal focal,
+    Ecp ecp,
+    LabelSmoothing label_smoothing,
+    Svls svls,
+    Mbls mbls,
+    MblsDice mbls_dice,
     Nacl nacl,
 }
 
 // The order is that of `segcal list priors`.
 priors! {
     Mean mean,
+    Gaussian gaussian,
+    Max max,
+    Min min,
+    Median median,
+    Mode mode,
+    Bilateral bilateral,
+    Gradient gradient,
+    ImageProportionsL1 image_proportions_l1,
+    ImageProportionsL2 image_proportions_l2,
+    MonaiMean monai_mean,
+    MonaiGaussian monai_gaussian,
 }

@@ -9,7 +9,7 @@
 
 use segcal_core::{Backend, Result, Tensor};
 
-use super::{Outside, PATCH, filter_labels, patch_extents};
+use super::patch::{Outside, PATCH, filter_labels, patch_extents};
 use crate::{LabelPrior, Settings, Spec};
 
 /// Shares of the classes in the label patch.
@@ -28,8 +28,7 @@ impl LabelPrior for Mean {
     };
 
     fn new(settings: &Settings) -> Result<Self> {
-        let outside = if settings.is_paper() { Outside::Nearest } else { Outside::Background };
-        Ok(Self { patch: settings.whole("patch"), outside })
+        Ok(Self { patch: settings.whole("patch"), outside: Outside::of(settings) })
     }
 
     fn value<B: Backend>(&self, labels: &Tensor<B>, classes: usize, _: Option<&Tensor<B>>) -> Tensor<B> {

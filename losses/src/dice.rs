@@ -1,0 +1,105 @@
+//! Soft Dice loss: `1 - mean over samples and classes of (2 I + e) / (S + Y + e)` with, over the pixels of a sample,
+//! `I = sum s_k y_k`, `S = sum s_k`, `Y = sum y_k`.
+//!
+//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. Values in `[0, 1]`. A class that no
+//! label holds gives `1 - e / (S + e)`: nearly 1 unless it is predicted nowhere.
+//!
+//! `over = batch` sums `I`, `S` and `Y` over all samples before the division (MEEP). Both conventions are the same; the
+//! authors of MbLS count the background, too (`include_background`).
+//! Source: Milletari et al. 2016; MbLS, Sec. 5 ("CE + DSC").
+
+use segcal_core::{Backend, Result, Shape, Tensor, axis, ops};
+
+use crate::fused::{Weighting, sums};
+use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value};
+
+/// Soft Dice loss.
+#[derive(Clone, Debug)]
+pub struct Dice {
+    weighting: Weighting,
+    overlap: Overlap,
+}
+
+/// What the overlap of a soft Dice is taken of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Overlap {
+    /// Whether samples are pooled before the division.
+    pub(crate) pooled: bool,
+    /// The classes that are averaged begin here.
+    pub(crate) first_class: usize,
+    /// How many there are; all that follow if `None`.
+    pub(crate) classes: Option<usize>,
+    /// Added above and below the fraction.
+    pub(crate) smooth: f64,
+}
+
+impl Dice {
+    /// Parameters that every loss with a Dice part has.
+    pub(crate) const SMOOTH: Param =
+        Param::new("smooth", "1e-5", Range::Above(0.0, 1.0), "added above and below the fraction");
+}
+
+impl Criterion for Dice {
+    const SPEC: Spec = Spec {
+        name: "dice",
+        title: "Soft Dice",
+        source: "Milletari et al. 2016; MbLS (Murugesan et al. 2023), Sec. 5",
+        params: &[&[
+            Param::new("include_background", "true", Range::Flag, "whether class 0 is averaged, too"),
+            Param::new("over", "sample", Range::OneOf(&["sample", "batch"]), "what is summed before the division"),
+            Self::SMOOTH,
+            Weighting::IGNORE,
+        ]],
+    };
+
+    fn new(settings: &Settings) -> Result<Self> {
+        let overlap = Overlap {
+            pooled: settings.word("over") == "batch",
+            first_class: usize::from(!settings.flag("include_background")),
+            classes: None,
+            smooth: settings.number("smooth"),
+        };
+        Ok(Self { weighting: Weighting::ignoring(settings), overlap })
+    }
+
+    fn check(&self, classes: usize) -> Result<()> {
+        self.overlap.check(classes)
+    }
+
+    fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
+        let total = self.overlap.loss(batch, &self.weighting);
+        Value { terms: vec![("dice", total.detach())], total }
+    }
+}
+
+impl Overlap {
+    /// Whether any class is left to average.
+    pub(crate) fn check(self, classes: usize) -> Result<()> {
+        if classes > self.first_class {
+            return Ok(());
+        }
+        Err(segcal_core::Error::new("without the background no class is left").help("set include_background = true"))
+    }
+
+    /// The Dice loss of a batch.
+    pub(crate) fn loss<B: Backend>(self, batch: &Batch<'_, B>, weighting: &Weighting) -> Tensor<B> {
+        let shape = batch.logits.shape();
+        let groups = Shape::new(if self.pooled { 1 } else { shape.n() }, shape.c(), 1, 1, 1);
+        let weight = weighting.weights(&batch.labels.detach());
+        let weighted = weight.is_some();
+        let parts = sums(batch, weight, &[], groups, 2, |p| {
+            let keep = |x| if weighted { x * p.weight() } else { x };
+            vec![keep(p.s() * p.y()), keep(p.s()), keep(p.y())]
+        });
+        let count = self.classes.unwrap_or(shape.c() - self.first_class);
+        let (first, last) = (self.first_class as f64, (self.first_class + count - 1) as f64);
+        let share = 1.0 / (groups.n() * count) as f64;
+        let inputs: Vec<_> = parts.iter().collect();
+        ops::sum_all(&inputs, |p| {
+            let (both, predicted, true_) = (p.input(0), p.input(1), p.input(2));
+            let fraction = (2.0 * both + self.smooth) / (predicted + true_ + self.smooth);
+            let class = p.coord(axis::C);
+            (class.lt(first) + p.constant(last).lt(class)).select(0.0, (1.0 - fraction) * share)
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! Explicit confidence penalty: `ECP = CE - lambda H(s)` with the entropy `H(s) = -sum_k s_k log s_k`.
+//!
+//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`.
+//!
+//! - `authors`: the entropy is the **mean** over the classes of `-p log p` with `p = s` clamped to
+//!   `[1e-10, 1 - 1e-10]`, so `lambda` counts `1/K` of what is printed;
+//! - `paper`: the Shannon entropy (MbLS, Sec. 4.2).
+//!
+//! `lambda = 0` is cross entropy. `-H(s) = KL(s || u) - log K`.
+//! Source: Pereyra et al. 2017; MbLS (Murugesan et al. 2023), Sec. 4.2.
+
+use segcal_core::{Backend, Result};
+
+use crate::fused::{Weighting, pixelwise};
+use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value};
+
+/// Cross entropy minus the entropy of the prediction.
+#[derive(Clone, Debug)]
+pub struct Ecp {
+    weighting: Weighting,
+    lambda: f64,
+    shannon: bool,
+}
+
+impl Criterion for Ecp {
+    const SPEC: Spec = Spec {
+        name: "ecp",
+        title: "Explicit confidence penalty: cross entropy minus entropy",
+        source: "MbLS (Murugesan et al. 2023), Sec. 4.2; Pereyra et al. 2017",
+        params: &[
+            &[Param::new("lambda", "0.1", Range::Closed(0.0, f64::INFINITY), "weight of the entropy")],
+            Weighting::PARAMS,
+        ],
+    };
+
+    fn new(settings: &Settings) -> Result<Self> {
+        Ok(Self {
+            weighting: Weighting::new(settings),
+            lambda: settings.number("lambda"),
+            shannon: settings.is_paper(),
+        })
+    }
+
+    fn check(&self, classes: usize) -> Result<()> {
+        self.weighting.check(classes)
+    }
+
+    fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
+        let share = 1.0 / batch.classes() as f64;
+        pixelwise(batch, &self.weighting, &[], &[("ce", 1.0), ("entropy", -self.lambda)], |p| {
+            let entropy = if self.shannon {
+                -(p.s() * p.log_s())
+            } else {
+                let clamped = p.s().max(1e-10).min(1.0 - 1e-10);
+                -(clamped * clamped.ln() * share)
+            };
+            vec![-(p.y() * p.log_s()), entropy]
+        })
+    }
+}

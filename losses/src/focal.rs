@@ -1,0 +1,63 @@
+//! Focal loss: `FL = -sum_k y_k (1 - s_k)^gamma log s_k`, averaged over the pixels.
+//!
+//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. Both conventions are the same.
+//! `gamma = 0` is cross entropy; the loss is at least `CE - gamma H(s)` (MbLS, Eq. 5) for `gamma >= 1`.
+//!
+//! `schedule = flsd53` lets gamma depend on the probability `s_y` of the label: 5 where `s_y < 0.2`, 3 where
+//! `s_y < 0.5`, else `gamma`; it is held constant in the gradient (Mukhoti et al. 2020).
+//! Source: Lin et al. 2017; MbLS (Murugesan et al. 2023), Eq. 5.
+
+use segcal_core::{Backend, Expr, Result};
+
+use crate::fused::{Pixel, Weighting, pixelwise};
+use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value};
+
+/// Focal loss.
+#[derive(Clone, Debug)]
+pub struct Focal {
+    weighting: Weighting,
+    gamma: f64,
+    scheduled: bool,
+}
+
+impl Criterion for Focal {
+    const SPEC: Spec = Spec {
+        name: "focal",
+        title: "Focal loss",
+        source: "MbLS (Murugesan et al. 2023), Eq. 5; Lin et al. 2017",
+        params: &[
+            &[
+                Param::new("gamma", "3", Range::Closed(0.0, 20.0), "how much confident pixels are discounted"),
+                Param::new("schedule", "constant", Range::OneOf(&["constant", "flsd53"]), "how gamma is chosen"),
+            ],
+            Weighting::PARAMS,
+        ],
+    };
+
+    fn new(settings: &Settings) -> Result<Self> {
+        Ok(Self {
+            weighting: Weighting::new(settings),
+            gamma: settings.number("gamma"),
+            scheduled: settings.word("schedule") == "flsd53",
+        })
+    }
+
+    fn check(&self, classes: usize) -> Result<()> {
+        self.weighting.check(classes)
+    }
+
+    fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
+        pixelwise(batch, &self.weighting, &[], &[("focal", 1.0)], |p| {
+            // Never quite 0, where the slope of a power below 1 is infinite.
+            let doubt = (1.0 - p.s()).max(f64::from(f32::MIN_POSITIVE));
+            vec![-(p.y() * doubt.pow(self.exponent(p)) * p.log_s())]
+        })
+    }
+}
+
+impl Focal {
+    fn exponent<'b>(&self, p: &Pixel<'b>) -> Expr<'b> {
+        let gamma = p.constant(self.gamma);
+        if self.scheduled { p.s().lt(0.2).select(5.0, p.s().lt(0.5).select(3.0, gamma)) } else { gamma }
+    }
+}

@@ -1,0 +1,69 @@
+//! Gaussian prior: the labels of the patch mixed with the weights `exp(-r^2 / (2 sigma^2))`, `r` in pixels.
+//!
+//! Sums to one at every pixel, in both conventions, and outside pixels repeat the nearest one in both.
+//!
+//! - `authors`: the Gaussian is normalised, its centre is then raised to what the neighbours had together, and the whole is
+//!   normalised again. For a patch of 3 the centre has 1/2 for every sigma. For larger patches the code reads the
+//!   centre's weight at index 1 of each axis instead of the middle; that is kept (patch 5, sigma 1: centre 0.529).
+//! - `paper`: the normalised Gaussian (NACL, supplement, Eq. 2); `sigma -> 0` is the one-hot label.
+//!
+//! Source: Islam and Glocker 2021; NACL (Murugesan et al. 2023), Eq. 1, and supplement, Eq. 2.
+
+use segcal_core::{Backend, Result, Tensor};
+
+use super::patch::{Outside, PATCH, filter_labels, patch_extents, squared_radius};
+use crate::{LabelPrior, Param, Range, Settings, Spec};
+
+/// Labels of the patch mixed with a Gaussian.
+#[derive(Clone, Debug)]
+pub struct Gaussian {
+    patch: usize,
+    sigma: f64,
+    plain: bool,
+}
+
+impl LabelPrior for Gaussian {
+    const SPEC: Spec = Spec {
+        name: "gaussian",
+        title: "Labels of the patch mixed with a Gaussian",
+        source: "NACL (Murugesan et al. 2023), supplement, Eq. 2; Islam and Glocker 2021",
+        params: &[&[
+            PATCH,
+            Param::new("sigma", "1", Range::Above(0.0, 1e6), "standard deviation of the Gaussian, in pixels"),
+        ]],
+    };
+
+    fn new(settings: &Settings) -> Result<Self> {
+        Ok(Self { patch: settings.whole("patch"), sigma: settings.number("sigma"), plain: settings.is_paper() })
+    }
+
+    fn value<B: Backend>(&self, labels: &Tensor<B>, classes: usize, _: Option<&Tensor<B>>) -> Tensor<B> {
+        let extents = patch_extents(self.patch, labels.shape());
+        filter_labels(labels, classes, extents, &self.kernel(extents), Outside::Nearest)
+    }
+}
+
+impl Gaussian {
+    /// The weights of a patch of these extents; they sum to one.
+    pub fn kernel(&self, extents: [usize; 3]) -> Vec<f64> {
+        let mut weights = kernel(extents, self.sigma);
+        if self.plain || weights.len() == 1 {
+            return weights;
+        }
+        let middle = weights.len() / 2;
+        let read = extents.iter().fold(0, |offset, &extent| offset * extent + 1.min(extent - 1));
+        let others = 1.0 - weights[read] + 1e-16;
+        weights[middle] = others;
+        normalised(weights.iter().map(|weight| weight / others).collect())
+    }
+}
+
+/// The normalised Gaussian of a patch.
+pub(super) fn kernel(extents: [usize; 3], sigma: f64) -> Vec<f64> {
+    normalised(squared_radius(extents).map(|r2| (-r2 / (2.0 * sigma * sigma)).exp()).collect())
+}
+
+fn normalised(weights: Vec<f64>) -> Vec<f64> {
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|weight| weight / sum).collect()
+}

@@ -1,0 +1,38 @@
+//! Image proportions (l1): labels of the patch weighted by how much their pixels look like the centre,
+//! `tau_k = sum_i w_i [label_i = k] / sum_i w_i` with `w_i = exp(-|I_i - I_c|)` and the centre `c`.
+//!
+//! Intensities are best in `[0, 1]`. Sums to one at every pixel, in both conventions. In the authors' code, not in a paper;
+//! the convention `paper` differs only where the patch leaves the image: `authors` see background of intensity 0 there,
+//! `paper` repeats the nearest pixel. A flat image gives the mean prior.
+//! Source: the public code of NACL (Murugesan et al. 2023).
+
+use segcal_core::{Backend, Result, Tensor};
+
+use super::patch::{Outside, PATCH, likeness_filter, need_image};
+use crate::{LabelPrior, Settings, Spec};
+
+/// Labels weighted by likeness to the centre.
+#[derive(Clone, Debug)]
+pub struct ImageProportionsL1 {
+    patch: usize,
+    outside: Outside,
+}
+
+impl LabelPrior for ImageProportionsL1 {
+    const SPEC: Spec = Spec {
+        name: "image-proportions-l1",
+        title: "Labels weighted by likeness to the centre (needs an image)",
+        source: "public code of NACL (Murugesan et al. 2023)",
+        params: &[&[PATCH]],
+    };
+
+    fn new(settings: &Settings) -> Result<Self> {
+        Ok(Self { patch: settings.whole("patch"), outside: Outside::of(settings) })
+    }
+
+    fn value<B: Backend>(&self, labels: &Tensor<B>, classes: usize, image: Option<&Tensor<B>>) -> Tensor<B> {
+        likeness_filter(labels, classes, need_image(image), self.patch, self.outside, |contrast| {
+            (-contrast.abs()).exp()
+        })
+    }
+}

@@ -1,0 +1,34 @@
+//! Median prior: the one-hot code of the median of the class numbers in the label patch.
+//!
+//! Sums to one at every pixel, in both conventions. Depends on how the classes are numbered: between the classes 0 and 2 it may name class 1, which is not in the patch.
+//! Where the patch leaves the image, `authors` count background (class 0), `paper` repeats the nearest pixel.
+//! Source: NACL (Murugesan et al. 2023), supplement, Eq. 3 with the median.
+
+use segcal_core::{Backend, Rank, Result, Tensor};
+
+use super::patch::{Outside, PATCH, rank_of_labels};
+use crate::{LabelPrior, Settings, Spec};
+
+/// Median of the class numbers in the label patch, one-hot.
+#[derive(Clone, Debug)]
+pub struct Median {
+    patch: usize,
+    outside: Outside,
+}
+
+impl LabelPrior for Median {
+    const SPEC: Spec = Spec {
+        name: "median",
+        title: "Median of the class numbers in the label patch, one-hot",
+        source: "NACL (Murugesan et al. 2023), supplement, Eq. 3 with the median",
+        params: &[&[PATCH]],
+    };
+
+    fn new(settings: &Settings) -> Result<Self> {
+        Ok(Self { patch: settings.whole("patch"), outside: Outside::of(settings) })
+    }
+
+    fn value<B: Backend>(&self, labels: &Tensor<B>, classes: usize, _: Option<&Tensor<B>>) -> Tensor<B> {
+        rank_of_labels(labels, classes, self.patch, self.outside, |count| Rank::Nth(count / 2))
+    }
+}

@@ -1,0 +1,45 @@
+//! Spatially varying label smoothing: cross entropy with labels blurred by a discrete Gaussian,
+//! `SVLS = -sum_k ytilde_k log s_k`, `ytilde_k = sum_i w_i y_i^k / sum_i w_i` over the label patch.
+//!
+//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. The blurred label is the prior
+//! [`gaussian`](crate::priors::gaussian), whose file tells the two conventions apart: `authors` give the centre half of
+//! the weight for every sigma, `paper` takes the Gaussian as it is.
+//!
+//! `SVLS = w_c CE + (1 - w_c) (KL(tau || s) + H(tau))` with the centre's weight `w_c` and the neighbours' mixture `tau`.
+//! In the convention `paper`, `sigma -> 0` is cross entropy; a uniform patch gives cross entropy in both.
+//! Source: Islam and Glocker 2021; NACL (Murugesan et al. 2023), Eq. 1 to 5.
+
+use segcal_core::{Backend, Result};
+
+use crate::fused::{Weighting, pixelwise};
+use crate::priors::gaussian::Gaussian;
+use crate::{Batch, Criterion, LabelPrior, Settings, Spec, Value};
+
+/// Cross entropy with labels blurred by a Gaussian.
+#[derive(Clone, Debug)]
+pub struct Svls {
+    weighting: Weighting,
+    blur: Gaussian,
+}
+
+impl Criterion for Svls {
+    const SPEC: Spec = Spec {
+        name: "svls",
+        title: "Spatially varying label smoothing",
+        source: "NACL (Murugesan et al. 2023), Eq. 1; Islam and Glocker 2021",
+        params: &[Gaussian::SPEC.params[0], Weighting::PARAMS],
+    };
+
+    fn new(settings: &Settings) -> Result<Self> {
+        Ok(Self { weighting: Weighting::new(settings), blur: Gaussian::new(settings)? })
+    }
+
+    fn check(&self, classes: usize) -> Result<()> {
+        self.weighting.check(classes)
+    }
+
+    fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
+        let label = self.blur.value(&batch.labels.detach(), batch.classes(), None);
+        pixelwise(batch, &self.weighting, &[&label], &[("svls", 1.0)], |p| vec![-(p.input(0) * p.log_s())])
+    }
+}
