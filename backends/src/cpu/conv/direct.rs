@@ -136,7 +136,7 @@ impl Job for Task<'_> {
         let taps: Vec<usize> = all.taps(self.tile).iter().map(|&(_, at)| at).collect();
         let (channel, flat) = (stencil.channel(self.tile), stencil.flat(self.tile));
         let width = flat.next_multiple_of(S::LANES);
-        let mut scratch = Scratch::take();
+        let mut scratch = Scratch::task();
         let [samples, sums] = scratch.split([ins * channel + S::LANES, S::ROWS * width]);
         let (x, xs) = all.input;
         let planes = x[(self.image * xs.c() + self.group * ins) * xs.voxels()..].chunks_exact(xs.voxels().max(1));

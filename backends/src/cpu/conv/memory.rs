@@ -1,6 +1,6 @@
 //! Memory that kernels write: outputs shared by tasks, and scratch that a thread keeps.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::marker::PhantomData;
 
 /// An output that several tasks fill, each its own places.
@@ -33,6 +33,14 @@ impl<'a> Shared<'a> {
         // SAFETY: inside the borrowed slice, and disjoint by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
+
+    /// The address of place `start`, from which the caller writes no further than `len` places.
+    #[inline(always)]
+    pub(super) fn pointer(&self, start: usize, len: usize) -> *mut f32 {
+        assert!(start + len <= self.len, "a task writes inside its output");
+        // SAFETY: inside the borrowed slice.
+        unsafe { self.start.add(start) }
+    }
 }
 
 /// One cache line.
@@ -41,27 +49,42 @@ impl<'a> Shared<'a> {
 struct Line([f32; 16]);
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: [Cell<Vec<Line>>; 2] = const { [Cell::new(Vec::new()), Cell::new(Vec::new())] };
 }
 
-/// Memory that a thread keeps from one task to the next. A value, not a closure's argument: closures are functions of
+/// Memory that a thread keeps from one use to the next. A value, not a closure's argument: closures are functions of
 /// their own, which would not be compiled for the instruction set of the kernel that they are written in.
-pub(super) struct Scratch(Vec<Line>);
+pub(super) struct Scratch {
+    lines: Vec<Line>,
+    user: usize,
+}
 
 impl Scratch {
-    /// Takes the thread's scratch. A second one at the same time is merely fresh memory.
-    pub(super) fn take() -> Self {
-        Self(SCRATCH.take())
+    /// For one task of a call.
+    pub(super) fn task() -> Self {
+        Self::take(0)
+    }
+
+    /// For a whole call, while its tasks (perhaps on this very thread) use theirs.
+    pub(super) fn call() -> Self {
+        Self::take(1)
+    }
+
+    /// Takes the thread's memory. A second one at the same time is merely fresh.
+    fn take(user: usize) -> Self {
+        Self { lines: SCRATCH.with(|all| all[user].take()), user }
     }
 
     /// One slice of each length, at the start of a cache line, with arbitrary (also non-finite) contents.
     pub(super) fn split<const N: usize>(&mut self, lens: [usize; N]) -> [&mut [f32]; N] {
         let lines: usize = lens.iter().map(|len| len.div_ceil(16)).sum();
-        if self.0.len() < lines {
-            self.0.resize(lines, Line([0.0; 16]));
+        if self.lines.len() < lines {
+            // Fresh zero pages, without a copy of what nobody reads.
+            self.lines = vec![Line([0.0; 16]); lines];
         }
         // SAFETY: `Line` is 16 floats without padding, so the vector is `16 len` initialised floats.
-        let mut rest = unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast::<f32>(), 16 * self.0.len()) };
+        let mut rest =
+            unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast::<f32>(), 16 * self.lines.len()) };
         lens.map(|len| {
             let (head, tail) = std::mem::take(&mut rest).split_at_mut(16 * len.div_ceil(16));
             rest = tail;
@@ -72,6 +95,6 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        SCRATCH.set(std::mem::take(&mut self.0));
+        SCRATCH.with(|all| all[self.user].set(std::mem::take(&mut self.lines)));
     }
 }

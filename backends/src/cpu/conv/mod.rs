@@ -7,6 +7,7 @@ mod stencil;
 #[cfg(test)]
 mod tests;
 mod weight;
+mod winograd;
 
 use direct::Direct;
 use memory::Shared;
@@ -15,24 +16,63 @@ use simd::Level;
 use stencil::Stencil;
 use weight::Weight;
 
+/// A tensor's numbers with their shape.
+type View<'a> = (&'a [f32], Shape);
+/// The same to write.
+type ViewMut<'a> = (&'a mut [f32], Shape);
+
 /// `y = conv(x, w)`; every element of `y` is written.
 pub(crate) fn conv(x: &[f32], xs: Shape, w: &[f32], ws: Shape, g: &Geometry, y: &mut [f32], ys: Shape) {
-    conv_at(Level::best(), (x, xs), (w, ws), g, (y, ys));
+    conv_by(path(ws, g, ys), Level::best(), (x, xs), (w, ws), g, (y, ys));
 }
 
 /// `x = conv_transpose(y, w)`; every element of `x` is written.
 pub(crate) fn conv_transpose(y: &[f32], ys: Shape, w: &[f32], ws: Shape, g: &Geometry, x: &mut [f32], xs: Shape) {
-    conv_transpose_at(Level::best(), (y, ys), (w, ws), g, (x, xs));
+    conv_transpose_by(path(ws, g, xs), Level::best(), (y, ys), (w, ws), g, (x, xs));
 }
 
 /// `w = conv_weight(x, y)`; every element of `w` is written.
 pub(crate) fn conv_weight(x: &[f32], xs: Shape, y: &[f32], ys: Shape, g: &Geometry, w: &mut [f32], ws: Shape) {
-    conv_weight_at(Level::best(), (x, xs), (y, ys), g, (w, ws));
+    conv_weight_by(path(ws, g, ys), Level::best(), (x, xs), (y, ys), g, (w, ws));
 }
 
-/// [`conv`] at a level.
-fn conv_at(level: Level, x: (&[f32], Shape), (w, ws): (&[f32], Shape), g: &Geometry, (y, ys): (&mut [f32], Shape)) {
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Path {
+    /// [`direct`] and [`weight`]: every geometry.
+    Direct,
+    /// [`winograd`]: 3x3 and 3x3x3 without stride, dilation and groups.
+    Winograd,
+}
+
+/// Whether [`winograd`] can compute this geometry.
+fn winograd_fits(ws: Shape, g: &Geometry) -> bool {
+    ws.spatial()[1..] == [3, 3] && g.stride == [1; 3] && g.dilation == [1; 3] && g.groups == 1
+}
+
+/// The path that is taken: Winograd where it fits and there are enough channels to pay for the transforms.
+fn path(ws: Shape, g: &Geometry, _out: Shape) -> Path {
+    if let Ok(s) = std::env::var("CONVPATH") {
+        return if s == "w" && winograd_fits(ws, g) { Path::Winograd } else { Path::Direct };
+    }
+    if winograd_fits(ws, g) && ws.n().min(ws.c()) >= 12 { Path::Winograd } else { Path::Direct }
+}
+
+/// [`conv`] on a path and level.
+fn conv_by(path: Path, level: Level, x: View, (w, ws): View, g: &Geometry, (y, ys): ViewMut) {
     let (ins, outs, taps) = (ws.c(), ws.n() / g.groups, ws.voxels());
+    if path == Path::Winograd {
+        let forward = winograd::Forward {
+            input: x,
+            weight: w,
+            strides: [ins * taps, taps],
+            turned: false,
+            out: ys,
+            offset: g.pad.map(|pad| -(pad as isize)),
+            kernel_depth: ws.spatial()[0],
+        };
+        return forward.run(level, Shared::new(y));
+    }
     let direct = Direct {
         stencil: Stencil::forward(x.1, ws, g, ys),
         kernel: ws.spatial(),
@@ -46,16 +86,23 @@ fn conv_at(level: Level, x: (&[f32], Shape), (w, ws): (&[f32], Shape), g: &Geome
     direct.run(level, |group, o, c, tap| w[((group * outs + o) * ins + c) * taps + tap], Shared::new(y));
 }
 
-/// [`conv_transpose`] at a level: one direct problem for each remainder of the output's place modulo the stride.
-fn conv_transpose_at(
-    level: Level,
-    y: (&[f32], Shape),
-    (w, ws): (&[f32], Shape),
-    g: &Geometry,
-    (x, xs): (&mut [f32], Shape),
-) {
+/// [`conv_transpose`] on a path and level: directly, one problem for each remainder of the output's place modulo the
+/// stride; by Winograd, the forward convolution with the kernel turned around.
+fn conv_transpose_by(path: Path, level: Level, y: View, (w, ws): View, g: &Geometry, (x, xs): ViewMut) {
     let (ins, outs, taps) = (ws.c(), ws.n() / g.groups, ws.voxels());
     let x = Shared::new(x);
+    if path == Path::Winograd {
+        let forward = winograd::Forward {
+            input: y,
+            weight: w,
+            strides: [taps, ins * taps],
+            turned: true,
+            out: xs,
+            offset: std::array::from_fn(|a| g.pad[a] as isize + 1 - ws.spatial()[a] as isize),
+            kernel_depth: ws.spatial()[0],
+        };
+        return forward.run(level, x);
+    }
     let [sd, sh, sw] = g.stride;
     for r in 0..sd * sh * sw {
         let start = [r / (sh * sw), r / sw % sh, r % sw];
@@ -73,8 +120,12 @@ fn conv_transpose_at(
     }
 }
 
-/// [`conv_weight`] at a level.
-fn conv_weight_at(level: Level, x: (&[f32], Shape), y: (&[f32], Shape), g: &Geometry, (w, ws): (&mut [f32], Shape)) {
+/// [`conv_weight`] on a path and level.
+fn conv_weight_by(path: Path, level: Level, x: View, y: View, g: &Geometry, (w, ws): ViewMut) {
+    if path == Path::Winograd {
+        let offset = g.pad.map(|pad| -(pad as isize));
+        return winograd::Weight { x, y, offset, kernel_depth: ws.spatial()[0] }.run(level, w);
+    }
     let weight = Weight {
         stencil: Stencil::forward(x.1, ws, g, y.1),
         kernel: ws.spatial(),

@@ -32,8 +32,12 @@ pub(super) trait Simd: Copy + Send + Sync {
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     /// The sum of the lanes, in an order that is the same for every call.
     unsafe fn sum(v: Self::V) -> f32;
-    /// `to[i * to_stride + j] = from[j * from_stride + i]` for `i, j` in `0..LANES`.
+    /// `to[i * to_stride + j] = from[j * from_stride + i]` for `i, j` in `0..LANES`, through registers.
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+    /// The same for `i` in `0..4`: `LANES` rows of four numbers become four vectors.
+    unsafe fn transpose_in(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+    /// The same for `j` in `0..4`: four vectors become `LANES` rows of four numbers.
+    unsafe fn transpose_out(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
 }
 
 /// Work that is written once for every level.
@@ -170,6 +174,18 @@ impl Simd for Portable {
             }
         }
     }
+
+    #[inline(always)]
+    unsafe fn transpose_in(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: the trait's contract.
+        unsafe { Self::transpose(from, from_stride, to, to_stride) }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose_out(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: the trait's contract.
+        unsafe { Self::transpose(from, from_stride, to, to_stride) }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -200,6 +216,44 @@ mod x86 {
     pub(super) unsafe fn run_avx2(job: impl Job) {
         // SAFETY: the features are enabled here.
         unsafe { job.run::<Avx2>() }
+    }
+
+    /// Transposes the 4 x 4 blocks in each 128-bit lane.
+    ///
+    /// # Safety
+    /// AVX-512F is there.
+    #[inline(always)]
+    unsafe fn turn512([a, b, c, d]: [__m512; 4]) -> [__m512; 4] {
+        // SAFETY: the caller's.
+        unsafe {
+            let (ab0, ab1) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let (cd0, cd1) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            [
+                _mm512_shuffle_ps::<0x44>(ab0, cd0),
+                _mm512_shuffle_ps::<0xEE>(ab0, cd0),
+                _mm512_shuffle_ps::<0x44>(ab1, cd1),
+                _mm512_shuffle_ps::<0xEE>(ab1, cd1),
+            ]
+        }
+    }
+
+    /// Transposes the 4 x 4 blocks in each 128-bit lane.
+    ///
+    /// # Safety
+    /// AVX2 is there.
+    #[inline(always)]
+    unsafe fn turn256([a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
+        // SAFETY: the caller's.
+        unsafe {
+            let (ab0, ab1) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let (cd0, cd1) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            [
+                _mm256_shuffle_ps::<0x44>(ab0, cd0),
+                _mm256_shuffle_ps::<0xEE>(ab0, cd0),
+                _mm256_shuffle_ps::<0x44>(ab1, cd1),
+                _mm256_shuffle_ps::<0xEE>(ab1, cd1),
+            ]
+        }
     }
 
     /// Four numbers of each of the rows 0, 4, 8, 12.
@@ -274,20 +328,53 @@ mod x86 {
         #[inline(always)]
         unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
             unsafe {
-                // Four rows at a distance of four make one vector per 4-column group: blocks of 4 x 4 in 128-bit lanes.
-                for group in 0..4 {
-                    let column = from.add(4 * group);
-                    let a = gather512(column, from_stride);
-                    let b = gather512(column.add(from_stride), from_stride);
-                    let c = gather512(column.add(2 * from_stride), from_stride);
-                    let d = gather512(column.add(3 * from_stride), from_stride);
-                    let (ab0, ab1) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-                    let (cd0, cd1) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-                    let to = to.add(4 * group * to_stride);
-                    Self::store(to, _mm512_shuffle_ps::<0x44>(ab0, cd0));
-                    Self::store(to.add(to_stride), _mm512_shuffle_ps::<0xEE>(ab0, cd0));
-                    Self::store(to.add(2 * to_stride), _mm512_shuffle_ps::<0x44>(ab1, cd1));
-                    Self::store(to.add(3 * to_stride), _mm512_shuffle_ps::<0xEE>(ab1, cd1));
+                // 4 x 4 blocks within 128-bit lanes, then the blocks themselves.
+                let mut rows = [_mm512_setzero_ps(); 16];
+                for quad in 0..4 {
+                    let row = |j: usize| from.add((4 * quad + j) * from_stride);
+                    let four = [Self::load(row(0)), Self::load(row(1)), Self::load(row(2)), Self::load(row(3))];
+                    let turned = turn512(four);
+                    for j in 0..4 {
+                        rows[4 * quad + j] = turned[j];
+                    }
+                }
+                for j in 0..4 {
+                    let (a, b, c, d) = (rows[j], rows[4 + j], rows[8 + j], rows[12 + j]);
+                    let (ab0, ab1) = (_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xEE>(a, b));
+                    let (cd0, cd1) = (_mm512_shuffle_f32x4::<0x44>(c, d), _mm512_shuffle_f32x4::<0xEE>(c, d));
+                    Self::store(to.add(j * to_stride), _mm512_shuffle_f32x4::<0x88>(ab0, cd0));
+                    Self::store(to.add((4 + j) * to_stride), _mm512_shuffle_f32x4::<0xDD>(ab0, cd0));
+                    Self::store(to.add((8 + j) * to_stride), _mm512_shuffle_f32x4::<0x88>(ab1, cd1));
+                    Self::store(to.add((12 + j) * to_stride), _mm512_shuffle_f32x4::<0xDD>(ab1, cd1));
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn transpose_in(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            unsafe {
+                let a = gather512(from, from_stride);
+                let b = gather512(from.add(from_stride), from_stride);
+                let c = gather512(from.add(2 * from_stride), from_stride);
+                let d = gather512(from.add(3 * from_stride), from_stride);
+                let turned = turn512([a, b, c, d]);
+                for i in 0..4 {
+                    Self::store(to.add(i * to_stride), turned[i]);
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn transpose_out(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            unsafe {
+                let row = |j: usize| from.add(j * from_stride);
+                let turned = turn512([Self::load(row(0)), Self::load(row(1)), Self::load(row(2)), Self::load(row(3))]);
+                for i in 0..4 {
+                    let to = to.add(i * to_stride);
+                    _mm_storeu_ps(to, _mm512_castps512_ps128(turned[i]));
+                    _mm_storeu_ps(to.add(4 * to_stride), _mm512_extractf32x4_ps::<1>(turned[i]));
+                    _mm_storeu_ps(to.add(8 * to_stride), _mm512_extractf32x4_ps::<2>(turned[i]));
+                    _mm_storeu_ps(to.add(12 * to_stride), _mm512_extractf32x4_ps::<3>(turned[i]));
                 }
             }
         }
@@ -342,19 +429,35 @@ mod x86 {
         #[inline(always)]
         unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
             unsafe {
-                for group in 0..2 {
-                    let column = from.add(4 * group);
-                    let a = gather256(column, from_stride);
-                    let b = gather256(column.add(from_stride), from_stride);
-                    let c = gather256(column.add(2 * from_stride), from_stride);
-                    let d = gather256(column.add(3 * from_stride), from_stride);
-                    let (ab0, ab1) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-                    let (cd0, cd1) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
-                    let to = to.add(4 * group * to_stride);
-                    Self::store(to, _mm256_shuffle_ps::<0x44>(ab0, cd0));
-                    Self::store(to.add(to_stride), _mm256_shuffle_ps::<0xEE>(ab0, cd0));
-                    Self::store(to.add(2 * to_stride), _mm256_shuffle_ps::<0x44>(ab1, cd1));
-                    Self::store(to.add(3 * to_stride), _mm256_shuffle_ps::<0xEE>(ab1, cd1));
+                for quad in 0..2 {
+                    Self::transpose_in(from.add(4 * quad), from_stride, to.add(4 * quad * to_stride), to_stride);
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn transpose_in(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            unsafe {
+                let a = gather256(from, from_stride);
+                let b = gather256(from.add(from_stride), from_stride);
+                let c = gather256(from.add(2 * from_stride), from_stride);
+                let d = gather256(from.add(3 * from_stride), from_stride);
+                let turned = turn256([a, b, c, d]);
+                for i in 0..4 {
+                    Self::store(to.add(i * to_stride), turned[i]);
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn transpose_out(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+            unsafe {
+                let row = |j: usize| from.add(j * from_stride);
+                let turned = turn256([Self::load(row(0)), Self::load(row(1)), Self::load(row(2)), Self::load(row(3))]);
+                for i in 0..4 {
+                    let to = to.add(i * to_stride);
+                    _mm_storeu_ps(to, _mm256_castps256_ps128(turned[i]));
+                    _mm_storeu_ps(to.add(4 * to_stride), _mm256_extractf128_ps::<1>(turned[i]));
                 }
             }
         }

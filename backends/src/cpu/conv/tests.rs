@@ -1,7 +1,7 @@
 //! The fast paths against plain loops in f64.
 
 use super::simd::Level;
-use super::{conv_at, conv_transpose_at, conv_weight_at};
+use super::{Path, conv_by, conv_transpose_by, conv_weight_by};
 use segcal_core::{Geometry, Shape};
 
 /// One convolution with random numbers.
@@ -101,19 +101,38 @@ impl Case {
     }
 
     /// The three results at a level, from outputs full of NaN.
-    fn fast(&self, level: Level) -> [Vec<f32>; 3] {
+    fn fast(&self, path: Path, level: Level) -> [Vec<f32>; 3] {
         let [mut y, mut x, mut w] = [self.ys.len(), self.xs.len(), self.ws.len()].map(|len| vec![f32::NAN; len]);
-        conv_at(level, (&self.x, self.xs), (&self.w, self.ws), &self.g, (&mut y, self.ys));
-        conv_transpose_at(level, (&self.y, self.ys), (&self.w, self.ws), &self.g, (&mut x, self.xs));
-        conv_weight_at(level, (&self.x, self.xs), (&self.y, self.ys), &self.g, (&mut w, self.ws));
+        conv_by(path, level, (&self.x, self.xs), (&self.w, self.ws), &self.g, (&mut y, self.ys));
+        conv_transpose_by(path, level, (&self.y, self.ys), (&self.w, self.ws), &self.g, (&mut x, self.xs));
+        conv_weight_by(path, level, (&self.x, self.xs), (&self.y, self.ys), &self.g, (&mut w, self.ws));
         [y, x, w]
     }
 
-    /// Asserts that every result is within `units` of 2^-24 times its scale.
-    fn check(&self, units: f64) {
+    /// Prints the errors of Winograd.
+    fn compare(&self) {
         let reference = self.reference();
         for level in Level::available() {
-            for (name, (fast, exact)) in ["y", "x", "w"].iter().zip(self.fast(level).iter().zip(&reference)) {
+            for (name, (fast, exact)) in
+                ["y", "x", "w"].iter().zip(self.fast(Path::Winograd, level).iter().zip(&reference))
+            {
+                let mut worst = (0.0f64, 0.0f64);
+                for (&value, &(exact, scale)) in fast.iter().zip(exact) {
+                    worst.0 = worst.0.max((value as f64 - exact).abs());
+                    assert!(value.is_finite());
+                    worst.1 = worst.1.max(scale);
+                }
+                let units = worst.0 / worst.1 * 2f64.powi(24);
+                assert!(units < 60.0, "{level:?} {name} {units} {} {} {:?}", self.xs, self.ws, self.g);
+            }
+        }
+    }
+
+    /// Asserts that every result is within `units` of 2^-24 times its scale.
+    fn check(&self, path: Path, units: f64) {
+        let reference = self.reference();
+        for level in Level::available() {
+            for (name, (fast, exact)) in ["y", "x", "w"].iter().zip(self.fast(path, level).iter().zip(&reference)) {
                 for (i, (&value, &(exact, scale))) in fast.iter().zip(exact).enumerate() {
                     let error = (value as f64 - exact).abs();
                     assert!(
@@ -135,7 +154,10 @@ fn any_geometry_equals_the_plain_loops() {
     let mut cases = 0;
     while cases < 300 {
         if let Some(case) = Case::any(&mut random) {
-            case.check(2.0 * (case.ws.voxels() * case.ws.c().max(case.ws.n())).max(case.ys.voxels()) as f64);
+            case.check(
+                Path::Direct,
+                2.0 * (case.ws.voxels() * case.ws.c().max(case.ws.n())).max(case.ys.voxels()) as f64,
+            );
             cases += 1;
         }
     }
@@ -150,7 +172,22 @@ fn wide_maps_are_tiled() {
         (Shape::new(1, 3, 1, 300, 200), Shape::new(1, 3, 1, 1, 1), [0, 0, 0]),
     ] {
         let case = Case::new(&mut random, xs, ws, Geometry { pad, ..Geometry::VALID }).unwrap();
-        case.check(2.0 * (ws.voxels() * ws.c() + 2000) as f64);
+        case.check(Path::Direct, 2.0 * (ws.voxels() * ws.c() + 2000) as f64);
+    }
+}
+
+#[test]
+fn winograd_equals_the_plain_loops() {
+    let mut random = Random(4);
+    for round in 0..60 {
+        let depth = if round % 3 == 0 { 1 + random.below(3) } else { 1 };
+        let d = if depth == 1 { 1 } else { 1 + random.below(7) };
+        let xs = Shape::new(1 + random.below(3), 1 + random.below(40), d, 1 + random.below(30), 1 + random.below(40));
+        let ws = Shape::new(1 + random.below(40), xs.c(), depth, 3, 3);
+        let g = Geometry { pad: std::array::from_fn(|_| random.below(4)), ..Geometry::VALID };
+        if let Some(case) = Case::new(&mut random, xs, ws, g) {
+            case.compare();
+        }
     }
 }
 
@@ -159,9 +196,11 @@ fn the_number_of_threads_changes_no_bit() {
     let mut random = Random(3);
     let (xs, ws) = (Shape::new(3, 24, 1, 40, 37), Shape::new(20, 24, 1, 3, 3));
     let case = Case::new(&mut random, xs, ws, Geometry::same([1, 3, 3])).unwrap();
-    let run = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| case.fast(Level::best()).map(|v| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>()))
-    };
-    assert_eq!(run(1), run(5));
+    for path in [Path::Direct, Path::Winograd] {
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| case.fast(path, Level::best()).map(|v| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>()))
+        };
+        assert_eq!(run(1), run(5), "{path:?}");
+    }
 }

@@ -100,7 +100,7 @@ impl Job for Task<'_> {
             let (channel, flat) = (stencil.channel(tile), stencil.flat(tile));
             let width = flat.next_multiple_of(S::LANES);
             let places: Vec<usize> = (0..ins).flat_map(|c| taps.iter().map(move |&(_, at)| c * channel + at)).collect();
-            let mut scratch = Scratch::take();
+            let mut scratch = Scratch::task();
             let [samples, ys] = scratch.split([ins * channel + S::LANES, outs.len() * width]);
             let ((x, xs), (y, shape)) = (all.x, all.y);
             let first = (image * xs.c() + group * ins) * xs.voxels();

@@ -1,0 +1,102 @@
+//! Between the tensors' order (a channel's places side by side) and lanes (a place's channels side by side).
+
+use super::super::simd::Simd;
+use segcal_core::Shape;
+
+/// `to[p LANES + c] = from[c stride + p]` for `p < len`; lanes from `count` on become 0.
+///
+/// # Safety
+/// The instruction set is there; `from` is valid for `count` rows of `len`, `to` for `len LANES`.
+#[inline(always)]
+pub(super) unsafe fn to_lanes<S: Simd>(from: *const f32, stride: usize, count: usize, len: usize, to: *mut f32) {
+    // SAFETY: the caller's promise; blocks that would stick out begin earlier.
+    unsafe {
+        if count == S::LANES && len >= 4 {
+            let mut p = 0;
+            while p < len {
+                if p + S::LANES <= len {
+                    S::transpose(from.add(p), stride, to.add(p * S::LANES), S::LANES);
+                    p += S::LANES;
+                } else {
+                    let q = p.min(len - 4);
+                    S::transpose_in(from.add(q), stride, to.add(q * S::LANES), S::LANES);
+                    p += 4;
+                }
+            }
+        } else {
+            for p in 0..len {
+                for c in 0..S::LANES {
+                    *to.add(p * S::LANES + c) = if c < count { *from.add(c * stride + p) } else { 0.0 };
+                }
+            }
+        }
+    }
+}
+
+/// `to[c stride + p] = from[p LANES + c]` for `p < len` and `c < count`.
+///
+/// # Safety
+/// As [`to_lanes`], with the roles exchanged.
+#[inline(always)]
+pub(super) unsafe fn from_lanes<S: Simd>(from: *const f32, to: *mut f32, stride: usize, count: usize, len: usize) {
+    // SAFETY: the caller's promise; blocks that would stick out begin earlier and write the same again.
+    unsafe {
+        if count == S::LANES && len >= 4 {
+            let mut p = 0;
+            while p < len {
+                if p + S::LANES <= len {
+                    S::transpose(from.add(p * S::LANES), S::LANES, to.add(p), stride);
+                    p += S::LANES;
+                } else {
+                    let q = p.min(len - 4);
+                    S::transpose_out(from.add(q * S::LANES), S::LANES, to.add(q), stride);
+                    p += 4;
+                }
+            }
+        } else {
+            for c in 0..count {
+                for p in 0..len {
+                    *to.add(c * stride + p) = *from.add(p * S::LANES + c);
+                }
+            }
+        }
+    }
+}
+
+/// A window of one slice: rows and columns from `start` (which may lie outside, where all is 0), `LANES` channels
+/// from `channel` on, as `[row][column][lane]`.
+///
+/// # Safety
+/// The instruction set is there, `slice` is inside the map, and `to` holds `rows columns LANES` numbers.
+#[inline(always)]
+pub(super) unsafe fn window<S: Simd>(
+    (x, shape): (&[f32], Shape),
+    image: usize,
+    channel: usize,
+    slice: usize,
+    start: [isize; 2],
+    [rows, columns]: [usize; 2],
+    to: *mut f32,
+) {
+    let [_, height, width] = shape.spatial();
+    let count = S::LANES.min(shape.c() - channel);
+    let base = (image * shape.c() + channel) * shape.voxels() + slice * height * width;
+    assert!(base + (count - 1) * shape.voxels() + height * width <= x.len(), "a window reads inside its map");
+    let low = (start[1].min(0).unsigned_abs()).min(columns);
+    let high = ((width as isize - start[1]).max(low as isize) as usize).min(columns);
+    for row in 0..rows {
+        let h = start[0] + row as isize;
+        // SAFETY: `to` holds all rows; a row inside is read from its `low` to its `high` column, all inside.
+        unsafe {
+            let to = to.add(row * columns * S::LANES);
+            if h < 0 || h >= height as isize {
+                std::ptr::write_bytes(to, 0, columns * S::LANES);
+                continue;
+            }
+            let from = x.as_ptr().add(base + h as usize * width + (start[1] + low as isize) as usize);
+            std::ptr::write_bytes(to, 0, low * S::LANES);
+            to_lanes::<S>(from, shape.voxels(), count, high - low, to.add(low * S::LANES));
+            std::ptr::write_bytes(to.add(high * S::LANES), 0, (columns - high) * S::LANES);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Three-by-three convolutions by Winograd's F(4x4, 3x3): a quarter of the multiplications.
+//!
+//! Idea: outputs are cut into tiles of 4 x 4. The 6 x 6 samples of a tile and the 3 x 3 kernels are transformed to 36
+//! points (see [`transform`]); there, a convolution over channels is 36 small matrix products; the products are
+//! transformed back. The depth axis of a 3-D kernel is summed directly: its slices are further terms of the products.
+//! The gradient in the input is the same with the kernel turned around; the gradient in the weight uses the adjoint
+//! transforms, and its products sum over tiles.
+//!
+//! Blocking: channels lie side by side in lanes, so that every transform is vertical arithmetic on whole vectors,
+//! for maps of any size. A task takes up to 48 tiles, transforms their samples once for all channels, then goes
+//! through the output channels in chunks of two vectors: 36 products, back-transform, store. The samples' slices of a
+//! 3-D kernel wait in a ring while the task walks along the depth.
+//!
+//! Accuracy: with `K = in kd`, the error of an output is at most about `(K + 60) 2^-24` times the sum of all `|x| |w|`
+//! within its tile's 6 x 6 samples, and typically a few units of `2^-24` times the norm of the products: about three
+//! times that of a direct sum (`tests` hold both). Values spread inside a tile: one that is not finite makes its whole
+//! tile so.
+
+mod forward;
+mod gemm;
+mod lanes;
+mod transform;
+mod weight;
+
+pub(super) use forward::Forward;
+pub(super) use weight::Weight;
+
+use super::simd::Simd;
+use lanes::window;
+use segcal_core::Shape;
+use transform::{Line, both};
+
+/// Outputs of a tile along each axis.
+const SIDE: usize = 4;
+/// Points of a tile: six along each axis.
+const POINTS: usize = 36;
+/// Tiles of a block, at most: four register blocks.
+const BLOCK: usize = 48;
+/// Tiles that are staged together, so that their samples stay in L1.
+const RUN: usize = 8;
+/// Tasks worth having; see `direct`.
+const TASKS: usize = 16;
+
+/// Tiles side by side in one row of tiles of one image.
+struct Run {
+    image: usize,
+    row: usize,
+    column: usize,
+    len: usize,
+    /// Number of its first tile within the block.
+    at: usize,
+}
+
+/// The tiles of the output maps, counted over images, rows and columns.
+struct Tiles {
+    images: usize,
+    rows: usize,
+    columns: usize,
+}
+
+impl Tiles {
+    fn new(out: Shape) -> Self {
+        let [_, h, w] = out.spatial();
+        Self { images: out.n(), rows: h.div_ceil(SIDE), columns: w.div_ceil(SIDE) }
+    }
+
+    fn len(&self) -> usize {
+        self.images * self.rows * self.columns
+    }
+
+    /// Blocks of nearly equal size, at most [`BLOCK`].
+    fn blocks(&self) -> Vec<std::ops::Range<usize>> {
+        let size = self.len().div_ceil(self.len().div_ceil(BLOCK).max(1)).next_multiple_of(4);
+        (0..self.len()).step_by(size.max(1)).map(|start| start..self.len().min(start + size)).collect()
+    }
+
+    /// The runs of a block.
+    fn runs(&self, block: std::ops::Range<usize>) -> Vec<Run> {
+        let (mut runs, mut tile) = (Vec::new(), block.start);
+        while tile < block.end {
+            let column = tile % self.columns;
+            let len = (self.columns - column).min(block.end - tile).min(RUN);
+            let (image, row) = (tile / self.columns / self.rows, tile / self.columns % self.rows);
+            runs.push(Run { image, row, column, len, at: tile - block.start });
+            tile += len;
+        }
+        runs
+    }
+}
+
+/// Points of a block of tiles: `[point][tile][channel]`, with distances that keep neighbours apart in the cache's sets.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// Distance between tiles.
+    row: usize,
+    /// Distance between points.
+    plane: usize,
+}
+
+impl Layout {
+    /// For `tiles` tiles of `channels` channels, a multiple of the lanes.
+    fn new(tiles: usize, channels: usize) -> Self {
+        let row = if channels.is_multiple_of(128) { channels + 16 } else { channels };
+        Self { row, plane: tiles.next_multiple_of(4) * row + 16 }
+    }
+
+    /// Numbers in all.
+    fn len(self) -> usize {
+        POINTS * self.plane
+    }
+}
+
+/// Transforms a slice of a block's tiles to points: `A` rows and columns from `4 tile + offset`, `count` channels from
+/// `channel`.
+///
+/// # Safety
+/// The instruction set is there; `to` holds the layout, `stage` holds `A (4 RUN + 2) LANES` numbers.
+#[inline(always)]
+unsafe fn points<S: Simd, T: Line<S, A, 6>, const A: usize>(
+    map: (&[f32], Shape),
+    channels: std::ops::Range<usize>,
+    slice: usize,
+    offset: [isize; 2],
+    runs: &[Run],
+    layout: Layout,
+    to: &mut [f32],
+    stage: &mut [f32],
+) {
+    for (block, channel) in channels.step_by(S::LANES).enumerate() {
+        for run in runs {
+            let start = [(SIDE * run.row) as isize + offset[0], (SIDE * run.column) as isize + offset[1]];
+            let columns = SIDE * (run.len - 1) + A;
+            // SAFETY: the caller's promise; a run is at most `RUN` tiles, and tile `at + i` is inside the layout.
+            unsafe {
+                window::<S>(map, run.image, channel, slice, start, [A, columns], stage.as_mut_ptr());
+                for i in 0..run.len {
+                    let from = stage.as_ptr().add(i * SIDE * S::LANES);
+                    let to = to.as_mut_ptr().add((run.at + i) * layout.row + block * S::LANES);
+                    let strides = [6 * layout.plane, layout.plane];
+                    both::<S, T, A, 6>(from, [columns * S::LANES, S::LANES], to, strides);
+                }
+            }
+        }
+    }
+}
