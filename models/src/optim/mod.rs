@@ -8,7 +8,7 @@ pub use adam::{Adam, AdamW};
 pub use schedule::Schedule;
 pub use sgd::Sgd;
 
-use segcal_core::{Backend, Error, Expr, Result, Tensor, ops};
+use segcal_core::{Backend, Error, Expr, Result, Shape, Tensor, ops};
 use serde::{Deserialize, Serialize};
 
 use crate::params::{Gradients, Parameter, Parameters};
@@ -66,6 +66,7 @@ impl Default for Rule {
 #[derive(Clone, Debug)]
 pub struct Optimiser<B: Backend> {
     rule: Rule,
+    backend: B,
     step: u64,
     /// Named `<moment>.<parameter>`, parameter by parameter in their order.
     moments: Parameters<B>,
@@ -75,7 +76,7 @@ pub struct Optimiser<B: Backend> {
 const STEP: &str = "step";
 
 impl<B: Backend> Optimiser<B> {
-    /// A rule that has not taken a step yet.
+    /// A rule that has not taken a step yet. Panics if there are no parameters.
     ///
     /// # Errors
     /// A field of the rule is out of range; the message names it.
@@ -91,7 +92,8 @@ impl<B: Backend> Optimiser<B> {
             let names = rule.rule().moments();
             names.iter().map(move |moment| fresh(p, moment))
         });
-        Ok(Self { rule, step: 0, moments: Parameters::new(moments.collect()) })
+        let backend = parameters.at(0).value.backend().clone();
+        Ok(Self { rule, backend, step: 0, moments: Parameters::new(moments.collect()) })
     }
 
     /// Steps taken so far.
@@ -132,10 +134,8 @@ impl<B: Backend> Optimiser<B> {
     /// (The count is exact up to 2^24 steps in f32.)
     pub fn state(&self) -> Parameters<B> {
         let mut list: Vec<Parameter<B>> = self.moments.iter().cloned().collect();
-        if let Some(first) = list.first() {
-            let value = Tensor::full(first.value.backend(), segcal_core::Shape::SCALAR, self.step as f64);
-            list.push(Parameter { name: STEP.into(), dims: Vec::new(), value, trainable: false });
-        }
+        let value = Tensor::full(&self.backend, Shape::SCALAR, self.step as f64);
+        list.push(Parameter { name: STEP.into(), dims: Vec::new(), value, trainable: false });
         Parameters::new(list)
     }
 
@@ -144,7 +144,7 @@ impl<B: Backend> Optimiser<B> {
     /// # Errors
     /// The device cannot be read, or the step count is no whole number.
     pub fn set_state(&mut self, state: &Parameters<B>) -> Result<()> {
-        let step = if state.is_empty() { 0.0 } else { state.get(STEP).item()? };
+        let step = state.get(STEP).item()?;
         if step < 0.0 || step.fract() != 0.0 {
             let error = Error::new(format!("{step} is not a count of steps")).at(STEP);
             return Err(error.help("the checkpoint is damaged: use another one"));

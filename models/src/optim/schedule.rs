@@ -5,18 +5,19 @@ use serde::{Deserialize, Serialize};
 
 /// The learning rate of an epoch as a multiple of the base rate; `epoch` counts from 0, `epochs` is their number.
 ///
+/// (`Constant {}` has braces because serde would take any key beside a variant without them.)
+///
 /// | name | factor | 4 epochs of each (defaults; milestones `[2]`) |
 /// |---|---|---|
 /// | `constant` | `1` | 1, 1, 1, 1 |
 /// | `step` | `factor ^ (milestones that are <= epoch)` | 1, 1, 0.1, 0.1 |
 /// | `polynomial` | `(1 - epoch / epochs) ^ power` | 1, 0.772, 0.536, 0.287 |
 /// | `cosine` | `(1 + cos(pi epoch / epochs)) / 2` | 1, 0.854, 0.5, 0.146 |
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Schedule {
     /// The base rate throughout.
-    #[default]
-    Constant,
+    Constant {},
     /// A drop at each milestone (PyTorch's `MultiStepLR`).
     Step {
         /// Epochs, from 0, with which a new rate begins.
@@ -32,7 +33,13 @@ pub enum Schedule {
         power: f64,
     },
     /// Down to nearly 0 along half a cosine (Loshchilov and Hutter 2017).
-    Cosine,
+    Cosine {},
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self::Constant {}
+    }
 }
 
 fn tenth() -> f64 {
@@ -48,13 +55,13 @@ impl Schedule {
     pub fn factor(&self, epoch: usize, epochs: usize) -> f64 {
         let progress = epoch as f64 / epochs.max(1) as f64;
         match self {
-            Self::Constant => 1.0,
+            Self::Constant {} => 1.0,
             Self::Step { milestones, factor } => {
                 let passed = milestones.iter().filter(|&&milestone| milestone <= epoch).count();
                 factor.powf(passed as f64)
             }
             Self::Polynomial { power } => (1.0 - progress).max(0.0).powf(*power),
-            Self::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos()),
+            Self::Cosine {} => 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos()),
         }
     }
 
@@ -66,7 +73,7 @@ impl Schedule {
         let (key, value) = match self {
             Self::Step { factor, .. } => ("factor", *factor),
             Self::Polynomial { power } => ("power", *power),
-            Self::Constant | Self::Cosine => return Ok(()),
+            Self::Constant {} | Self::Cosine {} => return Ok(()),
         };
         if value.is_finite() && value >= 0.0 {
             return Ok(());

@@ -1,0 +1,9 @@
+//! The suites of the models crate, as one program.
+
+mod checkpoint;
+mod common;
+mod counting;
+mod layers;
+mod networks;
+mod optim;
+mod training;
