@@ -5,10 +5,14 @@
 #![doc(html_no_source)]
 
 pub mod commands;
+pub mod config;
 pub mod data;
+pub mod infer;
 pub mod options;
 pub mod output;
+pub mod phantom;
 pub mod progress;
+pub mod train;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -1,7 +1,8 @@
 //! The options that every verb shares.
 
 use clap::{ArgAction, Args, ValueEnum};
-use segcal_core::{Error, Result};
+use segcal_backends::Device;
+use segcal_core::{Context, Error, Result};
 
 use crate::progress::{self, Progress};
 
@@ -72,6 +73,14 @@ impl Common {
     /// The backend asked for, or the verb's own default.
     pub fn backend_or(&self, default: BackendName) -> BackendName {
         self.backend.unwrap_or(default)
+    }
+
+    /// The backend asked for, or the verb's own default, ready to compute.
+    ///
+    /// # Errors
+    /// This build or this machine has no such backend.
+    pub fn device(&self, default: BackendName) -> Result<Device> {
+        Device::open(self.backend_or(default).as_str(), None).at("--backend")
     }
 
     /// Shows how far `total` steps of `what` have come; silent with `-q`.

@@ -85,5 +85,10 @@ macro_rules! verbs {
 
 // The order is that of `segcal --help`.
 verbs! {
+    Phantom phantom,
+    Train train,
+    Predict predict,
+    Info info,
+    Check check,
     Completions completions,
 }

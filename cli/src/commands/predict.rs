@@ -1,0 +1,104 @@
+//! `segcal predict RUN IMAGES --out DIR`.
+
+use std::path::{Path, PathBuf};
+
+use segcal_backends::Visitor;
+use segcal_core::{Backend, Result};
+use segcal_metrics::volume::Probabilities;
+use serde_json::json;
+
+use super::Cases;
+use crate::data::{Case, Volume, dataset, nifti};
+use crate::infer::{self, Tiling};
+use crate::options::BackendName;
+use crate::output::{self, OutputFolder};
+use crate::train::run::Trained;
+use crate::train::samples;
+use crate::{Common, Outcome};
+
+/// Segment images with a trained network.
+///
+/// Writes segmentations/CASE.nii.gz and probabilities/CASE.nii.gz (4-D, class last), both in the geometry of the
+/// image. A case that fails is reported and the others go on; cases that are done already are written anew.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  segcal predict runs/hippocampus-nacl ../hippocampus/imagesTs --out predictions")]
+pub struct Args {
+    /// Folder of the run.
+    pub run: PathBuf,
+    /// An image, or a folder of images.
+    pub images: PathBuf,
+    /// Folder of the results.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Samples that go through the network together.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: u16,
+    /// Leave out the probabilities, which are many times larger than the segmentations.
+    #[arg(long)]
+    pub no_probabilities: bool,
+}
+
+/// Predicts every image.
+///
+/// # Errors
+/// The run or the folder of images cannot be read, or the folder of the results cannot be made.
+pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
+    let cases = dataset::images(&args.images)?;
+    common.device(BackendName::Cpu)?.run(Predicting { args, cases, common })
+}
+
+struct Predicting<'a> {
+    args: &'a Args,
+    cases: Vec<Case>,
+    common: &'a Common,
+}
+
+impl Visitor for Predicting<'_> {
+    type Output = Result<Outcome>;
+
+    fn visit<B: Backend>(self, backend: B) -> Result<Outcome> {
+        let Self { args, cases, common } = self;
+        let trained = Trained::open(&args.run, &backend)?;
+        let folder = OutputFolder::create(&args.out)?;
+        let bar = common.progress("predict", cases.len());
+        let mut outcomes = Cases::default();
+        let mut done = Vec::new();
+        for case in &cases {
+            let written = predict(&trained, &backend, case, &folder, args);
+            bar.step(&case.name);
+            if outcomes.keep(written.map_err(|error| error.at(&case.name))).is_some() {
+                done.push(&case.name);
+            }
+        }
+        drop(bar);
+        if common.json {
+            output::print_json(&json!({ "out": args.out, "cases": done, "failed": outcomes.failed() }))?;
+        } else {
+            output::print(&format!("{} of {} cases in {}\n", done.len(), cases.len(), args.out.display()))?;
+        }
+        Ok(outcomes.outcome())
+    }
+}
+
+fn predict<B: Backend>(
+    trained: &Trained<B>,
+    backend: &B,
+    case: &Case,
+    folder: &OutputFolder,
+    args: &Args,
+) -> Result<()> {
+    let image = samples::prepare_image(&case.images, &trained.settings.input)?;
+    let tiling = Tiling {
+        samples: &trained.settings.samples,
+        stride: trained.network.stride(),
+        batch: usize::from(args.batch),
+    };
+    let values = infer::probabilities(&*trained.network, &trained.parameters, backend, &image, &tiling)?;
+    let classes = trained.class_names.len();
+    let labels = Probabilities::new(&values, classes).argmax().into_iter().map(|label| label as u8).collect();
+    let file = |kind: &str| folder.file(Path::new(kind).join(format!("{}.nii.gz", case.name)));
+    if !args.no_probabilities {
+        nifti::write(&file("probabilities")?, &Volume::new(values, classes, image.grid.clone()))?;
+    }
+    nifti::write(&file("segmentations")?, &Volume::new(labels, 1, image.grid))
+}

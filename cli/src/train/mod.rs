@@ -1,0 +1,12 @@
+//! Training: settings, samples, the loop, the run folder.
+//!
+//! [`trainer`] is the loop; it reads samples through [`samples`], measures through [`validation`] and writes through
+//! [`run_folder`]. A finished run is opened again by [`run`].
+
+pub mod objective;
+pub mod run;
+pub mod run_folder;
+pub mod samples;
+pub mod settings;
+pub mod trainer;
+pub mod validation;

@@ -1,0 +1,113 @@
+//! A run that can be opened again: the network with its tensors, and what was stored beside them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use segcal_core::{Backend, Context, Error, Result};
+use segcal_losses::{Objective, State};
+use segcal_models::{self as models, Network, NetworkConfig, Optimiser, Parameters, Stored};
+
+use super::run_folder;
+use super::settings::{Settings, from_table};
+
+/// The network that the settings describe, for a data set's channels and classes.
+///
+/// # Errors
+/// A key of the network is unknown or out of range.
+pub fn network<B: Backend>(settings: &Settings, channels: usize, classes: usize) -> Result<Box<dyn Network<B>>> {
+    let mut config: NetworkConfig = from_table(settings.network.clone()).at("network")?;
+    config.in_channels = channels;
+    config.classes = classes;
+    config.dims = settings.samples.dims();
+    models::build(&config).at("network")
+}
+
+/// Everything that a checkpoint holds.
+pub struct Checkpoint<'a, B: Backend> {
+    /// Weights.
+    pub parameters: &'a Parameters<B>,
+    /// Moments and step count.
+    pub optimiser: &'a Optimiser<B>,
+    /// Multipliers of the loss.
+    pub objective: &'a Objective,
+    /// Epochs that are done.
+    pub epoch: usize,
+    /// The network's config.
+    pub network: &'a NetworkConfig,
+    /// Names of the classes.
+    pub class_names: &'a [String],
+}
+
+impl<B: Backend> Checkpoint<'_, B> {
+    /// Writes the checkpoint, whole or not at all.
+    ///
+    /// # Errors
+    /// Those of [`models::save`].
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let metadata = BTreeMap::from([
+            ("epoch".to_owned(), self.epoch.to_string()),
+            ("network".to_owned(), json(self.network)?),
+            ("class_names".to_owned(), json(&self.class_names)?),
+            ("loss_state".to_owned(), json(&self.objective.state())?),
+        ]);
+        models::save(path, &[("", self.parameters), (OPTIMISER, &self.optimiser.state())], &metadata)
+    }
+}
+
+/// Name of the optimiser's tensors in a checkpoint.
+const OPTIMISER: &str = "optimiser";
+
+fn json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(Error::from_source)
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(stored: &Stored, key: &str, path: &Path) -> Result<T> {
+    serde_json::from_str(stored.value(key)?).map_err(Error::from_source).at(key).at(path.display())
+}
+
+/// Takes up a checkpoint: fills parameters, optimiser and loss, and gives the number of epochs that are done.
+///
+/// # Errors
+/// The file is damaged, or belongs to another network, optimiser or loss.
+pub fn restore<B: Backend>(
+    path: &Path,
+    parameters: &mut Parameters<B>,
+    optimiser: &mut Optimiser<B>,
+    objective: &mut Objective,
+) -> Result<usize> {
+    let stored = models::load(path)?;
+    *parameters = stored.restore("", parameters)?;
+    optimiser.set_state(&stored.restore(OPTIMISER, &optimiser.state())?).at(path.display())?;
+    let state: State = parsed(&stored, "loss_state", path)?;
+    objective.restore(&state).at(path.display())?;
+    parsed(&stored, "epoch", path)
+}
+
+/// A trained network, ready to predict.
+pub struct Trained<B: Backend> {
+    /// What it was trained with.
+    pub settings: Settings,
+    /// The network.
+    pub network: Box<dyn Network<B>>,
+    /// Its weights.
+    pub parameters: Parameters<B>,
+    /// Names of the classes, the background first.
+    pub class_names: Vec<String>,
+}
+
+impl<B: Backend> Trained<B> {
+    /// Opens a run with its best weights.
+    ///
+    /// # Errors
+    /// The folder holds no run, or its checkpoint is damaged.
+    pub fn open(folder: &Path, backend: &B) -> Result<Self> {
+        let settings = Settings::from_stored(run_folder::stored_config(folder)?).at(folder.display())?;
+        let path = folder.join("best.safetensors");
+        let stored = models::load(&path).map_err(|error| error.help("train for at least one epoch first"))?;
+        let config: NetworkConfig = parsed(&stored, "network", &path)?;
+        let network = models::build(&config).at(path.display())?;
+        let parameters = stored.restore("", &network.parameters(0, backend))?;
+        let class_names = parsed(&stored, "class_names", &path)?;
+        Ok(Self { settings, network, parameters, class_names })
+    }
+}

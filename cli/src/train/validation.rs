@@ -1,0 +1,63 @@
+//! What a network is worth between two epochs: DSC and foreground ECE of whole volumes.
+
+use segcal_core::{Backend, Result};
+use segcal_metrics::calibration::{Calibration, Region};
+use segcal_metrics::overlap::Confusion;
+use segcal_metrics::volume::{Label, Probabilities, Structure};
+use segcal_models::{Network, Parameters};
+
+use super::samples::Cache;
+use crate::infer::{self, Tiling};
+
+/// Means over the validation volumes.
+pub struct Validation {
+    /// DSC of each structure (label 1, 2, ...); a structure that neither map holds is left out of its mean.
+    pub dsc: Vec<f64>,
+    /// ECE over the voxels whose reference is not background.
+    pub ece: f64,
+}
+
+impl Validation {
+    /// Mean of the structures' DSC.
+    pub fn mean_dsc(&self) -> f64 {
+        mean(&self.dsc)
+    }
+}
+
+/// The mean of what is a number; NaN if nothing is.
+fn mean(values: &[f64]) -> f64 {
+    let present: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
+    present.iter().sum::<f64>() / present.len() as f64
+}
+
+/// Predicts and measures every volume of the cache.
+///
+/// # Errors
+/// A case cannot be read, or the device fails.
+pub fn validate<B: Backend>(
+    network: &dyn Network<B>,
+    parameters: &Parameters<B>,
+    backend: &B,
+    cases: &Cache,
+    classes: usize,
+    tiling: &Tiling<'_>,
+) -> Result<Validation> {
+    let mut dsc = vec![Vec::new(); classes - 1];
+    let mut ece = Vec::new();
+    for case in 0..cases.len() {
+        let prepared = cases.get(case)?;
+        let output = infer::probabilities(network, parameters, backend, &prepared.image, tiling)?;
+        let output = Probabilities::new(&output, classes);
+        let reference: Vec<Label> = prepared.label.values().iter().map(|&class| class as Label).collect();
+        let mut confusion = Confusion::new(classes);
+        confusion.add(&reference, &output.argmax())?;
+        for (structure, values) in dsc.iter_mut().enumerate() {
+            let structure = Structure::single(structure as Label + 1);
+            values.push(confusion.counts(&structure).dsc().formula().unwrap_or(f64::NAN));
+        }
+        let mut calibration = Calibration::new(classes, 15);
+        calibration.add(output, &reference, None)?;
+        ece.push(calibration.region(Region::Foreground).ece());
+    }
+    Ok(Validation { dsc: dsc.iter().map(|values| mean(values)).collect(), ece: mean(&ece) })
+}
