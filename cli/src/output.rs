@@ -21,6 +21,18 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
+/// Rows of words in columns, each as wide as its widest word and two blanks.
+pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: &[String; N]| {
+        let cells: String =
+            row.iter().zip(widths).flat_map(|(word, width)| [format!("{word:width$}"), "  ".into()]).collect();
+        cells.trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
 /// Prints one JSON document on standard output, indented, with a line end.
 ///
 /// Numbers that may be NaN or infinite must have gone through [`number`] or [`serialize_number`].
@@ -267,6 +279,12 @@ mod tests {
         write_text(&link, "new").unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "target");
         assert_eq!(fs::read_to_string(&link).unwrap(), "new");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_word() {
+        let rows = [["a", "bb", ""], ["äöü", "b", "c"]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), "a    bb\näöü  b   c\n");
     }
 
     #[test]

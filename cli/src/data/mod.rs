@@ -1,1 +1,72 @@
-//! What is read: volumes, arrays, images and data sets.
+//! What is read and written: volumes, arrays, images and data sets.
+//!
+//! The one convention for arrays in memory is that of [`volume`]. Every reader here answers a malformed file with an
+//! error that names the file and the field; none panics, hangs, or takes more memory than the file's size can justify
+//! (see [`limits`]).
+
+pub mod dataset;
+pub mod limits;
+pub mod nifti;
+pub mod npy;
+pub mod number;
+pub mod orientation;
+pub mod png;
+pub mod transform;
+pub mod volume;
+
+use std::path::Path;
+
+use segcal_core::{Error, Result};
+
+pub use dataset::{Case, Dataset};
+pub use orientation::Axes;
+pub use volume::{Grid, Volume};
+
+/// The file endings that hold an image or a label map, longest first.
+pub const ENDINGS: [&str; 5] = [".nii.gz", ".hdr.gz", ".nii", ".hdr", ".png"];
+
+/// The ending of an image file, one of [`ENDINGS`].
+pub fn ending(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+    ENDINGS.into_iter().find(|ending| name.ends_with(ending) && name.len() > ending.len())
+}
+
+/// The file name without its [`ending`].
+///
+/// ```
+/// assert_eq!(segcal::data::stem("scans/a.v1.nii.gz".as_ref()), Some("a.v1"));
+/// ```
+pub fn stem(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?;
+    Some(&name[..name.len() - ending(path)?.len()])
+}
+
+/// Reads an image, by the ending of its name: NIfTI or PNG. Channels come first; PNG is turned to grey.
+///
+/// # Errors
+/// The ending is unknown, or the file is malformed.
+pub fn read_image(path: &Path) -> Result<Volume<f32>> {
+    match ending(path) {
+        Some(".png") => png::read_image(path),
+        Some(_) => nifti::read_image(path),
+        None => Err(unknown_ending(path)),
+    }
+}
+
+/// Reads a label map, by the ending of its name: NIfTI or PNG (whose palette index or grey value is the label).
+///
+/// # Errors
+/// The ending is unknown, the file is malformed, or it holds a value that is no label.
+pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
+    match ending(path) {
+        Some(".png") => png::read_labels(path),
+        Some(_) => nifti::read_labels(path),
+        None => Err(unknown_ending(path)),
+    }
+}
+
+pub(crate) fn unknown_ending(path: &Path) -> Error {
+    Error::new("the ending of the name is none that is known here")
+        .at(path.display())
+        .help(format!("known are {}", ENDINGS.join(" ")))
+}

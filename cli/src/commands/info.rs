@@ -1,0 +1,281 @@
+//! `segcal info FILE…`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use segcal_core::{Context, Result};
+use serde_json::{Map, Value, json};
+
+use super::Cases;
+use crate::data::{nifti, npy, png};
+use crate::{Common, Outcome, data, output};
+
+/// Show what volumes, arrays and images are: shape, geometry, number type, statistics, labels.
+///
+/// Reads NIfTI (.nii, .nii.gz, .hdr of a pair), NumPy (.npy, .npz) and PNG. With --json, one object for one file and a
+/// list for several.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  segcal info scan.nii.gz\n  segcal info --json labelsTr/*.nii.gz")]
+pub struct Args {
+    /// The files.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// The number of different whole values up to which they are taken for labels.
+const MAX_LABELS: usize = 256;
+
+/// Prints what the files are.
+///
+/// # Errors
+/// No file can be read. If only some cannot, they are reported and the outcome says so.
+pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
+    let progress = common.progress("reading", args.files.len());
+    let mut cases = Cases::default();
+    let mut all = Vec::new();
+    for path in &args.files {
+        match describe(path) {
+            Ok(found) => all.extend(found),
+            // Nothing read so far, and nothing left to read: the input is unreadable, not partly so.
+            Err(error) if cases.failed() + 1 == args.files.len() => return Err(error),
+            Err(error) => cases.fail(&error),
+        }
+        progress.step(path.display());
+    }
+    drop(progress);
+    if !common.json {
+        output::print(&all.iter().map(as_text).collect::<Vec<_>>().join("\n"))?;
+    } else if let ([only], 1) = (&all[..], args.files.len()) {
+        output::print_json(only)?;
+    } else {
+        output::print_json(&all)?;
+    }
+    Ok(cases.outcome())
+}
+
+/// What there is to say about a file: one entry, or one for each array of an archive.
+fn describe(path: &Path) -> Result<Vec<Map<String, Value>>> {
+    if !npy::is_array(path) {
+        let entry = if data::ending(path) == Some(".png") { describe_png(path) } else { describe_nifti(path) };
+        return Ok(vec![entry?]);
+    }
+    let keys = if npy::is_archive(path) { npy::names(path)? } else { vec![String::new()] };
+    keys.iter().map(|key| describe_array(path, key)).collect()
+}
+
+fn describe_nifti(path: &Path) -> Result<Map<String, Value>> {
+    if data::ending(path).is_none() {
+        return Err(data::unknown_ending(path).help("and .npy .npz"));
+    }
+    let reader = nifti::Reader::open(path)?;
+    let (header, grid) = (reader.header().clone(), reader.grid()?);
+    let (affine, source) = header.affine().at(path.display())?;
+    let mut statistics = Statistics::default();
+    reader.each(|values| {
+        statistics.add(values);
+        Ok(())
+    })?;
+    let numbers = |values: &[f64]| values.iter().copied().map(output::number).collect::<Vec<_>>();
+    let mut rows: Vec<_> = affine.iter().map(|row| numbers(row)).collect();
+    rows.push(numbers(&[0.0, 0.0, 0.0, 1.0]));
+    let [z, y, x] = grid.spacing_mm();
+    let mut entry = entry(json!({
+        "file": path.display().to_string(),
+        "format": header.format.to_string(),
+        "endian": if header.big_endian { "big" } else { "little" },
+        "dim": header.dim,
+        "datatype": header.datatype,
+        "datatype_name": header.kind.name(),
+        "pixdim": numbers(&header.pixdim),
+        "spacing_mm": [x, y, z],
+        "vox_offset": header.vox_offset,
+        "scl_slope": output::number(header.scl_slope),
+        "scl_inter": output::number(header.scl_inter),
+        "qform_code": header.qform_code,
+        "sform_code": header.sform_code,
+        "intent_code": header.intent_code,
+        "affine": rows,
+        "affine_from": source.as_str(),
+        "axes": grid.axes().to_string(),
+        "oblique": grid.oblique(),
+    }));
+    entry.extend(statistics.into_json());
+    Ok(entry)
+}
+
+fn describe_array(path: &Path, key: &str) -> Result<Map<String, Value>> {
+    let header = npy::read_header(path, key)?;
+    let array = npy::read::<f64>(path, key)?;
+    let mut entry = entry(json!({
+        "file": path.display().to_string(),
+        "format": if npy::is_archive(path) { "npz" } else { "npy" },
+        "endian": if header.big_endian { "big" } else { "little" },
+        "dim": header.shape,
+        "datatype": header.kind.name(),
+        "datatype_name": header.kind.name(),
+    }));
+    if npy::is_archive(path) {
+        entry.insert("array".into(), key.into());
+    }
+    entry.insert("fortran_order".into(), header.fortran.into());
+    entry.extend(no_geometry());
+    let mut statistics = Statistics::default();
+    statistics.add(&array.data);
+    entry.extend(statistics.into_json());
+    Ok(entry)
+}
+
+fn describe_png(path: &Path) -> Result<Map<String, Value>> {
+    // A palette is shown by its indices, which are what it is used for here.
+    let (kind, values) = png::read_plain(path)?;
+    let [_, height, width] = values.grid.extent;
+    let mut entry = entry(json!({
+        "file": path.display().to_string(),
+        "format": "png",
+        "endian": "big",
+        "dim": [width, height],
+        "datatype": kind,
+        "datatype_name": kind,
+    }));
+    entry.extend(no_geometry());
+    let mut statistics = Statistics::default();
+    statistics.add(&values.values().iter().copied().map(f64::from).collect::<Vec<_>>());
+    entry.extend(statistics.into_json());
+    Ok(entry)
+}
+
+fn entry(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// The keys of a volume that an array or a picture has no answer to.
+fn no_geometry() -> Map<String, Value> {
+    let keys = ["pixdim", "scl_slope", "scl_inter", "affine", "affine_from", "axes", "oblique"];
+    keys.into_iter().map(|key| (key.to_owned(), Value::Null)).collect()
+}
+
+/// Statistics of all numbers but NaN, which are counted.
+struct Statistics {
+    min: f64,
+    max: f64,
+    sum: f64,
+    count: u64,
+    nans: u64,
+    /// Counts of whole values, until one is not whole or there are too many.
+    labels: Option<BTreeMap<i64, u64>>,
+}
+
+impl Default for Statistics {
+    fn default() -> Self {
+        let (min, max) = (f64::INFINITY, f64::NEG_INFINITY);
+        Self { min, max, sum: 0.0, count: 0, nans: 0, labels: Some(BTreeMap::new()) }
+    }
+}
+
+impl Statistics {
+    fn add(&mut self, values: &[f64]) {
+        // Short blocks first, then their sums: the rounding error stays that of a short sum.
+        for block in values.chunks(1024) {
+            let mut sum = 0.0;
+            for &x in block.iter().filter(|x| !x.is_nan()) {
+                self.min = self.min.min(x);
+                self.max = self.max.max(x);
+                sum += x;
+                self.count += 1;
+            }
+            self.sum += sum;
+        }
+        self.nans += values.iter().filter(|x| x.is_nan()).count() as u64;
+        self.labels = self.labels.take().and_then(|labels| count_labels(labels, values));
+    }
+
+    fn into_json(self) -> Map<String, Value> {
+        let or_nan = |x: f64| output::number(if self.count == 0 { f64::NAN } else { x });
+        let labels = self.labels.map_or(Value::Null, |labels| {
+            labels.into_iter().map(|(label, count)| (label.to_string(), Value::from(count))).collect()
+        });
+        entry(json!({
+            "min": or_nan(self.min),
+            "max": or_nan(self.max),
+            "mean": or_nan(self.sum / self.count as f64),
+            "sum": output::number(self.sum),
+            "nans": self.nans,
+            "labels": labels,
+        }))
+    }
+}
+
+/// Adds the counts of these values, run by run; `None` if they are not (only) labels.
+fn count_labels(mut labels: BTreeMap<i64, u64>, values: &[f64]) -> Option<BTreeMap<i64, u64>> {
+    for run in values.chunk_by(|a, b| a == b) {
+        let label = run[0] as i64;
+        if label as f64 != run[0] || label.unsigned_abs() > 1 << 53 {
+            return None;
+        }
+        *labels.entry(label).or_insert(0) += run.len() as u64;
+        if labels.len() > MAX_LABELS {
+            return None;
+        }
+    }
+    Some(labels)
+}
+
+/// The same as lines of text.
+fn as_text(entry: &Map<String, Value>) -> String {
+    let plain = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let list = |value: &Value, between: &str| match value {
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(between),
+        other => plain(other),
+    };
+    let mut lines = vec![plain(&entry["file"])];
+    for (key, value) in entry.iter().filter(|(key, value)| *key != "file" && !value.is_null()) {
+        let value = match (key.as_str(), value) {
+            ("dim", value) => list(value, " x "),
+            ("affine", Value::Array(rows)) => {
+                rows.iter().map(|row| list(row, " ")).collect::<Vec<_>>().join(&format!("\n{:16}", ""))
+            }
+            ("labels", Value::Object(labels)) if labels.len() > 32 => {
+                format!("{} different whole values", labels.len())
+            }
+            ("labels", Value::Object(labels)) => {
+                labels.iter().map(|(label, count)| format!("{label}: {count}")).collect::<Vec<_>>().join(", ")
+            }
+            (_, value) => list(value, " "),
+        };
+        lines.push(format!("  {key:13} {value}"));
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_leave_nan_out_and_count_it() {
+        let mut statistics = Statistics::default();
+        statistics.add(&[1.0, f64::NAN, -3.0]);
+        let json = statistics.into_json();
+        assert_eq!(json["min"], json!(-3.0));
+        assert_eq!(json["sum"], json!(-2.0));
+        assert_eq!(json["nans"], json!(1));
+        assert_eq!(json["labels"], Value::Null);
+        let nothing = Statistics::default().into_json();
+        assert_eq!(nothing["mean"], json!("nan"));
+    }
+
+    #[test]
+    fn labels_are_counted_while_they_are_labels() {
+        let counts = |values: &[f64]| count_labels(BTreeMap::new(), values);
+        assert_eq!(counts(&[0.0, 0.0, 2.0, -0.0, -1.0]), Some(BTreeMap::from([(-1, 1), (0, 3), (2, 1)])));
+        assert_eq!(counts(&[0.5]), None);
+        assert_eq!(counts(&[f64::INFINITY]), None);
+        assert_eq!(counts(&(0..300).map(f64::from).collect::<Vec<_>>()), None);
+    }
+}

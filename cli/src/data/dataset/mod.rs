@@ -1,0 +1,242 @@
+//! Data sets on disk: which cases there are, where their files lie, and which part of the split each belongs to.
+//!
+//! Understood are
+//! - the layout of the Medical Segmentation Decathlon: `dataset.json` with the lists `training` (`{image, label}`),
+//!   `validation` and `test`; 4-D images have their channels last;
+//! - that of nnU-Net: `imagesTr/CASE_0000.nii.gz` with one file a channel, `labelsTr/CASE.nii.gz`, `imagesTs`;
+//!   `dataset.json` with `labels` and `channel_names`, `splits_final.json` with the folds;
+//! - plain folders of NIfTI or PNG: `imagesTr` and `labelsTr`, or `images` and `labels` or `masks`.
+//!
+//! A `splits.json` with the lists `train`, `val` and `test` of case names goes before everything else that divides.
+
+mod description;
+mod files;
+
+use std::path::{Path, PathBuf};
+
+use segcal_core::{Context, Error, Result};
+
+use description::{Description, Division};
+
+/// One image with its label, if that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// Its name: the file name without ending and without channel number.
+    pub name: String,
+    /// One file, or one for each channel in order.
+    pub images: Vec<PathBuf>,
+    /// The label map.
+    pub label: Option<PathBuf>,
+}
+
+/// How the files lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Lists in `dataset.json`.
+    Decathlon,
+    /// One file for each channel.
+    NnUnet,
+    /// One folder of images, one of labels.
+    Folders,
+}
+
+impl Layout {
+    /// A word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Decathlon => "decathlon",
+            Self::NnUnet => "nnunet",
+            Self::Folders => "folders",
+        }
+    }
+}
+
+/// A data set: its cases by part, and what its labels mean.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// Its folder.
+    pub root: PathBuf,
+    /// How the files lie.
+    pub layout: Layout,
+    /// Names of the classes; the index is the label. Empty if the data set does not say.
+    pub classes: Vec<String>,
+    /// The label of voxels that nobody judged, if there is one.
+    pub ignore_label: Option<i32>,
+    /// Names of the channels. Empty if the data set does not say.
+    pub channels: Vec<String>,
+    /// Cases to train on. All have labels.
+    pub train: Vec<Case>,
+    /// Cases to choose the best epoch on; none if there is no split. All have labels.
+    pub val: Vec<Case>,
+    /// Cases to test on, with or without labels.
+    pub test: Vec<Case>,
+}
+
+/// What training needs of a data set.
+#[derive(Clone, Debug)]
+pub struct Split {
+    /// Cases to train on. All have labels.
+    pub train: Vec<Case>,
+    /// Cases to choose the best epoch on. All have labels.
+    pub val: Vec<Case>,
+    /// Names of the classes; the index is the label.
+    pub class_names: Vec<String>,
+}
+
+/// The images to predict: one file, or all of a folder, whose channels are put together where they are files of their
+/// own (`CASE_0000`, `CASE_0001` …).
+///
+/// # Errors
+/// There is no such file or folder, or it holds no image.
+pub fn images(path: &Path) -> Result<Vec<Case>> {
+    if !path.is_dir() {
+        if !path.is_file() {
+            return Err(Error::new("there is no such file or folder").at(path.display()));
+        }
+        let name = super::stem(path).ok_or_else(|| super::unknown_ending(path))?;
+        return Ok(vec![Case { name: name.into(), images: vec![path.into()], label: None }]);
+    }
+    let (cases, problems) = files::images(path).at(path.display())?;
+    match problems.into_iter().next() {
+        Some(problem) => Err(problem),
+        None if cases.is_empty() => Err(Error::new("there are no images").at(path.display())),
+        None => Ok(cases),
+    }
+}
+
+impl Dataset {
+    /// The parts to train and to validate on, with the names of the classes.
+    ///
+    /// # Errors
+    /// The data set does not say which classes there are.
+    pub fn split(self) -> Result<Split> {
+        if self.classes.is_empty() {
+            return Err(Error::new("the data set does not say which classes there are")
+                .at(self.root.join("dataset.json").display())
+                .help("add \"labels\": {\"background\": 0, \"NAME\": 1, …}"));
+        }
+        Ok(Split { train: self.train, val: self.val, class_names: self.classes })
+    }
+
+    /// Finds the cases of a data set; of several folds, the first.
+    ///
+    /// # Errors
+    /// The folder holds no data set, or its files and lists contradict each other: a missing label or image, a case
+    /// that is there twice, a split that names an unknown case.
+    pub fn open(root: &Path) -> Result<Self> {
+        Self::open_fold(root, 0)
+    }
+
+    /// Finds the cases of a data set, divided as fold `fold` (from 0) of `splits_final.json` says.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::open`], and a fold that does not exist.
+    pub fn open_fold(root: &Path, fold: usize) -> Result<Self> {
+        let (dataset, problems) = Self::scan(root, fold)?;
+        let more = problems.len().saturating_sub(1);
+        match problems.into_iter().next() {
+            None => Ok(dataset),
+            Some(first) if more == 0 => Err(first),
+            Some(first) => Err(first.help(format!("{more} more problems: see segcal check {}", root.display()))),
+        }
+    }
+
+    /// Finds the cases of a data set and everything that is wrong with its files and lists.
+    ///
+    /// # Errors
+    /// The folder holds no data set at all.
+    pub fn scan(root: &Path, fold: usize) -> Result<(Self, Vec<Error>)> {
+        if !root.is_dir() {
+            return Err(Error::new("there is no such folder").at(root.display()).help("give the folder of a data set"));
+        }
+        let description = Description::read(root)?;
+        let found = match &description.lists {
+            Some(lists) => files::from_lists(root, lists),
+            None => files::from_folders(root, &description).at(root.display())?,
+        };
+        if found.train.is_empty() && found.val.is_empty() && found.test.is_empty() {
+            return Err(Error::new("there are no cases")
+                .at(root.display())
+                .help("images belong into imagesTr and labels into labelsTr, or into lists of dataset.json"));
+        }
+        let mut dataset = Self {
+            root: root.into(),
+            layout: found.layout,
+            classes: description.classes,
+            ignore_label: description.ignore_label,
+            channels: description.channels,
+            train: found.train,
+            val: found.val,
+            test: found.test,
+        };
+        let mut problems = found.problems;
+        problems.extend(dataset.repeated_names());
+        if let Some(split) = Division::read(root, fold)? {
+            problems.extend(dataset.divide(&split));
+        }
+        problems.extend(dataset.missing_labels());
+        Ok((dataset, problems))
+    }
+
+    /// All cases with the name of their part.
+    pub fn cases(&self) -> impl Iterator<Item = (&'static str, &Case)> {
+        let parts = [("train", &self.train), ("val", &self.val), ("test", &self.test)];
+        parts.into_iter().flat_map(|(part, cases)| cases.iter().map(move |case| (part, case)))
+    }
+
+    fn repeated_names(&self) -> Vec<Error> {
+        let mut names: Vec<&str> = self.cases().map(|(_, case)| case.name.as_str()).collect();
+        names.sort_unstable();
+        let repeated = names.windows(2).filter(|pair| pair[0] == pair[1]);
+        repeated
+            .map(|pair| {
+                Error::new(format!("the case {} is there twice", pair[0]))
+                    .at(self.root.display())
+                    .help("give each case one file and one name")
+            })
+            .collect()
+    }
+
+    /// Deals the cases out to the parts anew, in the order of the split.
+    fn divide(&mut self, split: &Division) -> Vec<Error> {
+        let mut pool: Vec<Option<Case>> =
+            [&mut self.train, &mut self.val, &mut self.test].into_iter().flat_map(std::mem::take).map(Some).collect();
+        let places: std::collections::HashMap<String, usize> =
+            pool.iter().flatten().enumerate().map(|(index, case)| (case.name.clone(), index)).collect();
+        let mut problems = Vec::new();
+        let parts = [(&mut self.train, &split.train), (&mut self.val, &split.val), (&mut self.test, &split.test)];
+        for (cases, names) in parts {
+            for name in names {
+                match places.get(name).map(|&index| pool[index].take()) {
+                    Some(Some(case)) => cases.push(case),
+                    Some(None) => problems.push(Error::new(format!("the case {name} is named twice")).at(&split.file)),
+                    None => problems.push(Error::new(format!("the case {name} has no image")).at(&split.file)),
+                }
+            }
+        }
+        if split.test.is_empty() {
+            // Folds divide what has labels; the rest is there to be predicted.
+            self.test.extend(pool.iter_mut().filter_map(|case| case.take_if(|case| case.label.is_none())));
+        }
+        let left = pool.iter().flatten().count();
+        if left > 0 {
+            log::warn!("{}: {left} cases of the data set are in no part of the split", split.file);
+        }
+        problems
+    }
+
+    fn missing_labels(&self) -> Vec<Error> {
+        let labelled = self.train.iter().chain(&self.val);
+        let missing = labelled.filter(|case| case.label.is_none());
+        missing
+            .map(|case| {
+                Error::new(format!("the case {} has no label", case.name))
+                    .at(self.root.display())
+                    .help("put the label map into labelsTr, or take the case out of the training list")
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+use super::*;
+use std::fs;
+
+/// A folder with these files, empty where no text is given.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+fn names(cases: &[Case]) -> Vec<&str> {
+    cases.iter().map(|case| case.name.as_str()).collect()
+}
+
+const DECATHLON: &str = r#"{
+    "labels": {"0": "background", "1": "front", "2": "back"}, "modality": {"0": "MRI"},
+    "training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"},
+                 {"image": "./imagesTr/b.nii.gz", "label": "./labelsTr/b.nii.gz"}],
+    "test": ["./imagesTs/c.nii.gz"]}"#;
+
+const DECATHLON_FILES: [(&str, &str); 6] = [
+    ("dataset.json", DECATHLON),
+    ("imagesTr/a.nii.gz", ""),
+    ("labelsTr/a.nii.gz", ""),
+    ("imagesTr/b.nii.gz", ""),
+    ("labelsTr/b.nii.gz", ""),
+    ("imagesTs/c.nii.gz", ""),
+];
+
+#[test]
+fn lists_of_the_decathlon() {
+    let root = folder(&DECATHLON_FILES);
+    let dataset = Dataset::open(root.path()).unwrap();
+    assert_eq!(dataset.layout, Layout::Decathlon);
+    assert_eq!(dataset.classes, ["background", "front", "back"]);
+    assert_eq!((names(&dataset.train), names(&dataset.test)), (vec!["a", "b"], vec!["c"]));
+    assert!(dataset.train[1].label.as_ref().unwrap().ends_with("labelsTr/b.nii.gz"));
+    fs::write(root.path().join("splits.json"), r#"{"train": ["b"], "val": ["a"], "test": ["c"]}"#).unwrap();
+    let dataset = Dataset::open(root.path()).unwrap();
+    assert_eq!((names(&dataset.train), names(&dataset.val)), (vec!["b"], vec!["a"]));
+}
+
+#[test]
+fn channels_of_nnunet_and_its_folds() {
+    let root = folder(&[
+        (
+            "dataset.json",
+            r#"{"channel_names": {"0": "T1", "1": "T2"}, "labels": {"background": 0, "tumour": 1, "ignore": 2},
+                "file_ending": ".nii.gz", "numTraining": 2}"#,
+        ),
+        ("imagesTr/x_01_0000.nii.gz", ""),
+        ("imagesTr/x_01_0001.nii.gz", ""),
+        ("imagesTr/x_02_0000.nii.gz", ""),
+        ("imagesTr/x_02_0001.nii.gz", ""),
+        ("imagesTr/.hidden_0000.nii.gz", ""),
+        ("labelsTr/x_01.nii.gz", ""),
+        ("labelsTr/x_02.nii.gz", ""),
+        ("imagesTs/x_03_0000.nii.gz", ""),
+        ("imagesTs/x_03_0001.nii.gz", ""),
+        ("splits_final.json", r#"[{"train": ["x_01"], "val": ["x_02"]}, {"train": ["x_02"], "val": ["x_01"]}]"#),
+    ]);
+    let dataset = Dataset::open(root.path()).unwrap();
+    assert_eq!(dataset.layout, Layout::NnUnet);
+    assert_eq!((dataset.ignore_label, dataset.channels.len()), (Some(2), 2));
+    assert_eq!(
+        (names(&dataset.train), names(&dataset.val), names(&dataset.test)),
+        (vec!["x_01"], vec!["x_02"], vec!["x_03"])
+    );
+    assert!(dataset.train[0].images[1].ends_with("x_01_0001.nii.gz"));
+    assert_eq!(names(&Dataset::open_fold(root.path(), 1).unwrap().train), ["x_02"]);
+    let message = Dataset::open_fold(root.path(), 2).unwrap_err().to_string();
+    assert!(message.contains("splits_final.json: fold 2"), "{message}");
+}
+
+#[test]
+fn numbered_cases_are_no_channels() {
+    let root = folder(&[
+        ("imagesTr/p_0001.png", ""),
+        ("imagesTr/p_0002.png", ""),
+        ("labelsTr/p_0001.png", ""),
+        ("labelsTr/p_0002.png", ""),
+    ]);
+    let dataset = Dataset::open(root.path()).unwrap();
+    assert_eq!(dataset.layout, Layout::Folders);
+    assert_eq!(names(&dataset.train), ["p_0001", "p_0002"]);
+    let root = folder(&[("images/a.png", ""), ("masks/a.png", "")]);
+    assert_eq!(names(&Dataset::open(root.path()).unwrap().train), ["a"]);
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let without = |name: &str| DECATHLON_FILES.iter().copied().filter(|file| file.0 != name).collect::<Vec<_>>();
+    let with = |name, text| [without(name), vec![(name, text)]].concat();
+    for (files, words) in [
+        (vec![("readme.txt", "")], vec!["neither dataset.json"]),
+        (vec![("imagesTr/readme.txt", ""), ("labelsTr/readme.txt", "")], vec!["no cases"]),
+        (without("labelsTr/b.nii.gz"), vec!["labelsTr/b.nii.gz", "missing"]),
+        (without("imagesTr/a.nii.gz"), vec!["imagesTr/a.nii.gz", "missing"]),
+        (with("dataset.json", "{"), vec!["dataset.json", "line 1"]),
+        (with("dataset.json", "[]"), vec!["dataset.json", "object"]),
+        (with("dataset.json", r#"{"labels": {"0": "a", "2": "b"}}"#), vec!["dataset.json: labels", "b is 2"]),
+        (with("dataset.json", r#"{"labels": {"a": 0, "b": [1, 2]}}"#), vec!["regions"]),
+        (with("dataset.json", r#"{"training": [3]}"#), vec!["training[0]"]),
+        (with("splits.json", r#"{"train": ["a", "z"]}"#), vec!["splits.json", "z has no image"]),
+        (with("splits.json", r#"{"train": ["a"], "val": ["a"]}"#), vec!["splits.json", "a is named twice"]),
+        (with("splits.json", r#"{"train": [1]}"#), vec!["splits.json: train"]),
+        (with("splits.json", r#"{"tests": ["a"]}"#), vec!["splits.json", "names no case"]),
+        (with("splits.json", r#"{"train": ["a", "c"]}"#), vec!["c has no label"]),
+        (vec![("images/a.png", ""), ("labels/b.png", "")], vec!["b.png", "no image", "1 more"]),
+        (vec![("images/a.nii", ""), ("images/a.nii.gz", ""), ("labels/a.nii", "")], vec!["a.nii", "there twice"]),
+        (
+            vec![("imagesTr/a_0000.png", ""), ("imagesTr/a_0002.png", ""), ("labelsTr/a.png", "")],
+            vec!["channels [0, 2]"],
+        ),
+    ] {
+        let root = folder(&files);
+        let message = Dataset::open(root.path()).expect_err(&format!("{words:?}")).to_string();
+        for word in words {
+            assert!(message.contains(word), "{word}: {message}");
+        }
+    }
+    assert!(Dataset::open(Path::new("/no/such")).unwrap_err().to_string().contains("/no/such"));
+}
+
+#[test]
+fn images_to_predict() {
+    let root =
+        folder(&[("a/x_0000.nii", ""), ("a/x_0001.nii", ""), ("b/p_0001.png", ""), ("b/p_0002.png", ""), ("c/d", "")]);
+    let found = |name: &str| images(&root.path().join(name));
+    let cases = found("a").unwrap();
+    assert_eq!((names(&cases), cases[0].images.len()), (vec!["x"], 2));
+    assert_eq!(names(&found("b").unwrap()), ["p_0001", "p_0002"]);
+    assert_eq!(names(&found("b/p_0001.png").unwrap()), ["p_0001"]);
+    assert!(found("c").unwrap_err().to_string().contains("no images"));
+    assert!(found("c/d").unwrap_err().to_string().contains("ending"));
+    assert!(found("e").unwrap_err().to_string().contains("no such"));
+}

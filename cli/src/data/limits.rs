@@ -1,0 +1,148 @@
+//! How much a file may ask for.
+//!
+//! Deflate (gzip, zip, PNG) expands its input at most 1032 times: a pair of bits can stand for 258 bytes, no less. A
+//! header that claims more than the file can hold by that bound is refused before anything is allocated. What is
+//! allowed is still taken in steps, as data really arrive ([`Growing`]), and never more than [`MAX_VALUES`].
+
+use std::collections::TryReserveError;
+
+use segcal_core::{Error, Result};
+
+/// The largest number of values of one array: 2^31, or 8 GiB of 32-bit floats.
+pub const MAX_VALUES: u64 = 1 << 31;
+
+/// The most that one byte of a deflate stream can expand to.
+pub const MAX_EXPANSION: u64 = 1032;
+
+/// Values that are allocated at once; beyond, memory at most doubles as data arrive.
+const FIRST_STEP: usize = 1 << 22;
+
+/// The product of extents, if it is one that can be read.
+///
+/// # Errors
+/// It is larger than [`MAX_VALUES`].
+pub fn count(extents: &[usize]) -> Result<usize> {
+    let product = extents.iter().try_fold(1_u64, |product, &extent| product.checked_mul(extent as u64));
+    match product {
+        Some(product) if product <= MAX_VALUES => Ok(product as usize),
+        _ => Err(Error::new(format!("{extents:?} are more than {MAX_VALUES} values"))
+            .help("crop, or cut the file into parts")),
+    }
+}
+
+/// Refuses a claim of `claimed` bytes that a file with `stored` bytes of data cannot hold.
+///
+/// # Errors
+/// The claim is too large.
+pub fn check_claim(claimed: u64, stored: u64, compressed: bool) -> Result<()> {
+    let most = if compressed { stored.saturating_mul(MAX_EXPANSION) } else { stored };
+    if claimed <= most {
+        return Ok(());
+    }
+    let how = if compressed { "that many compressed bytes can hold" } else { "there are" };
+    Err(Error::new(format!("the header claims {claimed} bytes of data, but only {most} {how}"))
+        .help("the file is cut off or its header is wrong: get it again"))
+}
+
+/// A vector of known final length that takes memory only as values arrive.
+#[derive(Debug)]
+pub struct Growing<T> {
+    values: Vec<T>,
+    expected: usize,
+}
+
+impl<T> Growing<T> {
+    /// Room for the first of `expected` values.
+    ///
+    /// # Errors
+    /// Memory is short.
+    pub fn new(expected: usize) -> Result<Self> {
+        check_memory((expected as u64).saturating_mul(size_of::<T>() as u64))?;
+        let mut values = Vec::new();
+        values.try_reserve_exact(expected.min(FIRST_STEP)).map_err(|error| short(&error, expected))?;
+        Ok(Self { values, expected })
+    }
+
+    /// Appends up to `count` values.
+    ///
+    /// # Errors
+    /// Memory is short.
+    pub fn extend(&mut self, count: usize, values: impl Iterator<Item = T>) -> Result<()> {
+        let length = self.values.len() + count;
+        if length > self.values.capacity() {
+            let target = (2 * self.values.capacity()).min(self.expected).max(length);
+            let more = target - self.values.len();
+            self.values.try_reserve_exact(more).map_err(|error| short(&error, self.expected))?;
+        }
+        self.values.extend(values.take(count));
+        Ok(())
+    }
+
+    /// All values.
+    pub fn into_vec(self) -> Vec<T> {
+        self.values
+    }
+}
+
+/// Refuses what the machine has no memory for, where it says how much is free. (Where memory is promised beyond what
+/// there is, an allocation succeeds and the process is ended later, without a word.)
+fn check_memory(bytes: u64) -> Result<()> {
+    const SMALL: u64 = 1 << 30;
+    let free = if bytes > SMALL { free_memory() } else { None };
+    match free {
+        Some(free) if bytes > free => Err(Error::new(format!(
+            "the array needs {:.1} GiB of memory, {:.1} GiB are free",
+            bytes as f64 / SMALL as f64,
+            free as f64 / SMALL as f64
+        ))
+        .help("crop, or cut the file into parts")),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes of memory that are free, if the system tells.
+fn free_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+fn short(error: &TryReserveError, expected: usize) -> Error {
+    Error::new(format!("{expected} values do not fit into memory: {error}")).help("crop, or cut the file into parts")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_product_that_overflows_is_refused() {
+        assert_eq!(count(&[3, 4, 5]).unwrap(), 60);
+        assert!(count(&[32767; 7]).is_err());
+        assert!(count(&[1 << 16, 1 << 16]).is_err());
+    }
+
+    #[test]
+    fn memory_grows_with_what_arrives() {
+        let mut growing = Growing::<u8>::new(1 << 30).unwrap();
+        assert!(growing.values.capacity() <= 2 * FIRST_STEP);
+        growing.extend(FIRST_STEP + 1, std::iter::repeat(1)).unwrap();
+        assert!(growing.values.capacity() <= 4 * FIRST_STEP);
+        assert_eq!(growing.into_vec().len(), FIRST_STEP + 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn more_than_the_free_memory_is_refused() {
+        assert!(free_memory().is_some_and(|free| free > 1 << 20));
+        assert!(check_memory(u64::MAX).unwrap_err().to_string().contains("GiB"));
+    }
+
+    #[test]
+    fn claims_are_held_against_the_file() {
+        assert!(check_claim(100, 100, false).is_ok());
+        assert!(check_claim(101, 100, false).is_err());
+        assert!(check_claim(103_200, 100, true).is_ok());
+        assert!(check_claim(103_201, 100, true).is_err());
+    }
+}

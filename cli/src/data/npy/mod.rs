@@ -1,0 +1,174 @@
+//! NumPy arrays: `.npy`, and `.npz`, which is a zip archive of them.
+//!
+//! Read are little and big endian, C and Fortran order (put into C order), booleans, all integer types, 16-, 32- and
+//! 64-bit floats, format versions 1 to 3. Records, strings, objects (which would be pickled code), complex and long
+//! doubles are refused by name.
+
+mod header;
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, Write};
+use std::path::Path;
+
+use segcal_core::{Context, Error, Result};
+
+use super::limits::{self, Growing};
+use super::number::{self, FromFile, ToFile};
+use crate::output;
+pub use header::Header;
+
+/// Numbers with their shape, in C order (last axis fastest).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array<T> {
+    /// Extent of each axis.
+    pub shape: Vec<usize>,
+    /// The numbers.
+    pub data: Vec<T>,
+}
+
+/// Reads a `.npy`, or one array of a `.npz`: that called `key`, or the only one.
+///
+/// # Errors
+/// The file is malformed or has no such array, or a number does not fit into `T`.
+pub fn read<T: FromFile>(path: &Path, key: &str) -> Result<Array<T>> {
+    each_source(path, key, |source, size, compressed| read_from(source, size, compressed)).at(path.display())
+}
+
+/// Reads the header alone; see [`read`].
+///
+/// # Errors
+/// The file is malformed or has no such array.
+pub fn read_header(path: &Path, key: &str) -> Result<Header> {
+    each_source(path, key, |source, _, _| Header::read(source)).at(path.display())
+}
+
+/// The names of the arrays of a `.npz`.
+///
+/// # Errors
+/// The file is no zip archive.
+pub fn names(path: &Path) -> Result<Vec<String>> {
+    let archive = zip::ZipArchive::new(BufReader::new(File::open(path).at(path.display())?));
+    let archive = archive.map_err(Error::from_source).at(path.display())?;
+    Ok(archive.file_names().filter_map(|name| name.strip_suffix(".npy")).map(str::to_owned).collect())
+}
+
+/// Whether the name ends in `.npy` or `.npz`.
+pub fn is_array(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy") || is_archive(path))
+}
+
+/// Whether the name ends in `.npz`.
+pub fn is_archive(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npz"))
+}
+
+/// Opens the bytes of one array and hands them on with their stored size and whether they are compressed.
+fn each_source<R>(path: &Path, key: &str, read: impl FnOnce(&mut dyn Read, u64, bool) -> Result<R>) -> Result<R> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(Error::new("this is no file"));
+    }
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    if !is_archive(path) {
+        return read(&mut reader, metadata.len(), false);
+    }
+    let mut archive = zip::ZipArchive::new(reader).map_err(Error::from_source)?;
+    let name = member(&archive, key)?;
+    let mut entry = archive.by_name(&name).map_err(Error::from_source).at(&name)?;
+    // The archive's own word on sizes is not trusted: nothing in it is longer than the whole file.
+    let stored = entry.compressed_size().min(metadata.len());
+    let compressed = entry.compression() != zip::CompressionMethod::Stored;
+    let result = read(&mut entry, stored, compressed).at(&name)?;
+    // The checksum is compared at the end of the entry.
+    std::io::copy(&mut entry.by_ref().take(1 << 16), &mut std::io::sink()).map_err(Error::from).at(&name)?;
+    Ok(result)
+}
+
+/// The archive's member for `key`, or its only one.
+fn member<R: Read + Seek>(archive: &zip::ZipArchive<R>, key: &str) -> Result<String> {
+    let arrays: Vec<&str> = archive.file_names().filter_map(|name| name.strip_suffix(".npy")).collect();
+    match arrays[..] {
+        _ if arrays.contains(&key) => Ok(format!("{key}.npy")),
+        [only] => Ok(format!("{only}.npy")),
+        [] => Err(Error::new("the archive holds no array")),
+        _ => Err(Error::new(format!("the archive holds no array \"{key}\" but {}", arrays.join(", ")))),
+    }
+}
+
+fn read_from<T: FromFile>(source: &mut dyn Read, size: u64, compressed: bool) -> Result<Array<T>> {
+    let header = Header::read(source)?;
+    let count = limits::count(&header.shape).at("shape")?;
+    let claimed = header.bytes + (count * header.kind.size()) as u64;
+    limits::check_claim(claimed, size, compressed).at("shape")?;
+    let mut values = Growing::new(count)?;
+    number::stream(source, header.kind, header.big_endian, count, |piece| {
+        let mut bad = None;
+        values.extend(
+            piece.len(),
+            piece.iter().map_while(|&x| {
+                let value = T::from_file(x);
+                if value.is_none() {
+                    bad = Some(x);
+                }
+                value
+            }),
+        )?;
+        bad.map_or(Ok(()), |x| Err(Error::new(format!("the value {x} does not fit the type that is needed here"))))
+    })?;
+    let data = values.into_vec();
+    let data = if header.fortran { from_fortran(&data, &header.shape) } else { data };
+    Ok(Array { shape: header.shape, data })
+}
+
+/// Numbers with the first axis fastest, put into C order.
+fn from_fortran<T: Copy>(data: &[T], shape: &[usize]) -> Vec<T> {
+    let view = ndarray::ArrayViewD::from_shape(ndarray::IxDyn(&reversed(shape)), data);
+    let view = view.expect("as many numbers as the shape has places");
+    view.reversed_axes().iter().copied().collect()
+}
+
+fn reversed(shape: &[usize]) -> Vec<usize> {
+    shape.iter().rev().copied().collect()
+}
+
+/// Writes an array as `.npy`, little-endian, C order, whole or not at all.
+///
+/// # Errors
+/// The file cannot be written.
+///
+/// # Panics
+/// `shape` has another number of places than `data` has numbers.
+pub fn write<T: ToFile>(path: &Path, shape: &[usize], data: &[T]) -> Result<()> {
+    output::write_atomic(path, |out| put(out, shape, data))
+}
+
+/// Writes arrays of one type as a compressed `.npz`, whole or not at all.
+///
+/// # Errors
+/// The file cannot be written.
+///
+/// # Panics
+/// A shape has another number of places than there are numbers.
+pub fn write_archive<T: ToFile>(path: &Path, arrays: &[(&str, &[usize], &[T])]) -> Result<()> {
+    output::write_atomic(path, |out| {
+        let mut archive = zip::ZipWriter::new_stream(out);
+        // A fixed date: the same content gives the same bytes.
+        let options = zip::write::SimpleFileOptions::default()
+            .compression_method(zip::CompressionMethod::Deflated)
+            .compression_level(Some(1))
+            .large_file(true);
+        for (name, shape, data) in arrays {
+            archive.start_file(format!("{name}.npy"), options).map_err(Error::from_source)?;
+            put(&mut archive, shape, data)?;
+        }
+        archive.finish().map_err(Error::from_source)?;
+        Ok(())
+    })
+}
+
+fn put<T: ToFile>(out: &mut dyn Write, shape: &[usize], data: &[T]) -> Result<()> {
+    assert_eq!(shape.iter().product::<usize>(), data.len(), "as many numbers as the shape has places");
+    out.write_all(&Header::to_bytes(T::TYPE, shape))?;
+    number::write_all(out, data)
+}
