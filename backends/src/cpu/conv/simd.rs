@@ -34,6 +34,17 @@ pub(super) trait Simd: Copy + Send + Sync {
     unsafe fn sum(v: Self::V) -> f32;
     /// `to[i * to_stride + j] = from[j * from_stride + i]` for `i, j` in `0..LANES`, through registers.
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+    /// Asks for the cache line at an address, valid or not.
+    #[inline(always)]
+    fn prefetch(at: *const f32) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch never faults, and every x86-64 machine has it.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = at;
+    }
     /// The same for `i` in `0..4`: `LANES` rows of four numbers become four vectors.
     unsafe fn transpose_in(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
     /// The same for `j` in `0..4`: four vectors become `LANES` rows of four numbers.

@@ -63,11 +63,11 @@ pub(super) unsafe fn from_lanes<S: Simd>(from: *const f32, to: *mut f32, stride:
     }
 }
 
-/// A window of one slice: rows and columns from `start` (which may lie outside, where all is 0), `LANES` channels
-/// from `channel` on, as `[row][column][lane]`.
+/// Some rows of a window of one slice: rows and columns count from `start` (which may lie outside, where all is 0);
+/// `LANES` channels from `channel` on, as `[row][column][lane]`.
 ///
 /// # Safety
-/// The instruction set is there, `slice` is inside the map, and `to` holds `rows columns LANES` numbers.
+/// The instruction set is there, `slice` is inside the map, and `to` holds `rows.end columns LANES` numbers.
 #[inline(always)]
 pub(super) unsafe fn window<S: Simd>(
     (x, shape): (&[f32], Shape),
@@ -75,16 +75,17 @@ pub(super) unsafe fn window<S: Simd>(
     channel: usize,
     slice: usize,
     start: [isize; 2],
-    [rows, columns]: [usize; 2],
+    [rows, columns]: [std::ops::Range<usize>; 2],
     to: *mut f32,
 ) {
     let [_, height, width] = shape.spatial();
+    let columns = columns.end;
     let count = S::LANES.min(shape.c() - channel);
     let base = (image * shape.c() + channel) * shape.voxels() + slice * height * width;
     assert!(base + (count - 1) * shape.voxels() + height * width <= x.len(), "a window reads inside its map");
     let low = (start[1].min(0).unsigned_abs()).min(columns);
     let high = ((width as isize - start[1]).max(low as isize) as usize).min(columns);
-    for row in 0..rows {
+    for row in rows {
         let h = start[0] + row as isize;
         // SAFETY: `to` holds all rows; a row inside is read from its `low` to its `high` column, all inside.
         unsafe {

@@ -34,10 +34,10 @@ use transform::{Line, both};
 const SIDE: usize = 4;
 /// Points of a tile: six along each axis.
 const POINTS: usize = 36;
-/// Tiles of a block, at most: four register blocks.
+/// Tiles of a block, about: four register blocks.
 const BLOCK: usize = 48;
-/// Tiles that are staged together, so that their samples stay in L1.
-const RUN: usize = 8;
+/// Tiles side by side that are staged together, at most: long rows, so that memory is read in order.
+const RUN: usize = 32;
 /// Tasks worth having; see `direct`.
 const TASKS: usize = 16;
 
@@ -51,26 +51,40 @@ struct Run {
     at: usize,
 }
 
-/// The tiles of the output maps, counted over images, rows and columns.
+impl Run {
+    /// Whether this run lies right below another.
+    fn continues(&self, above: &Self) -> bool {
+        let place = |run: &Self, row| (run.image, row, run.column, run.len);
+        place(self, self.row) == place(above, above.row + 1)
+    }
+}
+
+/// The tiles of the output maps, counted down strips of at most [`RUN`] columns, so that runs that follow each other
+/// share samples.
 struct Tiles {
     images: usize,
     rows: usize,
     columns: usize,
+    /// Columns of a strip.
+    strip: usize,
 }
 
 impl Tiles {
     fn new(out: Shape) -> Self {
         let [_, h, w] = out.spatial();
-        Self { images: out.n(), rows: h.div_ceil(SIDE), columns: w.div_ceil(SIDE) }
+        let columns = w.div_ceil(SIDE);
+        let strip = columns.div_ceil(columns.div_ceil(RUN).max(1));
+        Self { images: out.n(), rows: h.div_ceil(SIDE), columns, strip }
     }
 
     fn len(&self) -> usize {
         self.images * self.rows * self.columns
     }
 
-    /// Blocks of nearly equal size, at most [`BLOCK`].
+    /// Blocks of about [`BLOCK`] tiles, whole rows of a strip.
     fn blocks(&self) -> Vec<std::ops::Range<usize>> {
-        let size = self.len().div_ceil(self.len().div_ceil(BLOCK).max(1)).next_multiple_of(4);
+        let even = self.len().div_ceil(self.len().div_ceil(BLOCK).max(1));
+        let size = (even + self.strip / 2) / self.strip.max(1) * self.strip;
         (0..self.len()).step_by(size.max(1)).map(|start| start..self.len().min(start + size)).collect()
     }
 
@@ -78,10 +92,12 @@ impl Tiles {
     fn runs(&self, block: std::ops::Range<usize>) -> Vec<Run> {
         let (mut runs, mut tile) = (Vec::new(), block.start);
         while tile < block.end {
-            let column = tile % self.columns;
-            let len = (self.columns - column).min(block.end - tile).min(RUN);
-            let (image, row) = (tile / self.columns / self.rows, tile / self.columns % self.rows);
-            runs.push(Run { image, row, column, len, at: tile - block.start });
+            let (image, place) = (tile / (self.rows * self.columns), tile % (self.rows * self.columns));
+            let strip = place / (self.rows * self.strip) * self.strip;
+            let width = (self.columns - strip).min(self.strip);
+            let (row, column) = ((place - strip * self.rows) / width, (place - strip * self.rows) % width);
+            let len = (width - column).min(block.end - tile);
+            runs.push(Run { image, row, column: strip + column, len, at: tile - block.start });
             tile += len;
         }
         runs
@@ -127,12 +143,15 @@ unsafe fn points<S: Simd, T: Line<S, A, 6>, const A: usize>(
     stage: &mut [f32],
 ) {
     for (block, channel) in channels.step_by(S::LANES).enumerate() {
-        for run in runs {
+        for (number, run) in runs.iter().enumerate() {
+            let kept = if number > 0 && run.continues(&runs[number - 1]) { A - SIDE } else { 0 };
             let start = [(SIDE * run.row) as isize + offset[0], (SIDE * run.column) as isize + offset[1]];
             let columns = SIDE * (run.len - 1) + A;
             // SAFETY: the caller's promise; a run is at most `RUN` tiles, and tile `at + i` is inside the layout.
             unsafe {
-                window::<S>(map, run.image, channel, slice, start, [A, columns], stage.as_mut_ptr());
+                let size = columns * S::LANES;
+                std::ptr::copy(stage.as_ptr().add(SIDE * size), stage.as_mut_ptr(), kept * size);
+                window::<S>(map, run.image, channel, slice, start, [kept..A, 0..columns], stage.as_mut_ptr());
                 for i in 0..run.len {
                     let from = stage.as_ptr().add(i * SIDE * S::LANES);
                     let to = to.as_mut_ptr().add((run.at + i) * layout.row + block * S::LANES);
