@@ -250,6 +250,9 @@ impl Weighting {
         Param::new("reduction", "mean", Range::OneOf(&["mean", "sum"]), "over the pixels of the batch"),
     ];
 
+    /// Every pixel counts the same; the mean is taken.
+    pub const MEAN: Self = Self { ignore_index: None, class_weights: Vec::new(), sum: false };
+
     /// Only the ignored pixels left out.
     pub fn ignoring(settings: &Settings) -> Self {
         Self { ignore_index: settings.optional("ignore_index"), class_weights: Vec::new(), sum: false }
@@ -277,11 +280,15 @@ impl Weighting {
         Err(segcal_core::Error::new(problem).help("give one weight per class"))
     }
 
+    /// 1 for the pixels that count, 0 for the ignored, `[n, 1, d, h, w]`; `None` where all count.
+    pub(crate) fn kept<B: Backend>(&self, labels: &Tensor<B>) -> Option<Tensor<B>> {
+        let ignored = self.ignore_index?;
+        Some(ops::map(&[labels], |p| 1.0 - p.input(0).equals(ignored)))
+    }
+
     /// Weight of each pixel, `[n, 1, d, h, w]`, before the division by their sum; `None` where all are 1.
     pub(crate) fn weights<B: Backend>(&self, labels: &Tensor<B>) -> Option<Tensor<B>> {
-        let kept = self
-            .ignore_index
-            .map(|ignored| ops::map(&[labels], |p| p.input(0).equals(ignored).select(p.input(0) * 0.0, 1.0)));
+        let kept = self.kept(labels);
         if self.class_weights.is_empty() {
             return kept;
         }

@@ -21,6 +21,7 @@
 #![doc(html_no_source)]
 
 mod fused;
+pub mod lagrangian;
 mod objective;
 mod spec;
 
@@ -40,7 +41,17 @@ pub struct Batch<'a, B: Backend> {
     pub labels: &'a Tensor<B>,
     /// `[n, 1, d, h, w]`, intensities; only the image-driven priors read it.
     pub image: Option<&'a Tensor<B>>,
+    /// Logits of a second view of the same batch; only `bwcr` reads them.
+    pub second: Option<Second<'a, B>>,
     statistics: OnceCell<(Tensor<B>, Tensor<B>)>,
+}
+
+/// Logits of a second view, in the frame of the first.
+pub struct Second<'a, B: Backend> {
+    /// `[n, K, d, h, w]`; the loss is differentiated in these, too.
+    pub logits: &'a Tensor<B>,
+    /// `[n, 1, d, h, w]`, 1 for the pixels that both views hold, else 0.
+    pub mask: &'a Tensor<B>,
 }
 
 impl<'a, B: Backend> Batch<'a, B> {
@@ -48,7 +59,7 @@ impl<'a, B: Backend> Batch<'a, B> {
     pub fn new(logits: &'a Tensor<B>, labels: &'a Tensor<B>) -> Self {
         let (of_logits, of_labels) = (logits.shape(), labels.shape());
         assert_eq!(of_logits.with(axis::C, 1), of_labels, "loss: logits {of_logits} and labels {of_labels} differ");
-        Self { logits, labels, image: None, statistics: OnceCell::new() }
+        Self { logits, labels, image: None, second: None, statistics: OnceCell::new() }
     }
 
     /// The same with an image `[n, 1, d, h, w]`.
@@ -56,6 +67,16 @@ impl<'a, B: Backend> Batch<'a, B> {
     pub fn with_image(mut self, image: &'a Tensor<B>) -> Self {
         assert_eq!(image.shape(), self.labels.shape(), "loss: the image must have one channel and the labels' shape");
         self.image = Some(image);
+        self
+    }
+
+    /// The same with the logits `[n, K, d, h, w]` of a second view, mapped back to the frame of the first, and the mask
+    /// `[n, 1, d, h, w]` of the pixels that both hold.
+    #[must_use]
+    pub fn with_second(mut self, logits: &'a Tensor<B>, mask: &'a Tensor<B>) -> Self {
+        assert_eq!(logits.shape(), self.logits.shape(), "loss: the logits of the two views differ in shape");
+        assert_eq!(mask.shape(), self.labels.shape(), "loss: the mask must have one channel and the labels' shape");
+        self.second = Some(Second { logits, mask });
         self
     }
 
@@ -313,6 +334,11 @@ losses! {
     Mbls mbls,
     MblsDice mbls_dice,
     Nacl nacl,
+    Crac crac,
+    Cals cals,
+    Bwcr bwcr,
+    Meep meep,
+    AceL1 ace_l1,
 }
 
 // The order is that of `segcal list priors`.

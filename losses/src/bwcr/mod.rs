@@ -1,0 +1,109 @@
+//! Boundary-weighted consistency: cross entropy of one random view plus a penalty on how much the logits of two random views
+//! of the same batch differ, heavier near the boundaries of the labels.
+//!
+//! Both logits lie in the original frame: [`TwoViews`] draws the views, transforms the images and maps the logits back.
+//! `batch.logits` are those of view 1, [`Batch::with_second`] adds those of view 2 and the mask `v` of the pixels that both
+//! views hold. With the weights `w` of [`boundary_weights`](weights::boundary_weights):
+//!
+//! - `authors`: `(sup + lambda cons) / (1 + lambda)`, `cons` the mean over pixels **and** classes of `v w (z1 - z2)^2`, and `sup`
+//!   that of `-v y_k log s_k`: masked pixels stay in the divisor, and cross entropy counts `1/K`.
+//! - `paper`: `CE + lambda cons`, both sums over the classes and means over the valid pixels.
+//!
+//! `weighting = none` sets `w = 1`. Equal views give the cross-entropy part alone. Without a second view the second part is 0.
+//! Gradients flow into both logits. Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`.
+//! Source: Karani et al. 2023 (BWCR), Eq. 1 to 3; compared with by CRaC with `lambda_min = 0.01`, `lambda_max = 1`.
+
+pub mod views;
+pub mod weights;
+
+use segcal_core::{Backend, Error, Result, Tensor, ops};
+
+pub use views::TwoViews;
+pub use weights::Boundary;
+
+use crate::fused::{Weighting, pixelwise};
+use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value};
+
+/// Cross entropy with boundary-weighted consistency of two views.
+#[derive(Clone, Debug)]
+pub struct Bwcr {
+    lambda: f64,
+    boundary: Option<Boundary>,
+    printed: bool,
+}
+
+impl Criterion for Bwcr {
+    const SPEC: Spec = Spec {
+        name: "bwcr",
+        title: "Boundary-weighted consistency of two random views",
+        source: "BWCR (Karani et al. 2023)",
+        params: &[&[
+            Param::new("lambda", "1", Range::Closed(0.0, f64::INFINITY), "weight of the consistency"),
+            Param::new("weighting", "boundary", Range::OneOf(&["boundary", "none"]), "how pixels are weighted"),
+            Param::new("radius", "10", Range::Above(0.0, 1e4), "reach of the boundary weight, in pixels"),
+            Param::new("power", "1", Range::Above(0.0, 20.0), "how steeply the weight falls with the distance"),
+            Param::new("lambda_max", "1", Range::Closed(0.0, 1e6), "weight at the boundary, above lambda_min"),
+            Param::new("lambda_min", "0.01", Range::Closed(0.0, 1e6), "weight far from it"),
+        ]],
+    };
+
+    fn new(settings: &Settings) -> Result<Self> {
+        let boundary = Boundary {
+            radius: settings.number("radius"),
+            power: settings.number("power"),
+            most: settings.number("lambda_max"),
+            least: settings.number("lambda_min"),
+            exact: settings.is_paper(),
+        };
+        Ok(Self {
+            lambda: settings.number("lambda"),
+            boundary: (settings.word("weighting") == "boundary").then_some(boundary),
+            printed: settings.is_paper(),
+        })
+    }
+
+    fn check(&self, classes: usize) -> Result<()> {
+        if classes > 1 || self.boundary.is_none() {
+            return Ok(());
+        }
+        Err(Error::new("boundary weights need a foreground class").help("set weighting = none"))
+    }
+
+    fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
+        let labels = batch.labels.detach();
+        let pixels = labels.shape().len() as f64;
+        let ones = || Tensor::full(labels.backend(), labels.shape(), 1.0);
+        let valid = batch.second.as_ref().map_or_else(ones, |second| second.mask.detach());
+        // What a pixel's sum over the classes is multiplied with: 1/K, or pixels / valid pixels.
+        let factor = if self.printed {
+            ops::map(&[&ops::sum_all(&[&valid], |p| p.input(0))], |p| pixels / p.input(0).max(1.0))
+        } else {
+            Tensor::full(labels.backend(), segcal_core::Shape::SCALAR, 1.0 / batch.classes() as f64)
+        };
+        let share = ops::map(&[&valid, &factor], |p| p.input(0) * p.input(1));
+        let scale = if self.printed { 1.0 } else { 1.0 / (1.0 + self.lambda) };
+        let supervised = pixelwise(batch, &Weighting::MEAN, &[&share], &[("ce", scale)], |p| {
+            vec![-(p.y() * p.log_s() * p.input(0))]
+        });
+        let consistency = self.consistency(batch, &share);
+        let terms = vec![("consistency", consistency.detach())];
+        supervised.plus(self.lambda * scale, Value { total: consistency, terms })
+    }
+}
+
+impl Bwcr {
+    /// Mean over the pixels of `share w sum_k (z1 - z2)^2`.
+    fn consistency<B: Backend>(&self, batch: &Batch<'_, B>, share: &Tensor<B>) -> Tensor<B> {
+        let Some(second) = &batch.second else {
+            return Tensor::zeros(share.backend(), segcal_core::Shape::SCALAR);
+        };
+        let pixels = share.shape().len() as f64;
+        let weights = match self.boundary {
+            Some(boundary) => boundary.weights(&batch.labels.detach(), batch.classes()),
+            None => Tensor::full(share.backend(), share.shape(), 1.0),
+        };
+        ops::sum_all(&[batch.logits, second.logits, share, &weights], |p| {
+            (p.input(0) - p.input(1)).square() * (p.input(2) * p.input(3) * (1.0 / pixels))
+        })
+    }
+}

@@ -1,0 +1,275 @@
+//! Class and region-wise adaptive constraints: `CRaC = CE + sum_k P(h_k, rho_kr, lambda_kr)` with an augmented-Lagrangian
+//! penalty on how far the logits are from the mean prior, and multipliers per class `k` and region `r`.
+//!
+//! A pixel is *inner* if its label patch holds one class, else *outer*. With the mean prior `tau` of the same patch:
+//!
+//! - `authors`: `h = |t - l|`, with `t = tau` outside and `t = margin tau` inside (`margin = 5` in the published runs:
+//!   inside a region the class has the target logit 5). The penalty is the mean over pixels, classes **and** the two
+//!   regions, a pixel counting 0 in the other region, so `1/(2K)` of what is printed. The multipliers' update averages over
+//!   all validation pixels, in the region or not. As `h >= 0`, a multiplier can never fall. Patches that leave the image
+//!   see background there.
+//! - `paper`: `h = tau - l` with its sign (Eq. 7), summed over the classes, `margin = 1`; the update averages over the
+//!   region (Eq. 8), so that a multiplier falls where the constraint is satisfied. Eq. 9 compares the mean of `|h|` with
+//!   the epoch before, every epoch. Patches that leave the image repeat the nearest pixel.
+//!
+//! `constraint = max` is the one-sided `max(0, l - t)` of the public code. `multipliers` chooses how many there are:
+//! `class-region` (2K: the outer ones of all classes, then the inner ones), `class` (K), `region` (2) or `scalar`; without
+//! regions the target is `margin tau` everywhere and the mean is over pixels and classes.
+//! `region = rounding` is the region test of the public code, a sum of float32 numbers that is 0 in exact arithmetic.
+//!
+//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. `lambda -> 0, rho -> 0` is cross
+//! entropy. Source: CRaC (Murugesan et al. 2024), Eq. 7 to 10.
+
+use segcal_core::{Backend, Expr, Rank, Result, Shape, Tensor, axis, ops};
+
+use crate::fused::{Pixel, Weighting, pixelwise, sums};
+use crate::lagrangian::{Multipliers, Observed, Penalty};
+use crate::priors::patch::{Outside, PATCH, extend, filter_labels, patch_extents};
+use crate::{Batch, Criterion, Param, Range, Settings, Spec, State, Value};
+
+/// Cross entropy with adaptive constraints on the logits.
+#[derive(Clone, Debug)]
+pub struct Crac {
+    weighting: Weighting,
+    multipliers: Multipliers,
+    penalty: Penalty,
+    layout: Layout,
+    constraint: Constraint,
+    margin: f64,
+    patch: usize,
+    outside: Outside,
+    rounding: bool,
+    printed: bool,
+}
+
+/// Which multipliers there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    ClassRegion,
+    Class,
+    Region,
+    Scalar,
+}
+
+/// What is to be at most 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Constraint {
+    Absolute,
+    OneSided,
+    Signed,
+}
+
+const MULTIPLIERS: [Param; 9] = Multipliers::params("0.1");
+
+impl Criterion for Crac {
+    const SPEC: Spec = Spec {
+        name: "crac",
+        title: "Class and region-wise adaptive constraints on the logits",
+        source: "CRaC (Murugesan et al. 2024), Eq. 7",
+        params: &[
+            &[
+                Param::new("margin", "5", Range::Closed(0.0, 1e6), "factor of the prior inside regions").paper("1"),
+                Penalty::PARAM,
+                Param::new(
+                    "multipliers",
+                    "class-region",
+                    Range::OneOf(&["class-region", "class", "region", "scalar"]),
+                    "what has a multiplier of its own",
+                ),
+                Param::new(
+                    "constraint",
+                    "abs",
+                    Range::OneOf(&["abs", "max", "signed"]),
+                    "what is to be 0: |t - l|, max(0, l - t) or t - l",
+                )
+                .paper("signed"),
+                Param::new("region", "exact", Range::OneOf(&["exact", "rounding"]), "how regions are told apart"),
+                PATCH,
+            ],
+            &MULTIPLIERS,
+            Weighting::PARAMS,
+        ],
+    };
+
+    fn new(settings: &Settings) -> Result<Self> {
+        Ok(Self {
+            weighting: Weighting::new(settings),
+            multipliers: Multipliers::new(settings)?,
+            penalty: Penalty::new(settings),
+            layout: match settings.word("multipliers") {
+                "class-region" => Layout::ClassRegion,
+                "class" => Layout::Class,
+                "region" => Layout::Region,
+                _ => Layout::Scalar,
+            },
+            constraint: match settings.word("constraint") {
+                "abs" => Constraint::Absolute,
+                "max" => Constraint::OneSided,
+                _ => Constraint::Signed,
+            },
+            margin: settings.number("margin"),
+            patch: settings.whole("patch"),
+            outside: Outside::of(settings),
+            rounding: settings.word("region") == "rounding",
+            printed: settings.is_paper(),
+        })
+    }
+
+    fn check(&self, classes: usize) -> Result<()> {
+        self.multipliers.check(self.entries(classes))?;
+        self.weighting.check(classes)
+    }
+
+    fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
+        let classes = batch.classes() as f64;
+        let share = match (self.printed, self.layout) {
+            (true, _) => 1.0,
+            (false, Layout::ClassRegion | Layout::Region) => 0.5 / classes,
+            (false, _) => 1.0 / classes,
+        };
+        let inputs = self.inputs(batch);
+        let inputs: Vec<_> = inputs.iter().collect();
+        pixelwise(batch, &self.weighting, &inputs, &[("ce", 1.0), ("penalty", 1.0), ("constraint", 0.0)], |p| {
+            let (h, outer) = (self.distance(p), p.input(1));
+            let (lambda, rho) = (outer.select(p.input(2), p.input(3)), outer.select(p.input(4), p.input(5)));
+            vec![-(p.y() * p.log_s()), self.penalty.value(h, rho, lambda) * share, h * (1.0 / classes)]
+        })
+    }
+
+    fn state(&self) -> State {
+        self.multipliers.state()
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        self.multipliers.restore(state)
+    }
+
+    fn observe<B: Backend>(&mut self, batch: &Batch<'_, B>) -> Result<()> {
+        let classes = batch.classes();
+        let inputs = self.inputs(batch);
+        let inputs: Vec<_> = inputs.iter().collect();
+        let kept = self.weighting.kept(&batch.labels.detach());
+        let per_class = Shape::SCALAR.with(axis::C, classes);
+        let mut observed = vec![Observed::default(); self.entries(classes)];
+        for region in 0..2 {
+            let parts =
+                sums(batch, kept.clone(), &inputs, per_class, 0, |p| self.statistics(p, region, kept.is_some()));
+            let parts: Vec<Vec<f64>> = parts.iter().map(Tensor::to_f64).collect::<Result<_>>()?;
+            for class in 0..classes {
+                let sum = &mut observed[self.entry(region, class, classes)];
+                sum.slope += parts[0][class];
+                sum.constraint += parts[1][class];
+                sum.count += parts[2][class];
+            }
+        }
+        self.multipliers.observe(&observed);
+        Ok(())
+    }
+
+    fn end_epoch(&mut self) {
+        self.multipliers.end_epoch();
+    }
+}
+
+impl Crac {
+    /// Number of multipliers.
+    fn entries(&self, classes: usize) -> usize {
+        self.entry(1, classes - 1, classes) + 1
+    }
+
+    /// The multiplier of a class in a region (0 outer, 1 inner).
+    fn entry(&self, region: usize, class: usize, classes: usize) -> usize {
+        match self.layout {
+            Layout::ClassRegion => region * classes + class,
+            Layout::Class => class,
+            Layout::Region => region,
+            Layout::Scalar => 0,
+        }
+    }
+
+    fn has_regions(&self) -> bool {
+        matches!(self.layout, Layout::ClassRegion | Layout::Region)
+    }
+
+    /// Prior, outer region, then the multipliers per class: outer and inner `lambda`, outer and inner `rho`.
+    fn inputs<B: Backend>(&self, batch: &Batch<'_, B>) -> [Tensor<B>; 6] {
+        let (labels, classes) = (batch.labels.detach(), batch.classes());
+        let extents = patch_extents(self.patch, labels.shape());
+        let count: usize = extents.iter().product();
+        let prior = filter_labels(&labels, classes, extents, &vec![1.0 / count as f64; count], self.outside);
+        let near = extend(&labels, extents, self.outside);
+        let outer = if self.rounding { rounding_residue(&near, extents) } else { is_mixed(&near, extents) };
+        let table = |region: usize, value: &dyn Fn(usize) -> f64| {
+            let values: Vec<f64> = (0..classes).map(|class| value(self.entry(region, class, classes))).collect();
+            Tensor::from_f64(labels.backend(), Shape::SCALAR.with(axis::C, classes), &values)
+        };
+        let (lambda, rho) = (|entry| self.multipliers.lambda(entry), |entry| self.multipliers.rho(entry));
+        [prior, outer, table(0, &lambda), table(1, &lambda), table(0, &rho), table(1, &rho)]
+    }
+
+    /// The constraint `h`.
+    fn distance<'b>(&self, p: &Pixel<'b>) -> Expr<'b> {
+        let inside = p.input(0) * self.margin;
+        let target = if self.has_regions() { p.input(1).select(p.input(0), inside) } else { inside };
+        match self.constraint {
+            Constraint::Absolute => (target - p.logit()).abs(),
+            Constraint::OneSided => (p.logit() - target).max(0.0),
+            Constraint::Signed => target - p.logit(),
+        }
+    }
+
+    /// Clamped slope, constraint and count of one region.
+    fn statistics<'b>(&self, p: &Pixel<'b>, region: usize, weighted: bool) -> Vec<Expr<'b>> {
+        let (h, outer) = (self.distance(p), p.input(1));
+        let inside = if region == 0 { outer } else { 1.0 - outer };
+        let (low, high) = self.multipliers.bounds;
+        let slope = |z| self.penalty.slope(z, p.input(4 + region), p.input(2 + region)).max(low).min(high);
+        let measure = inside * if self.constraint == Constraint::Signed { h.abs() } else { h };
+        let everywhere = self.has_regions() && !self.printed;
+        let (slope, count) =
+            if everywhere { (slope(inside * h), p.constant(1.0)) } else { (inside * slope(h), inside) };
+        let keep = if weighted { p.weight() } else { p.constant(1.0) };
+        vec![slope * keep, measure * keep, count * keep]
+    }
+}
+
+/// 1 where a patch of the extended label map holds more than one class.
+fn is_mixed<B: Backend>(near: &Tensor<B>, extents: [usize; 3]) -> Tensor<B> {
+    let last = extents.iter().product::<usize>() - 1;
+    let [smallest, largest] = [0, last].map(|rank| ops::rank_filter(near, extents, Rank::Nth(rank)));
+    ops::map(&[&smallest, &largest], |p| p.input(0).lt(p.input(1)))
+}
+
+/// 1 where the sum over the patch of (mean - label) is not 0 in float32, added in the order in which the authors' library
+/// adds on a processor with 8 lanes: one after the other in the first columns, whose number is a multiple of 32, and in
+/// four interleaved parts in the others. Moves the labels to the host: for comparison with published numbers only.
+fn rounding_residue<B: Backend>(near: &Tensor<B>, extents: [usize; 3]) -> Tensor<B> {
+    let patch = Shape::new(1, 1, extents[0], extents[1], extents[2]);
+    let labels = near.to_f64().expect("labels come back from the device");
+    let shape = near.shape().with_spatial(std::array::from_fn(|axis| near.shape().spatial()[axis] + 1 - extents[axis]));
+    let flag = |place: usize| {
+        let at = shape.coordinate(place);
+        let taps: Vec<f32> = (0..patch.len())
+            .map(|tap| {
+                let offset = patch.coordinate(tap);
+                labels[near.shape().offset(std::array::from_fn(|axis| at[axis] + offset[axis]))] as f32
+            })
+            .collect();
+        let interleaved = place % shape.voxels() >= shape.voxels() / 32 * 32;
+        let mean = sum_f32(&taps, interleaved) / taps.len() as f32;
+        let residues: Vec<f32> = taps.iter().map(|label| mean - label).collect();
+        if sum_f32(&residues, interleaved) == 0.0 { 0.0 } else { 1.0 }
+    };
+    let flags: Vec<f64> = (0..shape.len()).map(flag).collect();
+    Tensor::from_f64(near.backend(), shape, &flags)
+}
+
+fn sum_f32(values: &[f32], interleaved: bool) -> f32 {
+    if !interleaved {
+        return values.iter().sum();
+    }
+    let whole = values.len() / 4 * 4;
+    let mut parts: [f32; 4] = std::array::from_fn(|lane| values[..whole].iter().skip(lane).step_by(4).sum());
+    values[whole..].iter().for_each(|value| parts[0] += value);
+    parts.iter().sum()
+}

@@ -1,0 +1,125 @@
+//! Maximum entropy on erroneous predictions: a segmentation loss plus a regulariser that pushes misclassified pixels
+//! towards the uniform distribution.
+//!
+//! The misclassified pixels `W` are those whose largest logit is not that of the label (of equals the first counts). They are a
+//! constant set in the gradient; without any, the regulariser is 0.
+//!
+//! - `paper`: `L = L_seg - lambda H_W` with the Shannon entropy `H_W = -1/|W| sum_(i in W) sum_k s_k log s_k` (Eq. 1), or
+//!   `L = L_seg + lambda KL_W` with `KL_W = 1/|W| sum_(i in W) KL(u || s)` (Eq. 2; the sign is the one that pushes towards
+//!   uniform, the text's minus would push away). `L_seg` is cross entropy, or the Dice loss over the whole batch, mean over the
+//!   foreground classes, with 1e-7 above and below.
+//! - `authors`: the binary form of the public code. The entropy is the mean over the channels of the binary entropy of `s_k`;
+//!   the KL part is the mean over `W` and the channels of `log s_k` (negative; `L = L_seg - lambda` times it); cross entropy is
+//!   the mean over the channels of the binary cross entropy; Dice is that of channel 1 alone. Probabilities are clamped to
+//!   `[1e-7, 1 - 1e-7]` and 1e-7 is added inside logarithms. For two classes it equals the printed form up to a factor of 1/2 in
+//!   the KL part, the constant `log 2`, and the clamps.
+//!
+//! `empty = nan` gives the 0/0 of the public code where nothing is misclassified. `pixels = all` takes the entropy of all
+//! pixels, the baseline of the paper's tables. Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]`.
+//! `lambda = 0` is the segmentation loss. Source: MEEP (Larrazabal et al. 2023), Eq. 1 and 2.
+
+use segcal_core::{Backend, Expr, Result, Shape, Tensor, ops};
+
+use crate::dice::Overlap;
+use crate::fused::{Pixel, Weighting, prediction, sums};
+use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value};
+
+/// A segmentation loss with maximum entropy on misclassified pixels.
+#[derive(Clone, Debug)]
+pub struct Meep {
+    weighting: Weighting,
+    lambda: f64,
+    dice: bool,
+    kl: bool,
+    wrong_only: bool,
+    undefined_if_empty: bool,
+    shannon: bool,
+}
+
+impl Criterion for Meep {
+    const SPEC: Spec = Spec {
+        name: "meep",
+        title: "Maximum entropy on erroneous predictions",
+        source: "MEEP (Larrazabal et al. 2023), Eq. 1 and 2",
+        params: &[&[
+            Param::new("lambda", "0.3", Range::Closed(0.0, f64::INFINITY), "weight of the regulariser"),
+            Param::new("base", "ce", Range::OneOf(&["ce", "dice"]), "the segmentation loss"),
+            Param::new("regularizer", "entropy", Range::OneOf(&["entropy", "kl"]), "what pushes towards uniform"),
+            Param::new("pixels", "wrong", Range::OneOf(&["wrong", "all"]), "where it pushes"),
+            Param::new("empty", "zero", Range::OneOf(&["zero", "nan"]), "the regulariser of no pixel at all"),
+            Weighting::IGNORE,
+        ]],
+    };
+
+    fn new(settings: &Settings) -> Result<Self> {
+        Ok(Self {
+            weighting: Weighting::ignoring(settings),
+            lambda: settings.number("lambda"),
+            dice: settings.word("base") == "dice",
+            kl: settings.word("regularizer") == "kl",
+            wrong_only: settings.word("pixels") == "wrong",
+            undefined_if_empty: settings.word("empty") == "nan",
+            shannon: settings.is_paper(),
+        })
+    }
+
+    fn check(&self, classes: usize) -> Result<()> {
+        if self.dice { self.overlap().check(classes) } else { Ok(()) }
+    }
+
+    fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
+        let (shape, classes) = (batch.labels.shape(), batch.classes() as f64);
+        let ones = Tensor::full(batch.labels.backend(), shape, 1.0);
+        let kept = self.weighting.kept(&batch.labels.detach()).unwrap_or(ones);
+        let chosen = if self.wrong_only { wrong(batch, &kept) } else { kept.clone() };
+        let [count, pixels] = [&chosen, &kept].map(|map| ops::sum_all(&[map], |p| p.input(0)));
+        let least = if self.undefined_if_empty { 0.0 } else { 1.0 };
+        let parts = sums(batch, Some(kept), &[&chosen], Shape::SCALAR, 2, |p| {
+            vec![p.input(0) * self.regularizer(p, classes), p.weight() * self.cross_entropy(p, classes)]
+        });
+        let regularizer = ops::map(&[&parts[0], &count], |p| p.input(0) / p.input(1).max(least));
+        let base = if self.dice {
+            self.overlap().loss(batch, &self.weighting)
+        } else {
+            ops::map(&[&parts[1], &pixels], |p| p.input(0) / p.input(1).max(1.0))
+        };
+        let weight = if self.shannon && self.kl { self.lambda } else { -self.lambda };
+        let total = ops::map(&[&base, &regularizer], |p| p.input(0) + p.input(1) * weight);
+        let names = [if self.dice { "dice" } else { "ce" }, if self.kl { "kl" } else { "entropy" }];
+        Value { total, terms: names.into_iter().zip([base.detach(), regularizer.detach()]).collect() }
+    }
+}
+
+impl Meep {
+    /// The regulariser of a pixel, summed over the classes.
+    fn regularizer<'b>(&self, p: &Pixel<'b>, classes: f64) -> Expr<'b> {
+        let share = 1.0 / classes;
+        match (self.shannon, self.kl) {
+            (true, false) => -(p.s() * p.log_s()),
+            (true, true) => (-p.log_s() - classes.ln()) * share,
+            (false, false) => binary_cross_entropy(p.s(), p.s()) * share,
+            (false, true) => p.s().max(1e-7).ln() * share,
+        }
+    }
+
+    fn cross_entropy<'b>(&self, p: &Pixel<'b>, classes: f64) -> Expr<'b> {
+        if self.shannon { -(p.y() * p.log_s()) } else { binary_cross_entropy(p.y(), p.s()) * (1.0 / classes) }
+    }
+
+    fn overlap(&self) -> Overlap {
+        Overlap { pooled: true, first_class: 1, classes: (!self.shannon).then_some(1), smooth: 1e-7 }
+    }
+}
+
+/// `-(t log p + (1 - t) log(1 - p))` with the clamps of the authors' library.
+fn binary_cross_entropy<'b>(target: Expr<'b>, s: Expr<'b>) -> Expr<'b> {
+    let p = s.max(1e-7).min(1.0 - 1e-7);
+    -(target * (p + 1e-7).ln() + (1.0 - target) * (1.0 - p + 1e-7).ln())
+}
+
+/// 1 for kept pixels whose prediction is not the label.
+fn wrong<B: Backend>(batch: &Batch<'_, B>, kept: &Tensor<B>) -> Tensor<B> {
+    ops::map(&[&prediction(batch), &batch.labels.detach(), kept], |p| {
+        p.input(2) * (1.0 - p.input(0).equals(p.input(1)))
+    })
+}
