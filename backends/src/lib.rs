@@ -2,6 +2,8 @@
 
 #[cfg(feature = "cpu")]
 mod cpu;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 
 #[cfg(feature = "cpu")]
 pub use cpu::{Buffer as CpuBuffer, Cpu};
@@ -32,6 +34,9 @@ pub enum Device {
     /// f32 on the processor.
     #[cfg(feature = "cpu")]
     Cpu(Cpu),
+    /// f32 on a graphics card.
+    #[cfg(feature = "gpu")]
+    Gpu(gpu::Gpu),
 }
 
 /// Code that is generic over the backend, to be run on a [`Device`].
@@ -49,6 +54,8 @@ impl Device {
         "reference",
         #[cfg(feature = "cpu")]
         "cpu",
+        #[cfg(feature = "gpu")]
+        "gpu",
     ];
 
     /// The backend of that name. `threads` is how many threads it gets, by default one for each core; the reference
@@ -61,6 +68,8 @@ impl Device {
             "reference" => Ok(Self::Reference(Reference)),
             #[cfg(feature = "cpu")]
             "cpu" => Ok(Self::Cpu(Cpu::new(threads)?)),
+            #[cfg(feature = "gpu")]
+            "gpu" => Ok(Self::Gpu(gpu::Gpu::open(&gpu::Options::default())?)),
             _ => Err(Error::new(format!("there is no backend '{name}'"))
                 .help(format!("this build has: {}", Self::NAMES.join(", ")))),
         }
@@ -72,6 +81,8 @@ impl Device {
             Self::Reference(backend) => visitor.visit(backend),
             #[cfg(feature = "cpu")]
             Self::Cpu(backend) => visitor.visit(backend),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(backend) => visitor.visit(backend),
         }
     }
 }
@@ -92,6 +103,11 @@ mod tests {
     #[test]
     fn every_name_opens_the_backend_of_that_name() {
         for name in Device::NAMES {
+            #[cfg(feature = "gpu")]
+            if *name == "gpu" && gpu::adapters().is_empty() {
+                eprintln!("no graphics card: gpu is not opened");
+                continue;
+            }
             assert_eq!(Device::open(name, Some(1)).unwrap().run(Name), *name);
         }
     }

@@ -1,0 +1,347 @@
+//! The device with all that lasts: its pool, its pipelines, the work recorded but not yet submitted, and what went
+//! wrong.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use segcal_core::Result;
+
+use super::adapter::{self, Adapter, Limits};
+use super::buffer::{Buffer, Failure, Pool, class, mib};
+use super::counters::Totals;
+use super::kernel::{Code, GROUP};
+use super::recorder::Recorder;
+
+/// Words that follow every buffer in tests, to show that nothing writes there.
+pub(super) const GUARD_WORD: f32 = 1.234e-33;
+
+const MEMORY_HELP: &str = "use smaller batches or patches, or a card with more memory";
+const DEVICE_HELP: &str = "update the card's driver; if that does not help, report it";
+
+/// A pipeline with the layout of its bindings.
+pub(super) struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+}
+
+/// One dispatch.
+pub(super) struct Call<'a> {
+    /// The operation of the trait that asks for it, for messages.
+    pub(super) op: &'static str,
+    pub(super) code: Code,
+    pub(super) reads: &'a [&'a Buffer],
+    pub(super) writes: &'a [&'a Buffer],
+    /// The words of the shader's `Params`.
+    pub(super) params: &'a [u32],
+    pub(super) groups: usize,
+}
+
+pub(super) struct Context {
+    pub(super) adapter: Adapter,
+    /// Those of the device; tests set smaller ones.
+    pub(super) limits: Limits,
+    pub(super) guard_words: usize,
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) totals: Totals,
+    pool: Arc<Pool>,
+    recorder: Mutex<Recorder>,
+    pipelines: Mutex<HashMap<(Code, Vec<u8>), Arc<Pipeline>>>,
+    tables: Mutex<HashMap<Vec<u32>, Buffer>>,
+    /// The first error that the device reported since the last look.
+    fault: Arc<Mutex<Option<String>>>,
+    /// A failure after which nothing more can be trusted.
+    broken: Arc<OnceLock<Failure>>,
+}
+
+impl Context {
+    pub(super) fn open(
+        device: Option<&str>,
+        memory: Option<u64>,
+        adjust: impl FnOnce(&mut Limits),
+        guard_words: usize,
+    ) -> Result<Self> {
+        let opened = adapter::open(device)?;
+        let mut limits = opened.adapter.limits;
+        adjust(&mut limits);
+        let fault: Arc<Mutex<Option<String>>> = Arc::default();
+        let (reported, broken) = (fault.clone(), Arc::new(OnceLock::new()));
+        opened.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            lock(&reported).get_or_insert_with(|| first_lines(&error.to_string()));
+        }));
+        let lost: Arc<OnceLock<Failure>> = broken.clone();
+        opened.device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                let _ = lost.set(Failure::new("device", format!("the card was lost: {message}"), DEVICE_HELP));
+            }
+        });
+        let recorder = Recorder::new(&opened.device, &limits);
+        Ok(Self {
+            adapter: opened.adapter,
+            limits,
+            guard_words,
+            device: opened.device,
+            queue: opened.queue,
+            totals: Totals::default(),
+            pool: Arc::new(Pool::new(memory.unwrap_or(u64::MAX))),
+            recorder: Mutex::new(recorder),
+            pipelines: Mutex::default(),
+            tables: Mutex::default(),
+            fault,
+            broken,
+        })
+    }
+
+    /// Bytes of all device buffers.
+    pub(super) fn held(&self) -> u64 {
+        self.pool.held()
+    }
+
+    /// A buffer for `len` numbers of unknown value.
+    pub(super) fn buffer(&self, op: &'static str, len: usize) -> Buffer {
+        match self.allocate(op, len) {
+            Ok((raw, _)) => Buffer::new(raw, len, &self.pool),
+            Err(failure) => Buffer::failed(failure, len, &self.pool),
+        }
+    }
+
+    /// A device buffer, and whether it is new.
+    fn allocate(&self, op: &'static str, len: usize) -> std::result::Result<(wgpu::Buffer, bool), Failure> {
+        if let Some(failure) = self.broken.get() {
+            return Err(failure.clone());
+        }
+        let bytes = (len + self.guard_words) as u64 * 4;
+        let largest = self.limits.buffer_bytes;
+        if bytes > largest || u32::try_from(len).is_err() {
+            let what = format!("a tensor of {} is above the largest buffer of the card, {}", mib(bytes), mib(largest));
+            return Err(Failure::new(op, what, MEMORY_HELP));
+        }
+        let size = class(bytes, largest);
+        let (raw, fresh) = match self.pool.take(size) {
+            Some(raw) => (raw, false),
+            None => (self.create(op, size)?, true),
+        };
+        if self.guard_words > 0 {
+            self.flush();
+            self.queue.write_buffer(&raw, len as u64 * 4, bytemuck::cast_slice(&vec![GUARD_WORD; self.guard_words]));
+        }
+        Ok((raw, fresh))
+    }
+
+    fn create(&self, op: &'static str, size: u64) -> std::result::Result<wgpu::Buffer, Failure> {
+        self.pool.reserve(size).map_err(|what| Failure::new(op, what, MEMORY_HELP))?;
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let descriptor = wgpu::BufferDescriptor { label: Some(op), size, usage, mapped_at_creation: false };
+        self.totals.allocations.fetch_add(1, Ordering::Relaxed);
+        let raw = self.device.create_buffer(&descriptor);
+        if self.take_fault().is_none() {
+            return Ok(raw);
+        }
+        // The card is full: buffers that wait for their next use are given up, once the device has done with them.
+        self.flush();
+        self.pool.trim();
+        let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+        let raw = self.device.create_buffer(&descriptor);
+        self.take_fault().map_or(Ok(raw), |what| {
+            self.pool.cancel(size);
+            let what = format!("{} more do not fit beside {} in use: {what}", mib(size), mib(self.pool.held()));
+            Err(Failure::new(op, what, MEMORY_HELP))
+        })
+    }
+
+    /// Moves numbers to the device.
+    pub(super) fn upload(&self, data: &[f32]) -> Buffer {
+        let (raw, fresh) = match self.allocate("upload", data.len()) {
+            Ok(allocated) => allocated,
+            Err(failure) => return Buffer::failed(failure, data.len(), &self.pool),
+        };
+        if !fresh {
+            // A write comes before all that is recorded and not yet submitted, which may still read what was there.
+            self.flush();
+        }
+        self.queue.write_buffer(&raw, 0, bytemuck::cast_slice(data));
+        self.totals.uploaded.fetch_add(data.len() as u64 * 4, Ordering::Relaxed);
+        let buffer = Buffer::new(raw, data.len(), &self.pool);
+        if let Some(what) = self.take_fault() {
+            buffer.fail(&Failure::new("upload", what, DEVICE_HELP));
+        }
+        buffer
+    }
+
+    /// A small table that shaders read, made and uploaded at the first use of its key.
+    pub(super) fn table(&self, key: Vec<u32>, make: impl FnOnce() -> Vec<f32>) -> Buffer {
+        if let Some(known) = lock(&self.tables).get(&key) {
+            return known.clone();
+        }
+        let buffer = self.upload(&make());
+        lock(&self.tables).insert(key, buffer.clone());
+        buffer
+    }
+
+    /// Waits for all work and moves a buffer to the host.
+    pub(super) fn download(&self, buffer: &Buffer) -> Result<Vec<f32>> {
+        let words = buffer.len() + self.guard_words;
+        let failed = || self.broken.get().or(buffer.failure()).map_or(Ok(()), |failure| Err(failure.error()));
+        failed()?;
+        let Some(raw) = buffer.raw().filter(|_| words > 0) else { return Ok(Vec::new()) };
+        let mut recorder = lock(&self.recorder);
+        let read = recorder.read(self, raw, words as u64 * 4);
+        drop(recorder);
+        failed()?;
+        let mut numbers = read.map_err(|what| Failure::new("download", what, DEVICE_HELP).error())?;
+        let guard = numbers.split_off(buffer.len());
+        assert!(guard.iter().all(|&word| word == GUARD_WORD), "a shader wrote outside its buffer");
+        Ok(numbers)
+    }
+
+    /// Records one dispatch. A failure of what it reads, or of the dispatch itself, is that of what it writes.
+    pub(super) fn dispatch(&self, call: &Call<'_>) {
+        let known = call.reads.iter().chain(call.writes).find_map(|buffer| buffer.failure().cloned());
+        let done = known.map_or(Ok(()), Err).and_then(|()| if call.groups > 0 { self.record(call) } else { Ok(()) });
+        if let Err(failure) = done {
+            call.writes.iter().for_each(|buffer| buffer.fail(&failure));
+        }
+    }
+
+    /// Records a dispatch of one thread for each of `count` elements.
+    pub(super) fn elementwise(
+        &self,
+        op: &'static str,
+        code: Code,
+        reads: &[&Buffer],
+        writes: &[&Buffer],
+        params: &[u32],
+        count: usize,
+    ) {
+        self.dispatch(&Call { op, code, reads, writes, params, groups: count.div_ceil(GROUP as usize) });
+    }
+
+    fn record(&self, call: &Call<'_>) -> std::result::Result<(), Failure> {
+        let bindings: Vec<u8> =
+            call.reads.iter().chain(call.writes).map(|buffer| self.bindings(buffer.len()) as u8).collect();
+        let total: usize = bindings.iter().map(|&count| usize::from(count)).sum();
+        if total > self.limits.bindings {
+            let (limit, size) = (self.limits.bindings, mib(self.limits.binding_bytes));
+            let what = format!("{total} storage bindings of at most {size} are needed, the card has {limit}");
+            return Err(Failure::new(call.op, what, MEMORY_HELP));
+        }
+        let pipeline = self.pipeline(call, bindings)?;
+        let mut recorder = lock(&self.recorder);
+        recorder.dispatch(self, call, &pipeline);
+        self.take_fault().map_or(Ok(()), |what| Err(Failure::new(call.op, what, DEVICE_HELP)))
+    }
+
+    /// Number of bindings that so many words take.
+    pub(super) fn bindings(&self, len: usize) -> usize {
+        (len + self.guard_words).div_ceil(self.chunk_words() as usize).max(1)
+    }
+
+    /// Words of one binding: what the device allows, cut to the alignment that every device accepts.
+    pub(super) fn chunk_words(&self) -> u32 {
+        (self.limits.binding_bytes / 256 * 64).min(1 << 30) as u32
+    }
+
+    fn pipeline(&self, call: &Call<'_>, bindings: Vec<u8>) -> std::result::Result<Arc<Pipeline>, Failure> {
+        let mut pipelines = lock(&self.pipelines);
+        let key = (call.code.clone(), bindings);
+        if let Some(known) = pipelines.get(&key) {
+            return Ok(known.clone());
+        }
+        let made = Arc::new(self.compile(&key.0, &key.1));
+        self.totals.pipelines.fetch_add(1, Ordering::Relaxed);
+        if let Some(what) = self.take_fault() {
+            return Err(Failure::new(call.op, what, DEVICE_HELP));
+        }
+        pipelines.insert(key, made.clone());
+        Ok(made)
+    }
+
+    fn compile(&self, code: &Code, bindings: &[u8]) -> Pipeline {
+        let source = code.source(bindings, self.chunk_words());
+        let label = Some(code.name());
+        let source = wgpu::ShaderSource::Wgsl(source.into());
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
+        let [reads, _] = code.arrays();
+        let read_only: usize = bindings[..reads.len()].iter().map(|&count| usize::from(count)).sum();
+        let total: usize = bindings.iter().map(|&count| usize::from(count)).sum();
+        let entry = |binding: usize| wgpu::BindGroupLayoutEntry {
+            binding: binding as u32,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer {
+                ty: match binding {
+                    0 => wgpu::BufferBindingType::Uniform,
+                    _ => wgpu::BufferBindingType::Storage { read_only: binding <= read_only },
+                },
+                has_dynamic_offset: false,
+                min_binding_size: None,
+            },
+            count: None,
+        };
+        let entries: Vec<_> = (0..=total).map(entry).collect();
+        let descriptor = wgpu::BindGroupLayoutDescriptor { label, entries: &entries };
+        let layout = self.device.create_bind_group_layout(&descriptor);
+        let descriptor =
+            wgpu::PipelineLayoutDescriptor { label, bind_group_layouts: &[Some(&layout)], immediate_size: 0 };
+        let pipeline_layout = self.device.create_pipeline_layout(&descriptor);
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                // Every shader writes its shared memory before it reads it.
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        Pipeline { pipeline, layout }
+    }
+
+    /// Records a copy of a whole buffer to a place in another.
+    pub(super) fn copy(&self, from: &Buffer, to: &Buffer, to_start: usize) {
+        match (from.failure(), from.raw(), to.raw()) {
+            (Some(failure), _, _) => to.fail(failure),
+            (None, Some(source), Some(target)) if from.len() > 0 => {
+                lock(&self.recorder).copy(self, source, target, to_start as u64 * 4, from.len() as u64 * 4);
+            }
+            _ => {}
+        }
+    }
+
+    /// Records that a buffer becomes zero.
+    pub(super) fn clear(&self, buffer: &Buffer) {
+        if let Some(raw) = buffer.raw().filter(|_| buffer.len() > 0) {
+            lock(&self.recorder).clear(self, raw, buffer.len() as u64 * 4);
+        }
+    }
+
+    /// Submits what is recorded.
+    pub(super) fn flush(&self) {
+        lock(&self.recorder).submit(self);
+    }
+
+    /// An error that shows only when a whole submission is checked cannot be tied to one buffer: all are lost.
+    pub(super) fn check_submission(&self, ops: &[&'static str]) {
+        if let Some(what) = self.take_fault() {
+            let what = format!("{what} (one of: {})", ops.join(", "));
+            let _ = self.broken.set(Failure::new("submit", what, DEVICE_HELP));
+        }
+    }
+
+    fn take_fault(&self) -> Option<String> {
+        lock(&self.fault).take()
+    }
+}
+
+/// The part of a message that says what is wrong; wgpu adds pages of context.
+fn first_lines(message: &str) -> String {
+    let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.take(6).collect::<Vec<_>>().join("; ")
+}
+
+/// A panic elsewhere leaves the state usable: each change to it is one step.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,68 @@
+//! `slice` and `place`: boxes cut out and put together.
+
+use segcal_core::{Index, Shape};
+
+use super::buffer::Buffer;
+use super::context::Context;
+use super::kernel::{Code, Kernel};
+
+const ELEMENTWISE: &str = include_str!("shaders/elementwise.wgsl");
+
+pub(super) static SLICE: Kernel = Kernel {
+    name: "slice",
+    files: &[include_str!("shaders/slice.wgsl"), ELEMENTWISE],
+    constants: &[],
+    reads: &["x"],
+    writes: &["y"],
+};
+
+pub(super) static PLACE: Kernel = Kernel {
+    name: "place",
+    files: &[include_str!("shaders/place.wgsl"), ELEMENTWISE],
+    constants: &["ADD"],
+    reads: &["x"],
+    writes: &["y"],
+};
+
+/// `y[o] = x[start + o]`.
+pub(super) fn slice(context: &Context, (x, x_shape): (&Buffer, Shape), start: Index, out: Shape) -> Buffer {
+    let y = context.buffer("slice", out.len());
+    let params = walk(out, x_shape, start);
+    context.elementwise("slice", Code::File(&SLICE, Vec::new()), &[x], &[&y], &params, out.len());
+    y
+}
+
+/// Zero, plus every part at its start, in the order of the list.
+pub(super) fn place(context: &Context, parts: &[((&Buffer, Shape), Index)], out: Shape) -> Buffer {
+    let y = context.buffer("place", out.len());
+    let boxes: Vec<(Shape, Index)> = parts.iter().map(|&((_, shape), start)| (shape, start)).collect();
+    let apart = apart(&boxes);
+    let covered: usize = boxes.iter().map(|(shape, _)| shape.len()).sum();
+    if !(apart && covered == out.len()) {
+        context.clear(&y);
+    }
+    for &((part, shape), start) in parts {
+        let code = Code::File(&PLACE, vec![u32::from(!apart)]);
+        context.elementwise("place", code, &[part], &[&y], &walk(shape, out, start), shape.len());
+    }
+    y
+}
+
+/// The parameters of a walk over `inner`, a box that begins at `start` in `outer`.
+fn walk(inner: Shape, outer: Shape, start: Index) -> Vec<u32> {
+    let [_, c, d, h, w] = inner.dims();
+    let mut params = vec![inner.len(), c, d, h, w];
+    params.extend(outer.strides());
+    params.push(outer.offset(start));
+    params.into_iter().map(|number| number as u32).collect()
+}
+
+/// Whether no two boxes share a place.
+fn apart(boxes: &[(Shape, Index)]) -> bool {
+    let overlap = |(a, a_start): &(Shape, Index), (b, b_start): &(Shape, Index)| {
+        (0..5).all(|axis| {
+            a_start[axis] < b_start[axis] + b.dims()[axis] && b_start[axis] < a_start[axis] + a.dims()[axis]
+        })
+    };
+    boxes.iter().enumerate().all(|(number, one)| !boxes[..number].iter().any(|other| overlap(one, other)))
+}

@@ -1,0 +1,130 @@
+//! `map`: one dispatch per program.
+
+use segcal_core::{Program, Shape, Step};
+
+use super::buffer::Buffer;
+use super::context::Context;
+use super::kernel::{Code, line};
+use super::program::{Domain, Listing, print_coordinates};
+
+/// All that the printed shader depends on.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Pattern {
+    pub(super) listing: Listing,
+    axes: usize,
+}
+
+impl Pattern {
+    /// The shader, after the declarations of its arrays.
+    pub(super) fn print(&self, text: &mut String) {
+        line(text, format_args!("struct Params {{\n    count: u32,"));
+        self.listing.print_fields(text);
+        line(text, format_args!("}}"));
+        self.listing.print_functions(text);
+        line(text, format_args!("fn element(i: u32) {{"));
+        print_coordinates(text, "i", &(0..self.axes).collect::<Vec<_>>());
+        self.listing.print_steps(text, Some("i"));
+        for output in 0..self.listing.outputs() {
+            line(text, format_args!("    y{output}_set(i, {});", self.listing.output(output)));
+        }
+        line(text, format_args!("}}"));
+        text.push_str(include_str!("shaders/elementwise.wgsl"));
+    }
+}
+
+/// One buffer per output of the program.
+pub(super) fn map(
+    context: &Context,
+    program: &Program,
+    scalars: &[f64],
+    inputs: &[(&Buffer, Shape)],
+    out: Shape,
+) -> Vec<Buffer> {
+    let outputs: Vec<Buffer> = program.outputs().iter().map(|_| context.buffer("map", out.len())).collect();
+    for_each_part(context, program, inputs, out.len(), outputs.len(), |part, members| {
+        let bound = Bound::new(context, "map", &part, inputs, out, None, members.len() * context.bindings(out.len()));
+        let pattern = Pattern { listing: bound.listing, axes: bound.domain.extents.len() };
+        let mut params = vec![out.len() as u32];
+        params.extend(pattern.listing.params(&bound.domain.extents, &bound.starts, scalars));
+        let reads: Vec<&Buffer> = bound.reads.iter().collect();
+        let writes: Vec<&Buffer> = members.iter().map(|&member| &outputs[member]).collect();
+        context.elementwise("map", Code::Map(pattern), &reads, &writes, &params, out.len());
+    });
+    outputs
+}
+
+/// Calls `visit` with parts of a program whose outputs together do not need more bindings than the device has, and
+/// with the numbers of these outputs.
+pub(super) fn for_each_part(
+    context: &Context,
+    program: &Program,
+    inputs: &[(&Buffer, Shape)],
+    out_len: usize,
+    most: usize,
+    mut visit: impl FnMut(Program, &[usize]),
+) {
+    let read: usize = used(program).iter().map(|&input| context.bindings(inputs[input].1.len())).sum();
+    let room = context.limits.bindings.saturating_sub(read).max(context.limits.bindings / 2);
+    let at_once = (room / context.bindings(out_len)).clamp(1, most.max(1));
+    let all: Vec<usize> = (0..program.outputs().len()).collect();
+    for members in all.chunks(at_once) {
+        let part = if members.len() == all.len() { program.clone() } else { program.select(members) };
+        visit(part, members);
+    }
+}
+
+/// A program with the buffers it reads.
+pub(super) struct Bound {
+    pub(super) listing: Listing,
+    pub(super) domain: Domain,
+    pub(super) reads: Vec<Buffer>,
+    /// Where each input begins in a packed array.
+    pub(super) starts: Vec<u32>,
+}
+
+impl Bound {
+    /// Reads the inputs of `program` over `domain`; `folded` is a further view by which its axes are told apart, the
+    /// last in `domain.present`. Inputs that need more bindings than the `written` ones leave are packed into one
+    /// array.
+    pub(super) fn new(
+        context: &Context,
+        op: &'static str,
+        program: &Program,
+        inputs: &[(&Buffer, Shape)],
+        domain: Shape,
+        folded: Option<Shape>,
+        written: usize,
+    ) -> Self {
+        let used = used(program);
+        let mut views: Vec<Shape> = used.iter().map(|&input| inputs[input].1).collect();
+        views.extend(folded);
+        let domain = Domain::new(domain, &views, std::array::from_fn(|axis| program.uses_coord(axis)));
+        let mut reads: Vec<Buffer> = used.iter().map(|&input| inputs[input].0.clone()).collect();
+        let needed: usize = reads.iter().map(|buffer| context.bindings(buffer.len())).sum();
+        let packed = reads.len() > 1 && needed + written > context.limits.bindings;
+        let mut starts = Vec::new();
+        if packed {
+            (reads, starts) = pack(context, op, &reads);
+        }
+        let listing = Listing::new(program, &used, &domain, packed);
+        Self { listing, domain, reads, starts }
+    }
+}
+
+/// The buffers one after the other in one, and where each begins.
+fn pack(context: &Context, op: &'static str, buffers: &[Buffer]) -> (Vec<Buffer>, Vec<u32>) {
+    let whole = context.buffer(op, buffers.iter().map(Buffer::len).sum());
+    let mut starts = Vec::with_capacity(buffers.len());
+    let mut start = 0;
+    for buffer in buffers {
+        context.copy(buffer, &whole, start);
+        starts.push(start as u32);
+        start += buffer.len();
+    }
+    (vec![whole], starts)
+}
+
+/// The inputs that a program reads, ascending.
+fn used(program: &Program) -> Vec<usize> {
+    (0..program.inputs()).filter(|&input| program.steps().contains(&Step::Input(input))).collect()
+}

@@ -1,0 +1,180 @@
+//! The GPU backend: f32 on any vendor's card, in compute shaders through wgpu (Vulkan, Metal, DX12).
+//!
+//! Every method runs on the device; none falls back to the processor. Programs are printed to WGSL from the opcode
+//! table and compiled once per program and broadcast pattern; the other shaders are the files in `shaders/`. Sums run
+//! in an order that the shapes alone determine and no shader adds atomically, so the same device gives the same bits
+//! run after run.
+//!
+//! Calls return at once: work is recorded, and sent in batches. What goes wrong meanwhile (memory, a lost device, a
+//! refused shader) becomes the error of the [`download`](Backend::download) that asks for a result of it, with the
+//! name of the operation.
+
+mod adapter;
+mod buffer;
+mod context;
+mod conv;
+mod count;
+mod counters;
+mod distance;
+mod kernel;
+mod layout;
+mod map;
+mod pool;
+mod program;
+mod rank;
+mod recorder;
+mod reduce;
+mod resample;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use segcal_core::{Backend, Fold, Geometry, Index, Program, Rank, Result, Sampling, Shape, View, Window};
+
+pub use adapter::{Adapter, Limits, adapters};
+pub use buffer::Buffer;
+pub use counters::Counters;
+
+use context::Context;
+
+/// Which card to open, and how much of it to use.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Number or part of the name of the card, as [`adapters`] lists them; the most capable one if absent.
+    pub device: Option<String>,
+    /// Bytes of device memory to use at most; no limit but the card's own if absent.
+    pub memory: Option<u64>,
+}
+
+/// A graphics card. Cloning shares it.
+///
+/// ```no_run
+/// use segcal_backends::gpu::{Gpu, Options};
+/// use segcal_core::{Shape, Tensor, ops};
+/// let gpu = Gpu::open(&Options::default())?;
+/// let x = Tensor::new(&gpu, Shape::new(1, 1, 1, 1, 2), vec![3.0, 4.0]);
+/// assert_eq!(ops::sum_all(&[&x], |p| p.input(0).square()).item()?, 25.0);
+/// # Ok::<(), segcal_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Gpu(Arc<Context>);
+
+impl Gpu {
+    /// Opens a card.
+    ///
+    /// # Errors
+    /// There is no card or no driver, none matches the wish, or the driver refuses.
+    pub fn open(options: &Options) -> Result<Self> {
+        let context = Context::open(options.device.as_deref(), options.memory, |_| {}, 0)?;
+        Ok(Self(Arc::new(context)))
+    }
+
+    /// The card.
+    pub fn adapter(&self) -> &Adapter {
+        &self.0.adapter
+    }
+
+    /// What the card was asked to do so far.
+    pub fn counters(&self) -> Counters {
+        self.0.totals.now()
+    }
+
+    /// Bytes of device memory in buffers, those in the pool included.
+    pub fn memory(&self) -> u64 {
+        self.0.held()
+    }
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gpu({})", self.0.adapter.name)
+    }
+}
+
+impl Backend for Gpu {
+    type Elem = f32;
+    type Buffer = Buffer;
+
+    fn name(&self) -> &'static str {
+        "gpu"
+    }
+
+    fn upload(&self, data: Vec<f32>) -> Buffer {
+        self.0.upload(&data)
+    }
+
+    fn download(&self, buffer: &Buffer) -> Result<Vec<f32>> {
+        self.0.download(buffer)
+    }
+
+    fn map(&self, program: &Program, scalars: &[f64], inputs: &[View<'_, Self>], out: Shape) -> Vec<Buffer> {
+        map::map(&self.0, program, scalars, inputs, out)
+    }
+
+    fn reduce(
+        &self,
+        fold: Fold,
+        program: &Program,
+        scalars: &[f64],
+        inputs: &[View<'_, Self>],
+        domain: Shape,
+        out: Shape,
+    ) -> Vec<Buffer> {
+        reduce::reduce(&self.0, fold, program, scalars, inputs, domain, out)
+    }
+
+    fn slice(&self, x: View<'_, Self>, start: Index, out: Shape) -> Buffer {
+        layout::slice(&self.0, x, start, out)
+    }
+
+    fn place(&self, parts: &[(View<'_, Self>, Index)], out: Shape) -> Buffer {
+        layout::place(&self.0, parts, out)
+    }
+
+    fn conv(&self, x: View<'_, Self>, w: View<'_, Self>, geometry: &Geometry, out: Shape) -> Buffer {
+        conv::conv(&self.0, x, w, geometry, out)
+    }
+
+    fn conv_transpose(&self, y: View<'_, Self>, w: View<'_, Self>, geometry: &Geometry, x_shape: Shape) -> Buffer {
+        conv::conv_transpose(&self.0, y, w, geometry, x_shape)
+    }
+
+    fn conv_weight(&self, x: View<'_, Self>, y: View<'_, Self>, geometry: &Geometry, w_shape: Shape) -> Buffer {
+        conv::conv_weight(&self.0, x, y, geometry, w_shape)
+    }
+
+    fn max_pool(&self, x: View<'_, Self>, window: &Window, out: Shape) -> (Buffer, Buffer) {
+        pool::max_pool(&self.0, x, window, out)
+    }
+
+    fn max_unpool(&self, y: View<'_, Self>, index: View<'_, Self>, window: &Window, x_shape: Shape) -> Buffer {
+        pool::max_unpool(&self.0, y, index.0, window, x_shape)
+    }
+
+    fn resample(&self, x: View<'_, Self>, sampling: &Sampling, out: Shape) -> Buffer {
+        resample::resample(&self.0, x, sampling, out)
+    }
+
+    fn resample_adjoint(&self, y: View<'_, Self>, sampling: &Sampling, x_shape: Shape) -> Buffer {
+        resample::resample_adjoint(&self.0, y, sampling, x_shape)
+    }
+
+    fn rank_filter(&self, x: View<'_, Self>, size: [usize; 3], rank: Rank, out: Shape) -> Buffer {
+        rank::rank_filter(&self.0, x, size, rank, out)
+    }
+
+    fn bincount(&self, bins: View<'_, Self>, weights: &[View<'_, Self>], count: usize) -> Vec<Buffer> {
+        let weights: Vec<&Buffer> = weights.iter().map(|&(buffer, _)| buffer).collect();
+        count::bincount(&self.0, bins, &weights, count)
+    }
+
+    fn take(&self, table: View<'_, Self>, index: View<'_, Self>) -> Buffer {
+        count::take(&self.0, table, index)
+    }
+
+    fn distance(&self, mask: View<'_, Self>, spacing: [f64; 3]) -> Buffer {
+        distance::distance(&self.0, mask, spacing)
+    }
+}

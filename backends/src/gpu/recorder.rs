@@ -1,0 +1,191 @@
+//! Work that is recorded and not yet submitted: one encoder for many operations.
+//!
+//! The `Params` of all dispatches of a submission lie side by side in one uniform buffer. It is written anew for each
+//! submission; the queue keeps that write behind the work of the submission before.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+
+use super::adapter::Limits;
+use super::buffer::Buffer;
+use super::context::{Call, Context, Pipeline};
+
+/// Bytes of the parameters of one submission.
+const PARAMS_BYTES: usize = 1 << 16;
+/// A submission is sent when its work touches so many bytes: enough to hide the cost of sending, and little enough
+/// that the device starts early.
+const SUBMISSION_BYTES: u64 = 256 << 20;
+
+pub(super) struct Recorder {
+    encoder: Option<wgpu::CommandEncoder>,
+    pass: Option<wgpu::ComputePass<'static>>,
+    uniform: wgpu::Buffer,
+    params: Vec<u8>,
+    alignment: usize,
+    touched: u64,
+    /// Names of the operations in this submission.
+    ops: Vec<&'static str>,
+    /// Buffers that the host can read, by size.
+    staging: HashMap<u64, wgpu::Buffer>,
+}
+
+impl Recorder {
+    pub(super) fn new(device: &wgpu::Device, limits: &Limits) -> Self {
+        let uniform = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("parameters"),
+            size: PARAMS_BYTES as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        Self {
+            encoder: None,
+            pass: None,
+            uniform,
+            params: Vec::new(),
+            alignment: limits.uniform_alignment.max(16) as usize,
+            touched: 0,
+            ops: Vec::new(),
+            staging: HashMap::new(),
+        }
+    }
+
+    /// Records a dispatch; sends the submission if it has grown large.
+    pub(super) fn dispatch(&mut self, context: &Context, call: &Call<'_>, pipeline: &Pipeline) {
+        let params: &[u8] = bytemuck::cast_slice(call.params);
+        let size = params.len().next_multiple_of(16);
+        assert!(size <= PARAMS_BYTES, "{}: too many parameters", call.op);
+        if self.params.len() + size > PARAMS_BYTES {
+            self.submit(context);
+        }
+        let start = self.params.len();
+        self.params.extend_from_slice(params);
+        self.params.resize((start + size).next_multiple_of(self.alignment), 0);
+        let group = self.bind(context, call, pipeline, start as u64, size as u64);
+        let most = context.limits.groups_per_axis as usize;
+        let (x, y) = (call.groups.min(most), call.groups.div_ceil(most));
+        let pass = self.pass(context);
+        pass.set_pipeline(&pipeline.pipeline);
+        pass.set_bind_group(0, &group, &[]);
+        pass.dispatch_workgroups(x as u32, y as u32, 1);
+        context.totals.dispatches.fetch_add(1, Ordering::Relaxed);
+        let words: usize = call.reads.iter().chain(call.writes).map(|buffer| buffer.len()).sum();
+        self.note(context, call.op, words as u64 * 4);
+    }
+
+    fn bind(&self, context: &Context, call: &Call<'_>, pipeline: &Pipeline, start: u64, size: u64) -> wgpu::BindGroup {
+        let part = |buffer, offset, size| {
+            wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: std::num::NonZeroU64::new(size) })
+        };
+        let mut resources = vec![part(&self.uniform, start, size)];
+        for buffer in call.reads.iter().chain(call.writes) {
+            let raw = buffer.raw().expect("a buffer without failure");
+            let bytes = bound_bytes(buffer, context.guard_words);
+            let chunk = u64::from(context.chunk_words()) * 4;
+            for offset in (0..bytes).step_by(chunk as usize) {
+                resources.push(part(raw, offset, chunk.min(bytes - offset)));
+            }
+        }
+        let entries: Vec<_> =
+            (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
+        context.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(call.op),
+            layout: &pipeline.layout,
+            entries: &entries,
+        })
+    }
+
+    /// The pass that is being recorded.
+    fn pass(&mut self, context: &Context) -> &mut wgpu::ComputePass<'static> {
+        if self.pass.is_none() {
+            let encoder = self.encoder(context);
+            let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime();
+            self.pass = Some(pass);
+        }
+        self.pass.as_mut().expect("just made")
+    }
+
+    /// The encoder, outside of any pass.
+    fn encoder(&mut self, context: &Context) -> &mut wgpu::CommandEncoder {
+        self.pass = None;
+        self.encoder
+            .get_or_insert_with(|| context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default()))
+    }
+
+    pub(super) fn copy(
+        &mut self,
+        context: &Context,
+        from: &wgpu::Buffer,
+        to: &wgpu::Buffer,
+        to_start: u64,
+        bytes: u64,
+    ) {
+        self.encoder(context).copy_buffer_to_buffer(from, 0, to, to_start, bytes);
+        self.note(context, "copy", bytes);
+    }
+
+    pub(super) fn clear(&mut self, context: &Context, buffer: &wgpu::Buffer, bytes: u64) {
+        self.encoder(context).clear_buffer(buffer, 0, Some(bytes));
+        self.note(context, "clear", bytes);
+    }
+
+    fn note(&mut self, context: &Context, op: &'static str, bytes: u64) {
+        if !self.ops.contains(&op) {
+            self.ops.push(op);
+        }
+        self.touched += bytes;
+        if self.touched > SUBMISSION_BYTES {
+            self.submit(context);
+        }
+    }
+
+    /// Sends what is recorded.
+    pub(super) fn submit(&mut self, context: &Context) {
+        self.pass = None;
+        let Some(encoder) = self.encoder.take() else { return };
+        if !self.params.is_empty() {
+            context.queue.write_buffer(&self.uniform, 0, &self.params);
+        }
+        context.queue.submit([encoder.finish()]);
+        context.totals.submissions.fetch_add(1, Ordering::Relaxed);
+        context.check_submission(&self.ops);
+        self.params.clear();
+        self.ops.clear();
+        self.touched = 0;
+    }
+
+    /// Waits for all work and gives the first bytes of a buffer as numbers.
+    pub(super) fn read(&mut self, context: &Context, raw: &wgpu::Buffer, bytes: u64) -> Result<Vec<f32>, String> {
+        let size = bytes.next_power_of_two();
+        let staging = self.staging.remove(&size).unwrap_or_else(|| {
+            context.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("download"),
+                size,
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        });
+        self.encoder(context).copy_buffer_to_buffer(raw, 0, &staging, 0, bytes);
+        self.submit(context);
+        let (send, receive) = mpsc::channel();
+        staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
+            // The receiver is gone only if waiting failed, which is reported.
+            let _ = send.send(result);
+        });
+        context.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| error.to_string())?;
+        let mapped = receive.try_recv().map_err(|_| "the transfer did not end".to_owned())?;
+        mapped.map_err(|error| error.to_string())?;
+        let view = staging.get_mapped_range(0..bytes).map_err(|error| error.to_string())?;
+        let numbers = bytemuck::pod_collect_to_vec(&view);
+        drop(view);
+        staging.unmap();
+        self.staging.insert(size, staging);
+        context.totals.downloaded.fetch_add(bytes, Ordering::Relaxed);
+        Ok(numbers)
+    }
+}
+
+/// What shaders see of a buffer: its numbers, and in tests the words that guard its end.
+fn bound_bytes(buffer: &Buffer, guard_words: usize) -> u64 {
+    ((buffer.len() + guard_words) as u64 * 4).max(4)
+}

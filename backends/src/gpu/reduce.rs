@@ -1,0 +1,129 @@
+//! `reduce`: trees in a fixed order, so that the same shapes give the same bits.
+//!
+//! Two shaders share the printed program. Where the innermost axis is folded, a workgroup adds one block of terms:
+//! each thread every 256th, then the threads' sums in a binary tree. Where it is kept, one thread adds one block, and
+//! neighbouring threads read neighbouring numbers. Blocks leave partial results, which the same shaders fold again
+//! until one is left.
+
+use segcal_core::{Fold, Program, Shape};
+
+use super::buffer::Buffer;
+use super::context::{Call, Context};
+use super::kernel::{Code, GROUP, line};
+use super::map::{Bound, for_each_part};
+use super::program::{Domain, Listing, print_coordinates};
+
+/// Terms that one thread adds one after the other.
+const SERIAL_BLOCK: usize = 64;
+/// Terms that one workgroup adds.
+const GROUP_BLOCK: usize = 16 * GROUP as usize;
+/// More terms per block rather than more blocks than this per output.
+const MOST_BLOCKS: usize = 1024;
+/// Outputs of one dispatch: what the shared memory of every device has room for, with some to spare.
+const MOST_OUTPUTS: usize = 8;
+
+/// All that the printed shader depends on.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Pattern {
+    pub(super) listing: Listing,
+    fold: bool,
+    axes: usize,
+    /// The merged axes that are kept, as bits.
+    kept: u8,
+    grouped: bool,
+}
+
+impl Pattern {
+    /// The shader, after the declarations of its arrays.
+    pub(super) fn print(&self, text: &mut String) {
+        let outputs = self.listing.outputs();
+        let (kept, folded): (Vec<usize>, Vec<usize>) = (0..self.axes).partition(|axis| self.kept >> axis & 1 == 1);
+        line(text, format_args!("const OUTPUTS: u32 = {outputs}u;\nalias Values = array<f32, OUTPUTS>;"));
+        let fields = "count: u32,\n    out: u32,\n    terms: u32,\n    block: u32,\n    blocks: u32,\n    start: f32,";
+        line(text, format_args!("struct Params {{\n    {fields}"));
+        self.listing.print_fields(text);
+        line(text, format_args!("}}"));
+        self.listing.print_functions(text);
+        line(text, format_args!("fn term(o: u32, m: u32) -> Values {{"));
+        print_coordinates(text, "o", &kept);
+        print_coordinates(text, "m", &folded);
+        self.listing.print_steps(text, None);
+        let values: Vec<String> = (0..outputs).map(|output| self.listing.output(output)).collect();
+        line(text, format_args!("    return Values({});\n}}", values.join(", ")));
+        line(text, format_args!("fn store(i: u32, values: Values) {{"));
+        (0..outputs).for_each(|output| line(text, format_args!("    y{output}_set(i, values[{output}]);")));
+        line(text, format_args!("}}"));
+        text.push_str(match self.fold {
+            false => include_str!("shaders/reduce_sum.wgsl"),
+            true => include_str!("shaders/reduce_max.wgsl"),
+        });
+        text.push_str(include_str!("shaders/reduce.wgsl"));
+        text.push_str(match self.grouped {
+            true => include_str!("shaders/reduce_group.wgsl"),
+            false => concat!(include_str!("shaders/reduce_serial.wgsl"), include_str!("shaders/elementwise.wgsl")),
+        });
+    }
+}
+
+/// One buffer per output of the program.
+pub(super) fn reduce(
+    context: &Context,
+    fold: Fold,
+    program: &Program,
+    scalars: &[f64],
+    inputs: &[(&Buffer, Shape)],
+    domain: Shape,
+    out: Shape,
+) -> Vec<Buffer> {
+    let mut outputs = Vec::new();
+    for_each_part(context, program, inputs, out.len(), MOST_OUTPUTS, |part, members| {
+        let written = members.len() * context.bindings(out.len());
+        let bound = Bound::new(context, "reduce", &part, inputs, domain, Some(out), written);
+        outputs.extend(stage(context, fold, scalars, bound, domain.len(), out.len()));
+    });
+    outputs
+}
+
+/// One dispatch, and what it leaves to be done.
+fn stage(context: &Context, fold: Fold, scalars: &[f64], bound: Bound, places: usize, out: usize) -> Vec<Buffer> {
+    let terms = places.checked_div(out).unwrap_or(0);
+    let kept = *bound.domain.present.last().expect("the folded view is there");
+    let axes = bound.domain.extents.len();
+    let grouped = axes > 0 && kept >> (axes - 1) & 1 == 0 && terms > SERIAL_BLOCK / 2;
+    let least = if grouped { GROUP_BLOCK } else { SERIAL_BLOCK };
+    let block = terms.div_ceil(MOST_BLOCKS).max(least);
+    let blocks = terms.div_ceil(block).max(1);
+    let count = bound.listing.outputs();
+    let results: Vec<Buffer> = (0..count).map(|_| context.buffer("reduce", out * blocks)).collect();
+    let start = if fold == Fold::Sum { 0.0 } else { f32::NEG_INFINITY };
+    let mut params = [out * blocks, out, terms, block, blocks].map(|number| number as u32).to_vec();
+    params.push(start.to_bits());
+    params.extend(bound.listing.params(&bound.domain.extents, &bound.starts, scalars));
+    let reads: Vec<&Buffer> = bound.reads.iter().collect();
+    let writes: Vec<&Buffer> = results.iter().collect();
+    let groups = if grouped { out * blocks } else { (out * blocks).div_ceil(GROUP as usize) };
+    let code = Code::Reduce(Pattern { listing: bound.listing, fold: fold == Fold::Max, axes, kept, grouped });
+    context.dispatch(&Call { op: "reduce", code, reads: &reads, writes: &writes, params: &params, groups });
+    if blocks == 1 { results } else { fold_blocks(context, fold, results, out, blocks, grouped) }
+}
+
+/// Folds partial results: `[out, blocks]` after the shader with groups, `[blocks, out]` after the other.
+pub(super) fn fold_blocks(
+    context: &Context,
+    fold: Fold,
+    partial: Vec<Buffer>,
+    out: usize,
+    blocks: usize,
+    grouped: bool,
+) -> Vec<Buffer> {
+    let (domain, shape) = match grouped {
+        true => (Shape::new(1, 1, 1, out, blocks), Shape::new(1, 1, 1, out, 1)),
+        false => (Shape::new(1, 1, 1, blocks, out), Shape::new(1, 1, 1, 1, out)),
+    };
+    let mut views = vec![domain; partial.len()];
+    views.push(shape);
+    let merged = Domain::new(domain, &views, [false; 5]);
+    let listing = Listing::identity(partial.len(), &merged);
+    let bound = Bound { listing, domain: merged, reads: partial, starts: Vec::new() };
+    stage(context, fold, &[], bound, domain.len(), out)
+}

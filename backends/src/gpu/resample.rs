@@ -1,0 +1,161 @@
+//! `resample` and its adjoint, both as gathers in a fixed order.
+//!
+//! Where no axis depends on another, the weights are three small sparse matrices, made on the host in f64 exactly as
+//! the reference makes them, and kept on the device; the adjoint uses their transposes. A matrix that mixes axes is
+//! evaluated on the device in fixed point.
+
+use segcal_core::{Border, Interpolation, Sampling, Shape};
+
+use super::buffer::Buffer;
+use super::context::Context;
+use super::kernel::{Code, Kernel};
+
+const ELEMENTWISE: &str = include_str!("shaders/elementwise.wgsl");
+const AFFINE: &str = include_str!("shaders/affine.wgsl");
+
+pub(super) static SEPARABLE: Kernel = Kernel {
+    name: "resample",
+    files: &[include_str!("shaders/resample.wgsl"), ELEMENTWISE],
+    constants: &[],
+    reads: &["x", "table"],
+    writes: &["y"],
+};
+
+pub(super) static AFFINE_FORWARD: Kernel = Kernel {
+    name: "affine",
+    files: &[AFFINE, include_str!("shaders/affine_forward.wgsl"), ELEMENTWISE],
+    constants: &["LINEAR", "CLAMPED"],
+    reads: &["x"],
+    writes: &["y"],
+};
+
+pub(super) static AFFINE_ADJOINT: Kernel = Kernel {
+    name: "affine_adjoint",
+    files: &[AFFINE, include_str!("shaders/affine_adjoint.wgsl"), ELEMENTWISE],
+    constants: &["LINEAR", "CLAMPED"],
+    reads: &["y"],
+    writes: &["x"],
+};
+
+/// `y[n, c, o] = x[n, c, .]` at the source coordinate of `o`.
+pub(super) fn resample(context: &Context, (x, x_shape): (&Buffer, Shape), sampling: &Sampling, out: Shape) -> Buffer {
+    let y = context.buffer("resample", out.len());
+    if sampling.separable().is_some() {
+        separable(context, "resample", x, &y, sampling, [x_shape, out], false);
+    } else {
+        let params = affine(out.len(), sampling, x_shape, out);
+        let code = Code::File(&AFFINE_FORWARD, flags(sampling).to_vec());
+        context.elementwise("resample", code, &[x], &[&y], &params, out.len());
+    }
+    y
+}
+
+/// The adjoint of [`resample`].
+pub(super) fn resample_adjoint(
+    context: &Context,
+    (y, out): (&Buffer, Shape),
+    sampling: &Sampling,
+    x_shape: Shape,
+) -> Buffer {
+    let x = context.buffer("resample_adjoint", x_shape.len());
+    if sampling.separable().is_some() {
+        separable(context, "resample_adjoint", y, &x, sampling, [x_shape, out], true);
+    } else {
+        let params = affine(x_shape.len(), sampling, x_shape, out);
+        let code = Code::File(&AFFINE_ADJOINT, flags(sampling).to_vec());
+        context.elementwise("resample_adjoint", code, &[y], &[&x], &params, x_shape.len());
+    }
+    x
+}
+
+fn separable(
+    context: &Context,
+    op: &'static str,
+    from: &Buffer,
+    to: &Buffer,
+    sampling: &Sampling,
+    [x_shape, y_shape]: [Shape; 2],
+    adjoint: bool,
+) {
+    let (x, y) = (x_shape.spatial(), y_shape.spatial());
+    let (rows, columns) = if adjoint { (x, y) } else { (y, x) };
+    // Room for the beginnings of the rows and for two entries per output place along each axis.
+    let sizes: [usize; 3] = std::array::from_fn(|axis| rows[axis] + 1 + 4 * y[axis]);
+    let starts = [0, sizes[0], sizes[0] + sizes[1]];
+    let table = context.table(key(sampling, x, y, adjoint), || {
+        let mut table = Vec::new();
+        for axis in 0..3 {
+            table.extend(matrix(sampling, axis, x[axis], y[axis], adjoint));
+            table.resize(starts[axis] + sizes[axis], 0.0);
+        }
+        table
+    });
+    let numbers = [[to.len(); 1].as_slice(), &rows, &columns, &starts].concat();
+    let params: Vec<u32> = numbers.into_iter().map(|number| number as u32).collect();
+    context.elementwise(op, Code::File(&SEPARABLE, Vec::new()), &[from, &table], &[to], &params, to.len());
+}
+
+/// Whether to mix linearly, and whether to repeat the edges.
+fn flags(sampling: &Sampling) -> [u32; 2] {
+    [u32::from(sampling.interpolation == Interpolation::Linear), u32::from(sampling.border == Border::Clamp)]
+}
+
+/// What the table depends on, as words.
+fn key(sampling: &Sampling, x: [usize; 3], y: [usize; 3], adjoint: bool) -> Vec<u32> {
+    let kind = [u32::from(adjoint)].into_iter().chain(flags(sampling));
+    let numbers = sampling.matrix.iter().flatten().map(|number| number.to_bits());
+    let halves = numbers.flat_map(|bits| [bits as u32, (bits >> 32) as u32]);
+    kind.chain(x.map(|extent| extent as u32)).chain(y.map(|extent| extent as u32)).chain(halves).collect()
+}
+
+/// The sparse matrix of one axis by rows: where the entries of each row begin, then the entries.
+fn matrix(sampling: &Sampling, axis: usize, x_extent: usize, y_extent: usize, adjoint: bool) -> Vec<f32> {
+    let mut rows = vec![Vec::new(); if adjoint { x_extent } else { y_extent }];
+    for o in 0..y_extent {
+        let coordinate = sampling.matrix[axis][axis] * o as f64 + sampling.matrix[axis][3];
+        for (voxel, weight) in neighbours(sampling, coordinate, x_extent) {
+            let (row, column) = if adjoint { (voxel, o) } else { (o, voxel) };
+            rows[row].push((column, weight));
+        }
+    }
+    let mut starts = vec![(rows.len() + 1) as f32];
+    let mut entries = Vec::new();
+    for row in &rows {
+        entries.extend(row.iter().flat_map(|&(column, weight)| [column as f32, weight as f32]));
+        starts.push((rows.len() + 1 + entries.len()) as f32);
+    }
+    starts.extend(entries);
+    starts
+}
+
+/// The voxels along one axis that a source coordinate is mixed of, with their weights; those of weight 0 and those
+/// outside the grid are left out.
+fn neighbours(sampling: &Sampling, coordinate: f64, extent: usize) -> impl Iterator<Item = (usize, f64)> {
+    let s = match sampling.border {
+        Border::Clamp => coordinate.clamp(0.0, extent as f64 - 1.0),
+        Border::Zero => coordinate,
+    };
+    let candidates = match sampling.interpolation {
+        Interpolation::Nearest => [((s + 0.5).floor(), 1.0), (0.0, 0.0)],
+        Interpolation::Linear => [(s.floor(), 1.0 - (s - s.floor())), (s.floor() + 1.0, s - s.floor())],
+    };
+    let kept = move |&(voxel, weight): &(f64, f64)| weight != 0.0 && (0.0..extent as f64).contains(&voxel);
+    candidates.into_iter().filter(kept).map(|(voxel, weight)| (voxel as usize, weight))
+}
+
+/// The parameters of the shaders for matrices that mix axes.
+fn affine(count: usize, sampling: &Sampling, x: Shape, y: Shape) -> Vec<u32> {
+    let reach = |row: &[f64; 4]| -> f64 {
+        row[3].abs() + (0..3).map(|axis| row[axis].abs() * y.spatial()[axis] as f64).sum::<f64>()
+    };
+    let limit = f64::from(1 << 30);
+    assert!(sampling.matrix.iter().all(|row| reach(row) < limit), "resample: the matrix reaches beyond 2^30 voxels");
+    let numbers = [[count; 1].as_slice(), &y.spatial(), &x.spatial()].concat();
+    let mut params: Vec<u32> = numbers.into_iter().map(|number| number as u32).collect();
+    params.push(0);
+    for number in sampling.matrix.iter().flatten() {
+        let fixed = (number * 4_294_967_296.0).round() as i64;
+        params.extend([(fixed >> 32) as u32, fixed as u32]);
+    }
+    params
+}

@@ -1,0 +1,71 @@
+// conv and conv_transpose. Rows are the channels of the result, columns its places in all samples, depth the channels
+// and taps that are summed; `a` is the weight. Places and taps are arithmetic sequences: along each axis the result
+// has places first + j by, and tap i of place j reads x at base + j step + i tap.
+struct Params {
+    tiles: u32, row_tiles: u32, column_tiles: u32, groups: u32,
+    rows: u32, columns: u32, depth: u32, part: u32,
+    places_d: u32, places_h: u32, places_w: u32,
+    taps_d: u32, taps_h: u32, taps_w: u32,
+    x_channels: u32, x_group: u32, x_d: u32, x_h: u32, x_w: u32,
+    base_d: i32, base_h: i32, base_w: i32,
+    step_d: i32, step_h: i32, step_w: i32,
+    tap_d: i32, tap_h: i32, tap_w: i32,
+    a_group: u32, a_row: u32, a_channel: u32, a_start: u32, a_d: u32, a_h: u32, a_w: u32,
+    y_channels: u32, y_d: u32, y_h: u32, y_w: u32,
+    first_d: u32, first_h: u32, first_w: u32,
+    by_d: u32, by_h: u32, by_w: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+
+// [sample, d, h, w] of a column.
+fn place(column: u32) -> vec4<u32> {
+    let plane = p.places_h * p.places_w;
+    return vec4<u32>(
+        column / (plane * p.places_d),
+        column / plane % p.places_d,
+        column / p.places_w % p.places_h,
+        column % p.places_w,
+    );
+}
+
+fn x_column(group: u32, column: u32) -> vec4<i32> {
+    let at = place(column);
+    let channel = at.x * p.x_channels + group * p.x_group;
+    return vec4<i32>(
+        p.base_d + i32(at.y) * p.step_d,
+        p.base_h + i32(at.z) * p.step_h,
+        p.base_w + i32(at.w) * p.step_w,
+        i32(channel * p.x_d * p.x_h * p.x_w),
+    );
+}
+
+// [channel, tap along d, h, w] of a term.
+fn split(k: u32) -> vec4<u32> {
+    let plane = p.taps_h * p.taps_w;
+    let taps = plane * p.taps_d;
+    return vec4<u32>(k / taps, k / plane % p.taps_d, k / p.taps_w % p.taps_h, k % p.taps_w);
+}
+
+fn x_term(group: u32, k: u32) -> vec4<i32> {
+    let at = split(k);
+    let offset = at.x * p.x_d * p.x_h * p.x_w;
+    return vec4<i32>(i32(at.y) * p.tap_d, i32(at.z) * p.tap_h, i32(at.w) * p.tap_w, i32(offset));
+}
+
+fn a_term(group: u32, k: u32) -> u32 {
+    let at = split(k);
+    return at.x * p.a_channel + p.a_start + at.y * p.a_d + at.z * p.a_h + at.w * p.a_w;
+}
+
+fn a_group(group: u32) -> u32 {
+    return group * p.a_group;
+}
+
+fn store(group: u32, part: u32, row: u32, column: u32, value: f32) {
+    let at = place(column);
+    let channel = at.x * p.y_channels + group * p.rows + row;
+    let d = p.first_d + at.y * p.by_d;
+    let h = p.first_h + at.z * p.by_h;
+    let w = p.first_w + at.w * p.by_w;
+    y_set(((channel * p.y_d + d) * p.y_h + h) * p.y_w + w, value);
+}

@@ -1,0 +1,48 @@
+// conv_weight. Rows are the output channels, columns the input channels and taps, depth the places of the output in
+// all samples, cut into parts that different workgroups sum; `a` is the gradient of the output.
+struct Params {
+    tiles: u32, row_tiles: u32, column_tiles: u32, groups: u32,
+    rows: u32, columns: u32, depth: u32, part: u32,
+    places_d: u32, places_h: u32, places_w: u32,
+    taps_d: u32, taps_h: u32, taps_w: u32,
+    x_channels: u32, x_group: u32, x_d: u32, x_h: u32, x_w: u32,
+    base_d: i32, base_h: i32, base_w: i32,
+    step_d: i32, step_h: i32, step_w: i32,
+    tap_d: i32, tap_h: i32, tap_w: i32,
+    a_channels: u32, a_row: u32,
+}
+@group(0) @binding(0) var<uniform> p: Params;
+
+fn x_column(group: u32, column: u32) -> vec4<i32> {
+    let plane = p.taps_h * p.taps_w;
+    let channel = column / (plane * p.taps_d);
+    return vec4<i32>(
+        i32(column / plane % p.taps_d) * p.tap_d,
+        i32(column / p.taps_w % p.taps_h) * p.tap_h,
+        i32(column % p.taps_w) * p.tap_w,
+        i32(channel * p.x_d * p.x_h * p.x_w),
+    );
+}
+
+fn x_term(group: u32, k: u32) -> vec4<i32> {
+    let plane = p.places_h * p.places_w;
+    let channel = k / (plane * p.places_d) * p.x_channels + group * p.x_group;
+    return vec4<i32>(
+        p.base_d + i32(k / plane % p.places_d) * p.step_d,
+        p.base_h + i32(k / p.places_w % p.places_h) * p.step_h,
+        p.base_w + i32(k % p.places_w) * p.step_w,
+        i32(channel * p.x_d * p.x_h * p.x_w),
+    );
+}
+
+fn a_term(group: u32, k: u32) -> u32 {
+    return k / p.a_row * p.a_channels * p.a_row + k % p.a_row;
+}
+
+fn a_group(group: u32) -> u32 {
+    return group * p.rows * p.a_row;
+}
+
+fn store(group: u32, part: u32, row: u32, column: u32, value: f32) {
+    y_set(((part * p.groups + group) * p.rows + row) * p.columns + column, value);
+}

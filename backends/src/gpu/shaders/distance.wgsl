@@ -1,0 +1,40 @@
+// f[i] = min over j of f[j] + (spacing (i - j))^2 along one axis. The search goes outwards from i and ends where the
+// square alone is no longer smaller than what was found.
+struct Params {
+    count: u32,
+    extent: u32,
+    step: u32,
+    spacing: f32,
+}
+
+// Squared distance where there is none: 2^100, also the distance then given.
+const NONE = 1267650600228229401496703205376.0f;
+
+fn squared(i: u32) -> f32 {
+    if FIRST == 1u {
+        return select(0.0, NONE, x_at(i) == 0.0);
+    }
+    return x_at(i);
+}
+
+fn element(i: u32) {
+    let place = i / p.step % p.extent;
+    var best = squared(i);
+    for (var k = 1u; k <= max(place, p.extent - 1u - place); k++) {
+        let length = p.spacing * f32(k);
+        let square = length * length;
+        if square >= best {
+            break;
+        }
+        if k <= place {
+            best = min(best, squared(i - k * p.step) + square);
+        }
+        if place + k < p.extent {
+            best = min(best, squared(i + k * p.step) + square);
+        }
+    }
+    if LAST == 1u && best < NONE {
+        best = sqrt(best);
+    }
+    y_set(i, best);
+}

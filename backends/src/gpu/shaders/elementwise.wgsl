@@ -1,0 +1,15 @@
+// One thread per element. The shader in front of this file has `element(i)` and a `Params` that begins with `count`.
+@group(0) @binding(0) var<uniform> p: Params;
+
+@compute @workgroup_size(GROUP)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    // A dispatch of more groups than fit along one axis goes on along the second.
+    let i = (group.y * groups.x + group.x) * GROUP + thread;
+    if i < p.count {
+        element(i);
+    }
+}

@@ -1,0 +1,20 @@
+fn combine_all(a: Values, b: Values) -> Values {
+    var first = a;
+    var second = b;
+    for (var j = 0; j < i32(OUTPUTS); j++) {
+        first[j] = combine(first[j], second[j]);
+    }
+    return first;
+}
+
+// The terms of output `o` from `first` to before `last`, every `step`-th.
+fn fold(o: u32, first: u32, last: u32, step: u32) -> Values {
+    var values: Values;
+    for (var j = 0; j < i32(OUTPUTS); j++) {
+        values[j] = p.start;
+    }
+    for (var m = first; m < last; m += step) {
+        values = combine_all(values, term(o, m));
+    }
+    return values;
+}

@@ -1,0 +1,34 @@
+// Three sparse matrices, one along each axis, applied as a gather. The table holds for each axis where the entries of
+// each row begin, then the entries as (place, weight). The adjoint is the same with the transposed matrices.
+struct Params {
+    count: u32,
+    out_d: u32, out_h: u32, out_w: u32,
+    d: u32, h: u32, w: u32,
+    table_d: u32, table_h: u32, table_w: u32,
+}
+
+fn entries(table: u32, row: u32) -> u32 {
+    return table + u32(table_at(table + row));
+}
+
+fn element(i: u32) {
+    let ow = i % p.out_w;
+    let oh = i / p.out_w % p.out_h;
+    let od = i / (p.out_w * p.out_h) % p.out_d;
+    let plane = i / (p.out_w * p.out_h * p.out_d);
+    let end_d = entries(p.table_d, od + 1u);
+    let end_h = entries(p.table_h, oh + 1u);
+    let end_w = entries(p.table_w, ow + 1u);
+    var sum = 0.0;
+    for (var at_d = entries(p.table_d, od); at_d < end_d; at_d += 2u) {
+        let depth = plane * p.d + u32(table_at(at_d));
+        for (var at_h = entries(p.table_h, oh); at_h < end_h; at_h += 2u) {
+            let row = (depth * p.h + u32(table_at(at_h))) * p.w;
+            let weight = table_at(at_d + 1u) * table_at(at_h + 1u);
+            for (var at_w = entries(p.table_w, ow); at_w < end_w; at_w += 2u) {
+                sum += weight * table_at(at_w + 1u) * x_at(row + u32(table_at(at_w)));
+            }
+        }
+    }
+    y_set(i, sum);
+}

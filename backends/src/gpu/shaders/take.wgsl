@@ -1,0 +1,15 @@
+// y[i] = table[index[i]]; 0 where the index names no entry.
+struct Params {
+    count: u32,
+    entries: u32,
+}
+
+fn element(i: u32) {
+    let number = index_at(i);
+    let inside = number >= 0.0 && number < f32(p.entries) && floor(number) == number;
+    var value = 0.0;
+    if inside {
+        value = table_at(u32(number));
+    }
+    y_set(i, value);
+}
