@@ -85,7 +85,8 @@ impl Tiling<'_> {
         let mut flat = (1..3).map(|axis| self.stride[axis]);
         std::array::from_fn(|axis| match whole_slices {
             true if axis == along => 1,
-            true => extent[axis].next_multiple_of(flat.next().expect("two axes lie in a slice")),
+            // At least the extent of training: instance norm sees how much of a slice is padding.
+            true => extent[axis].max(block[axis]).next_multiple_of(flat.next().expect("two axes lie in a slice")),
             false => block[axis].next_multiple_of(self.stride[axis]),
         })
     }
