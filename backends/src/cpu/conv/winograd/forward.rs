@@ -6,9 +6,12 @@ use segcal_core::Shape;
 use super::super::memory::{Scratch, Shared};
 use super::super::simd::{Job, Level, Simd};
 use super::gemm::{Panels, product};
-use super::lanes::from_lanes;
+use super::lanes::{from_lanes, to_lanes};
 use super::transform::{Input, Kernel, Output, both};
-use super::{Layout, POINTS, RUN, Run, SIDE, TASKS, Tiles, points};
+use super::{BLOCK, HELD, Layout, POINTS, RUN, Run, SIDE, TASKS, Tiles, points};
+
+/// Taps of a kernel's slice.
+const KERNEL: usize = 9;
 
 /// One problem: `out[o, p] = sum over c, t of in[c, p + offset + t] weight[o, c, t]` with a kernel `[kd, 3, 3]`.
 pub(in super::super) struct Forward<'a> {
@@ -41,34 +44,51 @@ struct Weights {
     plane: usize,
 }
 
+impl Weights {
+    /// For some input channels of all output channels.
+    fn new(level: Level, outs: usize, ins: usize, kernel_depth: usize) -> Self {
+        let vectors = outs.div_ceil(level.lanes());
+        let wide = if vectors.is_multiple_of(2) { 2 } else { 1 };
+        let lanes = wide * level.lanes();
+        Self { wide, lanes, chunks: vectors / wide, plane: kernel_depth * ins * lanes + 16 }
+    }
+
+    /// Numbers of a chunk.
+    fn chunk(self) -> usize {
+        POINTS * self.plane
+    }
+}
+
 impl Forward<'_> {
     /// Computes every output.
     pub(in super::super) fn run(&self, level: Level, y: Shared<'_>) {
         let (ins, kd) = (self.input.1.c(), self.kernel_depth);
-        let vectors = self.out.c().div_ceil(level.lanes());
-        let wide = if vectors.is_multiple_of(2) { 2 } else { 1 };
-        let lanes = wide * level.lanes();
-        let weights = Weights { wide, lanes, chunks: vectors / wide, plane: kd * ins * lanes + 16 };
-        let mut scratch = Scratch::call();
-        let [u] = scratch.split([weights.chunks * POINTS * weights.plane]);
-        let shared = Shared::new(u);
-        let share = ins.div_ceil(TASKS.div_ceil(weights.chunks * kd));
-        let shares = ins.div_ceil(share);
-        (0..weights.chunks * kd * shares).into_par_iter().for_each(|task| {
-            let (chunk, k, part) = (task / shares / kd, task / shares % kd, task % shares);
-            let channels = part * share..ins.min((part + 1) * share);
-            level.run(Transform { all: self, weights, chunk, k, channels, u: shared });
-        });
-
         let tiles = Tiles::new(self.out);
-        let blocks = tiles.blocks();
+        let blocks = tiles.blocks(BLOCK);
         let depth = self.out.spatial()[0];
+        // Weights that only one block meets are transformed by the task that needs them, a few channels at a time.
+        let alone = blocks.len() * depth == 1;
+        let held = if alone { ins.min(HELD) } else { ins };
+        let weights = Weights::new(level, self.out.c(), held, kd);
+        let mut scratch = Scratch::call();
+        let [u] = scratch.split([if alone { 0 } else { weights.chunks * weights.chunk() }]);
+        if !alone {
+            let shared = Shared::new(u);
+            let share = ins.div_ceil(TASKS.div_ceil(weights.chunks));
+            let shares = ins.div_ceil(share);
+            (0..weights.chunks * shares).into_par_iter().for_each(|task| {
+                let (chunk, part) = (task / shares, task % shares);
+                let channels = part * share..ins.min((part + 1) * share);
+                level.run(Transform { all: self, weights, chunk, channels, u: shared });
+            });
+        }
+
         // Along the depth a cut costs `kd - 1` transforms of slices again; between chunks, all of them.
         let cut = depth.div_ceil(TASKS.div_ceil(blocks.len().max(1)).clamp(1, depth.div_ceil(8).max(1))).max(1);
         let cuts = depth.div_ceil(cut);
         let step = weights.chunks.div_ceil(TASKS.div_ceil((blocks.len() * cuts).max(1)));
         let parts = weights.chunks.div_ceil(step.max(1));
-        let u = &*u;
+        let u = (!alone).then_some(&*u);
         (0..blocks.len() * cuts * parts).into_par_iter().for_each(|task| {
             let (task, part) = (task / parts, task % parts);
             let (block, cut_of) = (&blocks[task / cuts], task % cuts);
@@ -86,12 +106,59 @@ impl Forward<'_> {
     }
 }
 
-/// Transforms the weights of one chunk, one slice of the kernel and some input channels.
+impl Forward<'_> {
+    /// Transforms the kernels between one chunk of output channels and some input channels. `to` is the chunk's place
+    /// in a layout whose input channels begin with that of number `first` and are `held` in all.
+    ///
+    /// # Safety
+    /// The instruction set is there, `to` holds a chunk of that layout, and no other task touches these channels of it.
+    #[inline(always)]
+    unsafe fn transform<S: Simd>(
+        &self,
+        weights: Weights,
+        chunk: usize,
+        channels: std::ops::Range<usize>,
+        to: *mut f32,
+        [first, held]: [usize; 2],
+    ) {
+        let taps = 9 * self.kernel_depth;
+        let mut kernels = [0.0f32; 2 * KERNEL * 16];
+        let (kernel, turned) = kernels.split_at_mut(KERNEL * 16);
+        for c in channels {
+            for v in 0..weights.wide {
+                let o = chunk * weights.lanes + v * S::LANES;
+                let count = S::LANES.min(self.out.c() - o);
+                let from = &self.weight[o * self.strides[0] + c * self.strides[1]..];
+                for k in 0..self.kernel_depth {
+                    let tap = if self.turned { taps - 9 * (k + 1) } else { 9 * k };
+                    assert!((count - 1) * self.strides[0] + tap + 9 <= from.len(), "kernels are inside the weight");
+                    // SAFETY: the instruction set is there; the rows are inside by the assertion, and so is the last
+                    // point's vector, `35 plane` further, by the caller's promise.
+                    unsafe {
+                        to_lanes::<S>(from.as_ptr().add(tap), self.strides[0], count, 9, kernel.as_mut_ptr());
+                        let mut from = &*kernel;
+                        if self.turned {
+                            for t in 0..9 {
+                                let tap = S::load(kernel.as_ptr().add((8 - t) * S::LANES));
+                                S::store(turned.as_mut_ptr().add(t * S::LANES), tap);
+                            }
+                            from = turned;
+                        }
+                        let to = to.add((k * held + c - first) * weights.lanes + v * S::LANES);
+                        let strides = [6 * weights.plane, weights.plane];
+                        both::<S, Kernel, 3, 6>(from.as_ptr(), [3 * S::LANES, S::LANES], to, strides);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Transforms the weights of one chunk and some input channels.
 struct Transform<'a> {
     all: &'a Forward<'a>,
     weights: Weights,
     chunk: usize,
-    k: usize,
     channels: std::ops::Range<usize>,
     u: Shared<'a>,
 }
@@ -99,29 +166,10 @@ struct Transform<'a> {
 impl Job for Transform<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { all, weights, chunk, k, channels, u } = self;
-        let ins = all.input.1.c();
-        let taps = all.kernel_depth * 9;
-        let mut kernel = [0.0f32; 9 * 16];
-        for c in channels {
-            for v in 0..weights.wide {
-                let first = chunk * weights.lanes + v * S::LANES;
-                for lane in 0..S::LANES {
-                    let o = first + lane;
-                    for t in 0..9 {
-                        let tap = if all.turned { taps - 1 - (k * 9 + t) } else { k * 9 + t };
-                        let at = o * all.strides[0] + c * all.strides[1] + tap;
-                        kernel[t * S::LANES + lane] = if o < all.out.c() { all.weight[at] } else { 0.0 };
-                    }
-                }
-                let at = chunk * POINTS * weights.plane + (k * ins + c) * weights.lanes + v * S::LANES;
-                let to = u.pointer(at, 35 * weights.plane + S::LANES);
-                let strides = [6 * weights.plane, weights.plane];
-                // SAFETY: the instruction set is there; the last point's vector is inside by `pointer`'s check, and
-                // tasks differ in chunk, slice or input channel.
-                unsafe { both::<S, Kernel, 3, 6>(kernel.as_ptr(), [3 * S::LANES, S::LANES], to, strides) };
-            }
-        }
+        let to = self.u.pointer(self.chunk * self.weights.chunk(), self.weights.chunk());
+        let ins = self.all.input.1.c();
+        // SAFETY: the instruction set is there; tasks differ in chunk or input channels.
+        unsafe { self.all.transform::<S>(self.weights, self.chunk, self.channels, to, [0, ins]) }
     }
 }
 
@@ -133,7 +181,8 @@ struct Task<'a> {
     tiles: usize,
     slices: std::ops::Range<usize>,
     chunks: std::ops::Range<usize>,
-    u: &'a [f32],
+    /// The transformed weights, unless the task makes them itself.
+    u: Option<&'a [f32]>,
     y: Shared<'a>,
 }
 
@@ -144,9 +193,11 @@ impl Job for Task<'_> {
         let (ins, kd) = (all.input.1.c(), all.kernel_depth);
         let samples = Layout::new(self.tiles, ins.next_multiple_of(S::LANES));
         let sums = self.tiles.next_multiple_of(4) * weights.lanes + 16;
+        let own = if self.u.is_none() { weights.chunk() } else { 0 };
         let mut scratch = Scratch::task();
-        let lens = [kd * samples.len(), POINTS * sums, 6 * (SIDE * RUN + 2) * S::LANES];
-        let [v, m, stage] = scratch.split(lens);
+        let lens = [kd * samples.len(), POINTS * sums, 6 * (SIDE * RUN + 2) * S::LANES, own];
+        let [v, m, stage, own] = scratch.split(lens);
+        let held = if self.u.is_none() { ins.min(HELD) } else { ins };
         let mut next = 0;
         for slice in self.slices.clone() {
             let first = slice as isize + all.offset[0];
@@ -164,25 +215,33 @@ impl Job for Task<'_> {
                     unsafe { points::<S, Input, 6>(all.input, 0..ins, from, offset, &self.runs, samples, to, stage) };
                     next = from + 1;
                 }
-                segments.push((slot, k * ins * weights.lanes));
+                segments.push((slot, k * held * weights.lanes));
             }
             for chunk in self.chunks.clone() {
-                for point in 0..POINTS {
-                    let b = &self.u[(chunk * POINTS + point) * weights.plane..][..kd * ins * weights.lanes];
-                    let panels = Panels {
-                        a: v[point * samples.plane..].as_ptr(),
-                        a_strides: [samples.row, 1],
-                        b: b.as_ptr(),
-                        segments: &segments,
-                        depth: ins,
-                        c: m[point * sums..].as_mut_ptr(),
-                        add: false,
-                    };
-                    // SAFETY: the instruction set is there; both layouts round the tiles up to a multiple of four.
-                    unsafe {
-                        match weights.wide {
-                            2 => product::<S, 2>(panels, self.tiles),
-                            _ => product::<S, 1>(panels, self.tiles),
+                for first in (0..ins).step_by(held) {
+                    let depth = held.min(ins - first);
+                    if self.u.is_none() {
+                        let to = own.as_mut_ptr();
+                        // SAFETY: the instruction set is there; `own` is this task's and holds a chunk.
+                        unsafe { all.transform::<S>(weights, chunk, first..first + depth, to, [first, held]) };
+                    }
+                    let u = self.u.map_or(&*own, |u| &u[chunk * weights.chunk()..][..weights.chunk()]);
+                    for point in 0..POINTS {
+                        let panels = Panels {
+                            a: v[point * samples.plane + first..].as_ptr(),
+                            a_strides: [samples.row, 1],
+                            b: u[point * weights.plane..].as_ptr(),
+                            segments: &segments,
+                            depth,
+                            c: m[point * sums..].as_mut_ptr(),
+                            add: first > 0,
+                        };
+                        // SAFETY: the instruction set is there; both layouts round the tiles up to a multiple of four.
+                        unsafe {
+                            match weights.wide {
+                                2 => product::<S, 2>(panels, self.tiles),
+                                _ => product::<S, 1>(panels, self.tiles),
+                            }
                         }
                     }
                 }

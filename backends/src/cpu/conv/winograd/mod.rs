@@ -36,6 +36,8 @@ const SIDE: usize = 4;
 const POINTS: usize = 36;
 /// Tiles of a block, about: four register blocks.
 const BLOCK: usize = 48;
+/// Input channels whose transformed weights (or sums of these) a task holds at a time, so that they stay in L2.
+const HELD: usize = 128;
 /// Tiles side by side that are staged together, at most: long rows, so that memory is read in order.
 const RUN: usize = 32;
 /// Tasks worth having; see `direct`.
@@ -81,9 +83,9 @@ impl Tiles {
         self.images * self.rows * self.columns
     }
 
-    /// Blocks of about [`BLOCK`] tiles, whole rows of a strip.
-    fn blocks(&self) -> Vec<std::ops::Range<usize>> {
-        let even = self.len().div_ceil(self.len().div_ceil(BLOCK).max(1));
+    /// Blocks of about `target` tiles, whole rows of a strip.
+    fn blocks(&self, target: usize) -> Vec<std::ops::Range<usize>> {
+        let even = self.len().div_ceil(self.len().div_ceil(target).max(1));
         let size = (even + self.strip / 2) / self.strip.max(1) * self.strip;
         (0..self.len()).step_by(size.max(1)).map(|start| start..self.len().min(start + size)).collect()
     }

@@ -7,7 +7,7 @@ use super::super::memory::{Scratch, Shared};
 use super::super::simd::{Job, Level, Simd};
 use super::gemm::{Panels, product};
 use super::transform::{Input, KernelAdjoint, OutputAdjoint, both};
-use super::{Layout, POINTS, RUN, SIDE, TASKS, Tiles, points};
+use super::{BLOCK, Layout, POINTS, RUN, SIDE, TASKS, Tiles, points};
 
 /// Floats that the chunks' sums may take.
 const SUMS: usize = 1 << 22;
@@ -57,7 +57,7 @@ impl Weight<'_> {
 
         // A batch is a run of consecutive (block, slice) items, whose sums one buffer holds.
         let tiles = Tiles::new(self.y.1);
-        let blocks = tiles.blocks();
+        let blocks = tiles.blocks(BLOCK);
         let items = blocks.len() * self.y.1.spatial()[0];
         let size = sums.chunks * sums.chunk();
         let batch = items.div_ceil((SUMS / size).clamp(1, TASKS)).max(1);
@@ -182,8 +182,10 @@ impl Job for Finish<'_> {
                 for batch in batches.clone() {
                     for point in 0..POINTS {
                         let from = &batch[at + point * sums.plane..][..S::LANES];
-                        for (sum, x) in u[point * S::LANES..].iter_mut().zip(from) {
-                            *sum += x;
+                        // SAFETY: the instruction set is there; both are a vector long.
+                        unsafe {
+                            let sum = u.as_mut_ptr().add(point * S::LANES);
+                            S::store(sum, S::add(S::load(sum), S::load(from.as_ptr())));
                         }
                     }
                 }
