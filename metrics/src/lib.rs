@@ -10,11 +10,20 @@
 //! | [`calibration::EqualMass`] | the same, two passes | equal-mass ECE, TACE |
 //!
 //! States of tiles, cases and processes merge to the same bits in any order: counters are integers, sums are exact.
-//! [`definitions::METRICS`] lists every metric with its unit, range and definition.
+//! [`definitions::METRICS`] lists every metric with its unit, range and definition. Then come the figures of a cohort
+//! ([`empty`], [`bootstrap`], [`wilcoxon`], [`ranking`]) and maps that mend probabilities after training ([`posthoc`]).
 
+pub mod authors;
+pub mod bootstrap;
 pub mod calibration;
 pub mod definitions;
 pub mod empty;
+pub mod guard;
 pub mod overlap;
+pub mod posthoc;
+pub mod ranking;
+pub mod reliability;
+mod special;
 pub mod surface;
 pub mod volume;
+pub mod wilcoxon;

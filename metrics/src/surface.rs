@@ -205,11 +205,14 @@ fn edge(mask: &[bool], spatial: [usize; 3], region: Box3) -> Vec<bool> {
     let strides = [spatial[1] * spatial[2], spatial[2], 1];
     let [depth, height, width] = region.extents();
     let mut edge = vec![false; depth * height * width];
+    // A grid of a single voxel has no axis at all; that voxel is an edge.
+    let single = spatial == [1; 3];
     let interior = |at: [usize; 3], offset: usize| {
-        (0..3).all(|axis| {
-            let border = at[axis] == 0 || at[axis] + 1 == spatial[axis];
-            spatial[axis] == 1 || (!border && mask[offset - strides[axis]] && mask[offset + strides[axis]])
-        })
+        !single
+            && (0..3).all(|axis| {
+                let border = at[axis] == 0 || at[axis] + 1 == spatial[axis];
+                spatial[axis] == 1 || (!border && mask[offset - strides[axis]] && mask[offset + strides[axis]])
+            })
     };
     edge.par_chunks_mut(height * width).enumerate().for_each(|(d, slice)| {
         for (h, row) in slice.chunks_mut(width).enumerate() {

@@ -15,8 +15,10 @@ fn brute(from: &[bool], to: &[bool], grid: Grid) -> Vec<f64> {
     };
     let edge = |mask: &[bool]| -> Vec<[usize; 3]> {
         let on_edge = |i: &usize| {
+            let single = grid.voxels() == 1;
+            let mut axes = (0..3).filter(|&axis| single || grid.spatial[axis] > 1);
             mask[*i]
-                && (0..3).filter(|&axis| grid.spatial[axis] > 1).any(|axis| {
+                && axes.any(|axis| {
                     [-1, 1].iter().any(|step| {
                         let mut next = at(*i).map(|x| x as isize);
                         next[axis] += step;
@@ -81,6 +83,12 @@ fn an_inner_voxel_is_no_edge_and_the_border_is() {
     // In 2-D the slice axis has no neighbours: the centre of a full square is no edge.
     let d = measured(&[true; 9], &marks(&[4], 9), Grid::voxel_units([1, 3, 3]));
     assert_eq!(d.to_reference().len(), 8);
+}
+
+#[test]
+fn a_grid_of_one_voxel() {
+    let d = measured(&[true], &[true], Grid::voxel_units([1, 1, 1]));
+    assert_eq!((d.hd(), d.assd(), d.nsd(0.0)), (0.0, 0.0, 1.0));
 }
 
 #[test]

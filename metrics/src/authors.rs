@@ -1,0 +1,131 @@
+//! The evaluation of the papers' public code, so that a published table can be compared.
+//!
+//! Per volume, and different from the project's own figures in these points: only voxels whose reference label is not
+//! 0; classwise figures are means over the classes up to the largest label present, a probability of exactly 0 in no
+//! bin; "TACE" is the thresholded classwise ECE of equal-width bins; HD95 is the pooled one in voxel units; a reference
+//! without the structure gives DSC 1 and HD 0 whatever the prediction, a missed structure DSC 0 and HD 0; DSC, ECE,
+//! CECE and TACE are rounded to four decimals per volume before the mean over volumes. Source: the test evaluators of
+//! the MbLS/NACL and CRaC repositories.
+
+use segcal_core::{Backend, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::calibration::{Calibration, Region};
+use crate::definitions::metric;
+use crate::empty::{Outcome, Policy};
+use crate::overlap::Confusion;
+use crate::surface::{Surface, SurfaceDistances};
+use crate::volume::{Grid, Label, Structure};
+
+/// Calibration figures of one volume, not rounded; NaN where no voxel has a reference label other than 0.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuthorsCalibration {
+    /// ECE of the largest probability.
+    pub ece: f64,
+    /// Classwise ECE, mean over the classes up to the largest label present.
+    pub cece: f64,
+    /// What the code calls TACE, mean over the same classes.
+    pub tace: f64,
+}
+
+impl AuthorsCalibration {
+    /// From the state of one volume; the papers use 15 bins.
+    pub fn new(volume: &Calibration) -> Self {
+        let region = volume.region(Region::Foreground);
+        let (cece, tace) = region.authors_classwise();
+        Self { ece: region.ece(), cece, tace }
+    }
+
+    /// As the code stores it: four decimals.
+    #[must_use]
+    pub fn rounded(self) -> Self {
+        Self { ece: four_decimals(self.ece), cece: four_decimals(self.cece), tace: four_decimals(self.tace) }
+    }
+}
+
+/// Segmentation figures of one structure in one volume, as the code stores them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuthorsSegmentation {
+    /// Which structure.
+    pub structure: String,
+    /// DSC, rounded to four decimals.
+    pub dsc: f64,
+    /// Pooled HD95 in voxel units.
+    pub hd95: f64,
+}
+
+/// Segmentation figures of a volume. `classes` is the number of labels; for BraTS give [`Structure::brats`].
+///
+/// # Errors
+/// A label is not below the number of classes, or the backend's device failed.
+///
+/// # Panics
+/// The label maps do not fill the grid.
+pub fn segmentation<B: Backend>(
+    backend: &B,
+    prediction: &[Label],
+    reference: &[Label],
+    spatial: [usize; 3],
+    classes: usize,
+    structures: &[Structure],
+) -> Result<Vec<AuthorsSegmentation>> {
+    let mut confusion = Confusion::new(classes);
+    confusion.add(reference, prediction)?;
+    let grid = Grid::voxel_units(spatial);
+    let papers = |key: &str, outcome: Outcome| {
+        metric(key).map_or(f64::NAN, |metric| Policy::Papers.resolve(outcome, metric, grid.diagonal_mm()))
+    };
+    let figures = |structure: &Structure| {
+        let surface = Surface::measure(backend, &structure.mask(prediction), &structure.mask(reference), grid)?;
+        Ok(AuthorsSegmentation {
+            structure: structure.name.clone(),
+            dsc: four_decimals(papers("dsc", confusion.counts(structure).dsc())),
+            hd95: papers("hd95_pooled", surface.figure(SurfaceDistances::hd95_pooled)),
+        })
+    };
+    structures.iter().map(figures).collect()
+}
+
+/// Rounds as Python's `round(x, 4)` does, up to the last place of the product.
+pub fn four_decimals(x: f64) -> f64 {
+    (x * 1e4).round_ties_even() / 1e4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::Probabilities;
+    use segcal_core::Reference;
+
+    #[test]
+    fn the_rules_for_empty_masks() {
+        // Label 1 missed, label 2 a false alarm, label 3 nowhere.
+        let figures = segmentation(
+            &Reference,
+            &[0, 0, 2],
+            &[0, 1, 0],
+            [1, 1, 3],
+            4,
+            &[1, 2, 3].map(Structure::single), //
+        );
+        let pairs: Vec<(f64, f64)> = figures.unwrap().iter().map(|f| (f.dsc, f.hd95)).collect();
+        assert_eq!(pairs, [(0.0, 0.0), (1.0, 0.0), (1.0, 0.0)]);
+    }
+
+    /// Two foreground voxels of labels 1 and 1 of three classes: class 2 is above the largest label present.
+    #[test]
+    fn classwise_figures_stop_at_the_largest_label() {
+        let values = [0.0, 0.25, 0.75, 0.75, 0.25, 0.0];
+        let mut state = Calibration::new(3, 15);
+        state.add(Probabilities::new(&values, 3), &[1, 1], None).unwrap();
+        let figures = AuthorsCalibration::new(&state);
+        // Class 0: its zero is in no bin, 0.25 weighs 1/2. Class 1: both 0.75, right.
+        assert_eq!(figures.cece, f64::midpoint(0.125, 0.25));
+        // Class 0 retains one voxel of two.
+        assert_eq!(figures.tace, 0.25);
+        assert_eq!(figures.ece, 0.25);
+        let nothing = AuthorsCalibration::new(&Calibration::new(3, 15));
+        assert!(nothing.cece.is_nan() && nothing.ece.is_nan());
+        assert_eq!(AuthorsCalibration { ece: 0.12345, cece: 0.12344, tace: 1.0 }.rounded().cece, 0.1234);
+    }
+}

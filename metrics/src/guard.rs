@@ -1,0 +1,244 @@
+//! Are these numbers probabilities or logits? Evidence from one pass, and a verdict that says why.
+
+use std::fmt;
+
+use rayon::prelude::*;
+use segcal_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::volume::{BLOCK, Probabilities};
+
+/// How far the sum over classes of a voxel may be from 1: half a step of 8-bit storage for each of five classes.
+const SUM_TOLERANCE: f64 = 1e-2;
+
+/// Share of voxels that must agree before the array counts as of a kind.
+const NEARLY_ALL: f64 = 0.999;
+
+/// What one pass over an array `[k, d, h, w]` has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Number of classes.
+    pub classes: usize,
+    /// Number of voxels.
+    pub voxels: u64,
+    /// Voxels with a NaN or infinite value.
+    pub not_finite: u64,
+    /// Smallest finite value.
+    pub smallest: f32,
+    /// Largest finite value.
+    pub largest: f32,
+    /// Voxels with a value outside [0, 1] by more than 1e-3.
+    pub outside: u64,
+    /// Voxels whose values sum to 1 within 1e-2.
+    pub sum_to_one: u64,
+    /// Voxels whose exponentials sum to 1 within 1e-2: log-probabilities.
+    pub exp_sum_to_one: u64,
+    /// Voxels of which every value is exactly 0 or 1.
+    pub saturated: u64,
+}
+
+/// What an array of class scores is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Values in [0, 1] that sum to 1 over the classes.
+    Probabilities,
+    /// Exactly 0 or 1 everywhere: a segmentation in one-hot form, without any confidence.
+    OneHot,
+    /// Values in [0, 1] that do not sum to 1: independent sigmoid outputs.
+    Independent,
+    /// Values outside [0, 1] whose exponentials sum to 1.
+    LogProbabilities,
+    /// Values outside [0, 1].
+    Logits,
+    /// Holds NaN or infinity.
+    Broken,
+}
+
+/// The verdict with its reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// What the array is.
+    pub kind: Kind,
+    /// Why, with the numbers.
+    pub reason: String,
+}
+
+impl Evidence {
+    /// Looks at every voxel once.
+    pub fn new(scores: Probabilities<'_>) -> Self {
+        let voxels = scores.voxels();
+        let blocks = (0..voxels.div_ceil(BLOCK)).into_par_iter();
+        let parts = blocks.map(|block| {
+            let mut part = Self::nothing(scores.classes());
+            (block * BLOCK..((block + 1) * BLOCK).min(voxels)).for_each(|voxel| part.add(scores, voxel));
+            part
+        });
+        parts.reduce(|| Self::nothing(scores.classes()), Self::merge)
+    }
+
+    const fn nothing(classes: usize) -> Self {
+        Self {
+            classes,
+            voxels: 0,
+            not_finite: 0,
+            smallest: f32::INFINITY,
+            largest: f32::NEG_INFINITY,
+            outside: 0,
+            sum_to_one: 0,
+            exp_sum_to_one: 0,
+            saturated: 0,
+        }
+    }
+
+    fn add(&mut self, scores: Probabilities<'_>, voxel: usize) {
+        let values = (0..self.classes).map(|k| scores.values()[k * scores.voxels() + voxel]);
+        let (mut sum, mut low, mut high, mut saturated) = (0.0, f32::INFINITY, f32::NEG_INFINITY, true);
+        for value in values.clone() {
+            sum += f64::from(value);
+            (low, high) = (low.min(value), high.max(value));
+            saturated &= value == 0.0 || value == 1.0;
+        }
+        self.voxels += 1;
+        if !sum.is_finite() {
+            self.not_finite += 1;
+            return;
+        }
+        (self.smallest, self.largest) = (self.smallest.min(low), self.largest.max(high));
+        self.outside += u64::from(low < -1e-3 || high > 1.0 + 1e-3);
+        self.sum_to_one += u64::from((sum - 1.0).abs() <= SUM_TOLERANCE);
+        self.saturated += u64::from(saturated);
+        // Only values that are never positive can be log-probabilities.
+        if high <= 1e-3 {
+            let exps: f64 = values.map(|value| f64::from(value).exp()).sum();
+            self.exp_sum_to_one += u64::from((exps - 1.0).abs() <= SUM_TOLERANCE);
+        }
+    }
+
+    fn merge(mut self, other: Self) -> Self {
+        self.voxels += other.voxels;
+        self.not_finite += other.not_finite;
+        self.smallest = self.smallest.min(other.smallest);
+        self.largest = self.largest.max(other.largest);
+        self.outside += other.outside;
+        self.sum_to_one += other.sum_to_one;
+        self.exp_sum_to_one += other.exp_sum_to_one;
+        self.saturated += other.saturated;
+        self
+    }
+
+    fn nearly_all(&self, count: u64) -> bool {
+        count as f64 >= NEARLY_ALL * self.voxels as f64
+    }
+
+    /// What the array is, and why.
+    pub fn verdict(&self) -> Verdict {
+        let range = format!("values from {} to {}", self.smallest, self.largest);
+        let percent = |count: u64| 100.0 * count as f64 / self.voxels as f64;
+        let sums = format!("{:.1} % of the voxels sum to 1", percent(self.sum_to_one));
+        let (kind, reason) = if self.not_finite > 0 {
+            (Kind::Broken, format!("{} of {} voxels hold NaN or infinity", self.not_finite, self.voxels))
+        } else if self.outside > 0 && self.nearly_all(self.exp_sum_to_one) {
+            (Kind::LogProbabilities, format!("{range}, and the exponentials sum to 1"))
+        } else if self.outside > 0 {
+            (Kind::Logits, format!("{range}: {} voxels lie outside [0, 1]; {sums}", self.outside))
+        } else if !self.nearly_all(self.sum_to_one) {
+            (Kind::Independent, format!("{range}, but only {sums}"))
+        } else if self.saturated == self.voxels {
+            (Kind::OneHot, format!("{range}: every value is exactly 0 or 1"))
+        } else {
+            (Kind::Probabilities, format!("{range}; {sums}; {:.1} % are exactly 0 or 1", percent(self.saturated)))
+        };
+        Verdict { kind, reason }
+    }
+
+    /// Accepts an array that was given as probabilities.
+    ///
+    /// # Errors
+    /// It is something else: logits, log-probabilities, sigmoid outputs, or not finite. A one-hot segmentation passes,
+    /// since its values are probabilities; warn about it by [`Evidence::verdict`].
+    pub fn expect_probabilities(&self) -> Result<()> {
+        let Verdict { kind, reason } = self.verdict();
+        let remedy = match kind {
+            Kind::Probabilities | Kind::OneHot => return Ok(()),
+            Kind::Logits => "give them with --logits",
+            Kind::LogProbabilities => "give them with --logits: softmax of log-probabilities are the probabilities",
+            Kind::Independent => {
+                "add a background class and normalise over the classes; sigmoid outputs of overlapping \
+                                  structures are not supported"
+            }
+            Kind::Broken => "repair or leave out the case",
+        };
+        Err(Error::new(format!("these are {kind}, not probabilities: {reason}")).help(remedy))
+    }
+
+    /// Accepts an array that was given as logits.
+    ///
+    /// # Errors
+    /// It is not finite, or all values are probabilities already.
+    pub fn expect_logits(&self) -> Result<()> {
+        let Verdict { kind, reason } = self.verdict();
+        let remedy = match kind {
+            Kind::Logits | Kind::LogProbabilities | Kind::Independent => return Ok(()),
+            Kind::Probabilities | Kind::OneHot => "give them with --probabilities",
+            Kind::Broken => "repair or leave out the case",
+        };
+        Err(Error::new(format!("these are {kind}, not logits: {reason}")).help(remedy))
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Probabilities => "probabilities",
+            Self::OneHot => "a one-hot segmentation",
+            Self::Independent => "independent (sigmoid) outputs",
+            Self::LogProbabilities => "log-probabilities",
+            Self::Logits => "logits",
+            Self::Broken => "numbers with NaN or infinity",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence(values: &[f32]) -> Evidence {
+        Evidence::new(Probabilities::new(values, 2))
+    }
+
+    #[test]
+    fn every_kind() {
+        let cases: [(&[f32], Kind); 6] = [
+            (&[0.3, 1.0, 0.7, 0.0], Kind::Probabilities),
+            (&[0.0, 1.0, 1.0, 0.0], Kind::OneHot),
+            (&[0.3, 0.9, 0.3, 0.9], Kind::Independent),
+            (&[0.25_f32.ln(), 0.1_f32.ln(), 0.75_f32.ln(), 0.9_f32.ln()], Kind::LogProbabilities),
+            (&[-3.0, 2.0, 3.0, -2.0], Kind::Logits),
+            (&[0.3, f32::NAN, 0.7, 0.5], Kind::Broken),
+        ];
+        for (values, kind) in cases {
+            let evidence = evidence(values);
+            assert_eq!(evidence.verdict().kind, kind, "{evidence:?}");
+            let accepted = matches!(kind, Kind::Probabilities | Kind::OneHot);
+            assert_eq!(evidence.expect_probabilities().is_ok(), accepted, "{kind}");
+            let logits = matches!(kind, Kind::Logits | Kind::LogProbabilities | Kind::Independent);
+            assert_eq!(evidence.expect_logits().is_ok(), logits, "{kind}");
+        }
+    }
+
+    #[test]
+    fn probabilities_stored_in_8_bits_pass() {
+        let stored = |p: f32| (p * 255.0).round() / 255.0;
+        let p: Vec<f32> = (0..200).map(|i| i as f32 / 199.0).collect();
+        let values: Vec<f32> = p.iter().map(|&p| stored(p)).chain(p.iter().map(|&p| stored(1.0 - p))).collect();
+        assert_eq!(evidence(&values).verdict().kind, Kind::Probabilities);
+    }
+
+    #[test]
+    fn the_message_names_the_remedy() {
+        let error = evidence(&[-3.0, 2.0, 3.0, -2.0]).expect_probabilities().unwrap_err().to_string();
+        assert!(error.contains("logits") && error.contains("-3 to 3") && error.contains("--logits"), "{error}");
+    }
+}

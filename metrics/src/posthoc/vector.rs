@@ -1,0 +1,110 @@
+//! Class-wise temperatures and vector scaling (Guo et al. 2017): `softmax(w * l + b)` with diagonal `w`.
+
+use segcal_core::Result;
+use serde::{Deserialize, Serialize};
+
+use super::newton::{Fit, Objective, Sums, minimise};
+use super::temperature::add_softmax;
+use super::{Samples, map_voxels};
+
+/// One temperature per class: `softmax(l_k / T_k)`. Depends on the offset of the logits, so give them as the network
+/// gives them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassTemperature {
+    /// The divisor of each class's logit.
+    pub temperatures: Vec<f64>,
+    /// How the fit went.
+    pub fit: Fit,
+}
+
+/// A positive scale and a bias per class: `softmax(w_k l_k + b_k)`. The first bias is 0, since a common one changes
+/// nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VectorScaling {
+    /// Factor of each class's logit.
+    pub scale: Vec<f64>,
+    /// Addend of each class's logit.
+    pub bias: Vec<f64>,
+    /// How the fit went.
+    pub fit: Fit,
+}
+
+/// Scales of all classes, then, if there are more parameters, the biases of all but the first.
+struct Affine {
+    classes: usize,
+    parameters: usize,
+}
+
+impl Affine {
+    fn biases<'t>(&self, theta: &'t [f64]) -> &'t [f64] {
+        &theta[self.classes..]
+    }
+}
+
+impl Objective for Affine {
+    fn parameters(&self) -> usize {
+        self.parameters
+    }
+
+    fn feasible(&self, theta: &[f64]) -> bool {
+        theta[..self.classes].iter().all(|&scale| scale > 0.0)
+    }
+
+    fn add(&self, theta: &[f64], logits: &mut [f64], label: usize, sums: &mut Sums) {
+        let features: Vec<f64> = logits.iter().copied().chain(self.biases(theta).iter().map(|_| 1.0)).collect();
+        let class: Vec<usize> = (0..self.classes).chain(1..=self.biases(theta).len()).collect();
+        affine(&theta[..self.classes], self.biases(theta), logits);
+        add_softmax(logits, label, &class, &features, sums);
+    }
+}
+
+/// `scale_k l_k + bias_k`, the first bias being 0 and not in the list.
+fn affine(scale: &[f64], bias: &[f64], logits: &mut [f64]) {
+    logits.iter_mut().zip(scale).for_each(|(logit, scale)| *logit *= scale);
+    logits.iter_mut().skip(1).zip(bias).for_each(|(logit, bias)| *logit += bias);
+}
+
+impl ClassTemperature {
+    /// The temperatures of smallest mean negative log-likelihood, by Newton's method (the loss is convex in `1 / T_k`).
+    ///
+    /// # Errors
+    /// There is no sample, or one cannot be read.
+    pub fn fit(samples: &mut dyn Samples) -> Result<Self> {
+        let classes = samples.classes();
+        let objective = Affine { classes, parameters: classes };
+        let (inverse, fit) = minimise(&objective, vec![1.0; classes], samples)?;
+        Ok(Self { temperatures: inverse.iter().map(|inverse| inverse.recip()).collect(), fit })
+    }
+
+    /// Divides the logits `[k, d, h, w]` of each class by its temperature, in place.
+    ///
+    /// # Panics
+    /// The logits do not divide into that many classes.
+    pub fn apply(&self, logits: &mut [f32]) {
+        let scale: Vec<f64> = self.temperatures.iter().map(|temperature| temperature.recip()).collect();
+        map_voxels(logits, scale.len(), |logits| affine(&scale, &[], logits));
+    }
+}
+
+impl VectorScaling {
+    /// The scales and biases of smallest mean negative log-likelihood, by Newton's method (the loss is convex).
+    ///
+    /// # Errors
+    /// There is no sample, or one cannot be read.
+    pub fn fit(samples: &mut dyn Samples) -> Result<Self> {
+        let classes = samples.classes();
+        let objective = Affine { classes, parameters: 2 * classes - 1 };
+        let start = [vec![1.0; classes], vec![0.0; classes - 1]].concat();
+        let (theta, fit) = minimise(&objective, start, samples)?;
+        let bias = std::iter::once(0.0).chain(objective.biases(&theta).iter().copied()).collect();
+        Ok(Self { scale: theta[..classes].to_vec(), bias, fit })
+    }
+
+    /// Scales and shifts the logits `[k, d, h, w]` of each class, in place.
+    ///
+    /// # Panics
+    /// The logits do not divide into that many classes.
+    pub fn apply(&self, logits: &mut [f32]) {
+        map_voxels(logits, self.scale.len(), |logits| affine(&self.scale, &self.bias[1..], logits));
+    }
+}
