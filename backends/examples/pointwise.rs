@@ -6,9 +6,7 @@
 use std::time::{Duration, Instant};
 
 use segcal_backends::Cpu;
-use segcal_core::{
-    Backend, Fold, Interpolation, Program, Rank, Result, Sampling, Shape, Window, axis,
-};
+use segcal_core::{Backend, Fold, Interpolation, Program, Rank, Result, Sampling, Shape, Window, axis};
 
 /// How long each case is repeated.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -49,7 +47,9 @@ impl Bench {
 
         let mut out = vec![0.0f32; len];
         self.time("bound: copy of a slice, one thread", 2 * len, || out.copy_from_slice(&x));
-        self.time("bound: sum of a slice, one thread", len, || x.chunks(16).map(|c| c.iter().sum::<f32>()).sum::<f32>());
+        self.time("bound: sum of a slice, one thread", len, || {
+            x.chunks(16).map(|c| c.iter().sum::<f32>()).sum::<f32>()
+        });
         drop(out);
 
         let program = Program::new(|p| p.input(0).max(0.0));
@@ -84,7 +84,9 @@ impl Bench {
         let (mv, sv) = ((&y, plane), (&x, plane));
         if plane.len() == len / shape.c() {
             let top = cpu.slice(yv, [0; 5], plane);
-            self.time("map softmax from max and sum", 2 * len, || cpu.map(&softmax, &[], &[xv, (&top, plane), (&top, plane)], shape));
+            self.time("map softmax from max and sum", 2 * len, || {
+                cpu.map(&softmax, &[], &[xv, (&top, plane), (&top, plane)], shape)
+            });
         }
         let _ = (mv, sv);
 
@@ -93,8 +95,12 @@ impl Bench {
         let exp = Program::new(|p| p.input(0).exp());
         let instance = shape.with_spatial([1; 3]);
         let classes = shape.with(axis::C, 1);
-        for (name, target) in [("all", Shape::SCALAR), ("to [n, c]", instance), ("to [1, c]", channel), ("over c", classes)] {
-            self.time(&format!("reduce sum {name}"), len, || cpu.reduce(Fold::Sum, &identity, &[], &[xv], shape, target));
+        for (name, target) in
+            [("all", Shape::SCALAR), ("to [n, c]", instance), ("to [1, c]", channel), ("over c", classes)]
+        {
+            self.time(&format!("reduce sum {name}"), len, || {
+                cpu.reduce(Fold::Sum, &identity, &[], &[xv], shape, target)
+            });
             self.time(&format!("reduce sum, product {name}"), 2 * len, || {
                 cpu.reduce(Fold::Sum, &products, &[], &[xv, yv], shape, target)
             });
@@ -122,7 +128,9 @@ impl Bench {
         for (name, interpolation) in [("nearest", Interpolation::Nearest), ("linear", Interpolation::Linear)] {
             let up = Sampling::resize(small.spatial(), shape.spatial(), interpolation);
             self.time(&format!("resample {name} x2"), len + small.len(), || cpu.resample((&y, small), &up, shape));
-            self.time(&format!("resample_adjoint {name} x2"), len + small.len(), || cpu.resample_adjoint(xv, &up, small));
+            self.time(&format!("resample_adjoint {name} x2"), len + small.len(), || {
+                cpu.resample_adjoint(xv, &up, small)
+            });
         }
         let mut turned = Sampling::resize(shape.spatial(), shape.spatial(), Interpolation::Linear);
         turned.matrix[1] = [0.0, 0.98, 0.17, 1.0];
@@ -131,7 +139,9 @@ impl Bench {
         self.time("resample_adjoint affine", 2 * len, || cpu.resample_adjoint(xv, &turned, shape));
         for (name, size) in [("3x3", [1, 3, 3]), ("5x5", [1, 5, 5])] {
             let out = Window::sliding(size).output(shape).expect("larger than the window");
-            for (kind, rank) in [("min", Rank::Nth(0)), ("median", Rank::Nth(size[1] * size[2] / 2)), ("mode", Rank::Mode)] {
+            for (kind, rank) in
+                [("min", Rank::Nth(0)), ("median", Rank::Nth(size[1] * size[2] / 2)), ("mode", Rank::Mode)]
+            {
                 self.time(&format!("rank_filter {name} {kind}"), 2 * len, || cpu.rank_filter(xv, size, rank, out));
             }
         }

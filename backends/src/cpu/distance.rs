@@ -6,6 +6,7 @@
 
 use segcal_core::NO_DISTANCE;
 
+use super::isa::wide;
 use super::{Array, CHUNK, Cpu};
 
 /// Neighbouring lines that are gathered and scattered together: one cache line of f64.
@@ -14,13 +15,19 @@ const LINES: usize = 8;
 /// Distance from each voxel to the nearest marked voxel of its volume.
 pub(super) fn distance(cpu: &Cpu, (mask, shape): Array<'_>, spacing: [f64; 3], y: &mut [f32]) {
     let [d, h, w] = shape.spatial();
-    let mut squared = vec![0.0; mask.len()];
+    let mut scratch = cpu.block(2 * mask.len());
+    // SAFETY: any bits are an f64, and the block is aligned for all vectors.
+    let (_, squared, _) = unsafe { scratch.align_to_mut::<f64>() };
     let slices = CHUNK.div_ceil(h * w);
-    cpu.chunks(&mut squared, slices * h * w, |task, squared| {
+    cpu.chunks(squared, slices * h * w, |task, squared| {
         let mut envelope = Envelope::new(h, spacing[1]);
+        let mut steps = vec![0; w];
         let mask = &mask[task * slices * h * w..];
         for (slice, mask) in squared.chunks_mut(h * w).zip(mask.chunks(h * w)) {
-            slice.chunks_mut(w).zip(mask.chunks(w)).for_each(|(row, mask)| along_w(mask, spacing[2], row));
+            for (row, mask) in slice.chunks_mut(w).zip(mask.chunks(w)) {
+                count_steps(mask, &mut steps);
+                square_steps(&steps, spacing[2], row);
+            }
             along_h(slice, w, &mut envelope);
         }
     });
@@ -39,18 +46,29 @@ pub(super) fn distance(cpu: &Cpu, (mask, shape): Array<'_>, spacing: [f64; 3], y
     );
 }
 
-/// Squared distance to the nearest mark of a row, infinite if there is none.
-fn along_w(mask: &[f32], spacing: f64, row: &mut [f64]) {
-    let mut steps = f64::INFINITY;
-    for (value, &mask) in row.iter_mut().zip(mask) {
-        steps = if mask == 0.0 { steps + 1.0 } else { 0.0 };
-        *value = steps;
+/// More steps than any row has.
+const FAR: i32 = 1 << 30;
+
+/// Voxels to the nearest mark of a row; at least [`FAR`] if there is none.
+fn count_steps(mask: &[f32], steps: &mut [i32]) {
+    let mut count = FAR;
+    for (steps, &mask) in steps.iter_mut().zip(mask) {
+        count = if mask == 0.0 { count + 1 } else { 0 };
+        *steps = count;
     }
-    steps = f64::INFINITY;
-    for value in row.iter_mut().rev() {
-        steps = value.min(steps + 1.0);
-        let length = spacing * steps;
-        *value = length * length;
+    count = FAR;
+    for steps in steps.iter_mut().rev() {
+        count = (*steps).min(count + 1);
+        *steps = count;
+    }
+}
+
+wide! {
+    fn square_steps(steps: &[i32], spacing: f64, squared: &mut [f64]) {
+        for (squared, &steps) in squared.iter_mut().zip(steps) {
+            let length = spacing * f64::from(steps);
+            *squared = if steps < FAR { length * length } else { f64::INFINITY };
+        }
     }
 }
 
@@ -102,6 +120,8 @@ struct Envelope {
     /// The parabolas' heights, line by line.
     heights: Vec<f64>,
     result: Vec<f64>,
+    /// `1 / (2 spacing^2 k)`, so that where two parabolas meet needs no division.
+    reciprocals: Vec<f64>,
     /// Apexes of the parabolas in the envelope, and where each begins to be the lowest.
     apexes: Vec<usize>,
     begins: Vec<f64>,
@@ -115,6 +135,7 @@ impl Envelope {
             spacing,
             heights: numbers(),
             result: numbers(),
+            reciprocals: (0..extent).map(|k| 0.5 / (spacing * spacing * k as f64)).collect(),
             apexes: vec![0; extent],
             begins: vec![0.0; extent],
         }
@@ -131,14 +152,12 @@ impl Envelope {
     fn minimise(&mut self, line: usize) {
         let range = line * self.extent..(line + 1) * self.extent;
         let (heights, result) = (&self.heights[range.clone()], &mut self.result[range]);
-        let square = self.spacing * self.spacing;
         let mut count = 0;
         for (place, &height) in heights.iter().enumerate().filter(|(_, height)| height.is_finite()) {
             let mut begin = f64::NEG_INFINITY;
             while count > 0 {
                 let apex = self.apexes[count - 1];
-                let rise = (height - heights[apex]) / square;
-                begin = (rise / (place - apex) as f64 + (place + apex) as f64) / 2.0;
+                begin = (height - heights[apex]) * self.reciprocals[place - apex] + 0.5 * (place + apex) as f64;
                 if begin > self.begins[count - 1] {
                     break;
                 }
@@ -160,5 +179,37 @@ impl Envelope {
             let offset = self.spacing * apex.abs_diff(place) as f64;
             *value = heights[apex] + offset * offset;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use segcal_core::{Backend, Shape};
+
+    use super::*;
+
+    #[test]
+    fn three_four_five() {
+        let cpu = Cpu::default();
+        let shape = Shape::new(1, 1, 1, 5, 4);
+        let mask = cpu.upload((0..20).map(|i| f32::from(i == 0)).collect());
+        let y = cpu.distance((&mask, shape), [1.0; 3]);
+        assert_eq!((y[0], y[3], y[19]), (0.0, 3.0, 5.0));
+    }
+
+    #[test]
+    fn spacing_weighs_the_axes() {
+        let cpu = Cpu::default();
+        let mask = cpu.upload(vec![0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
+        let y = cpu.distance((&mask, Shape::new(1, 1, 2, 1, 3)), [3.0, 1.0, 2.0]);
+        assert_eq!(y.to_vec(), [4.0, 2.0, 0.0, 5.0, 13f32.sqrt(), 3.0]);
+    }
+
+    #[test]
+    fn volumes_do_not_see_each_other_and_an_empty_one_has_no_distance() {
+        let cpu = Cpu::default();
+        let mask = cpu.upload(vec![0.0, -2.0, 0.0, 0.0]);
+        let y = cpu.distance((&mask, Shape::new(2, 1, 1, 1, 2)), [1.0; 3]);
+        assert_eq!(y.to_vec(), [1.0, 0.0, NO_DISTANCE as f32, NO_DISTANCE as f32]);
     }
 }

@@ -102,3 +102,34 @@ fn first_cut_axis(part: Shape, whole: Shape) -> usize {
 fn trailing(shape: Shape, axis: usize) -> usize {
     shape.dims()[axis..].iter().product()
 }
+
+#[cfg(test)]
+mod tests {
+    use segcal_core::Backend;
+
+    use super::*;
+
+    #[test]
+    fn channels_are_concatenated_and_cut_out_again() {
+        let cpu = Cpu::default();
+        let (one, two) = (Shape::new(2, 1, 1, 1, 2), Shape::new(2, 2, 1, 1, 2));
+        let a = cpu.upload(vec![1.0, 2.0, 3.0, 4.0]);
+        let b = cpu.upload(vec![10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0]);
+        let whole = Shape::new(2, 3, 1, 1, 2);
+        let y = cpu.place(&[((&a, one), [0; 5]), ((&b, two), [0, 1, 0, 0, 0])], whole);
+        assert_eq!(y.to_vec(), [1.0, 2.0, 10.0, 20.0, 30.0, 40.0, 3.0, 4.0, 50.0, 60.0, 70.0, 80.0]);
+        assert_eq!(cpu.slice((&y, whole), [0, 1, 0, 0, 0], two).to_vec(), b.to_vec());
+        assert_eq!(cpu.slice((&y, whole), [1, 0, 0, 0, 1], Shape::new(1, 2, 1, 1, 1)).to_vec(), [4.0, 60.0]);
+    }
+
+    #[test]
+    fn padding_is_zero_and_overlaps_add() {
+        let cpu = Cpu::default();
+        let x = cpu.upload(vec![1.0, 2.0]);
+        let (row, wide) = (Shape::new(1, 1, 1, 1, 2), Shape::new(1, 1, 1, 1, 4));
+        assert_eq!(cpu.place(&[((&x, row), [0, 0, 0, 0, 1])], wide).to_vec(), [0.0, 1.0, 2.0, 0.0]);
+        let twice = cpu.place(&[((&x, row), [0, 0, 0, 0, 1]), ((&x, row), [0, 0, 0, 0, 2])], wide);
+        assert_eq!(twice.to_vec(), [0.0, 1.0, 3.0, 2.0]);
+        assert_eq!(cpu.place(&[], wide).to_vec(), [0.0; 4]);
+    }
+}

@@ -170,3 +170,36 @@ fn unpool_plane(y: &[f32], index: &[f32], y_shape: Shape, window: &Window, x: &m
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use segcal_core::Backend;
+
+    use super::*;
+
+    #[test]
+    fn tiles_give_their_maximum_and_its_place() {
+        let cpu = Cpu::default();
+        let shape = Shape::new(1, 1, 1, 2, 5);
+        let x = cpu.upload(vec![1.0, 5.0, 3.0, 3.0, 9.0, 2.0, 4.0, 3.0, 3.0, 9.0]);
+        let window = Window::tiles([1, 2, 2]);
+        let out = window.output(shape).unwrap();
+        let (y, index) = cpu.max_pool((&x, shape), &window, out);
+        assert_eq!((y.to_vec(), index.to_vec()), (vec![5.0, 3.0], vec![1.0, 0.0]));
+        let back = cpu.max_unpool((&y, out), (&index, out), &window, shape);
+        assert_eq!(back.to_vec(), [0.0, 5.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn overlapping_windows_add_on_the_way_back() {
+        let cpu = Cpu::default();
+        let shape = Shape::new(1, 1, 1, 1, 4);
+        let window = Window::sliding([1, 1, 2]);
+        let out = window.output(shape).unwrap();
+        let x = cpu.upload(vec![1.0, 7.0, 2.0, 3.0]);
+        let (y, index) = cpu.max_pool((&x, shape), &window, out);
+        assert_eq!((y.to_vec(), index.to_vec()), (vec![7.0, 7.0, 3.0], vec![1.0, 0.0, 1.0]));
+        let back = cpu.max_unpool((&y, out), (&index, out), &window, shape);
+        assert_eq!(back.to_vec(), [0.0, 14.0, 0.0, 3.0]);
+    }
+}

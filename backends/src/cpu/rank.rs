@@ -141,3 +141,54 @@ fn merge(first: usize, length: usize, step: usize, count: usize, exchanges: &mut
     };
     exchanges.extend(pairs.step_by(step * 2).map(|low| Exchange(low, low + step)).filter(|pair| pair.1 < count));
 }
+
+#[cfg(test)]
+mod tests {
+    use segcal_core::Backend;
+
+    use super::*;
+
+    /// A network that sorts every list of zeros and ones sorts everything.
+    #[test]
+    fn networks_sort_all_zeros_and_ones() {
+        for count in 1..=12 {
+            let network = network(count, Rank::Mode);
+            for bits in 0..1u32 << count {
+                let mut values: Vec<u32> = (0..count).map(|i| bits >> i & 1).collect();
+                for &Exchange(low, high) in &network {
+                    if values[low] > values[high] {
+                        values.swap(low, high);
+                    }
+                }
+                assert!(values.is_sorted(), "{count} {bits:b}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rank_needs_fewer_exchanges_than_a_sort() {
+        let count = |rank| network(9, rank).len();
+        assert_eq!(count(Rank::Nth(0)), 8, "a minimum of nine takes eight comparisons");
+        assert!(count(Rank::Nth(4)) < count(Rank::Mode));
+    }
+
+    #[test]
+    fn ranks_and_modes_by_hand() {
+        let cpu = Cpu::default();
+        let (shape, out) = (Shape::new(1, 1, 1, 1, 5), Shape::new(1, 1, 1, 1, 3));
+        let x = cpu.upload(vec![3.0, 1.0, 4.0, 1.0, -5.0]);
+        let ranked = |rank| cpu.rank_filter((&x, shape), [1, 1, 3], rank, out).to_vec();
+        assert_eq!(ranked(Rank::Nth(0)), [1.0, 1.0, -5.0]);
+        assert_eq!(ranked(Rank::Nth(1)), [3.0, 1.0, 1.0]);
+        assert_eq!(ranked(Rank::Nth(2)), [4.0, 4.0, 4.0]);
+        assert_eq!(ranked(Rank::Mode), [1.0, 1.0, -5.0]);
+    }
+
+    #[test]
+    fn keys_have_the_order_of_their_numbers() {
+        let numbers = [f32::NEG_INFINITY, -2.0, -1e-45, -0.0, 0.0, 1e-45, 3.5, f32::INFINITY, f32::NAN];
+        let keys = numbers.map(|number| key(number.to_bits() as i32));
+        assert!(keys.is_sorted_by(|a, b| a < b));
+        assert!(keys.iter().zip(numbers).all(|(&key, x)| number(key).to_bits() == x.to_bits()));
+    }
+}

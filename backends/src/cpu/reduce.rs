@@ -370,3 +370,57 @@ wide! {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use segcal_core::{Backend, axis};
+
+    use super::*;
+
+    fn identity() -> Program {
+        Program::new(|p| p.input(0))
+    }
+
+    #[test]
+    fn sums_and_maxima_by_hand() {
+        let cpu = Cpu::default();
+        let domain = Shape::new(1, 2, 1, 2, 2);
+        let x = cpu.upload(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+        let square = Program::with_outputs(|p| vec![p.input(0).square(), -p.input(0)]);
+        let folded = |fold, out: Shape| -> Vec<Vec<f32>> {
+            cpu.reduce(fold, &square, &[], &[(&x, domain)], domain, out).iter().map(|y| y.to_vec()).collect()
+        };
+        assert_eq!(folded(Fold::Sum, Shape::new(1, 2, 1, 1, 1)), [[30.0, 174.0], [-10.0, -26.0]]);
+        assert_eq!(folded(Fold::Max, Shape::new(1, 1, 1, 2, 2)), [[25.0, 36.0, 49.0, 64.0], [-1.0, -2.0, -3.0, -4.0]]);
+        assert_eq!(folded(Fold::Sum, Shape::SCALAR), [[204.0], [-36.0]]);
+    }
+
+    /// f32 would stop at 2^24.
+    #[test]
+    fn a_long_sum_of_ones_is_exact() {
+        let (cpu, domain) = (Cpu::default(), Shape::new(1, 1, 1, 5000, 5001));
+        let one = cpu.upload(vec![1.0]);
+        let numbers = Program::new(|p| p.input(0) + p.coord(axis::W) * 0.0);
+        let sum = cpu.reduce(Fold::Sum, &numbers, &[], &[(&one, Shape::SCALAR)], domain, Shape::SCALAR);
+        assert_eq!(sum[0].to_vec(), [25_005_000.0]);
+    }
+
+    #[test]
+    fn nothing_sums_to_zero_and_has_no_maximum() {
+        let (cpu, domain) = (Cpu::default(), Shape::new(0, 2, 1, 3, 3));
+        let x = cpu.upload(Vec::new());
+        let folded =
+            |fold| cpu.reduce(fold, &identity(), &[], &[(&x, domain)], domain, Shape::new(1, 2, 1, 1, 1))[0].to_vec();
+        assert_eq!(folded(Fold::Sum), [0.0; 2]);
+        assert_eq!(folded(Fold::Max), [f32::NEG_INFINITY; 2]);
+    }
+
+    #[test]
+    fn lanes_and_rest_of_a_block_count_once() {
+        for len in 0..70 {
+            let values: Vec<f32> = (1..=len).map(|i| i as f32).collect();
+            assert_eq!(sum(&values), f64::from(len * (len + 1) / 2));
+            assert_eq!(maximum(&values), if len == 0 { f32::NEG_INFINITY } else { len as f32 });
+        }
+    }
+}

@@ -38,11 +38,13 @@ struct Table {
     /// Where the terms of each place begin, and the end of the last.
     starts: Vec<usize>,
     terms: Vec<(usize, f32)>,
+    /// The extent of the axis that is mixed.
+    source: usize,
     kind: Kind,
 }
 
 /// What mixing along an axis amounts to.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Kind {
     /// Every place is copied.
     Copy,
@@ -50,9 +52,14 @@ enum Kind {
     Repeat(usize),
     /// That many neighbours are summed.
     Sum(usize),
+    /// At most [`FEW`] terms: lists of first terms of all places, of second terms, and so on, filled up with weight 0.
+    Few(Vec<(Vec<u32>, Vec<f32>)>),
     /// Anything else.
-    General,
+    Many,
 }
+
+/// The most terms of doubling an axis and of its adjoint.
+const FEW: usize = 4;
 
 impl Table {
     fn new(rows: impl Iterator<Item = Vec<(usize, f32)>>, source: usize) -> Self {
@@ -61,8 +68,8 @@ impl Table {
             terms.extend(row);
             starts.push(terms.len());
         }
-        let mut table = Self { starts, terms, kind: Kind::General };
-        table.kind = table.find_kind(source);
+        let mut table = Self { starts, terms, source, kind: Kind::Many };
+        table.kind = table.find_kind();
         table
     }
 
@@ -74,8 +81,8 @@ impl Table {
         &self.terms[self.starts[place]..self.starts[place + 1]]
     }
 
-    fn find_kind(&self, source: usize) -> Kind {
-        let places = self.places();
+    fn find_kind(&self) -> Kind {
+        let (places, source) = (self.places(), self.source);
         let ones = self.terms.iter().all(|&(_, weight)| weight == 1.0);
         let all = |fits: &dyn Fn(usize) -> bool| ones && (0..places).all(fits);
         let factor = if places >= source { places / source.max(1) } else { source / places.max(1) }.max(1);
@@ -85,9 +92,18 @@ impl Table {
             Kind::Repeat(factor)
         } else if source == factor * places && all(&|place| self.is(place, place * factor..(place + 1) * factor)) {
             Kind::Sum(factor)
+        } else if (0..places).all(|place| self.terms(place).len() <= FEW) {
+            Kind::Few(self.lists())
         } else {
-            Kind::General
+            Kind::Many
         }
+    }
+
+    /// The terms of all places side by side.
+    fn lists(&self) -> Vec<(Vec<u32>, Vec<f32>)> {
+        let count = (0..self.places()).map(|place| self.terms(place).len()).max().unwrap_or(0);
+        let term = |place: usize, i: usize| self.terms(place).get(i).map_or((0, 0.0), |&(voxel, w)| (voxel as u32, w));
+        (0..count).map(|i| (0..self.places()).map(|place| term(place, i)).unzip()).collect()
     }
 
     /// Whether the terms of a place are exactly these.
@@ -134,8 +150,12 @@ fn neighbours(sampling: &Sampling, coordinate: f64, extent: usize) -> [(usize, f
         Interpolation::Nearest => ((s + 0.5).floor(), 0.0),
         Interpolation::Linear => (s.floor(), s - s.floor()),
     };
+    let limit = extent.min(i32::MAX as usize) as f64;
     let inside = |voxel: f64, weight: f64| {
-        if (0.0..extent as f64).contains(&voxel) { (voxel as usize, weight) } else { (0, 0.0) }
+        let counts = voxel >= 0.0 && voxel < limit;
+        let (voxel, weight) = (if counts { voxel } else { 0.0 }, if counts { weight } else { 0.0 });
+        // SAFETY: a number from 0 to below 2^31, and never NaN, which does not count.
+        (unsafe { voxel.to_int_unchecked::<i32>() } as usize, weight)
     };
     [inside(first, 1.0 - weight), inside(first + 1.0, weight)]
 }
@@ -174,14 +194,31 @@ wide! {
 
 /// Mixes along `w`.
 fn mix_row(table: &Table, row: &[f32], y: &mut [f32]) {
-    match table.kind {
+    match &table.kind {
         Kind::Copy => y.copy_from_slice(row),
-        Kind::Repeat(factor) => repeat_row(row, factor, y),
-        Kind::Sum(factor) => sum_row(row, factor, y),
-        Kind::General => {
+        Kind::Repeat(factor) => repeat_row(row, *factor, y),
+        Kind::Sum(factor) => sum_row(row, *factor, y),
+        Kind::Few(lists) => {
+            y.fill(0.0);
+            lists.iter().for_each(|(voxels, weights)| add_term(row, voxels, weights, y));
+        }
+        Kind::Many => {
             for (place, y) in y.iter_mut().enumerate() {
                 *y = table.terms(place).iter().map(|&(voxel, weight)| weight * row[voxel]).sum();
             }
+        }
+    }
+}
+
+wide! {
+    /// `sum[i] += weights[i] row[voxels[i]]`, where the weight is not 0.
+    fn add_term(row: &[f32], voxels: &[u32], weights: &[f32], sum: &mut [f32]) {
+        assert!(!row.is_empty());
+        let last = row.len() - 1;
+        for ((sum, &voxel), &weight) in sum.iter_mut().zip(voxels).zip(weights) {
+            // SAFETY: the index is at most that of the last element.
+            let value = unsafe { *row.get_unchecked((voxel as usize).min(last)) };
+            *sum += if weight == 0.0 { 0.0 } else { weight * value };
         }
     }
 }
@@ -206,40 +243,196 @@ wide! {
     }
 }
 
-/// The places in one channel of `x` that a voxel of `y` is mixed of, with their weights.
-fn terms(sampling: &Sampling, [d, h, w]: [usize; 3], extents: [usize; 3]) -> impl Iterator<Item = (usize, f32)> {
-    let source =
-        sampling.matrix.map(|[a_d, a_h, a_w, offset]| a_d * d as f64 + a_h * h as f64 + a_w * w as f64 + offset);
-    let mixed: [_; 3] = std::array::from_fn(|axis| neighbours(sampling, source[axis], extents[axis]));
-    (0..8).filter_map(move |corner| {
-        let picks: [(usize, f64); 3] = std::array::from_fn(|axis| mixed[axis][corner >> (2 - axis) & 1]);
-        let weight = picks[0].1 * picks[1].1 * picks[2].1;
-        let place = (picks[0].0 * extents[1] + picks[1].0) * extents[2] + picks[2].0;
-        (weight != 0.0).then_some((place, weight as f32))
-    })
+/// Voxels of a row that are located together.
+const BLOCK: usize = 64;
+
+/// The two voxels along one axis that each voxel of a block is mixed of; weight 0 for what does not count.
+struct Mixed {
+    voxels: [[u32; BLOCK]; 2],
+    weights: [[f32; BLOCK]; 2],
 }
 
-/// Any matrix: voxel by voxel of the result.
-fn by_voxel(cpu: &Cpu, (x, x_shape): Array<'_>, sampling: &Sampling, y: &mut [f32], out: Shape) {
-    let [y_d, y_h, y_w] = out.spatial();
-    cpu.chunks(y, y_w, |row, y| {
-        let (plane, d, h) = (row / (y_h * y_d), row / y_h % y_d, row % y_h);
-        let volume = &x[plane * x_shape.voxels()..][..x_shape.voxels()];
-        for (w, y) in y.iter_mut().enumerate() {
-            *y = terms(sampling, [d, h, w], x_shape.spatial()).map(|(place, weight)| weight * volume[place]).sum();
-        }
-    });
+impl Mixed {
+    const NONE: Self = Self { voxels: [[0; BLOCK]; 2], weights: [[0.0; BLOCK]; 2] };
 }
 
-/// Any matrix, adjoint: each channel by itself, in the order of the voxels of `y`.
-fn scatter(cpu: &Cpu, (y, y_shape): Array<'_>, sampling: &Sampling, x: &mut [f32], x_shape: Shape) {
-    cpu.chunks(x, x_shape.voxels(), |plane, x| {
-        x.fill(0.0);
-        for (place, &value) in y[plane * y_shape.voxels()..][..y_shape.voxels()].iter().enumerate() {
-            let [_, _, d, h, w] = y_shape.coordinate(place);
-            for (voxel, weight) in terms(sampling, [d, h, w], x_shape.spatial()) {
-                x[voxel] += weight * value;
+wide! {
+    /// Locates [`BLOCK`] voxels from `[d, h, w]` on along one axis.
+    fn locate(sampling: &Sampling, axis: usize, extent: usize, from: [usize; 3], mixed: &mut Mixed) {
+        let [d, h, w] = from;
+        let [a_d, a_h, a_w, offset] = sampling.matrix[axis];
+        let row = a_d * d as f64 + a_h * h as f64;
+        for i in 0..BLOCK {
+            // The order of the reference, so that both round a nearest voxel alike.
+            let source = row + a_w * (w + i) as f64 + offset;
+            let both = neighbours(sampling, source, extent);
+            for side in 0..2 {
+                mixed.voxels[side][i] = both[side].0 as u32;
+                mixed.weights[side][i] = both[side].1 as f32;
             }
         }
+    }
+}
+
+/// Calls `visit` for each of the (at most eight) corners: the places in a channel, and the weights.
+#[inline(always)]
+fn for_each_corner(
+    [along_d, along_h, along_w]: &[Mixed; 3],
+    [_, h, w]: [usize; 3],
+    sides: usize,
+    mut visit: impl FnMut(usize, usize, f32),
+) {
+    for corner in 0..sides * sides * sides {
+        let (side_d, side_h, side_w) = (corner / (sides * sides), corner / sides % sides, corner % sides);
+        let voxels = [&along_d.voxels[side_d], &along_h.voxels[side_h], &along_w.voxels[side_w]];
+        let weights = [&along_d.weights[side_d], &along_h.weights[side_h], &along_w.weights[side_w]];
+        for i in 0..BLOCK {
+            let place = (voxels[0][i] as usize * h + voxels[1][i] as usize) * w + voxels[2][i] as usize;
+            visit(i, place, weights[0][i] * weights[1][i] * weights[2][i]);
+        }
+    }
+}
+
+/// How many voxels along an axis can count.
+fn sides(interpolation: Interpolation) -> usize {
+    match interpolation {
+        Interpolation::Nearest => 1,
+        Interpolation::Linear => 2,
+    }
+}
+
+wide! {
+    /// Mixes a block of voxels of one channel.
+    fn mix_block(volume: &[f32], extents: [usize; 3], axes: &[Mixed; 3], sides: usize, sum: &mut [f32; BLOCK]) {
+        assert!(!volume.is_empty());
+        let last = volume.len() - 1;
+        for_each_corner(axes, extents, sides, |i, place, weight| {
+            // SAFETY: the index is at most that of the last element.
+            let value = unsafe { *volume.get_unchecked(place.min(last)) };
+            sum[i] += if weight == 0.0 { 0.0 } else { weight * value };
+        });
+    }
+}
+
+/// Calls `visit` for each block of a plane of `y`: its place, its length and what it is mixed of.
+fn for_each_block(
+    sampling: &Sampling,
+    extents: [usize; 3],
+    [y_h, y_w]: [usize; 2],
+    rows: std::ops::Range<usize>,
+    mut visit: impl FnMut(usize, usize, &[Mixed; 3]),
+) {
+    let mut axes = [Mixed::NONE; 3];
+    for row in rows {
+        for w in (0..y_w).step_by(BLOCK) {
+            for (axis, mixed) in axes.iter_mut().enumerate() {
+                locate(sampling, axis, extents[axis], [row / y_h, row % y_h, w], mixed);
+            }
+            visit(row * y_w + w, BLOCK.min(y_w - w), &axes);
+        }
+    }
+}
+
+/// Any matrix: block by block of the result.
+fn by_voxel(cpu: &Cpu, (x, x_shape): Array<'_>, sampling: &Sampling, y: &mut [f32], out: Shape) {
+    let [y_d, y_h, y_w] = out.spatial();
+    let (extents, sides) = (x_shape.spatial(), sides(sampling.interpolation));
+    cpu.chunks(y, y_w, |row, y| {
+        let (plane, row) = (row / (y_h * y_d), row % (y_h * y_d));
+        let volume = &x[plane * x_shape.voxels()..][..x_shape.voxels()];
+        for_each_block(sampling, extents, [y_h, y_w], row..row + 1, |start, len, axes| {
+            let mut sum = [0.0; BLOCK];
+            mix_block(volume, extents, axes, sides, &mut sum);
+            y[start % y_w..][..len].copy_from_slice(&sum[..len]);
+        });
     });
+}
+
+/// Any matrix, adjoint: each channel by itself, in the order of the blocks of `y`.
+fn scatter(cpu: &Cpu, (y, y_shape): Array<'_>, sampling: &Sampling, x: &mut [f32], x_shape: Shape) {
+    let [y_d, y_h, y_w] = y_shape.spatial();
+    let (extents, sides) = (x_shape.spatial(), sides(sampling.interpolation));
+    cpu.chunks(x, x_shape.voxels(), |plane, x| {
+        let values = &y[plane * y_shape.voxels()..][..y_shape.voxels()];
+        x.fill(0.0);
+        for_each_block(sampling, extents, [y_h, y_w], 0..y_d * y_h, |start, len, axes| {
+            let mut block = [0.0; BLOCK];
+            block[..len].copy_from_slice(&values[start..start + len]);
+            for_each_corner(axes, extents, sides, |i, place, weight| {
+                if weight != 0.0 && i < len {
+                    x[place] += weight * block[i];
+                }
+            });
+        });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use segcal_core::Backend;
+
+    use super::*;
+
+    fn row(extent: usize) -> Shape {
+        Shape::new(1, 1, 1, 1, extent)
+    }
+
+    #[test]
+    fn doubling_mixes_three_to_one() {
+        let cpu = Cpu::default();
+        let up = Sampling::resize([1, 1, 2], [1, 1, 4], Interpolation::Linear);
+        let (x, y) = (cpu.upload(vec![0.0, 4.0]), cpu.upload(vec![1.0, 10.0, 100.0, 1000.0]));
+        assert_eq!(cpu.resample((&x, row(2)), &up, row(4)).to_vec(), [0.0, 1.0, 3.0, 4.0]);
+        assert_eq!(cpu.resample_adjoint((&y, row(4)), &up, row(2)).to_vec(), [33.5, 1077.5]);
+    }
+
+    #[test]
+    fn nearest_doubling_repeats_and_its_adjoint_sums() {
+        let cpu = Cpu::default();
+        let up = Sampling::resize([1, 1, 2], [1, 2, 4], Interpolation::Nearest);
+        let (small, large) = (Shape::new(1, 1, 1, 1, 2), Shape::new(1, 1, 1, 2, 4));
+        let y = cpu.resample((&cpu.upload(vec![1.0, 2.0]), small), &up, large);
+        assert_eq!(y.to_vec(), [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0]);
+        assert_eq!(cpu.resample_adjoint((&y, large), &up, small).to_vec(), [4.0, 8.0]);
+    }
+
+    #[test]
+    fn common_tables_take_the_short_ways() {
+        let kinds = |from, to, interpolation| {
+            let (from, to) = ([1, 1, from], [1, 1, to]);
+            let axes = tables(&Sampling::resize(from, to, interpolation), row(from[2]), row(to[2])).unwrap();
+            (axes[2].transposed(from[2]).kind, axes[0].kind == Kind::Copy)
+        };
+        assert_eq!(kinds(8, 16, Interpolation::Nearest), (Kind::Sum(2), true));
+        assert_eq!(kinds(8, 8, Interpolation::Linear), (Kind::Copy, true));
+        assert!(matches!(kinds(8, 16, Interpolation::Linear), (Kind::Few(lists), true) if lists.len() == 4));
+        assert_eq!(kinds(2, 80, Interpolation::Linear).0, Kind::Many);
+    }
+
+    /// What has no weight may be NaN.
+    #[test]
+    fn neighbours_without_weight_do_not_count() {
+        let cpu = Cpu::default();
+        let x = cpu.upload(vec![1.0, f32::NAN, 3.0]);
+        let mut identity = Sampling::resize([1, 1, 3], [1, 1, 3], Interpolation::Linear);
+        let straight = cpu.resample((&x, row(3)), &identity, row(3)).to_vec();
+        identity.matrix[1][2] = 1e-9;
+        let turned = cpu.resample((&x, row(3)), &identity, row(3)).to_vec();
+        for y in [straight, turned] {
+            assert!(y[0] == 1.0 && y[1].is_nan() && y[2] == 3.0, "{y:?}");
+        }
+    }
+
+    #[test]
+    fn a_matrix_can_exchange_axes() {
+        let cpu = Cpu::default();
+        let transpose = Sampling {
+            matrix: [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 0.0]],
+            interpolation: Interpolation::Linear,
+            border: Border::Zero,
+        };
+        let x = cpu.upload(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let y = cpu.resample((&x, Shape::new(1, 1, 1, 2, 3)), &transpose, Shape::new(1, 1, 1, 3, 2));
+        assert_eq!(y.to_vec(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    }
 }
