@@ -1,5 +1,6 @@
 //! Every backend through the suites that any backend must pass.
 
+use segcal_backends::Cpu;
 use segcal_core::Reference;
 use segcal_tests::suites::{self, Accuracy, cases, threads};
 
@@ -9,6 +10,11 @@ fn reference() {
 }
 
 #[test]
-fn reference_does_not_depend_on_threads() {
-    threads::check(&Reference, &cases::of_method("conv")).assert_clean();
+fn cpu() {
+    suites::backend(&Cpu::default(), &Accuracy::CPU).assert_clean();
+}
+
+#[test]
+fn cpu_gives_the_same_bits_for_any_number_of_threads() {
+    threads::check(&Cpu::default(), &cases::all()).assert_clean();
 }

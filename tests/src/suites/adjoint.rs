@@ -3,7 +3,7 @@
 //! Both sides are computed by the backend and multiplied out in f64. The tolerance is what the accuracy allows the two
 //! results: `sum |y_i| bound_i(A x) + sum |x_j| bound_j(A' y)`.
 
-use segcal_core::{Backend, Fold, Program, Reference, Rng, Shape};
+use segcal_core::{Backend, Fold, Index, Program, Reference, Rng, Shape};
 
 use super::bounds::bounds;
 use super::{Accuracy, Array, Case, Op, Report};
@@ -13,29 +13,33 @@ pub fn check<B: Backend>(backend: &B, accuracy: &Accuracy, cases: &[Case]) -> Re
     let mut report = Report::default();
     for case in cases {
         for identity in identities(case) {
-            let name = format!("<{}, y> = <x, {}>", case.name, identity.adjoint.op.method());
+            let name = format!("<{}, y> = <x, {}>", case.name, identity.adjoints[0].0.op.method());
             report.check(&name, || identity.check(backend, accuracy));
         }
     }
     report
 }
 
-/// A linear map and its adjoint, with `x` the input of the one and `y` that of the other.
+/// `<A (x_1, x_2, ..), y> = sum of <A_i' y, x_i>`: a linear map, `y`, and the partial adjoints with their `x_i`.
 pub(crate) struct Identity {
     forward: Case,
-    adjoint: Case,
-    x: Array,
     y: Array,
+    adjoints: Vec<(Case, Array)>,
 }
 
 impl Identity {
     /// # Errors
     /// Both sides and the largest difference that the accuracy allows.
     pub(crate) fn check<B: Backend>(&self, backend: &B, accuracy: &Accuracy) -> Result<(), String> {
-        let (left, left_bound) = product(&self.forward, &self.y, backend, accuracy);
-        let (right, right_bound) = product(&self.adjoint, &self.x, backend, accuracy);
+        let (left, mut bound) = product(&self.forward, &self.y, backend, accuracy);
+        let mut right = 0.0;
+        for (adjoint, x) in &self.adjoints {
+            let (part, part_bound) = product(adjoint, x, backend, accuracy);
+            right += part;
+            bound += part_bound;
+        }
         // The products themselves are summed in f64.
-        let bound = left_bound + right_bound + 1e-12 * (1.0 + left.abs());
+        bound += 1e-12 * (1.0 + left.abs());
         if (left - right).abs() <= bound {
             return Ok(());
         }
@@ -60,9 +64,8 @@ pub(crate) fn identities(case: &Case) -> Vec<Identity> {
     let random = |shape| Array::normal(shape, Rng::new(0xad01).stream(shape.len() as u64));
     let pair = |op: Op, adjoint_arrays: Vec<Array>, x: &Array, y: &Array| Identity {
         forward: case.clone(),
-        adjoint: Case::new("adjoint", op, adjoint_arrays),
-        x: x.clone(),
         y: y.clone(),
+        adjoints: vec![(Case::new("adjoint", op, adjoint_arrays), x.clone())],
     };
     match &case.op {
         Op::Conv { geometry, out } => {
@@ -75,7 +78,7 @@ pub(crate) fn identities(case: &Case) -> Vec<Identity> {
             let (x, y) = (&arrays[0], random(*out));
             vec![pair(Op::Place { starts: vec![*start], out: x.shape }, vec![y.clone()], x, &y)]
         }
-        Op::Place { starts, out } => place_identities(case, starts, &random(*out)),
+        Op::Place { starts, out } => vec![place_identity(case, starts, random(*out))],
         Op::Resample { sampling, out } => {
             let (x, y) = (&arrays[0], random(*out));
             vec![pair(Op::ResampleAdjoint { sampling: *sampling, out: x.shape }, vec![y.clone()], x, &y)]
@@ -95,20 +98,14 @@ pub(crate) fn identities(case: &Case) -> Vec<Identity> {
     }
 }
 
-/// One identity per part: the other parts are held at zero.
-fn place_identities(case: &Case, starts: &[[usize; 5]], y: &Array) -> Vec<Identity> {
-    let only = |part: usize| {
-        let mut forward = case.clone();
-        for (number, array) in forward.arrays.iter_mut().enumerate() {
-            if number != part {
-                *array = array.map(|_| 0.0);
-            }
-        }
-        let x = case.arrays[part].clone();
-        let cut = Op::Slice { start: starts[part], out: x.shape };
-        Identity { forward, adjoint: Case::new("adjoint", cut, vec![y.clone()]), x, y: y.clone() }
+/// Each part is cut out again.
+fn place_identity(case: &Case, starts: &[Index], y: Array) -> Identity {
+    let cut = |(part, &start): (&Array, &Index)| {
+        let slice = Op::Slice { start, out: part.shape };
+        (Case::new("adjoint", slice, vec![y.clone()]), part.clone())
     };
-    (0..starts.len()).map(only).collect()
+    let adjoints = case.arrays.iter().zip(starts).map(cut).collect();
+    Identity { forward: case.clone(), y, adjoints }
 }
 
 /// The sum over some axes is the adjoint of repeating along them.
@@ -119,8 +116,7 @@ fn broadcast_identity(domain: Shape, out: Shape, random: impl Fn(Shape) -> Array
     let repeat = Op::Map { program: identity(), scalars: Vec::new(), out: domain };
     Identity {
         forward: Case::new("identity", sum, vec![x.clone()]),
-        adjoint: Case::new("repeat", repeat, vec![y.clone()]),
-        x,
+        adjoints: vec![(Case::new("repeat", repeat, vec![y.clone()]), x)],
         y,
     }
 }

@@ -7,6 +7,7 @@
 //! | transfer, slice, max_pool, rank_filter, take | exact |
 //! | resample and its adjoint, nearest | exact; the adjoint as a sum |
 //! | conv, conv_transpose, conv_weight, place, max_unpool, bincount | a sum of `m` terms: `m u` times the sum of their magnitudes; exact if all numbers are whole |
+//! | the same, of 3x3 kernels in tiles | `m / 9 + 60` times `u` times the largest such sum within three places along h and w |
 //! | map | the errors of the opcodes, carried through the program |
 //! | reduce, sum | the sum of the terms' own errors, `m` times the accumulator's `u` times the sum of their magnitudes, and one rounding |
 //! | reduce, max | the largest error of a term |
@@ -14,7 +15,7 @@
 //! | resample_adjoint, linear | `m` terms as above, each weight with an error of `4 u` and three coordinate errors |
 //! | distance | `8 u` times the distance (squares, two sums, root and spacings) |
 
-use segcal_core::{Border, Fold, Index, Interpolation, NO_DISTANCE, Program, Reference, Sampling, Shape};
+use segcal_core::{Border, Fold, Geometry, Index, Interpolation, NO_DISTANCE, Program, Reference, Sampling, Shape};
 
 use super::precision::{Accuracy, Bounded, ErrorAnalysis};
 use super::{Array, Case, Op};
@@ -28,6 +29,13 @@ pub(crate) fn bounds(case: &Case, accuracy: &Accuracy, expected: &[Vec<f64>]) ->
     let arrays = &case.arrays;
     match &case.op {
         Op::Transfer | Op::Slice { .. } | Op::MaxPool { .. } | Op::RankFilter { .. } | Op::Take => exact(expected),
+        Op::Conv { geometry, out } if accuracy.tiles && tiled(geometry, arrays[1].shape) => {
+            tile_sums(case, accuracy, *out)
+        }
+        Op::ConvTranspose { geometry, out } if accuracy.tiles && tiled(geometry, arrays[1].shape) => {
+            tile_sums(case, accuracy, *out)
+        }
+        Op::ConvWeight { geometry, out } if accuracy.tiles && tiled(geometry, *out) => tile_sums(case, accuracy, *out),
         Op::Conv { .. } | Op::ConvTranspose { .. } | Op::ConvWeight { .. } => sums(case, accuracy, &[0, 1]),
         Op::Place { .. } => sums(case, accuracy, &(0..arrays.len()).collect::<Vec<_>>()),
         Op::MaxUnpool { .. } => sums(case, accuracy, &[0]),
@@ -82,6 +90,27 @@ fn sums(case: &Case, accuracy: &Accuracy, values: &[usize]) -> Vec<Vec<f64>> {
         .zip(&counts)
         .map(|(magnitudes, counts)| magnitudes.iter().zip(counts).map(bound).collect())
         .collect()
+}
+
+/// Whether a convolution may be computed in tiles.
+fn tiled(geometry: &Geometry, w: Shape) -> bool {
+    let plain = geometry.stride == [1; 3] && geometry.dilation == [1; 3] && geometry.groups == 1;
+    plain && w.spatial()[1..] == [3, 3]
+}
+
+/// Bounds of a convolution in tiles: the rounding of a tile's transforms is that of its largest outputs.
+fn tile_sums(case: &Case, accuracy: &Accuracy, out: Shape) -> Vec<Vec<f64>> {
+    let counts = with(case, &[0, 1], |_| 1.0);
+    let magnitudes = with(case, &[0, 1], f64::abs);
+    let bound = |place: usize| {
+        let [n, c, d, h, w] = out.coordinate(place);
+        let near = |at: usize, extent: usize| at.saturating_sub(3)..(at + 4).min(extent);
+        let rows = near(h, out.spatial()[1]);
+        let places = rows.flat_map(|h| near(w, out.spatial()[2]).map(move |w| out.offset([n, c, d, h, w])));
+        let largest = places.map(|place| magnitudes[0][place]).fold(0.0, f64::max);
+        (counts[0][place] / 9.0 + 60.0) * accuracy.unit * largest
+    };
+    vec![(0..out.len()).map(bound).collect()]
 }
 
 /// Reads the arrays by broadcasting at each place of the domain and follows the errors of the program.

@@ -13,12 +13,14 @@
 //! | [`parity`] | each case on the backend and on [`Reference`](segcal_core::Reference), within the documented accuracy |
 //! | [`adjoint`] | `<A x, y>` with `<x, A' y>` for each pair of adjoint methods |
 //! | [`random`] | the same two on random convolutions and random programs; derivative programs with finite differences |
+//! | [`gradients`] | tensor operations: gradients with finite differences in f64, values and gradients with the reference |
 //! | [`threads`] | the bits of each case under one thread and under several |
 
 pub mod adjoint;
 mod bounds;
 mod case;
 pub mod cases;
+pub mod gradients;
 pub mod parity;
 mod precision;
 pub mod random;
@@ -37,5 +39,6 @@ pub fn backend<B: Backend>(backend: &B, accuracy: &Accuracy) -> Report {
     report.extend(adjoint::check(backend, accuracy, &cases::all()));
     report.extend(random::convolutions(backend, accuracy));
     report.extend(random::programs(backend, accuracy));
+    report.extend(gradients::parity(backend, accuracy));
     report
 }

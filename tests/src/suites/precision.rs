@@ -24,6 +24,9 @@ pub struct Accuracy {
     pub unit: f64,
     /// The same for the accumulators of `reduce`.
     pub accumulator: f64,
+    /// Whether 3x3 convolutions without stride, dilation and groups may be computed in transformed tiles of 4 x 4
+    /// outputs (Winograd's minimal filtering), whose roundings spread over the tile.
+    pub tiles: bool,
     /// Largest error of a source coordinate of `resample`, in voxels.
     pub coordinate: f64,
     /// Rounds a double to the number type.
@@ -37,18 +40,20 @@ impl Accuracy {
     pub const F64: Self = Self {
         unit: F64_UNIT,
         accumulator: F64_UNIT,
+        tiles: false,
         coordinate: COORDINATE_F64,
         round: |x| x,
         opcode: |opcode, _, _| cpu_rounding(opcode),
     };
 
-    /// f32 with f64 accumulators and coordinates: the CPU column of the opcode table.
-    pub const CPU: Self = Self { unit: F32_UNIT, round: |x| f32::of(x).f64(), ..Self::F64 };
+    /// f32 with f64 accumulators and coordinates, and convolution in tiles: the CPU column of the opcode table.
+    pub const CPU: Self = Self { unit: F32_UNIT, tiles: true, round: |x| f32::of(x).f64(), ..Self::F64 };
 
     /// f32 throughout: the GPU column of the opcode table, whose bounds are those of the WGSL specification.
     pub const GPU: Self = Self {
         unit: F32_UNIT,
         accumulator: F32_UNIT,
+        tiles: false,
         coordinate: COORDINATE_F32,
         round: |x| f32::of(x).f64(),
         opcode: gpu_rounding,

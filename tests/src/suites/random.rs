@@ -133,8 +133,13 @@ fn recipe(longest: usize) -> impl Strategy<Value = Recipe> {
     prop::collection::vec(step, 2..=longest).prop_map(Recipe)
 }
 
-/// Shapes of up to some thousand products; the geometry is drawn first and the input made large enough for it.
+/// Any geometry, or a plain 3x3 kernel with enough channels that a backend may take a path of its own for it.
 fn convolution() -> impl Strategy<Value = Case> {
+    prop_oneof![2 => any_geometry(), 1 => plain_three_by_three()]
+}
+
+/// Shapes of up to some thousand products; the geometry is drawn first and the input made large enough for it.
+fn any_geometry() -> impl Strategy<Value = Case> {
     let axis = || (1usize..=3, 0usize..=3, 1usize..=3, 1usize..=4, 0usize..=9);
     let channels = (1usize..=4, 1usize..=5, 1usize..=5, 1usize..=3);
     (prop::array::uniform3(axis()), channels, any::<bool>(), any::<u64>()).prop_map(|(axes, channels, flat, seed)| {
@@ -149,10 +154,26 @@ fn convolution() -> impl Strategy<Value = Case> {
         }
         let x = Shape::new(samples, groups * inputs, 1, 1, 1).with_spatial(extents);
         let w = Shape::new(groups * outputs, inputs, 1, 1, 1).with_spatial(kernel);
-        let out = geometry.output(x, w).expect("the input was made large enough");
-        let arrays = vec![Array::normal(x, Rng::new(seed)), Array::normal(w, Rng::new(seed).stream(1))];
-        Case::new(format!("x {x}, w {w}, {geometry:?}"), Op::Conv { geometry, out }, arrays)
+        random_convolution(geometry, x, w, seed)
     })
+}
+
+fn plain_three_by_three() -> impl Strategy<Value = Case> {
+    let axis = || (0usize..=3, 0usize..=13);
+    let channels = (9usize..=19, 9usize..=19, 1usize..=2);
+    ((axis(), axis()), channels, 1usize..=3, any::<u64>()).prop_map(|(axes, channels, depth, seed)| {
+        let (((pad_h, more_h), (pad_w, more_w)), (inputs, outputs, samples)) = (axes, channels);
+        let extent = |pad: usize, more| 3usize.saturating_sub(2 * pad).max(1) + more;
+        let geometry = Geometry { pad: [depth / 2, pad_h, pad_w], ..Geometry::VALID };
+        let x = Shape::new(samples, inputs, depth, extent(pad_h, more_h), extent(pad_w, more_w));
+        random_convolution(geometry, x, Shape::new(outputs, inputs, depth, 3, 3), seed)
+    })
+}
+
+fn random_convolution(geometry: Geometry, x: Shape, w: Shape, seed: u64) -> Case {
+    let out = geometry.output(x, w).expect("the input was made large enough");
+    let arrays = vec![Array::normal(x, Rng::new(seed)), Array::normal(w, Rng::new(seed).stream(1))];
+    Case::new(format!("x {x}, w {w}, {geometry:?}"), Op::Conv { geometry, out }, arrays)
 }
 
 /// Runs a property on as many random values as stated; a failure names the smallest value that shows it.

@@ -30,6 +30,7 @@ const ROWS: &[(&str, [usize; 5], usize, i32, i32)] = &[
     ("more bins than numbers", [1, 1, 1, 2, 3], 300, 0, 299),
     ("joint histogram", [2, 3, 4, 5, 6], 64, 0, 63),
     ("many numbers", [1, 1, 1, 97, 111], 15, 0, 14),
+    ("large", [1, 3, 1, 151, 157], 30, -1, 30),
     ("70 channels", [1, 70, 1, 3, 5], 70, 0, 69),
 ];
 

@@ -246,7 +246,7 @@ fn long() -> Case {
 }
 
 fn large() -> Case {
-    let shape = Shape::new(1, 3, 1, 101, 103);
+    let shape = Shape::new(1, 3, 1, 151, 157);
     let program = Program::new(|p| p.input(0) * p.input(1) + p.coord(axis::W));
     let arrays = vec![Array::normal(shape, rng("large")), Array::normal(Shape::new(1, 3, 1, 1, 1), rng("large bias"))];
     Case::new("large", Op::Map { program, scalars: vec![], out: shape }, arrays)

@@ -26,6 +26,7 @@ const SEPARABLE: &[Row] = &[
     ("mirrored", [1, 2, 3, 4, 5], [3, 4, 5], [-1.0; 3], [2.0, 3.0, 4.0]),
     ("far outside", [1, 1, 1, 3, 4], [1, 3, 4], [1.0; 3], [0.0, 100.0, -50.0]),
     ("partly outside", [1, 2, 3, 5, 6], [3, 5, 6], [1.0; 3], [0.75, -1.375, 2.125]),
+    ("double, large", [1, 2, 1, 68, 69], [1, 136, 138], [1.0, 0.5, 0.5], [0.0, -0.25, -0.25]),
     ("70 channels", [1, 70, 1, 2, 3], [1, 4, 6], [1.0, 0.5, 0.5], [0.0, -0.25, -0.25]),
 ];
 
@@ -40,6 +41,8 @@ const AFFINE: &[Affine] = &[
         [[1.0, 0.125, 0.0, -0.25], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]),
     ("axes exchanged", [2, 1, 3, 4, 5], [5, 3, 4],
         [[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]]),
+    ("rotated, large", [1, 1, 1, 187, 190], [1, 187, 190],
+        [[1.0, 0.0, 0.0, 0.0], [0.0, 0.96, -0.28, 1.61], [0.0, 0.28, 0.96, -0.93]]),
     ("general", [1, 2, 4, 6, 5], [5, 5, 6],
         [[0.81, 0.13, -0.07, 0.2137], [-0.11, 1.07, 0.09, -0.3337], [0.17, -0.05, 0.93, 0.4137]]),
     ("everything to one place", [1, 2, 3, 3, 3], [2, 2, 2],
@@ -74,7 +77,7 @@ fn of_matrix((name, x, out, matrix): Affine) -> Vec<Case> {
 mod tests {
     use super::*;
 
-    /// In f32, coordinates below 16 are off by less than 1e-5: no voxel may change that near.
+    /// In f32, coordinates below 256 are off by less than 1e-4: no voxel may change that near.
     #[test]
     fn nearest_cases_are_exact_in_binary_or_away_from_the_change() {
         for case in cases() {
@@ -85,7 +88,7 @@ mod tests {
                 for [a_d, a_h, a_w, offset] in sampling.matrix {
                     let s = a_d * d as f64 + a_h * h as f64 + a_w * w as f64 + offset + 0.5;
                     let distance = (s - s.round()).abs();
-                    assert!(exact || distance > 1e-4, "{}: {s} at {d} {h} {w}", case.name);
+                    assert!(exact || distance > 1e-3, "{}: {s} at {d} {h} {w}", case.name);
                 }
             }
         }

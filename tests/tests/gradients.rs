@@ -1,0 +1,14 @@
+//! Gradients of every differentiable operation, and derivative programs, against finite differences.
+
+use segcal_core::Reference;
+use segcal_tests::suites::{gradients, random};
+
+#[test]
+fn operations() {
+    gradients::check(&Reference).assert_clean();
+}
+
+#[test]
+fn random_programs() {
+    random::derivatives().assert_clean();
+}
