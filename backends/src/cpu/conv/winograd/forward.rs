@@ -10,8 +10,8 @@ use super::lanes::{from_lanes, to_lanes};
 use super::transform::{Input, Kernel, Output, both};
 use super::{BLOCK, HELD, Layout, POINTS, RUN, Run, SIDE, TASKS, Tiles, points};
 
-/// Taps of a kernel's slice.
-const KERNEL: usize = 9;
+/// Taps that are staged together, at least one kernel's: kernels are at most `[8, 3, 3]`.
+const STAGE: usize = 72;
 
 /// One problem: `out[o, p] = sum over c, t of in[c, p + offset + t] weight[o, c, t]` with a kernel `[kd, 3, 3]`.
 pub(in super::super) struct Forward<'a> {
@@ -121,32 +121,36 @@ impl Forward<'_> {
         to: *mut f32,
         [first, held]: [usize; 2],
     ) {
-        let taps = 9 * self.kernel_depth;
-        let mut kernels = [0.0f32; 2 * KERNEL * 16];
-        let (kernel, turned) = kernels.split_at_mut(KERNEL * 16);
-        for c in channels {
+        let (taps, [outs, ins]) = (9 * self.kernel_depth, self.strides);
+        let mut stage = [0.0f32; STAGE * 16];
+        let mut turned = [0.0f32; 9 * 16];
+        // Kernels that lie side by side are read together, in order.
+        let group = if ins == taps { STAGE / taps } else { 1 };
+        for c in channels.clone().step_by(group) {
+            let group = group.min(channels.end - c);
             for v in 0..weights.wide {
                 let o = chunk * weights.lanes + v * S::LANES;
                 let count = S::LANES.min(self.out.c() - o);
-                let from = &self.weight[o * self.strides[0] + c * self.strides[1]..];
-                for k in 0..self.kernel_depth {
-                    let tap = if self.turned { taps - 9 * (k + 1) } else { 9 * k };
-                    assert!((count - 1) * self.strides[0] + tap + 9 <= from.len(), "kernels are inside the weight");
-                    // SAFETY: the instruction set is there; the rows are inside by the assertion, and so is the last
-                    // point's vector, `35 plane` further, by the caller's promise.
+                let from = &self.weight[o * outs + c * ins..];
+                assert!((count - 1) * outs + group * taps <= from.len(), "kernels are inside the weight");
+                // SAFETY: the instruction set is there, and the rows are inside by the assertion.
+                unsafe { to_lanes::<S>(from.as_ptr(), outs, count, group * taps, stage.as_mut_ptr()) };
+                for (i, k) in (0..group).flat_map(|i| (0..self.kernel_depth).map(move |k| (i, k))) {
+                    // SAFETY: the instruction set is there; the stage holds the group's kernels, and the last point's
+                    // vector, `35 plane` further, is inside by the caller's promise.
                     unsafe {
-                        to_lanes::<S>(from.as_ptr().add(tap), self.strides[0], count, 9, kernel.as_mut_ptr());
-                        let mut from = &*kernel;
+                        let mut kernel = stage.as_ptr().add((i * taps + 9 * k) * S::LANES);
                         if self.turned {
+                            let last = stage.as_ptr().add((i * taps + taps - 9 * k - 1) * S::LANES);
                             for t in 0..9 {
-                                let tap = S::load(kernel.as_ptr().add((8 - t) * S::LANES));
+                                let tap = S::load(last.sub(t * S::LANES));
                                 S::store(turned.as_mut_ptr().add(t * S::LANES), tap);
                             }
-                            from = turned;
+                            kernel = turned.as_ptr();
                         }
-                        let to = to.add((k * held + c - first) * weights.lanes + v * S::LANES);
+                        let to = to.add((k * held + c + i - first) * weights.lanes + v * S::LANES);
                         let strides = [6 * weights.plane, weights.plane];
-                        both::<S, Kernel, 3, 6>(from.as_ptr(), [3 * S::LANES, S::LANES], to, strides);
+                        both::<S, Kernel, 3, 6>(kernel, [3 * S::LANES, S::LANES], to, strides);
                     }
                 }
             }

@@ -6,8 +6,12 @@ use segcal_core::Shape;
 use super::super::memory::{Scratch, Shared};
 use super::super::simd::{Job, Level, Simd};
 use super::gemm::{Panels, product};
+use super::lanes::from_lanes;
 use super::transform::{Input, KernelAdjoint, OutputAdjoint, both};
-use super::{BLOCK, Layout, POINTS, RUN, SIDE, TASKS, Tiles, points};
+use super::{HELD, Layout, POINTS, RUN, Run, SIDE, TASKS, Tiles, points};
+
+/// Tiles of a block, about: they are the depth of the products, which must pay for reading and writing the sums.
+const BLOCK: usize = 64;
 
 /// Floats that the chunks' sums may take.
 const SUMS: usize = 1 << 22;
@@ -44,6 +48,21 @@ impl Sums {
     fn chunk(self) -> usize {
         POINTS * self.plane
     }
+
+    /// The product for a chunk's width.
+    ///
+    /// # Safety
+    /// As [`product`].
+    #[inline(always)]
+    unsafe fn product<S: Simd>(self, panels: Panels<'_>, rows: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.wide {
+                2 => product::<S, 2>(panels, rows),
+                _ => product::<S, 1>(panels, rows),
+            }
+        }
+    }
 }
 
 impl Weight<'_> {
@@ -55,7 +74,8 @@ impl Weight<'_> {
         let (lanes, slice) = (wide * level.lanes(), ins.next_multiple_of(4) * wide * level.lanes());
         let sums = Sums { wide, lanes, chunks: vectors / wide, slice, plane: kd * slice + 16 };
 
-        // A batch is a run of consecutive (block, slice) items, whose sums one buffer holds.
+        // A batch is a run of consecutive (block, slice) items, whose sums one buffer holds. A single item needs none:
+        // its tasks finish some input channels at a time.
         let tiles = Tiles::new(self.y.1);
         let blocks = tiles.blocks(BLOCK);
         let items = blocks.len() * self.y.1.spatial()[0];
@@ -64,6 +84,22 @@ impl Weight<'_> {
         let batches = items.div_ceil(batch);
         let step = sums.chunks.div_ceil(TASKS.div_ceil(batches.max(1)));
         let parts = sums.chunks.div_ceil(step);
+        let w = Shared::new(w);
+        if items == 1 {
+            let slice = ins.min(HELD).next_multiple_of(4) * lanes;
+            let sums = Sums { slice, plane: kd * slice + 16, ..sums };
+            return (0..parts).into_par_iter().for_each(|part| {
+                let chunks = part * step..sums.chunks.min((part + 1) * step);
+                level.run(Alone {
+                    all: self,
+                    sums,
+                    runs: tiles.runs(blocks[0].clone()),
+                    tiles: blocks[0].len(),
+                    chunks,
+                    w,
+                });
+            });
+        }
         let mut scratch = Scratch::call();
         let [all] = scratch.split([batches * size]);
         let shared = Shared::new(all);
@@ -76,12 +112,11 @@ impl Weight<'_> {
             let items = batch_of * batch..items.min((batch_of + 1) * batch);
             level.run(Task { all: self, sums, tiles: &tiles, blocks: &blocks, items, chunks, to });
         });
-
         let all = &*all;
-        let w = Shared::new(w);
         (0..sums.chunks * ins).into_par_iter().for_each(|task| {
             let (chunk, channel) = (task / ins, task % ins);
-            level.run(Finish { all: self, sums, batches: all.chunks_exact(size), chunk, channel, w });
+            let at = chunk * sums.chunk() + channel * sums.lanes;
+            level.run(Finish { all: self, sums, from: all[at..].chunks(size), chunk, channel, w });
         });
     }
 }
@@ -146,12 +181,65 @@ impl Job for Task<'_> {
                         };
                         // SAFETY: the instruction set is there; the samples' channels and the sums' rows are rounded
                         // up to a multiple of four.
-                        unsafe {
-                            match sums.wide {
-                                2 => product::<S, 2>(panels, ins),
-                                _ => product::<S, 1>(panels, ins),
-                            }
-                        }
+                        unsafe { sums.product::<S>(panels, ins) };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The only item, for some chunks of output channels: sums go straight to the gradient.
+struct Alone<'a> {
+    all: &'a Weight<'a>,
+    sums: Sums,
+    runs: Vec<Run>,
+    tiles: usize,
+    chunks: std::ops::Range<usize>,
+    w: Shared<'a>,
+}
+
+impl Job for Alone<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Self { all, sums, runs, tiles, chunks, w } = self;
+        let (ins, outs, kd) = (all.x.1.c(), all.y.1.c(), all.kernel_depth);
+        let samples = Layout::new(tiles, ins.next_multiple_of(S::LANES));
+        let grads = Layout { row: sums.lanes, plane: tiles.next_multiple_of(4) * sums.lanes + 16 };
+        let mut scratch = Scratch::task();
+        let lens = [samples.len(), grads.len(), 6 * (SIDE * RUN + 2) * S::LANES, sums.chunk()];
+        let [v, z, stage, to] = scratch.split(lens);
+        for k in 0..kd {
+            let from = usize::try_from(k as isize + all.offset[0]).ok().filter(|&from| from < all.x.1.spatial()[0]);
+            if let Some(from) = from {
+                let offset = [all.offset[1], all.offset[2]];
+                // SAFETY: the instruction set is there; `v` and `stage` are as large as `points` asks.
+                unsafe { points::<S, Input, 6>(all.x, 0..ins, from, offset, &runs, samples, v, stage) };
+            }
+            for chunk in chunks.clone() {
+                let channels = chunk * sums.lanes..outs.min((chunk + 1) * sums.lanes);
+                // SAFETY: as above.
+                unsafe { points::<S, OutputAdjoint, 4>(all.y, channels, 0, [0, 0], &runs, grads, z, stage) };
+                for first in (0..ins).step_by(HELD) {
+                    let held = HELD.min(ins - first);
+                    for point in 0..POINTS {
+                        let panels = Panels {
+                            a: v[point * samples.plane + first..].as_ptr(),
+                            a_strides: [1, samples.row],
+                            b: z[point * grads.plane..].as_ptr(),
+                            segments: &[(0, 0)],
+                            depth: if from.is_some() { tiles } else { 0 },
+                            c: to[point * sums.plane..].as_mut_ptr(),
+                            add: false,
+                        };
+                        // SAFETY: as in `Task`.
+                        unsafe { sums.product::<S>(panels, held) };
+                    }
+                    for i in 0..held {
+                        let from = to[i * sums.lanes..].chunks(to.len());
+                        let finish = Finish { all, sums, from, chunk, channel: first + i, w };
+                        // SAFETY: the instruction set is there; tasks differ in chunks.
+                        unsafe { finish.slice::<S>(0, k) };
                     }
                 }
             }
@@ -163,7 +251,8 @@ impl Job for Task<'_> {
 struct Finish<'a> {
     all: &'a Weight<'a>,
     sums: Sums,
-    batches: std::slice::ChunksExact<'a, f32>,
+    /// The sums of each batch, from the channel's first on.
+    from: std::slice::Chunks<'a, f32>,
     chunk: usize,
     channel: usize,
     w: Shared<'a>,
@@ -172,37 +261,44 @@ struct Finish<'a> {
 impl Job for Finish<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { all, sums, batches, chunk, channel, w } = self;
-        let (ins, outs, kd) = (all.x.1.c(), all.y.1.c(), all.kernel_depth);
+        for k in 0..self.all.kernel_depth {
+            // SAFETY: the instruction set is there; tasks differ in chunk or input channel.
+            unsafe { self.slice::<S>(k, k) };
+        }
+    }
+}
+
+impl Finish<'_> {
+    /// One slice of the kernel, whose sums are number `held` of those held.
+    ///
+    /// # Safety
+    /// The instruction set is there, and no other task writes this slice of these channels.
+    #[inline(always)]
+    unsafe fn slice<S: Simd>(&self, held: usize, k: usize) {
+        let (sums, ins, outs, kd) = (self.sums, self.all.x.1.c(), self.all.y.1.c(), self.all.kernel_depth);
         let (mut u, mut g) = ([0.0f32; POINTS * 16], [0.0f32; 9 * 16]);
-        for k in 0..kd {
-            for v in 0..sums.wide {
-                let at = chunk * sums.chunk() + k * sums.slice + channel * sums.lanes + v * S::LANES;
-                u.fill(0.0);
-                for batch in batches.clone() {
-                    for point in 0..POINTS {
-                        let from = &batch[at + point * sums.plane..][..S::LANES];
-                        // SAFETY: the instruction set is there; both are a vector long.
-                        unsafe {
-                            let sum = u.as_mut_ptr().add(point * S::LANES);
-                            S::store(sum, S::add(S::load(sum), S::load(from.as_ptr())));
-                        }
+        for v in 0..sums.wide {
+            u.fill(0.0);
+            for batch in self.from.clone() {
+                for point in 0..POINTS {
+                    let from = &batch[held * sums.slice + v * S::LANES + point * sums.plane..][..S::LANES];
+                    // SAFETY: the instruction set is there; both are a vector long.
+                    unsafe {
+                        let sum = u.as_mut_ptr().add(point * S::LANES);
+                        S::store(sum, S::add(S::load(sum), S::load(from.as_ptr())));
                     }
                 }
-                // SAFETY: the instruction set is there; 36 vectors become nine.
-                unsafe {
-                    let strides = [3 * S::LANES, S::LANES];
-                    both::<S, KernelAdjoint, 6, 3>(u.as_ptr(), [6 * S::LANES, S::LANES], g.as_mut_ptr(), strides);
-                }
-                let first = chunk * sums.lanes + v * S::LANES;
-                for lane in 0..S::LANES.min(outs.saturating_sub(first)) {
-                    let at = (((first + lane) * ins + channel) * kd + k) * 9;
-                    // SAFETY: tasks differ in chunk or input channel.
-                    let to = unsafe { w.part(at, 9) };
-                    for (t, to) in to.iter_mut().enumerate() {
-                        *to = g[t * S::LANES + lane];
-                    }
-                }
+            }
+            let first = self.chunk * sums.lanes + v * S::LANES;
+            let count = S::LANES.min(outs - first);
+            let row = ins * kd * 9;
+            let to = self.w.pointer(first * row + (self.channel * kd + k) * 9, (count - 1) * row + 9);
+            // SAFETY: the instruction set is there; 36 vectors become nine, which go to nine places in each of `count`
+            // rows, inside by the check of `pointer`.
+            unsafe {
+                let strides = [3 * S::LANES, S::LANES];
+                both::<S, KernelAdjoint, 6, 3>(u.as_ptr(), [6 * S::LANES, S::LANES], g.as_mut_ptr(), strides);
+                from_lanes::<S>(g.as_ptr(), to, row, count, 9);
             }
         }
     }
