@@ -11,10 +11,13 @@
 //! through the output channels in chunks of two vectors: 36 products, back-transform, store. The samples' slices of a
 //! 3-D kernel wait in a ring while the task walks along the depth.
 //!
-//! Accuracy: with `K = in kd`, the error of an output is at most about `(K + 60) 2^-24` times the sum of all `|x| |w|`
-//! within its tile's 6 x 6 samples, and typically a few units of `2^-24` times the norm of the products: about three
-//! times that of a direct sum (`tests` hold both). Values spread inside a tile: one that is not finite makes its whole
-//! tile so.
+//! Accuracy: a result that sums `K` products of each tap (`K = in kd`, by input `out kd`, by weight the number of
+//! places) differs from the exact one by at most `157 (K + 30) 2^-24 sum |w| max |x|`, the maximum over the samples of
+//! its tile (by weight, `sum |y|` in place of `sum |w|`): the product's own chain and some thirty roundings of
+//! constants and transforms, all enlarged by at most `gamma^2 = 157` (see [`transform`]). Such a sum is never seen: on
+//! random numbers the root mean square error is 2 to 2.5 times that of the direct kernel, about `5e-7` of the result's
+//! root mean square for 16 channels and `8e-7` for 64 (by weight `7e-7`). The tests hold both. Values spread inside a
+//! tile: one that is not finite makes its whole tile so.
 
 mod forward;
 mod gemm;
