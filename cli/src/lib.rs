@@ -7,11 +7,13 @@
 pub mod commands;
 pub mod config;
 pub mod data;
+pub mod evaluate;
 pub mod infer;
 pub mod options;
 pub mod output;
 pub mod phantom;
 pub mod progress;
+pub mod report;
 pub mod train;
 
 use std::ffi::OsString;

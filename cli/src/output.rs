@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 /// Prints results on standard output. A reader that has gone (`segcal … | head`) is no error.
@@ -72,6 +72,32 @@ pub fn serialize_number<S: Serializer>(x: &f64, serializer: S) -> std::result::R
     match not_finite(*x) {
         Some(name) => serializer.serialize_str(name),
         None => serializer.serialize_f64(*x),
+    }
+}
+
+/// A number that strict JSON can hold: NaN and the infinities are strings.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Number(pub f64);
+
+impl Serialize for Number {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serialize_number(&self.0, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Number(f64),
+            Name(String),
+        }
+        match Form::deserialize(deserializer)? {
+            Form::Number(x) => Ok(Self(x)),
+            // Rust reads "nan", "inf" and "-inf" as it writes them.
+            Form::Name(name) => name.parse().map(Self).map_err(serde::de::Error::custom),
+        }
     }
 }
 

@@ -71,8 +71,11 @@ pub fn draw(recipe: &Recipe, rng: Rng) -> Phantom {
     let (labels, noise) = (rng.stream(1), rng.stream(2));
     let [depth, height, width] = recipe.spatial;
     let voxels = depth * height * width;
-    let mut phantom =
-        Phantom { image: Vec::with_capacity(voxels), label: Vec::with_capacity(voxels), posterior: vec![0.0; CLASSES * voxels] };
+    let mut phantom = Phantom {
+        image: Vec::with_capacity(voxels),
+        label: Vec::with_capacity(voxels),
+        posterior: vec![0.0; CLASSES * voxels],
+    };
     for voxel in 0..voxels {
         let index = [voxel / (height * width), voxel / width % height, voxel % width];
         let at = std::array::from_fn(|axis| (index[axis] as f64 + 0.5) * recipe.spacing_mm[axis]);
@@ -108,8 +111,7 @@ fn choose(shares: &[f64; CLASSES], u: f64) -> usize {
 
 /// Posterior of the class for an intensity with a normal likelihood, through logarithms so that nothing underflows.
 fn bayes(prior: &[f64; CLASSES], means: &[f64; CLASSES], intensity: f64, sigma: f64) -> [f64; CLASSES] {
-    let score: [f64; CLASSES] =
-        std::array::from_fn(|k| prior[k].ln() - 0.5 * ((intensity - means[k]) / sigma).powi(2));
+    let score: [f64; CLASSES] = std::array::from_fn(|k| prior[k].ln() - 0.5 * ((intensity - means[k]) / sigma).powi(2));
     softmax(score)
 }
 
@@ -132,7 +134,11 @@ impl Ellipsoid {
         let scaled: [f64; 3] = std::array::from_fn(|axis| (at[axis] - self.centre[axis]) / self.radii[axis]);
         let norm = scaled.iter().map(|s| s * s).sum::<f64>().sqrt();
         let slope = (0..3).map(|axis| (scaled[axis] / self.radii[axis]).powi(2)).sum::<f64>().sqrt();
-        if slope == 0.0 { -self.radii.iter().copied().fold(f64::INFINITY, f64::min) } else { (norm - 1.0) * norm / slope }
+        if slope == 0.0 {
+            -self.radii.iter().copied().fold(f64::INFINITY, f64::min)
+        } else {
+            (norm - 1.0) * norm / slope
+        }
     }
 }
 

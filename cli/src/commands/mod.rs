@@ -85,10 +85,15 @@ macro_rules! verbs {
 
 // The order is that of `segcal --help`.
 verbs! {
+    Demo demo,
     Phantom phantom,
     Train train,
     Predict predict,
+    Evaluate evaluate,
     Info info,
     Check check,
+    Loss loss,
+    Prior prior,
+    List list,
     Completions completions,
 }

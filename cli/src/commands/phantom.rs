@@ -125,9 +125,7 @@ fn write_case(folder: &OutputFolder, part: &str, name: &str, drawn: &Phantom, re
 }
 
 fn description(training: &[String], test: &[String]) -> serde_json::Value {
-    let pair = |name: &String| {
-        json!({ "image": format!("./imagesTr/{name}.nii.gz"), "label": format!("./labelsTr/{name}.nii.gz") })
-    };
+    let pair = |name: &String| json!({ "image": format!("./imagesTr/{name}.nii.gz"), "label": format!("./labelsTr/{name}.nii.gz") });
     let labels: serde_json::Map<_, _> =
         CLASS_NAMES.iter().enumerate().map(|(class, name)| (class.to_string(), json!(name))).collect();
     json!({

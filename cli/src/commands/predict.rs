@@ -43,6 +43,25 @@ pub struct Args {
 /// # Errors
 /// The run or the folder of images cannot be read, or the folder of the results cannot be made.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
+    let (done, outcomes) = predict_all(args, common)?;
+    if common.json {
+        output::print_json(&json!({ "out": args.out, "cases": done, "failed": outcomes.failed() }))?;
+    } else {
+        output::print(&format!(
+            "{} of {} cases in {}\n",
+            done.len(),
+            done.len() + outcomes.failed(),
+            args.out.display()
+        ))?;
+    }
+    Ok(outcomes.outcome())
+}
+
+/// Predicts every image; the names of the cases that are done, and how many failed.
+///
+/// # Errors
+/// As [`run`].
+pub fn predict_all(args: &Args, common: &Common) -> Result<(Vec<String>, Cases)> {
     let cases = dataset::images(&args.images)?;
     common.device(BackendName::Cpu)?.run(Predicting { args, cases, common })
 }
@@ -54,9 +73,9 @@ struct Predicting<'a> {
 }
 
 impl Visitor for Predicting<'_> {
-    type Output = Result<Outcome>;
+    type Output = Result<(Vec<String>, Cases)>;
 
-    fn visit<B: Backend>(self, backend: B) -> Result<Outcome> {
+    fn visit<B: Backend>(self, backend: B) -> Self::Output {
         let Self { args, cases, common } = self;
         let trained = Trained::open(&args.run, &backend)?;
         let folder = OutputFolder::create(&args.out)?;
@@ -67,16 +86,10 @@ impl Visitor for Predicting<'_> {
             let written = predict(&trained, &backend, case, &folder, args);
             bar.step(&case.name);
             if outcomes.keep(written.map_err(|error| error.at(&case.name))).is_some() {
-                done.push(&case.name);
+                done.push(case.name.clone());
             }
         }
-        drop(bar);
-        if common.json {
-            output::print_json(&json!({ "out": args.out, "cases": done, "failed": outcomes.failed() }))?;
-        } else {
-            output::print(&format!("{} of {} cases in {}\n", done.len(), cases.len(), args.out.display()))?;
-        }
-        Ok(outcomes.outcome())
+        Ok((done, outcomes))
     }
 }
 
@@ -88,11 +101,8 @@ fn predict<B: Backend>(
     args: &Args,
 ) -> Result<()> {
     let image = samples::prepare_image(&case.images, &trained.settings.input)?;
-    let tiling = Tiling {
-        samples: &trained.settings.samples,
-        stride: trained.network.stride(),
-        batch: usize::from(args.batch),
-    };
+    let tiling =
+        Tiling { samples: &trained.settings.samples, stride: trained.network.stride(), batch: usize::from(args.batch) };
     let values = infer::probabilities(&*trained.network, &trained.parameters, backend, &image, &tiling)?;
     let classes = trained.class_names.len();
     let labels = Probabilities::new(&values, classes).argmax().into_iter().map(|label| label as u8).collect();

@@ -39,7 +39,9 @@ fn part(table: &Table, convention: Convention) -> Result<(f64, Loss)> {
     for (key, value) in table {
         match key.as_str() {
             "name" | "convention" | "plus" => {}
-            "weight" => weight = number(value).ok_or_else(|| Error::new(format!("{value} is no number")).at("weight"))?,
+            "weight" => {
+                weight = number(value).ok_or_else(|| Error::new(format!("{value} is no number")).at("weight"))?
+            }
             _ => {
                 given.insert(key.clone(), setting(value).at(key)?);
             }

@@ -10,7 +10,7 @@ use segcal_core::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::output::{self, OutputFolder};
+use crate::output::{self, Number, OutputFolder};
 
 /// What one epoch gave.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -33,32 +33,6 @@ pub struct EpochRecord {
     pub seconds: f64,
     /// Training samples per second.
     pub images_per_second: f64,
-}
-
-/// A number that strict JSON can hold: NaN and the infinities are strings.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub struct Number(pub f64);
-
-impl Serialize for Number {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        output::serialize_number(&self.0, serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Number(f64),
-            Name(String),
-        }
-        match Form::deserialize(deserializer)? {
-            Form::Number(x) => Ok(Self(x)),
-            // Rust reads "nan", "inf" and "-inf" as it writes them.
-            Form::Name(name) => name.parse().map(Self).map_err(serde::de::Error::custom),
-        }
-    }
 }
 
 /// A folder that holds one run, locked for one writer.

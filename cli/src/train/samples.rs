@@ -86,9 +86,12 @@ pub fn prepare(case: &Case, input: &Input, classes: usize) -> Result<Prepared> {
     let label = data::read_labels(path)?;
     image.grid.expect_same("the image", &label.grid, "the label").at(path.display()).at(&case.name)?;
     if let Some(bad) = label.values().iter().find(|&&class| class < 0 || class as usize >= classes) {
-        return Err(Error::new(format!("holds the label {bad}, but there are {classes} classes, 0 to {}", classes - 1))
-            .at(path.display())
-            .help("mend the label, or the list of labels in dataset.json"));
+        return Err(Error::new(format!(
+            "holds the label {bad}, but there are {classes} classes, 0 to {}",
+            classes - 1
+        ))
+        .at(path.display())
+        .help("mend the label, or the list of labels in dataset.json"));
     }
     Ok(Prepared { name: case.name.clone(), image, label })
 }
@@ -161,7 +164,8 @@ fn all_slices(cache: &Cache, samples: &Samples) -> Result<Vec<Block>> {
     for case in 0..cache.len() {
         let extent = cache.get(case)?.image.grid.extent;
         let size = samples.block_size();
-        let centred: [isize; 3] = std::array::from_fn(|axis| (extent[axis] as isize - size[axis] as isize).div_euclid(2));
+        let centred: [isize; 3] =
+            std::array::from_fn(|axis| (extent[axis] as isize - size[axis] as isize).div_euclid(2));
         for slice in 0..extent[along] {
             let mut start = centred;
             start[along] = slice as isize;
@@ -186,7 +190,9 @@ fn random_patches(cache: &Cache, samples: &Samples, rng: Rng) -> Result<Vec<Bloc
             let start = if on_foreground {
                 let voxel = foreground[rng.below(1, foreground.len())];
                 let at = [voxel / (extent[1] * extent[2]), voxel / extent[2] % extent[1], voxel % extent[2]];
-                std::array::from_fn(|axis| clamp_start(at[axis] as isize - size[axis] as isize / 2, extent[axis], size[axis]))
+                std::array::from_fn(|axis| {
+                    clamp_start(at[axis] as isize - size[axis] as isize / 2, extent[axis], size[axis])
+                })
             } else {
                 std::array::from_fn(|axis| {
                     let room = extent[axis].saturating_sub(size[axis]);

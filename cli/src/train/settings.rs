@@ -124,7 +124,9 @@ impl Samples {
             return Err(Error::new(problem).at("samples.size").help("[h, w] for slices, [d, h, w] for patches"));
         }
         if !(0.0..=1.0).contains(&self.foreground_share) {
-            return Err(Error::new(format!("{} is not in [0, 1]", self.foreground_share)).at("samples.foreground_share"));
+            return Err(
+                Error::new(format!("{} is not in [0, 1]", self.foreground_share)).at("samples.foreground_share")
+            );
         }
         positive("samples.per_volume", self.per_volume)
     }

@@ -9,13 +9,14 @@ use segcal_models::{Gradients, Mode, Network, Optimiser, Parameters, Rule, Sched
 
 use super::objective::objective;
 use super::run::{self, Checkpoint};
-use super::run_folder::{EpochRecord, Number, RunFolder};
+use super::run_folder::{EpochRecord, RunFolder};
 use super::samples::{self, Cache, HostBatch};
 use super::settings::{Settings, from_table};
 use super::validation::{self, Validation};
 use crate::Common;
 use crate::data::Dataset;
 use crate::infer::Tiling;
+use crate::output::Number;
 use crate::progress;
 
 /// Streams of random numbers, one for each purpose, so that none depends on how many another used.
@@ -61,8 +62,19 @@ impl<'a, B: Backend> Trainer<'a, B> {
         objective.check(classes).at("loss")?;
         let optimiser = Optimiser::new(rule, &parameters).at("optimiser")?;
         Ok(Self {
-            backend, settings, common, training, validation, class_names, network, parameters, optimiser, objective,
-            learning_rate, schedule, epoch: 0,
+            backend,
+            settings,
+            common,
+            training,
+            validation,
+            class_names,
+            network,
+            parameters,
+            optimiser,
+            objective,
+            learning_rate,
+            schedule,
+            epoch: 0,
         })
     }
 
@@ -182,11 +194,8 @@ impl<'a, B: Backend> Trainer<'a, B> {
     }
 
     fn validate(&self) -> Result<Validation> {
-        let tiling = Tiling {
-            samples: &self.settings.samples,
-            stride: self.network.stride(),
-            batch: self.settings.batch,
-        };
+        let tiling =
+            Tiling { samples: &self.settings.samples, stride: self.network.stride(), batch: self.settings.batch };
         let (network, classes) = (&*self.network, self.class_names.len());
         validation::validate(network, &self.parameters, self.backend, &self.validation, classes, &tiling)
     }

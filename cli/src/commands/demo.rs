@@ -1,0 +1,165 @@
+//! `segcal demo [OUT]`.
+
+use std::path::{Path, PathBuf};
+
+use segcal_core::Result;
+use segcal_metrics::empty::Policy;
+use toml::Table;
+
+use super::{evaluate, phantom, predict, train};
+use crate::evaluate::cohort::{Cohort, Convention, Kind};
+use crate::phantom::Recipe;
+use crate::train::settings::{SampleKind, Samples, Settings};
+use crate::{Common, Outcome, output, progress};
+
+/// Show the whole job in minutes: phantoms, training with CE and with NACL, evaluation of both.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  segcal demo")]
+pub struct Args {
+    /// Folder of everything it makes; a run that was interrupted goes on.
+    #[arg(default_value = "segcal-demo")]
+    pub out: PathBuf,
+    /// Epochs of each training.
+    #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub epochs: u16,
+}
+
+/// The losses that are compared.
+const LOSSES: [&str; 2] = ["ce", "nacl"];
+
+/// Makes a cohort, trains with each loss, evaluates, and prints a table and where the reports are.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
+    let cohort = args.out.join("cohort");
+    if !cohort.join("dataset.json").exists() {
+        say(common, "making a cohort of phantoms whose true posterior is known");
+        phantom::make(&cohort_of(cohort.clone()), common)?;
+    }
+    let mut rows = Vec::new();
+    for loss in LOSSES {
+        rows.push(train_and_evaluate(loss, args, &cohort, common)?);
+    }
+    let oracle = evaluation(cohort.join("posteriorsTs"), &cohort, args.out.join("evaluation-posterior"));
+    rows.push(("posterior", evaluate::evaluate(&oracle, common)?.0));
+    print(&rows, args, common)?;
+    Ok(Outcome::Done)
+}
+
+/// Trains with a loss, predicts the test volumes and evaluates them.
+fn train_and_evaluate(
+    loss: &'static str,
+    args: &Args,
+    cohort: &Path,
+    common: &Common,
+) -> Result<(&'static str, Cohort)> {
+    let settings = settings(&args.out, loss, usize::from(args.epochs));
+    say(common, &format!("training with {loss}"));
+    train::train(&settings, settings.out.join("config.toml").exists(), common)?;
+    let predictions = args.out.join(format!("predictions-{loss}"));
+    let predicting = predict::Args {
+        run: settings.out,
+        images: cohort.join("imagesTs"),
+        out: predictions.clone(),
+        batch: 16,
+        no_probabilities: false,
+    };
+    predict::predict_all(&predicting, common)?;
+    let evaluating = evaluation(predictions.join("probabilities"), cohort, args.out.join(format!("evaluation-{loss}")));
+    Ok((loss, evaluate::evaluate(&evaluating, common)?.0))
+}
+
+fn evaluation(probabilities: PathBuf, cohort: &Path, out: PathBuf) -> evaluate::Args {
+    evaluate::Args {
+        probabilities: Some(probabilities),
+        logits: None,
+        segmentations: None,
+        labels: cohort.join("labelsTs"),
+        out,
+        config: None,
+        bins: None,
+        tolerance_mm: None,
+        band_mm: None,
+        voxel_units: false,
+        empty: Policy::Nan,
+        convention: Convention::Segcal,
+        seed: 0,
+        resume: false,
+    }
+}
+
+/// One line for each loss, and one for the true posterior, which nothing can beat.
+fn print(rows: &[(&str, Cohort)], args: &Args, common: &Common) -> Result<()> {
+    let figures = |cohort: &Cohort| {
+        let foreground = |key| cohort.row(Kind::Region, "foreground", key).map_or(f64::NAN, |row| row.summary.mean);
+        let all = cohort.row(Kind::Region, "all", "ece").map_or(f64::NAN, |row| row.summary.mean);
+        [
+            ("dsc", cohort.mean_over_structures("dsc")),
+            ("hd95_max", cohort.mean_over_structures("hd95_max")),
+            ("ece", foreground("ece")),
+            ("cece_mean", foreground("cece_mean")),
+            ("ece_all", all),
+        ]
+    };
+    let report = |name: &str| args.out.join(format!("evaluation-{name}")).join("report.html");
+    if common.json {
+        let table: serde_json::Map<_, _> = rows
+            .iter()
+            .map(|(name, cohort)| {
+                let mut row: serde_json::Map<_, _> =
+                    figures(cohort).iter().map(|(key, value)| ((*key).to_owned(), output::number(*value))).collect();
+                row.insert("report".into(), report(name).display().to_string().into());
+                ((*name).to_owned(), row.into())
+            })
+            .collect();
+        return output::print_json(&table);
+    }
+    let mut text = format!("{:<10} {:>7} {:>9} {:>7} {:>7} {:>8}\n", "", "DSC", "HD95 mm", "ECE", "CECE", "ECE all");
+    for (name, cohort) in rows {
+        let [dsc, hd95, ece, cece, all] = figures(cohort).map(|(_, value)| value);
+        text += &format!("{name:<10} {dsc:>7.4} {hd95:>9.3} {ece:>7.4} {cece:>7.4} {all:>8.4}\n");
+    }
+    text += "ECE and CECE over the foreground; posterior: the probabilities that the labels were drawn from\n";
+    rows.iter().for_each(|(name, _)| text += &format!("{}\n", report(name).display()));
+    output::print(&text)
+}
+
+fn say(common: &Common, text: &str) {
+    if !common.quiet {
+        progress::line(text);
+    }
+}
+
+fn cohort_of(out: PathBuf) -> phantom::Args {
+    let recipe = Recipe::default();
+    phantom::Args {
+        out,
+        train: 12,
+        val: 3,
+        test: 6,
+        size: recipe.spatial.to_vec(),
+        spacing: recipe.spacing_mm.to_vec(),
+        noise: recipe.intensity_noise,
+        // Stray labels would make every Hausdorff distance the size of the volume.
+        label_noise: 0.0,
+        seed: 0,
+    }
+}
+
+fn settings(out: &Path, loss: &str, epochs: usize) -> Settings {
+    let base = Settings::default();
+    let network: Table =
+        [("levels", 3), ("base", 8)].iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
+    let samples = Samples { kind: SampleKind::Slices, size: vec![48, 48], ..base.samples };
+    let mut settings = Settings {
+        data: out.join("cohort"),
+        out: out.join(format!("run-{loss}")),
+        epochs,
+        samples,
+        ..Settings::default()
+    };
+    settings.network.extend(network);
+    settings.loss.insert("name".into(), loss.into());
+    settings
+}

@@ -1,0 +1,281 @@
+//! `segcal evaluate (--probabilities P | --logits P | --segmentations S) --labels Y --out DIR`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::ArgGroup;
+use rayon::prelude::*;
+use segcal_backends::Visitor;
+use segcal_core::{Backend, Context, Error, Result};
+use segcal_metrics::empty::Policy;
+use serde::Deserialize;
+
+use super::Cases;
+use crate::evaluate::case::{self, CaseState, Measure, Prediction};
+use crate::evaluate::cohort::{Cohort, Convention, Kind, Plan};
+use crate::evaluate::inputs::{self, Pair};
+use crate::evaluate::scores::Scores;
+use crate::options::BackendName;
+use crate::output::{self, OutputFolder};
+use crate::report;
+use crate::train::settings::from_table;
+use crate::{Common, Outcome, progress};
+
+/// Measure stored predictions against references: overlap, surface distance, calibration.
+///
+/// Reads probabilities, logits or label maps of any program: nnU-Net .npz, 4-D NIfTI (class last), one NIfTI per
+/// class, .npy. Writes cases.csv, summary.csv, summary.json and report.html. Geometry is compared, never assumed; a
+/// case that fails is reported and the others go on.
+#[derive(clap::Args, Clone, Debug)]
+#[command(
+    group(ArgGroup::new("prediction").required(true).args(["probabilities", "logits", "segmentations"])),
+    after_help = "Example:\n  segcal evaluate --probabilities predictions/probabilities --labels labelsTs --out evaluation"
+)]
+pub struct Args {
+    /// Class probabilities, a file or a folder.
+    #[arg(long, value_name = "P")]
+    pub probabilities: Option<PathBuf>,
+    /// Logits, a file or a folder; softmax is applied.
+    #[arg(long, value_name = "P")]
+    pub logits: Option<PathBuf>,
+    /// Label maps, a file or a folder; no calibration is measured.
+    #[arg(long, value_name = "S")]
+    pub segmentations: Option<PathBuf>,
+    /// Reference label maps, a file or a folder.
+    #[arg(long, value_name = "Y")]
+    pub labels: PathBuf,
+    /// Folder of the results.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// A TOML file with the keys bins, tolerance_mm, band_mm and a table `regions` of label unions.
+    #[arg(long, value_name = "C.toml")]
+    pub config: Option<PathBuf>,
+    /// Number of bins [default: 15].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub bins: Option<u16>,
+    /// Tolerance of nsd in mm [default: 1].
+    #[arg(long, value_name = "MM")]
+    pub tolerance_mm: Option<f64>,
+    /// Half-width of the region `boundary` in mm [default: 2].
+    #[arg(long, value_name = "MM")]
+    pub band_mm: Option<f64>,
+    /// Distances in voxels, as the papers report them.
+    #[arg(long)]
+    pub voxel_units: bool,
+    /// What an empty mask counts: nan leaves it out (and says so), papers gives 1 or 0, worst the worst value, penalise
+    /// the grid's diagonal.
+    #[arg(long, value_name = "RULE", default_value = "nan", value_parser = parse_policy)]
+    pub empty: Policy,
+    /// Whose definitions: the table of metrics, or the papers' public code.
+    #[arg(long, value_enum, default_value = "segcal")]
+    pub convention: Convention,
+    /// Seed of the bootstrap intervals.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Skip the cases that are done.
+    #[arg(long)]
+    pub resume: bool,
+}
+
+fn parse_policy(name: &str) -> std::result::Result<Policy, String> {
+    let names = || Policy::ALL.map(Policy::name).join(", ");
+    Policy::named(name).ok_or_else(|| format!("one of {}", names()))
+}
+
+/// The keys of `--config`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct FileKeys {
+    bins: usize,
+    tolerance_mm: f64,
+    band_mm: f64,
+    regions: BTreeMap<String, Vec<u16>>,
+}
+
+impl Default for FileKeys {
+    fn default() -> Self {
+        Self { bins: 15, tolerance_mm: 1.0, band_mm: 2.0, regions: BTreeMap::new() }
+    }
+}
+
+impl Args {
+    fn measure(&self) -> Result<Measure> {
+        let keys: FileKeys = match &self.config {
+            None => FileKeys::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).at(path.display())?;
+                let table = text.parse().map_err(|error: toml::de::Error| Error::new(error.message().to_owned()));
+                table.and_then(from_table).at(path.display())?
+            }
+        };
+        let measure = Measure {
+            bins: self.bins.map_or(keys.bins, usize::from),
+            tolerance_mm: self.tolerance_mm.unwrap_or(keys.tolerance_mm),
+            band_mm: self.band_mm.unwrap_or(keys.band_mm),
+            voxel_units: self.voxel_units,
+            unions: keys.regions,
+        };
+        for (key, value) in [("tolerance_mm", measure.tolerance_mm), ("band_mm", measure.band_mm)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::new(format!("{value} is not a number of at least 0")).at(key));
+            }
+        }
+        if !(1..=1000).contains(&measure.bins) {
+            return Err(Error::new(format!("{} is not in 1 to 1000", measure.bins)).at("bins"));
+        }
+        Ok(measure)
+    }
+
+    fn prediction(&self) -> Result<(Prediction, &Path)> {
+        let choices = [
+            (Prediction::Scores(Scores::Probabilities), &self.probabilities),
+            (Prediction::Scores(Scores::Logits), &self.logits),
+            (Prediction::Segmentation, &self.segmentations),
+        ];
+        let given = choices.into_iter().find_map(|(kind, path)| Some((kind, path.as_deref()?)));
+        given.ok_or_else(|| Error::new("no prediction is given").help("--probabilities, --logits or --segmentations"))
+    }
+}
+
+/// Evaluates, writes the results and prints a table.
+///
+/// # Errors
+/// Predictions and references cannot be paired, or the results cannot be written.
+pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
+    let (cohort, outcome) = evaluate(args, common)?;
+    if common.json {
+        output::print_json(&cohort.to_json())?;
+    } else {
+        output::print(&table(&cohort, &args.out))?;
+    }
+    Ok(outcome)
+}
+
+/// Evaluates and writes the results.
+///
+/// # Errors
+/// As [`run`].
+pub fn evaluate(args: &Args, common: &Common) -> Result<(Cohort, Outcome)> {
+    let measure = args.measure()?;
+    let (kind, path) = args.prediction()?;
+    let (pairs, missing) = inputs::pairs(path, &args.labels)?;
+    for case in &missing {
+        log::warn!("{case}: has a reference but no prediction; it is in none of the figures");
+    }
+    let folder = OutputFolder::create(&args.out)?;
+    let job = Job { pairs: &pairs, kind, measure, folder: &folder, resume: args.resume, common };
+    let (states, outcome) = common.device(BackendName::Cpu)?.run(job)?;
+    if states.is_empty() {
+        return Err(Error::new("no case could be evaluated").at(path.display()));
+    }
+    let cohort = Cohort::new(states, Plan { empty: args.empty, convention: args.convention, seed: args.seed });
+    write(&cohort, &folder)?;
+    Ok((cohort, if missing.is_empty() { outcome } else { Outcome::SomeFailed }))
+}
+
+/// Writes every file of an evaluation.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn write(cohort: &Cohort, folder: &OutputFolder) -> Result<()> {
+    output::write_text(&folder.file("cases.csv")?, &cohort.cases_csv())?;
+    output::write_text(&folder.file("summary.csv")?, &cohort.summary_csv())?;
+    report::write(cohort, folder)?;
+    output::write_text(&folder.file("summary.json")?, &(output::to_json(&cohort.to_json())? + "\n"))
+}
+
+struct Job<'a> {
+    pairs: &'a [Pair],
+    kind: Prediction,
+    measure: Measure,
+    folder: &'a OutputFolder,
+    resume: bool,
+    common: &'a Common,
+}
+
+impl Visitor for Job<'_> {
+    type Output = Result<(Vec<CaseState>, Outcome)>;
+
+    /// One case a thread is in memory at a time.
+    fn visit<B: Backend>(self, backend: B) -> Self::Output {
+        let bar = self.common.progress("evaluate", self.pairs.len());
+        let measured: Vec<Result<CaseState>> = self
+            .pairs
+            .par_iter()
+            .map(|pair| {
+                let state = self.state(&backend, pair).at(&pair.case);
+                bar.step(&pair.case);
+                state
+            })
+            .collect();
+        drop(bar);
+        let mut cases = Cases::default();
+        let states = measured.into_iter().filter_map(|state| cases.keep(state)).collect();
+        Ok((states, cases.outcome()))
+    }
+}
+
+impl Job<'_> {
+    /// Reads the state of a case that is done, or measures it and stores its state.
+    fn state<B: Backend>(&self, backend: &B, pair: &Pair) -> Result<CaseState> {
+        let path = self.folder.file(Path::new("states").join(format!("{}.json", pair.case)))?;
+        if self.resume && path.exists() {
+            return read_state(&path, Some(&self.measure));
+        }
+        let state = case::measure(backend, pair, self.kind, &self.measure)?;
+        let stored = serde_json::json!({ "measure": self.measure, "state": state });
+        output::write_text(&path, &stored.to_string())?;
+        Ok(state)
+    }
+}
+
+/// A stored state; with `measure`, only one that was measured that way.
+///
+/// # Errors
+/// The file is malformed, or was measured with other settings.
+pub fn read_state(path: &Path, measure: Option<&Measure>) -> Result<CaseState> {
+    #[derive(Deserialize)]
+    struct Stored {
+        measure: Measure,
+        state: CaseState,
+    }
+    let text = std::fs::read_to_string(path).at(path.display())?;
+    let stored: Stored = serde_json::from_str(&text).map_err(Error::from_source).at(path.display())?;
+    match measure {
+        Some(wanted) if *wanted != stored.measure => Err(Error::new("was measured with other settings")
+            .at(path.display())
+            .help("use the same options, or another --out")),
+        _ => Ok(stored.state),
+    }
+}
+
+/// The figures that are looked at first.
+fn table(cohort: &Cohort, out: &Path) -> String {
+    let mut text = format!("{:<14} {:<12} {:>9} {:>21}\n", "of", "metric", "mean", "95 % interval");
+    let shown = |kind: Kind, of: &str, key: &str| match kind {
+        Kind::Structure => ["dsc", "hd95_max", "hd95_pooled", "assd"].contains(&key),
+        Kind::Region => ["all", "foreground"].contains(&of) && ["ece", "cece_mean", "tace", "nll"].contains(&key),
+    };
+    for row in cohort.rows.iter().filter(|row| shown(row.kind, &row.of, row.metric.key)) {
+        let interval = row.interval.map_or_else(String::new, |[low, high]| format!("[{low:.4}, {high:.4}]"));
+        let unit = if row.metric.unit == "1" { "" } else { row.metric.unit };
+        text += &format!("{:<14} {:<12} {:>9.4} {interval:>21} {unit}\n", row.of, row.metric.key, row.summary.mean);
+    }
+    for row in cohort.rows.iter().filter(|row| row.metric.key == "dsc") {
+        let empty = &row.summary.empty;
+        if empty.prediction + empty.reference + empty.both > 0 {
+            text += &format!(
+                "structure {}: {} cases with an empty prediction, {} with an empty reference, {} with both\n",
+                row.of, empty.prediction, empty.reference, empty.both
+            );
+        }
+    }
+    text + &format!("{}\n", out.join("report.html").display())
+}
+
+/// Says on standard error what is being done.
+pub fn say(common: &Common, text: &str) {
+    if !common.quiet {
+        progress::line(text);
+    }
+}

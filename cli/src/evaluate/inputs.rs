@@ -1,0 +1,166 @@
+//! Which prediction belongs to which reference.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use segcal_core::{Context, Error, Result, nearest};
+
+use crate::data::{self, npy};
+
+/// Files that hold one case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// One file: NIfTI (class last, or one label map), PNG, `.npy` or `.npz`.
+    One(PathBuf),
+    /// One NIfTI per class, in order.
+    PerClass(Vec<PathBuf>),
+}
+
+impl Files {
+    /// The first file, for messages.
+    pub fn first(&self) -> &Path {
+        match self {
+            Self::One(path) => path,
+            Self::PerClass(paths) => &paths[0],
+        }
+    }
+}
+
+/// A reference with its prediction.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    /// Name of the case.
+    pub case: String,
+    /// The prediction's files.
+    pub prediction: Files,
+    /// The reference label map.
+    pub reference: PathBuf,
+}
+
+/// Pairs a file with a file, or the files of two folders by case name. Predictions without a reference are an error;
+/// references without a prediction are given by name, so that nothing is left out silently.
+///
+/// # Errors
+/// A path does not exist, a folder holds nothing to read, or a prediction has no reference.
+pub fn pairs(predictions: &Path, labels: &Path) -> Result<(Vec<Pair>, Vec<String>)> {
+    if predictions.is_file() && labels.is_file() {
+        let case = case_name(labels).unwrap_or_else(|| "case".into());
+        let prediction = Files::One(predictions.into());
+        return Ok((vec![Pair { case, prediction, reference: labels.into() }], Vec::new()));
+    }
+    let found = folder(predictions, true)?;
+    let references = folder(labels, false)?;
+    let mut pairs = Vec::with_capacity(found.len());
+    for (case, prediction) in found {
+        let Some(Files::One(reference)) = references.get(&case) else {
+            let error = Error::new(format!("the case {case} has no reference in {}", labels.display()));
+            let error = error.at(prediction.first().display());
+            return Err(match nearest(&case, references.keys().map(String::as_str)) {
+                Some(near) => error.help(format!("there is {near}: predictions and references must share their names")),
+                None => error.help("predictions and references must share their names"),
+            });
+        };
+        pairs.push(Pair { case, prediction, reference: reference.clone() });
+    }
+    let missing = references.keys().filter(|name| !pairs.iter().any(|pair| pair.case == **name)).cloned().collect();
+    Ok((pairs, missing))
+}
+
+/// The cases of a folder (or of one file) by name. With `per_class`, files `CASE_0`, `CASE_1` … are one case.
+fn folder(path: &Path, per_class: bool) -> Result<BTreeMap<String, Files>> {
+    let mut files = BTreeMap::new();
+    if path.is_file() {
+        files.insert(case_name(path).unwrap_or_else(|| "case".into()), path.to_path_buf());
+    } else {
+        for entry in std::fs::read_dir(path).map_err(missing_folder).at(path.display())? {
+            let file = entry.at(path.display())?.path();
+            let hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if let (Some(name), false) = (case_name(&file), hidden)
+                && let Some(other) = files.insert(name.clone(), file.clone())
+            {
+                let error = Error::new(format!("the case {name} is there twice, as {} too", other.display()));
+                return Err(error.at(file.display()).help("keep one of the two"));
+            }
+        }
+    }
+    if files.is_empty() {
+        let error = Error::new("holds no file that can be read").at(path.display());
+        return Err(error.help("known are .nii .nii.gz .hdr .png .npy .npz"));
+    }
+    Ok(if per_class {
+        gathered(files)
+    } else {
+        files.into_iter().map(|(name, file)| (name, Files::One(file))).collect()
+    })
+}
+
+fn missing_folder(error: std::io::Error) -> Error {
+    Error::from(error).help("give a file or a folder that exists")
+}
+
+/// Puts `CASE_0`, `CASE_1` … together where every file of the folder is of that form and the numbers are complete.
+fn gathered(files: BTreeMap<String, PathBuf>) -> BTreeMap<String, Files> {
+    let mut cases: BTreeMap<String, BTreeMap<usize, PathBuf>> = BTreeMap::new();
+    for (name, file) in &files {
+        if let Some((case, class)) = name.rsplit_once('_').and_then(|(case, number)| Some((case, number.parse().ok()?)))
+        {
+            cases.entry(case.to_owned()).or_default().insert(class, file.clone());
+        }
+    }
+    let complete =
+        |classes: &BTreeMap<usize, PathBuf>| classes.len() > 1 && classes.keys().copied().eq(0..classes.len());
+    if cases.values().map(BTreeMap::len).sum::<usize>() == files.len() && cases.values().all(complete) {
+        cases.into_iter().map(|(case, classes)| (case, Files::PerClass(classes.into_values().collect()))).collect()
+    } else {
+        files.into_iter().map(|(name, file)| (name, Files::One(file))).collect()
+    }
+}
+
+/// The case that a file is named after: without ending, and without BIDS's `_probseg` or `_dseg`. `None` if the
+/// ending is none that is read.
+pub fn case_name(path: &Path) -> Option<String> {
+    let stem = if npy::is_array(path) { path.file_stem()?.to_str()? } else { data::stem(path)? };
+    let stem = stem.strip_suffix("_probseg").or_else(|| stem.strip_suffix("_dseg")).unwrap_or(stem);
+    Some(stem.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn touch(folder: &Path, names: &[&str]) {
+        std::fs::create_dir_all(folder).unwrap();
+        names.iter().for_each(|name| std::fs::write(folder.join(name), b"").unwrap());
+    }
+
+    fn paired(predictions: &[&str], labels: &[&str]) -> Result<(Vec<Pair>, Vec<String>)> {
+        let root = tempfile::tempdir().unwrap();
+        touch(&root.path().join("p"), predictions);
+        touch(&root.path().join("y"), labels);
+        pairs(&root.path().join("p"), &root.path().join("y"))
+    }
+
+    #[test]
+    fn names_meet_across_formats() {
+        let (pairs, missing) = paired(&["a.npz", "b_probseg.nii.gz"], &["a.nii.gz", "b_dseg.nii", "c.nii"]).unwrap();
+        assert_eq!(pairs.iter().map(|pair| pair.case.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(missing, ["c"]);
+    }
+
+    #[test]
+    fn one_file_a_class() {
+        let (pairs, _) = paired(&["a_0.nii", "a_1.nii", "b_0.nii", "b_1.nii"], &["a.nii", "b.nii"]).unwrap();
+        assert!(matches!(&pairs[0].prediction, Files::PerClass(paths) if paths.len() == 2));
+        // Numbered cases are cases, not classes.
+        let (pairs, _) = paired(&["case_1.nii", "case_2.nii"], &["case_1.nii", "case_2.nii"]).unwrap();
+        assert_eq!(pairs.len(), 2);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let message = |predictions: &[&str], labels: &[&str]| paired(predictions, labels).unwrap_err().to_string();
+        assert!(message(&["case1.nii"], &["case2.nii"]).contains("there is case2"));
+        assert!(message(&[], &["a.nii"]).contains("no file that can be read"));
+        assert!(message(&["a.nii", "a.npz"], &["a.nii"]).contains("twice"));
+    }
+}

@@ -1,0 +1,248 @@
+//! Class scores of one case on the grid of its reference, in the reference's own voxel order.
+//!
+//! NIfTI carries its geometry: it is turned to the reference's axes and must then lie on the reference's grid. Arrays
+//! carry none. `[k, z, y, x]` (nnU-Net's order, that of SimpleITK) is taken first, `[k, x, y, z]` where only that fits;
+//! and the labels they imply are compared with the reference under the other orders and flips too. Where another order
+//! agrees far better, the case is refused: it would be measured mirrored or transposed.
+
+use std::path::Path;
+
+use ndarray::{ArrayView4, Axis};
+use segcal_core::{Context, Error, Result};
+use segcal_metrics::guard::Evidence;
+use segcal_metrics::volume::{Label, Probabilities, softmax};
+
+use super::inputs::Files;
+use crate::data::{Grid, Volume, nifti, npy};
+
+/// What the numbers of a file are said to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scores {
+    /// Probabilities: in `[0, 1]`, summing to one.
+    Probabilities,
+    /// Logits: softmax is applied.
+    Logits,
+}
+
+/// Agreement (share of foreground voxels with the right label) by which another axis order must win to be believed.
+const MARGIN: f64 = 0.2;
+
+/// Probabilities `[k, d, h, w]` on the reference's grid.
+///
+/// # Errors
+/// A file is malformed; the geometry or shape differs from the reference's; the axis order is in doubt; or the numbers
+/// are not what they are said to be.
+pub fn read(files: &Files, reference: &Volume<i32>, kind: Scores) -> Result<(Vec<f32>, usize)> {
+    let (mut values, classes) = match files {
+        Files::One(path) if npy::is_array(path) => from_array(path, reference).at(path.display())?,
+        Files::One(path) => on_grid(nifti::read_image(path)?, reference).at(path.display())?,
+        Files::PerClass(paths) => per_class(paths, reference)?,
+    };
+    let name = files.first().display();
+    if classes < 2 {
+        return Err(Error::new("holds one class only").at(name).help("a label map is given by --segmentations"));
+    }
+    let evidence = Evidence::new(Probabilities::new(&values, classes));
+    match kind {
+        Scores::Probabilities => evidence.expect_probabilities().at(name)?,
+        Scores::Logits => {
+            evidence.expect_logits().at(name)?;
+            softmax(&mut values, classes);
+        }
+    }
+    Ok((values, classes))
+}
+
+fn on_grid(volume: Volume<f32>, reference: &Volume<i32>) -> Result<(Vec<f32>, usize)> {
+    let volume =
+        if volume.grid.axes() == reference.grid.axes() { volume } else { volume.reoriented(reference.grid.axes()) };
+    reference.grid.expect_same("the reference", &volume.grid, "the prediction")?;
+    let classes = volume.channels();
+    Ok((volume.data.into_raw_vec_and_offset().0, classes))
+}
+
+fn per_class(paths: &[std::path::PathBuf], reference: &Volume<i32>) -> Result<(Vec<f32>, usize)> {
+    let mut values = Vec::with_capacity(paths.len() * reference.values().len());
+    for path in paths {
+        let (mut class, channels) = on_grid(nifti::read_image(path)?, reference).at(path.display())?;
+        if channels != 1 {
+            let problem = format!("holds {channels} volumes where one file a class holds one");
+            return Err(Error::new(problem).at(path.display()));
+        }
+        values.append(&mut class);
+    }
+    Ok((values, paths.len()))
+}
+
+/// A label map on the reference's grid, turned to its axes.
+///
+/// # Errors
+/// The file is malformed, or its geometry differs.
+pub fn read_labels(path: &Path, reference: &Volume<i32>) -> Result<Vec<i32>> {
+    if npy::is_array(path) {
+        let array = npy::read::<i32>(path, "labels")?;
+        let extent = spatial(&array.shape, 0).at(path.display())?;
+        if extent != reference.grid.extent {
+            return Err(shape_error(&array.shape, &reference.grid)).at(path.display());
+        }
+        return Ok(array.data);
+    }
+    let volume = crate::data::read_labels(path)?;
+    let volume =
+        if volume.grid.axes() == reference.grid.axes() { volume } else { volume.reoriented(reference.grid.axes()) };
+    reference.grid.expect_same("the reference", &volume.grid, "the prediction").at(path.display())?;
+    Ok(volume.data.into_raw_vec_and_offset().0)
+}
+
+/// A reference label map from any file; arrays lie on a grid of 1 mm voxels.
+///
+/// # Errors
+/// The file is malformed.
+pub fn read_reference(path: &Path) -> Result<Volume<i32>> {
+    if !npy::is_array(path) {
+        return crate::data::read_labels(path);
+    }
+    let array = npy::read::<i32>(path, "labels")?;
+    let extent = spatial(&array.shape, 0).at(path.display())?;
+    Ok(Volume::new(array.data, 1, Grid::unknown(extent)))
+}
+
+/// The spatial extents of an array shape after its first `leading` axes: `[(d,) h, w]`.
+fn spatial(shape: &[usize], leading: usize) -> Result<[usize; 3]> {
+    match shape.get(leading..) {
+        Some(&[h, w]) => Ok([1, h, w]),
+        Some(&[d, h, w]) => Ok([d, h, w]),
+        _ => Err(Error::new(format!("an array of shape {shape:?} is no volume")).help("two or three spatial axes")),
+    }
+}
+
+fn shape_error(shape: &[usize], grid: &Grid) -> Error {
+    let problem = format!("the array has the shape {shape:?}, the reference {:?} along z, y, x", grid.extent);
+    Error::new(problem).help("cropped probabilities must be put back into the image's grid first")
+}
+
+fn from_array(path: &Path, reference: &Volume<i32>) -> Result<(Vec<f32>, usize)> {
+    let array = npy::read::<f32>(path, "probabilities")?;
+    let own = spatial(&array.shape, 1)?;
+    let (classes, extent) = (array.shape[0], reference.grid.extent);
+    let reversed = [own[2], own[1], own[0]];
+    let is_volume = array.shape.len() == 4;
+    if own != extent && !(is_volume && reversed == extent) {
+        return Err(shape_error(&array.shape, &reference.grid));
+    }
+    let view = ArrayView4::from_shape((classes, own[0], own[1], own[2]), &array.data).map_err(Error::from_source)?;
+    let straight = own == extent;
+    let taken = if straight { view } else { view.permuted_axes([0, 3, 2, 1]) };
+    prove_order(taken, (is_volume && reversed == own).then(|| taken.permuted_axes([0, 3, 2, 1])), reference)?;
+    let values = if straight { array.data } else { taken.iter().copied().collect() };
+    Ok((values, classes))
+}
+
+/// Refuses an array whose labels agree far better with the reference when it is flipped or transposed.
+fn prove_order(
+    taken: ArrayView4<'_, f32>,
+    transposed: Option<ArrayView4<'_, f32>>,
+    reference: &Volume<i32>,
+) -> Result<()> {
+    let base = agreement(taken, reference);
+    let mut others = Vec::new();
+    for axes in 1..8_u8 {
+        let mut view = taken;
+        (0..3).filter(|axis| axes >> axis & 1 == 1).for_each(|axis| view.invert_axis(Axis(axis + 1)));
+        let letters: String = (0..3).filter(|axis| axes >> axis & 1 == 1).map(|axis| ['z', 'y', 'x'][axis]).collect();
+        others.push((format!("flipped along {letters}"), agreement(view, reference)));
+    }
+    others.extend(transposed.map(|view| ("with x and z exchanged".to_owned(), agreement(view, reference))));
+    match others.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)) {
+        Some((how, best)) if best > base + MARGIN => Err(Error::new(format!(
+            "the array agrees with {:.0} % of the reference's foreground as it is, but with {:.0} % {how}",
+            100.0 * base,
+            100.0 * best
+        ))
+        .help("its axes are in another order than [class, z, y, x] of the reference: turn it")),
+        _ => Ok(()),
+    }
+}
+
+/// Share of the reference's foreground voxels whose most probable class is the reference's; 1 without foreground.
+fn agreement(scores: ArrayView4<'_, f32>, reference: &Volume<i32>) -> f64 {
+    let (mut right, mut total) = (0_u64, 0_u64);
+    for ((d, h, w), &label) in reference.channel(0).indexed_iter() {
+        if label == 0 {
+            continue;
+        }
+        total += 1;
+        let mut best = (f32::NEG_INFINITY, 0);
+        for class in 0..scores.len_of(Axis(0)) {
+            let score = scores[[class, d, h, w]];
+            if score > best.0 {
+                best = (score, class as i32);
+            }
+        }
+        right += u64::from(best.1 == label);
+    }
+    if total == 0 { 1.0 } else { right as f64 / total as f64 }
+}
+
+/// Reference labels as the metrics take them.
+///
+/// # Errors
+/// A label is negative or not below `classes`.
+pub fn as_labels(values: &[i32], classes: usize) -> Result<Vec<Label>> {
+    let convert = |&value: &i32| match usize::try_from(value) {
+        Ok(label) if label < classes => Ok(label as Label),
+        _ => Err(Error::new(format!("holds the label {value}, but the prediction has {classes} classes"))
+            .help("labels count from 0 (background) to the number of classes less one")),
+    };
+    values.iter().map(convert).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A corner of class 1 in a 2 x 3 x 4 volume, as scores in the given order.
+    fn reference() -> Volume<i32> {
+        let mut values = vec![0; 24];
+        [0, 1, 4, 12].iter().for_each(|&voxel| values[voxel] = 1);
+        Volume::new(values, 1, Grid::unknown([2, 3, 4]))
+    }
+
+    fn scores(labels: &[i32]) -> Vec<f32> {
+        let p = |label: i32| if label == 1 { 0.9 } else { 0.1 };
+        labels.iter().map(|&label| 1.0 - p(label)).chain(labels.iter().map(|&label| p(label))).collect()
+    }
+
+    fn written(shape: &[usize], data: &[f32]) -> Result<(Vec<f32>, usize)> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        npy::write(&path, shape, data).unwrap();
+        read(&Files::One(path), &reference(), Scores::Probabilities)
+    }
+
+    #[test]
+    fn both_axis_orders_arrive_at_the_references() {
+        let straight = scores(reference().values());
+        assert_eq!(written(&[2, 2, 3, 4], &straight).unwrap(), (straight.clone(), 2));
+        let view = ArrayView4::from_shape((2, 2, 3, 4), &straight).unwrap();
+        let turned: Vec<f32> = view.permuted_axes([0, 3, 2, 1]).iter().copied().collect();
+        assert_eq!(written(&[2, 4, 3, 2], &turned).unwrap(), (straight, 2));
+    }
+
+    #[test]
+    fn a_flipped_array_is_refused() {
+        let straight = scores(reference().values());
+        let mut view = ArrayView4::from_shape((2, 2, 3, 4), &straight).unwrap();
+        view.invert_axis(Axis(3));
+        let flipped: Vec<f32> = view.iter().copied().collect();
+        let message = written(&[2, 2, 3, 4], &flipped).unwrap_err().to_string();
+        assert!(message.contains("flipped along x"), "{message}");
+    }
+
+    #[test]
+    fn another_shape_and_logits_are_refused() {
+        assert!(written(&[2, 2, 3, 5], &[0.5; 60]).unwrap_err().to_string().contains("[2, 2, 3, 5]"));
+        let logits: Vec<f32> = scores(reference().values()).iter().map(|p| p * 20.0 - 5.0).collect();
+        assert!(written(&[2, 2, 3, 4], &logits).is_err());
+    }
+}
