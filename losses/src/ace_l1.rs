@@ -29,6 +29,7 @@ impl Criterion for AceL1 {
         name: "ace-l1",
         title: "Average calibration error, differentiable",
         source: "Barfoot et al. 2024 (mL1-ACE)",
+        image: false,
         params: &[&[
             Param::new("bins", "20", Range::Whole(2.0, 1000.0), "number of bins of equal width"),
             Param::new("binning", "hard", Range::OneOf(&["hard", "soft"]), "how pixels belong to bins"),

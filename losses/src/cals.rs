@@ -34,6 +34,7 @@ impl Criterion for Cals {
         name: "cals",
         title: "Class-adaptive constraints on logit distances",
         source: "CALS (Liu et al. 2023); constraint of MbLS (Murugesan et al. 2023), Eq. 6",
+        image: false,
         params: &[
             &[
                 Param::new("margin", "20", Range::Above(0.0, 1e6), "distance that is free, in logits"),

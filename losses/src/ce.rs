@@ -20,6 +20,7 @@ impl Criterion for Ce {
         name: "ce",
         title: "Cross entropy",
         source: "MbLS (Murugesan et al. 2023), Sec. 4.2",
+        image: false,
         params: &[Weighting::PARAMS],
     };
 

@@ -22,6 +22,7 @@ impl Criterion for CeDice {
         name: "ce-dice",
         title: "Cross entropy plus soft Dice",
         source: "MbLS (Murugesan et al. 2023), Sec. 5",
+        image: false,
         params: &[Dice::SPEC.params[0], Ce::SPEC.params[0]],
     };
 

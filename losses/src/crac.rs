@@ -66,6 +66,7 @@ impl Criterion for Crac {
         name: "crac",
         title: "Class and region-wise adaptive constraints on the logits",
         source: "CRaC (Murugesan et al. 2024), Eq. 7",
+        image: false,
         params: &[
             &[
                 Param::new("margin", "5", Range::Closed(0.0, 1e6), "factor of the prior inside regions").paper("1"),

@@ -44,6 +44,7 @@ impl Criterion for Dice {
         name: "dice",
         title: "Soft Dice",
         source: "Milletari et al. 2016; MbLS (Murugesan et al. 2023), Sec. 5",
+        image: false,
         params: &[&[
             Param::new("include_background", "true", Range::Flag, "whether class 0 is averaged, too"),
             Param::new("over", "sample", Range::OneOf(&["sample", "batch"]), "what is summed before the division"),

@@ -25,6 +25,7 @@ impl Criterion for Focal {
         name: "focal",
         title: "Focal loss",
         source: "MbLS (Murugesan et al. 2023), Eq. 5; Lin et al. 2017",
+        image: false,
         params: &[
             &[
                 Param::new("gamma", "3", Range::Closed(0.0, 20.0), "how much confident pixels are discounted"),

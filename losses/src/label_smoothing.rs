@@ -22,6 +22,7 @@ impl Criterion for LabelSmoothing {
         name: "label-smoothing",
         title: "Cross entropy with smoothed labels",
         source: "MbLS (Murugesan et al. 2023), Eq. 3",
+        image: false,
         params: &[
             &[Param::new("alpha", "0.1", Range::Closed(0.0, 1.0), "share of the label spread over all classes")],
             Weighting::PARAMS,

@@ -42,6 +42,7 @@ impl Criterion for Mbls {
         name: "mbls",
         title: "Margin-based label smoothing: logit distances kept below a margin",
         source: "MbLS (Murugesan et al. 2023), Eq. 7",
+        image: false,
         params: &[
             &[
                 Param::new("margin", "10", Range::Closed(0.0, f64::INFINITY), "distance that is free, in logits"),

@@ -25,6 +25,7 @@ impl Criterion for MblsDice {
         name: "mbls-dice",
         title: "Margin-based label smoothing plus soft Dice",
         source: "MbLS (Murugesan et al. 2023), Eq. 7",
+        image: false,
         params: &[
             Mbls::SPEC.params[0],
             &[

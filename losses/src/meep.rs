@@ -41,6 +41,7 @@ impl Criterion for Meep {
         name: "meep",
         title: "Maximum entropy on erroneous predictions",
         source: "MEEP (Larrazabal et al. 2023), Eq. 1 and 2",
+        image: false,
         params: &[&[
             Param::new("lambda", "0.3", Range::Closed(0.0, f64::INFINITY), "weight of the regulariser"),
             Param::new("base", "ce", Range::OneOf(&["ce", "dice"]), "the segmentation loss"),

@@ -32,6 +32,7 @@ impl Criterion for Nacl {
         name: "nacl",
         title: "Neighbour-aware calibration: logits pulled to a prior from the label patch",
         source: "NACL (Murugesan et al. 2023), Eq. 7",
+        image: false,
         params: &[
             &[
                 Param::new("lambda", "0.1", Range::Closed(0.0, f64::INFINITY), "weight of the penalty"),

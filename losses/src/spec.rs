@@ -224,14 +224,21 @@ pub struct Spec {
     pub title: &'static str,
     /// Paper and equation.
     pub source: &'static str,
+    /// Whether an image is needed.
+    pub image: bool,
     /// Parameters, in groups.
     pub params: &'static [&'static [Param]],
 }
 
 impl Spec {
-    /// Every parameter.
+    /// Every parameter; one that several parts share comes once.
     pub fn params(&self) -> impl Iterator<Item = &'static Param> + use<> {
-        self.params.iter().flat_map(|group| group.iter())
+        let groups = self.params;
+        let all = move || groups.iter().flat_map(|group| group.iter());
+        all()
+            .enumerate()
+            .filter(move |(number, param)| all().take(*number).all(|known| known.name != param.name))
+            .map(|(_, param)| param)
     }
 
     /// The parameters of this spec, those not given at their defaults.
@@ -275,6 +282,12 @@ impl Settings {
             self.values.push((param.name, param.read(given.get(param.name).unwrap_or(&default))?));
         }
         Ok(())
+    }
+
+    /// Whether the prior that they name needs an image.
+    pub fn needs_image(&self) -> bool {
+        let prior = self.values.iter().find(|(name, _)| *name == "prior");
+        matches!(prior, Some((_, Setting::Word(name))) if Prior::spec(name).is_ok_and(|spec| spec.image))
     }
 
     /// Names and values, in the order of the spec.

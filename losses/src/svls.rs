@@ -27,6 +27,7 @@ impl Criterion for Svls {
         name: "svls",
         title: "Spatially varying label smoothing",
         source: "NACL (Murugesan et al. 2023), Eq. 1; Islam and Glocker 2021",
+        image: false,
         params: &[Gaussian::SPEC.params[0], Weighting::PARAMS],
     };
 

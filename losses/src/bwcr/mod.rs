@@ -37,6 +37,7 @@ impl Criterion for Bwcr {
         name: "bwcr",
         title: "Boundary-weighted consistency of two random views",
         source: "BWCR (Karani et al. 2023)",
+        image: false,
         params: &[&[
             Param::new("lambda", "1", Range::Closed(0.0, f64::INFINITY), "weight of the consistency"),
             Param::new("weighting", "boundary", Range::OneOf(&["boundary", "none"]), "how pixels are weighted"),

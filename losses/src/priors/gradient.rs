@@ -23,6 +23,7 @@ impl LabelPrior for Gradient {
         name: "gradient",
         title: "Labels weighted by contrast with the centre (needs an image)",
         source: "public code of NACL (Murugesan et al. 2023)",
+        image: true,
         params: &[&[PATCH]],
     };
 

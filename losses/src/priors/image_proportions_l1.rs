@@ -23,6 +23,7 @@ impl LabelPrior for ImageProportionsL1 {
         name: "image-proportions-l1",
         title: "Labels weighted by likeness to the centre (needs an image)",
         source: "public code of NACL (Murugesan et al. 2023)",
+        image: true,
         params: &[&[PATCH]],
     };
 

@@ -23,6 +23,7 @@ impl LabelPrior for ImageProportionsL2 {
         name: "image-proportions-l2",
         title: "Labels weighted by squared likeness to the centre (needs an image)",
         source: "public code of NACL (Murugesan et al. 2023)",
+        image: true,
         params: &[&[PATCH]],
     };
 

@@ -21,6 +21,7 @@ impl LabelPrior for Max {
         name: "max",
         title: "Largest class number in the label patch, one-hot",
         source: "NACL (Murugesan et al. 2023), supplement, Eq. 3",
+        image: false,
         params: &[&[PATCH]],
     };
 

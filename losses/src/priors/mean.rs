@@ -24,6 +24,7 @@ impl LabelPrior for Mean {
         name: "mean",
         title: "Share of each class in the label patch",
         source: "NACL (Murugesan et al. 2023), supplement, Eq. 1",
+        image: false,
         params: &[&[PATCH]],
     };
 

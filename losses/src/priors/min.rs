@@ -22,6 +22,7 @@ impl LabelPrior for Min {
         name: "min",
         title: "Smallest class number in the label patch, one-hot",
         source: "NACL (Murugesan et al. 2023), supplement, Eq. 3 with the minimum",
+        image: false,
         params: &[&[PATCH]],
     };
 

@@ -22,6 +22,7 @@ impl LabelPrior for Mode {
         name: "mode",
         title: "Most frequent class of the label patch, one-hot",
         source: "NACL (Murugesan et al. 2023), supplement, Eq. 3 with the mode",
+        image: false,
         params: &[&[PATCH]],
     };
 

@@ -21,6 +21,7 @@ impl LabelPrior for MonaiGaussian {
         name: "monai-gaussian",
         title: "One-hot labels blurred by an integrated Gaussian with zeros outside the image",
         source: "MONAI, NACLLoss, gaussian",
+        image: false,
         params: &[&[Param::new("sigma", "1", Range::Above(0.0, 100.0), "standard deviation, in pixels")]],
     };
 

@@ -20,6 +20,7 @@ impl LabelPrior for MonaiMean {
         name: "monai-mean",
         title: "Box filter of one-hot labels with zeros outside the image",
         source: "MONAI, NACLLoss, mean",
+        image: false,
         params: &[&[PATCH]],
     };
 

@@ -1,0 +1,87 @@
+//! `segcal list KIND`.
+
+use clap::ValueEnum;
+use segcal_backends::Device;
+use segcal_core::Result;
+use segcal_losses::{Loss, Prior, Spec};
+use serde_json::{Value, json};
+
+use crate::{Common, Outcome, output};
+
+/// Show what there is, with parameters and sources.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  segcal list losses\n  segcal list priors --json")]
+pub struct Args {
+    /// What to show.
+    #[arg(value_enum)]
+    pub kind: Kind,
+}
+
+/// What can be shown.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Kind {
+    /// Losses.
+    Losses,
+    /// Label priors.
+    Priors,
+    /// Backends of this build.
+    Backends,
+}
+
+/// Prints the list.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
+    let specs = match args.kind {
+        Kind::Losses => Loss::SPECS,
+        Kind::Priors => Prior::SPECS,
+        Kind::Backends => return backends(common),
+    };
+    if common.json {
+        output::print_json(&specs.iter().map(as_json).collect::<Vec<_>>())?;
+    } else {
+        output::print(&specs.iter().map(as_text).collect::<Vec<_>>().join("\n"))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn backends(common: &Common) -> Result<Outcome> {
+    if common.json {
+        output::print_json(&Device::NAMES)?;
+    } else {
+        output::print(&Device::NAMES.iter().map(|name| format!("{name}\n")).collect::<String>())?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn as_json(spec: &Spec) -> Value {
+    let params = spec.params().map(|param| {
+        json!({
+            "name": param.name,
+            "default": param.default,
+            "default_paper": param.paper_default.unwrap_or(param.default),
+            "range": param.range.to_string(),
+            "doc": param.doc,
+        })
+    });
+    json!({
+        "name": spec.name,
+        "title": spec.title,
+        "source": spec.source,
+        "needs_image": spec.image,
+        "parameters": params.collect::<Vec<_>>(),
+    })
+}
+
+fn as_text(spec: &Spec) -> String {
+    let mut text = format!("{}: {}\n    {}\n", spec.name, spec.title, spec.source);
+    for param in spec.params() {
+        let default = match param.paper_default {
+            Some(paper) => format!("{} (paper: {paper})", param.default),
+            None => param.default.to_string(),
+        };
+        text += &format!("    {} = {default}    {}; {}\n", param.name, param.doc, param.range);
+    }
+    text
+}

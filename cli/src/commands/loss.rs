@@ -1,0 +1,248 @@
+//! `segcal loss NAME`.
+
+use std::path::{Path, PathBuf};
+
+use segcal_backends::Visitor;
+use segcal_core::{Backend, Error, Result, Shape, Tensor, axis};
+use segcal_losses::{Batch, Convention, Given, Loss, Setting, Settings};
+use serde_json::{Map, Value, json};
+
+use crate::data::npy::{self, Array};
+use crate::options::BackendName;
+use crate::{Common, Outcome, output};
+
+/// Compute a loss, its terms and its gradient from arrays.
+///
+/// Arrays are .npy (or .npz with one array): logits and images [N, K, (D,) H, W], labels and masks [N, (D,) H, W]. On
+/// the reference backend, the default here, all arithmetic is in 64 bits. `segcal list losses` shows names and
+/// parameters.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Example:\n  segcal loss nacl --logits L.npy --labels Y.npy --set lambda=0.1 --set prior=gaussian \
+                  --grad G.npy --json"
+)]
+pub struct Args {
+    /// Name of the loss.
+    pub name: String,
+    /// Logits.
+    #[arg(long, value_name = "FILE")]
+    pub logits: PathBuf,
+    /// Labels, class numbers from 0.
+    #[arg(long, value_name = "FILE")]
+    pub labels: PathBuf,
+    /// Image with one channel, for the image-driven priors.
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+    /// Logits of a second view in the frame of the first, for bwcr.
+    #[arg(long, value_name = "FILE")]
+    pub second: Option<PathBuf>,
+    /// 1 where both views hold a pixel, else 0, for bwcr [default: 1 everywhere].
+    #[arg(long, value_name = "FILE", requires = "second")]
+    pub mask: Option<PathBuf>,
+    /// A parameter; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_setting)]
+    pub set: Vec<(String, Setting)>,
+    /// Whose definition: the authors' code (the default) or the paper's formula.
+    #[arg(long, value_name = "NAME", value_parser = parse_convention, default_value = "authors")]
+    pub convention: Convention,
+    /// Where to write d value / d logits, in the shape of the logits.
+    #[arg(long, value_name = "FILE")]
+    pub grad: Option<PathBuf>,
+}
+
+/// Prints the value and its terms.
+///
+/// # Errors
+/// An array cannot be read or does not fit, or there is no such loss or parameter.
+pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
+    let spec = Loss::spec(&args.name)?;
+    let settings = spec.settings(&given(&args.set)?, args.convention)?;
+    let loss = Loss::build(spec.name, &settings)?;
+    let inputs = Inputs::read(args, &settings)?;
+    loss.check(inputs.logits.shape.c()).map_err(|error| error.at(spec.name))?;
+    let device = common.device(BackendName::Reference)?;
+    let found = device.run(Evaluate { loss: &loss, inputs: &inputs, gradient: args.grad.is_some() })?;
+    if let (Some(path), Some(gradient)) = (&args.grad, &found.gradient) {
+        npy::write(path, &inputs.logits.extents, gradient)?;
+    }
+    if common.json {
+        let terms: Map<String, Value> =
+            found.terms.iter().map(|(name, value)| ((*name).to_string(), output::number(*value))).collect();
+        output::print_json(&json!({
+            "loss": spec.name,
+            "convention": args.convention.as_str(),
+            "parameters": parameters(&settings),
+            "value": output::number(found.value),
+            "terms": terms,
+        }))?;
+    } else {
+        let lines = std::iter::once((spec.name, found.value)).chain(found.terms.iter().copied());
+        output::print(&lines.map(|(name, value)| format!("{name:<16} {value:.12}\n")).collect::<String>())?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// `KEY=VALUE`.
+pub(super) fn parse_setting(text: &str) -> std::result::Result<(String, Setting), String> {
+    let (key, value) = text.split_once('=').ok_or("KEY=VALUE is needed, such as lambda=0.1")?;
+    Ok((key.trim().into(), value.into()))
+}
+
+/// `authors` or `paper`.
+pub(super) fn parse_convention(text: &str) -> std::result::Result<Convention, String> {
+    Convention::from_name(text).map_err(|error| error.to_string())
+}
+
+/// The parameters given, each at most once.
+pub(super) fn given(set: &[(String, Setting)]) -> Result<Given> {
+    let mut given = Given::new();
+    for (name, value) in set {
+        if given.insert(name.clone(), value.clone()).is_some() {
+            return Err(Error::new(format!("{name} is given twice")).at("--set").help("give each parameter once"));
+        }
+    }
+    Ok(given)
+}
+
+/// Parameters as JSON.
+pub(super) fn parameters(settings: &Settings) -> Map<String, Value> {
+    let of = |value: &Setting| match value {
+        Setting::Number(number) => output::number(*number),
+        Setting::Numbers(numbers) => numbers.iter().copied().map(output::number).collect(),
+        Setting::Word(word) => match word.as_str() {
+            "true" => true.into(),
+            "false" => false.into(),
+            word => word.into(),
+        },
+    };
+    settings.iter().map(|(name, value)| (name.to_string(), of(value))).collect()
+}
+
+/// An array with the five extents that tensors have.
+pub(super) struct Lifted {
+    pub(super) shape: Shape,
+    /// As in the file.
+    pub(super) extents: Vec<usize>,
+    pub(super) data: Vec<f64>,
+}
+
+impl Lifted {
+    /// Reads `[N, K, (D,) H, W]`, or `[N, (D,) H, W]` if `channels` is false.
+    pub(super) fn read(path: &Path, channels: bool) -> Result<Self> {
+        let Array { shape: extents, data } = npy::read::<f64>(path, "")?;
+        let shape = match (channels, &extents[..]) {
+            (true, &[n, k, h, w]) => Shape::new(n, k, 1, h, w),
+            (true, &[n, k, d, h, w]) => Shape::new(n, k, d, h, w),
+            (false, &[n, h, w]) => Shape::new(n, 1, 1, h, w),
+            (false, &[n, d, h, w]) => Shape::new(n, 1, d, h, w),
+            _ => {
+                let wanted = if channels { "[N, K, H, W] or [N, K, D, H, W]" } else { "[N, H, W] or [N, D, H, W]" };
+                let problem = format!("the shape is {extents:?}, {wanted} is needed");
+                return Err(Error::new(problem).at(path.display()).help("reshape the array"));
+            }
+        };
+        if data.is_empty() {
+            return Err(Error::new("the array is empty").at(path.display()));
+        }
+        if let Some(bad) = data.iter().find(|value| !value.is_finite()) {
+            return Err(Error::new(format!("the array holds {bad}")).at(path.display()).help("only finite numbers"));
+        }
+        Ok(Self { shape, extents, data })
+    }
+
+    /// Refuses another shape than `wanted`.
+    pub(super) fn fitting(self, path: &Path, wanted: Shape) -> Result<Self> {
+        if self.shape == wanted {
+            return Ok(self);
+        }
+        let problem = format!("as [n, c, d, h, w] the shape is {}, that of the logits asks for {wanted}", self.shape);
+        Err(Error::new(problem).at(path.display()))
+    }
+
+    pub(super) fn tensor<B: Backend>(&self, backend: &B) -> Tensor<B> {
+        Tensor::from_f64(backend, self.shape, &self.data)
+    }
+
+    /// Refuses labels that are not class numbers below `classes`, or the number that is ignored.
+    pub(super) fn check_labels(&self, path: &Path, classes: usize, ignored: Option<f64>) -> Result<()> {
+        let known = |label: f64| label.fract() == 0.0 && label >= 0.0 && label < classes as f64;
+        match self.data.iter().find(|&&label| !known(label) && Some(label) != ignored) {
+            None => Ok(()),
+            Some(label) => {
+                let problem = format!("the labels hold {label}, there are the classes 0 to {}", classes - 1);
+                Err(Error::new(problem).at(path.display()).help("map the labels, or set ignore_index"))
+            }
+        }
+    }
+}
+
+struct Inputs {
+    logits: Lifted,
+    labels: Lifted,
+    image: Option<Lifted>,
+    second: Option<(Lifted, Lifted)>,
+}
+
+impl Inputs {
+    fn read(args: &Args, settings: &Settings) -> Result<Self> {
+        let logits = Lifted::read(&args.logits, true)?;
+        let pixels = logits.shape.with(axis::C, 1);
+        let labels = Lifted::read(&args.labels, false)?.fitting(&args.labels, pixels)?;
+        let ignored = settings.iter().find(|(name, _)| *name == "ignore_index").map(|(_, value)| value);
+        let ignored = if let Some(Setting::Number(number)) = ignored { Some(*number) } else { None };
+        labels.check_labels(&args.labels, logits.shape.c(), ignored)?;
+        let image = args.image.as_deref().map(|path| Lifted::read(path, true)?.fitting(path, pixels)).transpose()?;
+        if settings.needs_image() && image.is_none() {
+            return Err(Error::new("this prior needs an image").at(&args.name).help("--image X.npy"));
+        }
+        let Some(second) = &args.second else { return Ok(Self { logits, labels, image, second: None }) };
+        let second = Lifted::read(second, true)?.fitting(second, logits.shape)?;
+        let mask = match &args.mask {
+            Some(path) => Lifted::read(path, false)?.fitting(path, pixels)?,
+            None => Lifted { shape: pixels, extents: Vec::new(), data: vec![1.0; pixels.len()] },
+        };
+        Ok(Self { logits, labels, image, second: Some((second, mask)) })
+    }
+}
+
+struct Evaluate<'a> {
+    loss: &'a Loss,
+    inputs: &'a Inputs,
+    gradient: bool,
+}
+
+struct Found {
+    value: f64,
+    terms: Vec<(&'static str, f64)>,
+    gradient: Option<Vec<f64>>,
+}
+
+impl Visitor for Evaluate<'_> {
+    type Output = Result<Found>;
+
+    fn visit<B: Backend>(self, backend: B) -> Self::Output {
+        let Inputs { logits, labels, image, second } = self.inputs;
+        let logits = logits.tensor(&backend).tracked();
+        let (labels, image) = (labels.tensor(&backend), image.as_ref().map(|image| image.tensor(&backend)));
+        let second = second.as_ref().map(|(logits, mask)| (logits.tensor(&backend), mask.tensor(&backend)));
+        let mut batch = Batch::new(&logits, &labels);
+        if let Some(image) = &image {
+            batch = batch.with_image(image);
+        }
+        if let Some((second, mask)) = &second {
+            batch = batch.with_second(second, mask);
+        }
+        let value = self.loss.value(&batch);
+        let terms = value.terms.iter().map(|(name, term)| Ok((*name, term.item()?))).collect::<Result<_>>()?;
+        let total = value.total.item()?;
+        let gradient = if self.gradient {
+            let zeros = || vec![0.0; logits.shape().len()];
+            let tracked = value.total.is_tracked().then(|| value.total.backward());
+            let found = tracked.as_ref().and_then(|gradients| gradients.of(&logits));
+            Some(found.map_or_else(|| Ok(zeros()), Tensor::to_f64)?)
+        } else {
+            None
+        };
+        Ok(Found { value: total, terms, gradient })
+    }
+}
