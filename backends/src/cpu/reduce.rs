@@ -26,7 +26,9 @@ pub(super) fn reduce(
 ) -> Vec<Block> {
     let mut outputs: Vec<Block> = program.outputs().iter().map(|_| cpu.block(out.len())).collect();
     if domain.len() == 0 || outputs.is_empty() {
-        outputs.iter_mut().for_each(|output| output.fill(start(fold) as f32));
+        for output in &mut outputs {
+            output.fill(start(fold) as f32);
+        }
         return outputs;
     }
     let plan = Plan::folding(program, scalars, inputs, domain, out);

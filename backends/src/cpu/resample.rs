@@ -175,7 +175,9 @@ fn apply(cpu: &Cpu, [along_d, along_h, along_w]: &[Table; 3], (x, x_shape): Arra
                 (terms_d, terms_h) => {
                     mixed.fill(0.0);
                     for &(d, weight_d) in terms_d {
-                        terms_h.iter().for_each(|&(h, weight_h)| add_row(line(d, h), weight_d * weight_h, &mut mixed));
+                        for &(h, weight_h) in terms_h {
+                            add_row(line(d, h), weight_d * weight_h, &mut mixed);
+                        }
                     }
                     mix_row(along_w, &mixed, y);
                 }
@@ -200,7 +202,9 @@ fn mix_row(table: &Table, row: &[f32], y: &mut [f32]) {
         Kind::Sum(factor) => sum_row(row, *factor, y),
         Kind::Few(lists) => {
             y.fill(0.0);
-            lists.iter().for_each(|(voxels, weights)| add_term(row, voxels, weights, y));
+            for (voxels, weights) in lists {
+                add_term(row, voxels, weights, y);
+            }
         }
         Kind::Many => {
             for (place, y) in y.iter_mut().enumerate() {

@@ -68,7 +68,7 @@ mod against_reference {
     /// Compares an operation with the reference, for every instruction set and number of threads; the bits must not
     /// depend on either. `act` gets the backend and its inputs.
     fn compare<const N: usize>(
-        inputs: [(Vec<f32>, Shape); N],
+        inputs: &[(Vec<f32>, Shape); N],
         tolerance: f64,
         fast: impl Fn(&Cpu, [segcal_core::View<'_, Cpu>; N]) -> Vec<crate::CpuBuffer>,
         slow: impl Fn([segcal_core::View<'_, Reference>; N]) -> Vec<Arc<Vec<f64>>>,
@@ -123,7 +123,7 @@ mod against_reference {
             let out = masked(domain, masks[2]);
             let fold = if max { Fold::Max } else { Fold::Sum };
             compare(
-                [input(masked(domain, masks[0]), 1), input(masked(domain, masks[1] & masks[0]), 2)],
+                &[input(masked(domain, masks[0]), 1), input(masked(domain, masks[1] & masks[0]), 2)],
                 1e-6,
                 |cpu, views| cpu.reduce(fold, &program, &[0.25], &views, domain, out),
                 |views| Reference.reduce(fold, &program, &[0.25], &views, domain, out),
@@ -146,13 +146,13 @@ mod against_reference {
             let (start, shape) = cut(fractions, full[0]);
             let (other_start, other) = cut(again, full[1]);
             compare(
-                [input(whole, 3)],
+                &[input(whole, 3)],
                 0.0,
                 |cpu, [x]| vec![cpu.slice(x, start, shape)],
                 |[x]| vec![Reference.slice(x, start, shape)],
             );
             compare(
-                [input(shape, 4), input(other, 5)],
+                &[input(shape, 4), input(other, 5)],
                 1e-7,
                 |cpu, [a, b]| vec![cpu.place(&[(a, start), (b, other_start), (a, start)], whole), cpu.place(&[(b, other_start)], whole)],
                 |[a, b]| vec![Reference.place(&[(a, start), (b, other_start), (a, start)], whole), Reference.place(&[(b, other_start)], whole)],
@@ -165,7 +165,7 @@ mod against_reference {
             let window = if tiles { Window::tiles(size) } else { Window { size, stride } };
             let out = window.output(shape).unwrap();
             compare(
-                [input(shape, 6), input(out, 7)],
+                &[input(shape, 6), input(out, 7)],
                 1e-6,
                 |cpu, [x, y]| {
                     let (maximum, index) = cpu.max_pool(x, &window, out);
@@ -210,7 +210,7 @@ mod against_reference {
             let shape = shape.with(axis::N, shape.n().min(2)).with(axis::C, shape.c().min(3));
             let out = shape.with_spatial(to);
             compare(
-                [input(shape, 8), input(out, 9)],
+                &[input(shape, 8), input(out, 9)],
                 2e-6 * (1.0 + (out.voxels() as f64 / shape.voxels() as f64)),
                 |cpu, [x, y]| vec![cpu.resample(x, &sampling, out), cpu.resample_adjoint(y, &sampling, shape)],
                 |[x, y]| vec![Reference.resample(x, &sampling, out), Reference.resample_adjoint(y, &sampling, shape)],
@@ -224,9 +224,11 @@ mod against_reference {
             let rank = if mode { Rank::Mode } else { Rank::Nth((rank * count as f64) as usize) };
             let out = Window::sliding(size).output(shape).unwrap();
             let (mut x, _) = input(shape, 10);
-            x.iter_mut().for_each(|x| *x = (*x * f32::from(levels)).round() + 0.0);
+            for x in &mut x {
+                *x = (*x * f32::from(levels)).round() + 0.0;
+            }
             compare(
-                [(x, shape)],
+                &[(x, shape)],
                 0.0,
                 |cpu, [x]| vec![cpu.rank_filter(x, size, rank, out)],
                 |[x]| vec![Reference.rank_filter(x, size, rank, out)],
@@ -236,9 +238,11 @@ mod against_reference {
         #[test]
         fn counting(shape in shapes_for(300), count in 1..200usize) {
             let (mut bins, _) = input(shape, 11);
-            bins.iter_mut().for_each(|bin| *bin = (*bin * 120.0).round() + if *bin > 0.99 { 0.5 } else { 20.0 });
+            for bin in &mut bins {
+                *bin = (*bin * 120.0).round() + if *bin > 0.99 { 0.5 } else { 20.0 };
+            }
             compare(
-                [(bins, shape), input(shape, 12), input(shape, 13), input(Shape::new(1, 1, 1, 1, count), 14)],
+                &[(bins, shape), input(shape, 12), input(shape, 13), input(Shape::new(1, 1, 1, 1, count), 14)],
                 1e-6,
                 |cpu, [bins, a, b, table]| {
                     let mut sums = cpu.bincount(bins, &[a, b], count);
@@ -256,9 +260,11 @@ mod against_reference {
         #[test]
         fn distances(shape in shapes_for(100), spacing in [0.3..3.0f64, 0.3..3.0, 0.3..3.0], share in 0.0..1.0f32) {
             let (mut mask, _) = input(shape, 15);
-            mask.iter_mut().for_each(|mask| *mask = if mask.abs() > share.sqrt() { *mask } else { 0.0 });
+            for mask in &mut mask {
+                *mask = if mask.abs() > share.sqrt() { *mask } else { 0.0 };
+            }
             compare(
-                [(mask, shape)],
+                &[(mask, shape)],
                 1.2e-7,
                 |cpu, [mask]| vec![cpu.distance(mask, spacing)],
                 |[mask]| vec![Reference.distance(mask, spacing)],
@@ -275,7 +281,7 @@ mod against_reference {
             let out = masked(shape, mask);
             for fold in [Fold::Sum, Fold::Max] {
                 compare(
-                    [input(shape, 1), input(masked(shape, 0b11101), 2)],
+                    &[input(shape, 1), input(masked(shape, 0b11101), 2)],
                     1e-6,
                     |cpu, views| cpu.reduce(fold, &program, &[], &views, shape, out),
                     |views| Reference.reduce(fold, &program, &[], &views, shape, out),
@@ -286,7 +292,7 @@ mod against_reference {
         for mask in [0b11111, 0b11100, 0b11101, 0b00010, 0b10000, 0b01111] {
             let out = masked(short, mask);
             compare(
-                [input(short, 1), input(masked(short, 0b11101), 2)],
+                &[input(short, 1), input(masked(short, 0b11101), 2)],
                 1e-6,
                 |cpu, views| cpu.reduce(Fold::Sum, &program, &[], &views, short, out),
                 |views| Reference.reduce(Fold::Sum, &program, &[], &views, short, out),
@@ -296,7 +302,7 @@ mod against_reference {
         let pooled = window.output(shape).unwrap();
         let up = Sampling::resize(pooled.spatial(), shape.spatial(), Interpolation::Nearest);
         compare(
-            [input(shape, 3)],
+            &[input(shape, 3)],
             1e-6,
             |cpu, [x]| {
                 let (y, index) = cpu.max_pool(x, &window, pooled);
@@ -317,9 +323,11 @@ mod against_reference {
         );
         let volume = Shape::new(1, 2, 40, 50, 30);
         let (mut mask, _) = input(volume, 4);
-        mask.iter_mut().for_each(|mask| *mask = f32::from(*mask > 0.999));
+        for mask in &mut mask {
+            *mask = f32::from(*mask > 0.999);
+        }
         compare(
-            [(mask, volume)],
+            &[(mask, volume)],
             1.2e-7,
             |cpu, [mask]| vec![cpu.distance(mask, [2.5, 0.8, 1.1])],
             |[mask]| vec![Reference.distance(mask, [2.5, 0.8, 1.1])],
@@ -332,7 +340,7 @@ mod against_reference {
         let x = vec![1.0, f32::NAN, f32::NEG_INFINITY, f32::INFINITY, -2.0, 0.0];
         let identity = Program::new(|p| p.input(0));
         compare(
-            [(x, shape)],
+            &[(x, shape)],
             0.0,
             |cpu, [x]| {
                 let mut y = cpu.reduce(Fold::Max, &identity, &[], &[x], shape, masked(shape, 0b01000));
@@ -361,7 +369,7 @@ mod against_reference {
         for empty in [Shape::new(0, 2, 1, 4, 4), Shape::new(2, 0, 1, 4, 4)] {
             let channels = masked(empty, 0b11101);
             compare(
-                [input(empty, 1), input(Shape::new(2, empty.c(), 1, 1, 1), 2)],
+                &[input(empty, 1), input(Shape::new(2, empty.c(), 1, 1, 1), 2)],
                 0.0,
                 |cpu, [x, w]| {
                     let mut y = cpu.map(&identity, &[], &[x], empty);
