@@ -158,7 +158,7 @@ impl Stored {
         self.metadata.get(GROUPS).map_or_else(BTreeSet::new, |groups| groups.split(',').collect())
     }
 
-    /// The tensors of a group in the order, names and shapes of `like`, which may be freshly initialised. Numbers of
+    /// The tensors of a group in the order, names and shapes of `like`, whose own numbers do not matter. Numbers of
     /// type F32, F64, F16 or BF16 are taken.
     ///
     /// # Errors

@@ -3,7 +3,8 @@
 use segcal_core::{Backend, Error, Result, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::init::Init;
+use crate::checkpoint::Stored;
+use crate::init::{Init, Spec};
 use crate::layers::{Activation, Mode, Norm, Upsampling};
 use crate::params::Parameters;
 use crate::unet::UNet;
@@ -13,8 +14,21 @@ pub trait Network<B: Backend>: Send + Sync {
     /// The configuration with every key filled in; building from it gives this network again.
     fn config(&self) -> &NetworkConfig;
 
+    /// Names, shapes and beginnings of the tensors.
+    fn specs(&self) -> Vec<Spec>;
+
     /// Fresh tensors: the same numbers for the same seed, on every backend.
-    fn parameters(&self, seed: u64, backend: &B) -> Parameters<B>;
+    fn parameters(&self, seed: u64, backend: &B) -> Parameters<B> {
+        Parameters::initialised(&self.specs(), seed, backend)
+    }
+
+    /// The tensors of a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Stored::restore`].
+    fn restore(&self, stored: &Stored, backend: &B) -> Result<Parameters<B>> {
+        stored.restore("", &Parameters::blank(&self.specs(), backend))
+    }
 
     /// Logits `[n, classes, d, h, w]` of images `x = [n, in_channels, d, h, w]`. Panics where [`Network::accepts`]
     /// would refuse the shape.
@@ -24,7 +38,9 @@ pub trait Network<B: Backend>: Send + Sync {
     fn stride(&self) -> [usize; 3];
 
     /// Number of trainable numbers.
-    fn parameter_count(&self) -> usize;
+    fn parameter_count(&self) -> usize {
+        self.specs().iter().filter(|spec| spec.trainable).map(|spec| spec.shape.len()).sum()
+    }
 
     /// Whether an image of this shape can be the input.
     ///

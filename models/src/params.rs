@@ -65,13 +65,22 @@ impl<B: Backend> Parameters<B> {
 
     /// Fresh tensors as `specs` describe them: the same numbers for the same seed and name, on every backend.
     pub fn initialised(specs: &[Spec], seed: u64, backend: &B) -> Self {
-        let fresh = |spec: &Spec| Parameter {
+        Self::of(specs, |spec| Tensor::from_f64(backend, spec.shape, &spec.values(seed)))
+    }
+
+    /// Tensors of zeros as `specs` describe them: the form that a checkpoint fills.
+    pub fn blank(specs: &[Spec], backend: &B) -> Self {
+        Self::of(specs, |spec| Tensor::zeros(backend, spec.shape))
+    }
+
+    fn of(specs: &[Spec], value: impl Fn(&Spec) -> Tensor<B>) -> Self {
+        let parameter = |spec: &Spec| Parameter {
             name: spec.name.clone(),
             dims: spec.dims.clone(),
-            value: Tensor::from_f64(backend, spec.shape, &spec.values(seed)),
+            value: value(spec),
             trainable: spec.trainable,
         };
-        Self::new(specs.iter().map(fresh).collect())
+        Self::new(specs.iter().map(parameter).collect())
     }
 
     /// The tensors in order.

@@ -3,7 +3,7 @@
 use segcal_core::{Backend, Error, Result, Shape, Tensor, axis, ops};
 
 use crate::init::{Init, Spec};
-use crate::layers::{Activation, Mode, Norm, Unit, Upsample, Upsampling, max_pool};
+use crate::layers::{Activation, Conv, Mode, Norm, Unit, Upsample, Upsampling, max_pool};
 use crate::network::{Extent, Network, NetworkConfig, unknown};
 use crate::params::Parameters;
 
@@ -24,7 +24,7 @@ pub struct UNet {
     pools: Vec<[usize; 3]>,
     down: Vec<Vec<Unit>>,
     up: Vec<(Upsample, Vec<Unit>)>,
-    head: Unit,
+    head: Conv,
 }
 
 /// Kernel extent of a block's convolutions.
@@ -59,8 +59,7 @@ impl UNet {
             let inputs = enlarge.channels() + widths[level];
             (enlarge, block(&format!("up.{level}"), inputs, widths[level]))
         });
-        let mut head = Unit::new("conv_final", [widths[0], config.classes], 1, space, Norm::None, Activation::Identity);
-        head.conv.name = "conv_final".into();
+        let head = Conv::same("conv_final".into(), [widths[0], config.classes], 1, space, true);
         let (down, up) = (down.collect(), up.collect());
         Ok(Self { config: plan.config(config), init: plan.init, pools: plan.pools, down, up, head })
     }
@@ -73,7 +72,7 @@ impl UNet {
             specs.extend(enlarge.specs(self.init));
             specs.extend(blocks(units));
         }
-        specs.extend(self.head.specs(self.init));
+        specs.extend(self.head.specs(self.init, Activation::Identity));
         specs
     }
 }
@@ -83,8 +82,8 @@ impl<B: Backend> Network<B> for UNet {
         &self.config
     }
 
-    fn parameters(&self, seed: u64, backend: &B) -> Parameters<B> {
-        Parameters::initialised(&self.specs(), seed, backend)
+    fn specs(&self) -> Vec<Spec> {
+        self.specs()
     }
 
     fn forward(&self, parameters: &Parameters<B>, x: &Tensor<B>, mode: Mode) -> Tensor<B> {
@@ -100,15 +99,11 @@ impl<B: Backend> Network<B> for UNet {
             x = ops::concat(&[&enlarge.forward(parameters, &x), &skip], axis::C);
             x = block(units, x);
         }
-        self.head.forward(parameters, &x, mode)
+        self.head.forward(parameters, &x, Activation::Identity)
     }
 
     fn stride(&self) -> [usize; 3] {
         self.pools.iter().fold([1; 3], |stride, pool| std::array::from_fn(|axis| stride[axis] * pool[axis]))
-    }
-
-    fn parameter_count(&self) -> usize {
-        self.specs().iter().filter(|spec| spec.trainable).map(|spec| spec.shape.len()).sum()
     }
 
     fn accepts(&self, x: Shape) -> Result<()> {

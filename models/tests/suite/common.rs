@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use segcal_core::{Backend, Rng, Shape, Tensor, ops};
-use segcal_models::{Mode, Network, NetworkConfig, Parameter, Parameters, UNet, load};
+use segcal_models::layers::Upsampling;
+use segcal_models::{Extent, Mode, Network, NetworkConfig, Parameter, Parameters, Stored, UNet, load};
 
 pub(crate) fn authors(base: usize, classes: usize) -> NetworkConfig {
     NetworkConfig { name: "unet-authors".into(), classes, base: Some(base), ..NetworkConfig::default() }
@@ -23,20 +24,65 @@ pub(crate) fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
-/// The output of the authors' code with the authors' weights.
-pub(crate) fn golden_difference<B: Backend>(backend: &B) -> f64 {
-    let stored = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/unet_tiny.safetensors")).unwrap();
-    let network = UNet::new(&authors(2, 3)).unwrap();
-    let parameters = stored.restore("", &network.parameters(0, backend)).unwrap();
-    let array = |name: &str, channels: usize| Parameter {
-        name: name.into(),
-        dims: vec![1, channels, 32, 32],
-        value: Tensor::zeros(backend, Shape::new(1, channels, 1, 32, 32)),
-        trainable: false,
+fn golden(file: &str) -> Stored {
+    load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(file)).unwrap()
+}
+
+/// Input and expected output of `network` in a group of a golden file.
+fn case<B: Backend>(stored: &Stored, group: &str, backend: &B, shape: Shape, network: &UNet) -> [Tensor<B>; 2] {
+    let config = Network::<B>::config(network);
+    let array = |name: &str, channels: usize| {
+        let shape = shape.with(1, channels);
+        let mut dims = shape.dims().to_vec();
+        dims.drain(2..5 - config.dims);
+        Parameter { name: name.into(), dims, value: Tensor::zeros(backend, shape), trainable: false }
     };
-    let golden = stored.restore("golden", &Parameters::new(vec![array("x", 1), array("y", 3)])).unwrap();
-    let y = network.forward(&parameters, golden.get("x"), Mode::Evaluate);
-    largest_difference(&y.to_f64().unwrap(), &golden.get("y").to_f64().unwrap())
+    let like = Parameters::new(vec![array("x", config.in_channels), array("y", config.classes)]);
+    let arrays = stored.restore(group, &like).unwrap();
+    ["x", "y"].map(|name| arrays.get(name).clone())
+}
+
+fn difference<B: Backend>(network: &UNet, parameters: &Parameters<B>, [x, y]: [Tensor<B>; 2]) -> f64 {
+    let output = network.forward(parameters, &x, Mode::Evaluate);
+    largest_difference(&output.to_f64().unwrap(), &y.to_f64().unwrap())
+}
+
+/// The authors' weights and the output of the authors' code. (The last rectifiers of those weights are silent, so that
+/// this sees names, shapes and the head only; [`peer_differences`] sees the rest.)
+pub(crate) fn golden_difference<B: Backend>(backend: &B) -> f64 {
+    let (stored, network) = (golden("unet_tiny.safetensors"), UNet::new(&authors(2, 3)).unwrap());
+    let parameters = network.restore(&stored, backend).unwrap();
+    difference(&network, &parameters, case(&stored, "golden", backend, Shape::new(1, 1, 1, 32, 32), &network))
+}
+
+/// Largest differences from ONNX Runtime (f32): the authors' network with both ways of up-sampling and its weights
+/// woken (doubled, biases lifted by 1/4), and ours in 2-D and 3-D.
+pub(crate) fn peer_differences<B: Backend>(backend: &B) -> Vec<(&'static str, f64)> {
+    let (weights, peers) = (golden("unet_tiny.safetensors"), golden("unet_peers.safetensors"));
+    let authors =
+        [("authors_nearest", Upsampling::Nearest), ("authors_linear", Upsampling::Linear)].map(|(name, up)| {
+            let network = UNet::new(&NetworkConfig { upsample: Some(up), ..authors(2, 3) }).unwrap();
+            let stored = network.restore(&weights, backend).unwrap();
+            let woken = stored.iter().map(|p| {
+                let lifted = p.name.ends_with("conv.bias");
+                ops::map(&[&p.value], |q| if lifted { q.input(0) + 0.25 } else { q.input(0) * 2.0 })
+            });
+            let parameters = stored.with_values(woken.collect());
+            let case = case(&peers, name, backend, Shape::new(2, 1, 1, 64, 32), &network);
+            (name, difference(&network, &parameters, case))
+        });
+    let deep = Some(vec![Extent::Axes([1, 2, 2]), Extent::Every(2)]);
+    let ours = [
+        ("flat", NetworkConfig { in_channels: 2, ..tiny(2) }, Shape::new(2, 1, 1, 12, 16)),
+        ("deep", NetworkConfig { in_channels: 2, pools: deep, ..tiny(3) }, Shape::new(2, 1, 4, 8, 12)),
+    ];
+    let ours = ours.map(|(name, config, shape)| {
+        let network = UNet::new(&config).unwrap();
+        let parameters = peers.restore(name, &network.parameters(0, backend)).unwrap();
+        let case = case(&peers, &format!("{name}_golden"), backend, shape, &network);
+        (name, difference(&network, &parameters, case))
+    });
+    authors.into_iter().chain(ours).collect()
 }
 
 /// Softmax cross entropy with one class per pixel.

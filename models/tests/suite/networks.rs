@@ -1,6 +1,8 @@
 //! Whole networks on `Reference`: the papers' numbers, parameter counts, shapes, gradients.
 
-use super::common::{authors, cross_entropy, golden_difference, largest_difference, noise, problem, tiny};
+use super::common::{
+    authors, cross_entropy, golden_difference, largest_difference, noise, peer_differences, problem, tiny,
+};
 use segcal_core::{Reference, Shape, Tensor, ops};
 use segcal_models::layers::{Activation, Norm, Upsampling};
 use segcal_models::{Extent, Mode, Network, NetworkConfig, Parameter, UNet, build, networks};
@@ -9,6 +11,13 @@ use segcal_models::{Extent, Mode, Network, NetworkConfig, Parameter, UNet, build
 fn the_authors_network_gives_the_authors_numbers() {
     let difference = golden_difference(&Reference);
     assert!(difference < 1e-6, "{difference:e}");
+}
+
+#[test]
+fn networks_give_the_numbers_of_onnx_runtime() {
+    for (name, difference) in peer_differences(&Reference) {
+        assert!(difference < 1e-5, "{name}: {difference:e}");
+    }
 }
 
 /// The counts that were measured with the authors' code: channels, classes, parameters.
@@ -119,4 +128,83 @@ fn the_gradient_of_the_whole_network() {
             }
         }
     }
+}
+
+fn config_error(change: impl FnOnce(&mut NetworkConfig)) -> String {
+    let mut config = NetworkConfig::default();
+    change(&mut config);
+    build::<Reference>(&config).err().expect("the config must be refused").to_string()
+}
+
+#[test]
+fn a_config_that_makes_no_network_is_refused_by_key() {
+    let refused = |key: &str, error: String| {
+        assert!(error.starts_with(&format!("{key}: ")) && error.ends_with(')'), "{error}");
+    };
+    refused("name", config_error(|c| c.name = "unett".into()));
+    refused("dims", config_error(|c| c.dims = 4));
+    refused("classes", config_error(|c| c.classes = 0));
+    refused("in_channels", config_error(|c| c.in_channels = 0));
+    refused("levels", config_error(|c| c.levels = Some(0)));
+    refused("levels", config_error(|c| c.levels = Some(64)));
+    refused("base", config_error(|c| c.base = Some(usize::MAX)));
+    refused("convs", config_error(|c| c.convs = Some(0)));
+    refused("widths", config_error(|c| c.widths = Some(vec![])));
+    refused("widths", config_error(|c| c.widths = Some(vec![4, 0])));
+    refused("widths", config_error(|c| (c.widths, c.base) = (Some(vec![4, 8]), Some(4))));
+    refused("pools", config_error(|c| c.pools = Some(vec![Extent::Every(2)])));
+    refused("pools", config_error(|c| c.pools = Some(vec![Extent::Every(0); 4])));
+    refused("pools", config_error(|c| c.pools = Some(vec![Extent::Axes([2, 2, 2]); 4])));
+}
+
+#[test]
+fn a_config_is_read_strictly_and_written_whole() {
+    let read = |text: &str| serde_json::from_str::<NetworkConfig>(text);
+    let config =
+        read(r#"{"name": "unet", "classes": 3, "dims": 3, "norm": "batch", "pools": [[1, 2, 2], 2], "levels": 3}"#);
+    let network = UNet::new(&config.unwrap()).unwrap();
+    assert_eq!(Network::<Reference>::stride(&network), [2, 4, 4]);
+    let written = serde_json::to_string(Network::<Reference>::config(&network)).unwrap();
+    let again = UNet::new(&read(&written).unwrap()).unwrap();
+    assert_eq!(again.specs(), network.specs());
+    assert!(read(r#"{"width": 3}"#).unwrap_err().to_string().contains("width"));
+    assert!(read(r#"{"norm": "layer"}"#).unwrap_err().to_string().contains("instance"));
+}
+
+#[test]
+fn an_image_that_does_not_fit_is_refused() {
+    let network = UNet::new(&tiny(2)).unwrap();
+    let refused = |shape, part: &str| {
+        let error = Network::<Reference>::accepts(&network, shape).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    Network::<Reference>::accepts(&network, Shape::new(3, 1, 1, 4, 8)).unwrap();
+    refused(Shape::new(1, 2, 1, 8, 8), "network.in_channels = 2");
+    refused(Shape::new(1, 1, 3, 8, 8), "network.dims = 3");
+    refused(Shape::new(1, 1, 1, 8, 10), "multiples of the network's stride [1, 4, 4]");
+    refused(Shape::new(1, 1, 1, 0, 8), "multiples");
+    refused(Shape::new(1, 1, 1, 4, 4), "instance norm needs two");
+}
+
+/// Mean and variance of the initial numbers within five standard errors, and the same numbers whatever else there is.
+#[test]
+fn initial_weights_have_the_moments_of_their_formula() {
+    let ours = UNet::new(&NetworkConfig::default()).unwrap().parameters(1, &Reference);
+    let authors = UNet::new(&authors(32, 4)).unwrap().parameters(1, &Reference);
+    let fan_in = 256.0 * 9.0;
+    let (he, pytorch) = (2.0 / (1.0001 * fan_in), 1.0 / (3.0 * fan_in));
+    for (parameters, variance, kurtosis) in [(&ours, he, 3.0), (&authors, pytorch, 1.8)] {
+        let weights = parameters.get("down.3.l2.conv.weight").to_f64().unwrap();
+        let n = weights.len() as f64;
+        let (mean, square) = (weights.iter().sum::<f64>() / n, weights.iter().map(|w| w * w).sum::<f64>() / n);
+        assert!(mean.abs() < 5.0 * (variance / n).sqrt());
+        let error = variance * ((kurtosis - 1.0) / n).sqrt();
+        assert!((square - variance).abs() < 5.0 * error, "{square} {variance}");
+    }
+    let bound = authors.get("down.3.l2.conv.bias").to_f64().unwrap().iter().fold(0.0f64, |m, b| m.max(b.abs()));
+    assert!(bound <= fan_in.sqrt().recip() && bound > 0.9 * fan_in.sqrt().recip());
+    let wider = UNet::new(&NetworkConfig { classes: 7, ..NetworkConfig::default() }).unwrap().parameters(1, &Reference);
+    assert_eq!(ours.get("up.3.up.weight").to_f64().unwrap(), wider.get("up.3.up.weight").to_f64().unwrap());
+    let other = UNet::new(&NetworkConfig::default()).unwrap().parameters(2, &Reference);
+    assert_ne!(ours.get("up.3.up.weight").to_f64().unwrap(), other.get("up.3.up.weight").to_f64().unwrap());
 }
