@@ -34,17 +34,6 @@ pub(super) trait Simd: Copy + Send + Sync {
     unsafe fn sum(v: Self::V) -> f32;
     /// `to[i * to_stride + j] = from[j * from_stride + i]` for `i, j` in `0..LANES`, through registers.
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
-    /// Asks for the cache line at an address, valid or not.
-    #[inline(always)]
-    fn prefetch(at: *const f32) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch never faults, and every x86-64 machine has it.
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = at;
-    }
     /// The same for `i` in `0..4`: `LANES` rows of four numbers become four vectors.
     unsafe fn transpose_in(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
     /// The same for `j` in `0..4`: four vectors become `LANES` rows of four numbers.
@@ -202,7 +191,6 @@ impl Simd for Portable {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Job, Simd};
-    #[allow(clippy::wildcard_imports, reason = "intrinsics")]
     use std::arch::x86_64::*;
 
     /// 16 lanes.
@@ -295,7 +283,7 @@ mod x86 {
     }
 
     // SAFETY of every block below: the trait's contract gives the instruction set and valid pointers.
-    #[allow(clippy::undocumented_unsafe_blocks, reason = "one argument for all, above")]
+    #[expect(clippy::undocumented_unsafe_blocks, reason = "one argument for all, above")]
     impl Simd for Avx512 {
         const LANES: usize = 16;
         const ROWS: usize = 8;
@@ -392,7 +380,7 @@ mod x86 {
     }
 
     // SAFETY of every block below: the trait's contract gives the instruction set and valid pointers.
-    #[allow(clippy::undocumented_unsafe_blocks, reason = "one argument for all, above")]
+    #[expect(clippy::undocumented_unsafe_blocks, reason = "one argument for all, above")]
     impl Simd for Avx2 {
         const LANES: usize = 8;
         const ROWS: usize = 4;

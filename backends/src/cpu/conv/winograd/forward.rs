@@ -8,7 +8,7 @@ use super::super::simd::{Job, Level, Simd};
 use super::gemm::{Panels, product};
 use super::lanes::{from_lanes, to_lanes};
 use super::transform::{Input, Kernel, Output, both};
-use super::{BLOCK, HELD, Layout, POINTS, RUN, Run, SIDE, TASKS, Tiles, points};
+use super::{BLOCK, HELD, Layout, POINTS, RUN, Run, SIDE, Source, TASKS, Tiles};
 
 /// Taps that are staged together, at least one kernel's: kernels are at most `[8, 3, 3]`.
 const STAGE: usize = 72;
@@ -215,8 +215,9 @@ impl Job for Task<'_> {
                 if from >= next {
                     let to = &mut v[slot..][..samples.len()];
                     let offset = [all.offset[1], all.offset[2]];
+                    let source = Source { map: all.input, channels: 0..ins, slice: from, offset };
                     // SAFETY: the instruction set is there; `to` and `stage` are as large as `points` asks.
-                    unsafe { points::<S, Input, 6>(all.input, 0..ins, from, offset, &self.runs, samples, to, stage) };
+                    unsafe { source.points::<S, Input, 6>(&self.runs, samples, to, stage) };
                     next = from + 1;
                 }
                 segments.push((slot, k * held * weights.lanes));

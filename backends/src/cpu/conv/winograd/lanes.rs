@@ -63,41 +63,50 @@ pub(super) unsafe fn from_lanes<S: Simd>(from: *const f32, to: *mut f32, stride:
     }
 }
 
-/// Some rows of a window of one slice: rows and columns count from `start` (which may lie outside, where all is 0);
-/// `LANES` channels from `channel` on, as `[row][column][lane]`.
-///
-/// # Safety
-/// The instruction set is there, `slice` is inside the map, and `to` holds `rows.end columns LANES` numbers.
-#[inline(always)]
-pub(super) unsafe fn window<S: Simd>(
-    (x, shape): (&[f32], Shape),
-    image: usize,
-    channel: usize,
-    slice: usize,
-    start: [isize; 2],
-    [rows, columns]: [std::ops::Range<usize>; 2],
-    to: *mut f32,
-) {
-    let [_, height, width] = shape.spatial();
-    let columns = columns.end;
-    let count = S::LANES.min(shape.c() - channel);
-    let base = (image * shape.c() + channel) * shape.voxels() + slice * height * width;
-    assert!(base + (count - 1) * shape.voxels() + height * width <= x.len(), "a window reads inside its map");
-    let low = (start[1].min(0).unsigned_abs()).min(columns);
-    let high = ((width as isize - start[1]).max(low as isize) as usize).min(columns);
-    for row in rows {
-        let h = start[0] + row as isize;
-        // SAFETY: `to` holds all rows; a row inside is read from its `low` to its `high` column, all inside.
-        unsafe {
-            let to = to.add(row * columns * S::LANES);
-            if h < 0 || h >= height as isize {
-                std::ptr::write_bytes(to, 0, columns * S::LANES);
-                continue;
+/// A window of one slice of a map, `LANES` channels wide.
+pub(super) struct Window<'a> {
+    /// The map and its shape.
+    pub(super) map: (&'a [f32], Shape),
+    /// Its image.
+    pub(super) image: usize,
+    /// First of its channels.
+    pub(super) channel: usize,
+    /// Its slice.
+    pub(super) slice: usize,
+    /// First row and column, which may lie outside, where all is 0.
+    pub(super) start: [isize; 2],
+    /// Columns.
+    pub(super) columns: usize,
+}
+
+impl Window<'_> {
+    /// Copies some rows, as `[row][column][lane]`.
+    ///
+    /// # Safety
+    /// The instruction set is there, and `to` holds `rows.end columns LANES` numbers.
+    #[inline(always)]
+    pub(super) unsafe fn stage<S: Simd>(&self, rows: std::ops::Range<usize>, to: *mut f32) {
+        let (x, shape) = self.map;
+        let [_, height, width] = shape.spatial();
+        let count = S::LANES.min(shape.c() - self.channel);
+        let base = (self.image * shape.c() + self.channel) * shape.voxels() + self.slice * height * width;
+        assert!(base + (count - 1) * shape.voxels() + height * width <= x.len(), "a window reads inside its map");
+        let low = (self.start[1].min(0).unsigned_abs()).min(self.columns);
+        let high = ((width as isize - self.start[1]).max(low as isize) as usize).min(self.columns);
+        for row in rows {
+            let h = self.start[0] + row as isize;
+            // SAFETY: `to` holds all rows; a row inside is read from its `low` to its `high` column, all inside.
+            unsafe {
+                let to = to.add(row * self.columns * S::LANES);
+                if h < 0 || h >= height as isize {
+                    std::ptr::write_bytes(to, 0, self.columns * S::LANES);
+                    continue;
+                }
+                let from = x.as_ptr().add(base + h as usize * width + (self.start[1] + low as isize) as usize);
+                std::ptr::write_bytes(to, 0, low * S::LANES);
+                to_lanes::<S>(from, shape.voxels(), count, high - low, to.add(low * S::LANES));
+                std::ptr::write_bytes(to.add(high * S::LANES), 0, (self.columns - high) * S::LANES);
             }
-            let from = x.as_ptr().add(base + h as usize * width + (start[1] + low as isize) as usize);
-            std::ptr::write_bytes(to, 0, low * S::LANES);
-            to_lanes::<S>(from, shape.voxels(), count, high - low, to.add(low * S::LANES));
-            std::ptr::write_bytes(to.add(high * S::LANES), 0, (columns - high) * S::LANES);
         }
     }
 }

@@ -29,7 +29,7 @@ pub(super) use forward::Forward;
 pub(super) use weight::Weight;
 
 use super::simd::Simd;
-use lanes::window;
+use lanes::Window;
 use segcal_core::Shape;
 use transform::{Line, both};
 
@@ -131,37 +131,48 @@ impl Layout {
     }
 }
 
-/// Transforms a slice of a block's tiles to points: `A` rows and columns from `4 tile + offset`, `count` channels from
-/// `channel`.
-///
-/// # Safety
-/// The instruction set is there; `to` holds the layout, `stage` holds `A (4 RUN + 2) LANES` numbers.
-#[inline(always)]
-unsafe fn points<S: Simd, T: Line<S, A, 6>, const A: usize>(
-    map: (&[f32], Shape),
+/// What is transformed to points.
+struct Source<'a> {
+    /// A map and its shape.
+    map: (&'a [f32], Shape),
+    /// Its channels.
     channels: std::ops::Range<usize>,
+    /// Its slice.
     slice: usize,
+    /// First row and column of the tile at `4 row, 4 column`, from there.
     offset: [isize; 2],
-    runs: &[Run],
-    layout: Layout,
-    to: &mut [f32],
-    stage: &mut [f32],
-) {
-    for (block, channel) in channels.step_by(S::LANES).enumerate() {
-        for (number, run) in runs.iter().enumerate() {
-            let kept = if number > 0 && run.continues(&runs[number - 1]) { A - SIDE } else { 0 };
-            let start = [(SIDE * run.row) as isize + offset[0], (SIDE * run.column) as isize + offset[1]];
-            let columns = SIDE * (run.len - 1) + A;
-            // SAFETY: the caller's promise; a run is at most `RUN` tiles, and tile `at + i` is inside the layout.
-            unsafe {
-                let size = columns * S::LANES;
-                std::ptr::copy(stage.as_ptr().add(SIDE * size), stage.as_mut_ptr(), kept * size);
-                window::<S>(map, run.image, channel, slice, start, [kept..A, 0..columns], stage.as_mut_ptr());
-                for i in 0..run.len {
-                    let from = stage.as_ptr().add(i * SIDE * S::LANES);
-                    let to = to.as_mut_ptr().add((run.at + i) * layout.row + block * S::LANES);
-                    let strides = [6 * layout.plane, layout.plane];
-                    both::<S, T, A, 6>(from, [columns * S::LANES, S::LANES], to, strides);
+}
+
+impl Source<'_> {
+    /// Transforms `A` rows and columns of each tile of a block.
+    ///
+    /// # Safety
+    /// The instruction set is there; `to` holds the layout, `stage` holds `A (4 RUN + 2) LANES` numbers.
+    #[inline(always)]
+    unsafe fn points<S: Simd, T: Line<S, A, 6>, const A: usize>(
+        &self,
+        runs: &[Run],
+        layout: Layout,
+        to: &mut [f32],
+        stage: &mut [f32],
+    ) {
+        for (block, channel) in self.channels.clone().step_by(S::LANES).enumerate() {
+            for (number, run) in runs.iter().enumerate() {
+                let kept = if number > 0 && run.continues(&runs[number - 1]) { A - SIDE } else { 0 };
+                let start = [(SIDE * run.row) as isize + self.offset[0], (SIDE * run.column) as isize + self.offset[1]];
+                let columns = SIDE * (run.len - 1) + A;
+                // SAFETY: the caller's promise; a run is at most `RUN` tiles, and tile `at + i` is inside the layout.
+                unsafe {
+                    let size = columns * S::LANES;
+                    std::ptr::copy(stage.as_ptr().add(SIDE * size), stage.as_mut_ptr(), kept * size);
+                    let window = Window { map: self.map, image: run.image, channel, slice: self.slice, start, columns };
+                    window.stage::<S>(kept..A, stage.as_mut_ptr());
+                    for i in 0..run.len {
+                        let from = stage.as_ptr().add(i * SIDE * S::LANES);
+                        let to = to.as_mut_ptr().add((run.at + i) * layout.row + block * S::LANES);
+                        let strides = [6 * layout.plane, layout.plane];
+                        both::<S, T, A, 6>(from, [columns * S::LANES, S::LANES], to, strides);
+                    }
                 }
             }
         }

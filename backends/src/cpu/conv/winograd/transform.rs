@@ -46,9 +46,9 @@ pub(super) struct Kernel;
 pub(super) struct KernelAdjoint;
 
 // SAFETY of every block below: the trait's contract gives the instruction set.
-#[allow(clippy::undocumented_unsafe_blocks, reason = "one argument for all, above")]
+#[expect(clippy::undocumented_unsafe_blocks, reason = "one argument for all, above")]
 mod lines {
-    use super::*;
+    use super::{A1, A2, A3, B1, B2, B3, Input, Kernel, KernelAdjoint, Line, NA, NB, Output, OutputAdjoint, SUM, Simd};
 
     impl<S: Simd> Line<S, 6, 6> for Input {
         #[inline(always)]

@@ -8,7 +8,7 @@ use super::super::simd::{Job, Level, Simd};
 use super::gemm::{Panels, product};
 use super::lanes::from_lanes;
 use super::transform::{Input, KernelAdjoint, OutputAdjoint, both};
-use super::{HELD, Layout, POINTS, RUN, Run, SIDE, TASKS, Tiles, points};
+use super::{HELD, Layout, POINTS, RUN, Run, SIDE, Source, TASKS, Tiles};
 
 /// Tiles of a block, about: they are the depth of the products, which must pay for reading and writing the sums.
 const BLOCK: usize = 64;
@@ -159,15 +159,17 @@ impl Job for Task<'_> {
                 if from >= next.1 {
                     let to = &mut v[from % kd * samples.len()..][..samples.len()];
                     let offset = [all.offset[1], all.offset[2]];
+                    let source = Source { map: all.x, channels: 0..ins, slice: from, offset };
                     // SAFETY: the instruction set is there; `to` and `stage` are as large as `points` asks.
-                    unsafe { points::<S, Input, 6>(all.x, 0..ins, from, offset, &runs, samples, to, stage) };
+                    unsafe { source.points::<S, Input, 6>(&runs, samples, to, stage) };
                     next.1 = from + 1;
                 }
             }
             for (chunk, to) in chunks.clone().zip(to.chunks_exact_mut(sums.chunk())) {
                 let channels = chunk * sums.lanes..outs.min((chunk + 1) * sums.lanes);
+                let source = Source { map: all.y, channels, slice, offset: [0, 0] };
                 // SAFETY: as above.
-                unsafe { points::<S, OutputAdjoint, 4>(all.y, channels, slice, [0, 0], &runs, grads, z, stage) };
+                unsafe { source.points::<S, OutputAdjoint, 4>(&runs, grads, z, stage) };
                 for (k, from) in (0..kd).filter_map(|k| Some((k, inside(k)?))) {
                     for point in 0..POINTS {
                         let panels = Panels {
@@ -213,13 +215,15 @@ impl Job for Alone<'_> {
             let from = usize::try_from(k as isize + all.offset[0]).ok().filter(|&from| from < all.x.1.spatial()[0]);
             if let Some(from) = from {
                 let offset = [all.offset[1], all.offset[2]];
+                let source = Source { map: all.x, channels: 0..ins, slice: from, offset };
                 // SAFETY: the instruction set is there; `v` and `stage` are as large as `points` asks.
-                unsafe { points::<S, Input, 6>(all.x, 0..ins, from, offset, &runs, samples, v, stage) };
+                unsafe { source.points::<S, Input, 6>(&runs, samples, v, stage) };
             }
             for chunk in chunks.clone() {
                 let channels = chunk * sums.lanes..outs.min((chunk + 1) * sums.lanes);
+                let source = Source { map: all.y, channels, slice: 0, offset: [0, 0] };
                 // SAFETY: as above.
-                unsafe { points::<S, OutputAdjoint, 4>(all.y, channels, 0, [0, 0], &runs, grads, z, stage) };
+                unsafe { source.points::<S, OutputAdjoint, 4>(&runs, grads, z, stage) };
                 for first in (0..ins).step_by(HELD) {
                     let held = HELD.min(ins - first);
                     for point in 0..POINTS {
