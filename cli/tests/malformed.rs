@@ -34,7 +34,7 @@ fn with(at: usize, field: &[u8]) -> Vec<u8> {
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(bytes).unwrap();
     packed.finish().unwrap()
 }
@@ -170,6 +170,73 @@ fn padding_before_the_data_is_skipped() {
     assert_eq!(nifti::read_image(&path).unwrap().values()[1], 1.0);
 }
 
+/// The same file as NIfTI-2, in big-endian order.
+fn good_nifti2() -> Vec<u8> {
+    let mut bytes = vec![0_u8; 544];
+    let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+    put(0, &540_i32.to_be_bytes());
+    put(4, b"n+2\0\r\n\x1a\n");
+    put(12, &16_i16.to_be_bytes());
+    put(14, &32_i16.to_be_bytes());
+    put(16, &[3_i64, 3, 2, 2, 1, 1, 1, 1].map(i64::to_be_bytes).concat());
+    put(104, &[1_f64; 8].map(f64::to_be_bytes).concat());
+    put(168, &544_i64.to_be_bytes());
+    put(348, &1_i32.to_be_bytes());
+    for row in 0..3 {
+        put(400 + 40 * row, &1_f64.to_be_bytes());
+    }
+    bytes.extend((0..12_i16).flat_map(|x| f32::from(x).to_be_bytes()));
+    bytes
+}
+
+#[test]
+fn nifti_2_errors_name_the_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("two.nii");
+    std::fs::write(&path, good_nifti2()).unwrap();
+    assert_eq!(nifti::read_image(&path).unwrap().values()[11], 11.0);
+    for (at, field, word) in [
+        (4, &b"n+2\0\r\n\x1a\0"[..], "magic"),
+        (16, &8_i64.to_be_bytes(), "dim[0]"),
+        (24, &i64::MAX.to_be_bytes(), "dim"),
+        (32, &i64::MIN.to_be_bytes(), "dim[2]"),
+        (168, &543_i64.to_be_bytes(), "vox_offset"),
+        (168, &i64::MAX.to_be_bytes(), "vox_offset"),
+        (176, &f64::NAN.to_be_bytes(), "scl_slope"),
+        (400, &f64::INFINITY.to_be_bytes(), "sform"),
+        (12, &1792_i16.to_be_bytes(), "datatype"),
+    ] {
+        let mut bytes = good_nifti2();
+        bytes[at..at + field.len()].copy_from_slice(field);
+        std::fs::write(&path, bytes).unwrap();
+        let message = nifti::read_image(&path).expect_err(word).to_string();
+        assert!(message.contains("two.nii") && message.contains(word), "{word}: {message}");
+    }
+    std::fs::write(&path, &good_nifti2()[..400]).unwrap();
+    assert!(nifti::read_image(&path).unwrap_err().to_string().contains("540"));
+}
+
+/// Folders, and pipes that nobody writes to, are refused without waiting.
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, word) in [("folder.nii", "no file"), ("folder.npy", "no file"), ("folder.png", "no file")] {
+        let path = folder.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        let message = common::stderr(&common::segcal(&["info", path.to_str().unwrap()]));
+        assert!(message.contains(name) && message.contains(word), "{message}");
+    }
+    for name in ["pipe.nii", "pipe.nii.gz", "pipe.npz", "pipe.png"] {
+        let path = folder.path().join(name);
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        if made.is_ok_and(|status| status.success()) {
+            let message = common::stderr(&common::segcal(&["info", path.to_str().unwrap()]));
+            assert!(message.contains("no file"), "{message}");
+        }
+    }
+}
+
 /// A change of any one byte, or a cut at any place, gives a volume or an error, and nothing else.
 #[test]
 fn no_changed_byte_makes_the_readers_panic() {
@@ -201,6 +268,7 @@ fn no_changed_byte_makes_the_readers_panic() {
         assert!(refused > 0, "{name}");
     };
     mangle("changed.nii", &good(), &read_volume);
+    mangle("changed2.nii", &good_nifti2(), &read_volume);
     mangle("changed.nii.gz", &gzip(&good()), &read_volume);
     mangle("changed.npy", &std::fs::read(path("good.npy")).unwrap(), &read_array);
     mangle("changed.npz", &std::fs::read(path("good.npz")).unwrap(), &read_array);

@@ -5,6 +5,8 @@
 //! allowed is still taken in steps, as data really arrive ([`Growing`]), and never more than [`MAX_VALUES`].
 
 use std::collections::TryReserveError;
+use std::fs::File;
+use std::path::Path;
 
 use segcal_core::{Error, Result};
 
@@ -16,6 +18,19 @@ pub const MAX_EXPANSION: u64 = 1032;
 
 /// Values that are allocated at once; beyond, memory at most doubles as data arrive.
 const FIRST_STEP: usize = 1 << 22;
+
+/// Opens a file and gives its size. What is no plain file (a folder, a pipe that nobody may ever write to) is refused
+/// before it is opened.
+///
+/// # Errors
+/// There is no such file, or it may not be read.
+pub fn open(path: &Path) -> Result<(File, u64)> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(Error::new("this is no file"));
+    }
+    Ok((File::open(path)?, metadata.len()))
+}
 
 /// The product of extents, if it is one that can be read.
 ///

@@ -66,7 +66,8 @@ pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
 }
 
 pub(crate) fn unknown_ending(path: &Path) -> Error {
-    Error::new("the ending of the name is none that is known here")
-        .at(path.display())
-        .help(format!("known are {}", ENDINGS.join(" ")))
+    let name = path.to_string_lossy().to_ascii_lowercase();
+    let half = name.trim_end_matches(".gz").strip_suffix(".img").is_some();
+    let remedy = if half { "name the .hdr of the pair".into() } else { format!("known are {}", ENDINGS.join(" ")) };
+    Error::new("the ending of the name is none that is known here").at(path.display()).help(remedy)
 }

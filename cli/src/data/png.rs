@@ -4,7 +4,6 @@
 //! `0.299 R + 0.587 G + 0.114 B`; an alpha channel is dropped. Label maps: the palette INDEX, or the grey value; colour
 //! is refused, because no single channel says which class is meant.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
@@ -127,8 +126,7 @@ fn sample(row: &[u8], index: usize, bits: usize) -> u32 {
 }
 
 fn decode(path: &Path, transformations: Transformations) -> Result<Picture> {
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
+    let (file, size) = limits::open(path)?;
     let mut decoder = Decoder::new(BufReader::new(file));
     // Text and colour profiles are of no use here, and could be large.
     decoder.set_ignore_text_chunk(true);
@@ -149,6 +147,7 @@ fn decode(path: &Path, transformations: Transformations) -> Result<Picture> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
 
     fn write(path: &Path, color: ColorType, depth: BitDepth, width: u32, bytes: &[u8], palette: Option<Vec<u8>>) {
         let mut encoder = png::Encoder::new(File::create(path).unwrap(), width, 2);

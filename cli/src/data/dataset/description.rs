@@ -1,9 +1,12 @@
 //! `dataset.json`, `splits.json` and `splits_final.json`.
 
+use std::io::Read;
 use std::path::Path;
 
 use segcal_core::{Context, Error, Result};
 use serde_json::{Map, Value};
+
+use crate::data::limits;
 
 /// The largest text file that is read; lists of a hundred thousand cases have some 10 MB.
 const MAX_BYTES: u64 = 1 << 26;
@@ -108,11 +111,15 @@ impl Division {
 
 /// Reads a JSON file; `None` if there is none.
 fn read_json(path: &Path) -> Result<Option<Value>> {
-    let Ok(metadata) = std::fs::metadata(path) else { return Ok(None) };
-    if metadata.len() > MAX_BYTES {
-        return Err(Error::new(format!("{} bytes are too long", metadata.len())).at(path.display()));
+    if !path.exists() {
+        return Ok(None);
     }
-    let text = std::fs::read_to_string(path).at(path.display())?;
+    let (mut file, size) = limits::open(path).at(path.display())?;
+    if size > MAX_BYTES {
+        return Err(Error::new(format!("{size} bytes are too long")).at(path.display()));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).at(path.display())?;
     serde_json::from_str(&text).map(Some).map_err(Error::from_source).at(path.display())
 }
 

@@ -12,10 +12,12 @@
 //! checked first, after which only the decoding of numbers is left; doing that here lets a file be streamed straight
 //! into the array. The crate serves as a second opinion in the tests: each side reads what the other writes.
 
+mod geometry;
 mod header;
 mod read;
 mod write;
 
-pub use header::{AffineSource, Format, Header};
+pub use geometry::AffineSource;
+pub use header::{Format, Header};
 pub use read::{Reader, read_header, read_image, read_labels};
 pub use write::{write, write_stream};

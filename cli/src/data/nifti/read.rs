@@ -1,6 +1,5 @@
 //! Reading: header first, then the numbers in pieces, straight into the array.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -215,16 +214,12 @@ fn named_gzip(path: &Path) -> bool {
 
 /// Opens a file, unpacking it if its name ends in `.gz`; also gives its size on disk.
 fn open(path: &Path) -> Result<(Box<dyn Read>, u64, bool)> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(Error::new("this is no file"));
-    }
+    let (file, size) = limits::open(path)?;
     let mut reader = BufReader::with_capacity(1 << 16, file);
     let gzipped = std::io::BufRead::fill_buf(&mut reader)?.starts_with(&[0x1f, 0x8b]);
     match (named_gzip(path), gzipped) {
-        (true, true) => Ok((Box::new(MultiGzDecoder::new(reader)), metadata.len(), true)),
-        (false, false) => Ok((Box::new(reader), metadata.len(), false)),
+        (true, true) => Ok((Box::new(MultiGzDecoder::new(reader)), size, true)),
+        (false, false) => Ok((Box::new(reader), size, false)),
         (true, false) => Err(Error::new("the name says gzip, but the content is not").help("remove .gz from the name")),
         (false, true) => {
             Err(Error::new("the content is gzip, but the name does not say so").help("add .gz to the name"))

@@ -6,7 +6,6 @@
 
 mod header;
 
-use std::fs::File;
 use std::io::{BufReader, Read, Seek, Write};
 use std::path::Path;
 
@@ -47,7 +46,8 @@ pub fn read_header(path: &Path, key: &str) -> Result<Header> {
 /// # Errors
 /// The file is no zip archive.
 pub fn names(path: &Path) -> Result<Vec<String>> {
-    let archive = zip::ZipArchive::new(BufReader::new(File::open(path).at(path.display())?));
+    let (file, _) = limits::open(path).at(path.display())?;
+    let archive = zip::ZipArchive::new(BufReader::new(file));
     let archive = archive.map_err(Error::from_source).at(path.display())?;
     Ok(archive.file_names().filter_map(|name| name.strip_suffix(".npy")).map(str::to_owned).collect())
 }
@@ -64,20 +64,16 @@ pub fn is_archive(path: &Path) -> bool {
 
 /// Opens the bytes of one array and hands them on with their stored size and whether they are compressed.
 fn each_source<R>(path: &Path, key: &str, read: impl FnOnce(&mut dyn Read, u64, bool) -> Result<R>) -> Result<R> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(Error::new("this is no file"));
-    }
+    let (file, size) = limits::open(path)?;
     let mut reader = BufReader::with_capacity(1 << 16, file);
     if !is_archive(path) {
-        return read(&mut reader, metadata.len(), false);
+        return read(&mut reader, size, false);
     }
     let mut archive = zip::ZipArchive::new(reader).map_err(Error::from_source)?;
     let name = member(&archive, key)?;
     let mut entry = archive.by_name(&name).map_err(Error::from_source).at(&name)?;
     // The archive's own word on sizes is not trusted: nothing in it is longer than the whole file.
-    let stored = entry.compressed_size().min(metadata.len());
+    let stored = entry.compressed_size().min(size);
     let compressed = entry.compression() != zip::CompressionMethod::Stored;
     let result = read(&mut entry, stored, compressed).at(&name)?;
     // The checksum is compared at the end of the entry.
