@@ -32,15 +32,16 @@ pub(super) struct Direct<'a> {
     pub(super) kernel: [usize; 3],
     /// Groups.
     pub(super) groups: usize,
-    /// Channels of one group, in and out.
+    /// Channels of one group, in and out (of the problem).
     pub(super) channels: [usize; 2],
     /// Image and the shape of all.
     pub(super) input: (&'a [f32], Shape),
     /// The output's shape.
     pub(super) out: Shape,
-    /// Output place `q` is at `start + q stride`.
-    pub(super) start: [usize; 3],
-    /// See `start`.
+    /// Output channel `o` of the problem is channel `o / starts.len()` of the output, and its place `q` is at
+    /// `starts[o % starts.len()] + q stride` there.
+    pub(super) starts: Vec<[usize; 3]>,
+    /// See `starts`.
     pub(super) stride: [usize; 3],
 }
 
@@ -164,31 +165,48 @@ impl Task<'_> {
     /// Copies the sums of a block to their places.
     #[inline(always)]
     fn store(&self, block: &Block, sums: &[f32], width: usize) {
-        let all = self.all;
-        let (out, [sd, sh, sw]) = (all.out, all.stride);
-        let [_, eh, ew] = out.spatial();
+        let (all, step) = (self.all, self.all.stride[2]);
         let (row, rows, columns) = (all.stencil.row(), all.stencil.rows(self.tile), all.stencil.output[2]);
-        for i in 0..block.count {
+        // Channels of the problem that are neighbours along the output's rows are stored together.
+        let together = if step == all.starts.len().min(2) { step } else { 1 };
+        for i in (0..block.count).step_by(together) {
             let o = self.group * all.channels[1] + block.first + i;
             for d in 0..self.tile.size[0] {
                 for h in 0..self.tile.size[1] {
-                    let from = &sums[i * width + (d * rows + h) * row..][..columns];
-                    let (d, h) =
-                        (all.start[0] + (self.tile.start[0] + d) * sd, all.start[1] + (self.tile.start[1] + h) * sh);
-                    let at = (self.image * out.c() + o) * out.voxels() + (d * eh + h) * ew + all.start[2];
+                    let from = &sums[i * width + (d * rows + h) * row..];
+                    let at = self.place(o, d, h);
                     // SAFETY: tasks differ in image, group, tile or block, and problems that share an output run one
                     // after the other, so nothing else touches this row of this channel.
-                    let to = unsafe { self.y.part(at, (columns - 1) * sw + 1) };
-                    if sw == 1 {
-                        to.copy_from_slice(from);
-                    } else {
-                        for (to, &from) in to.iter_mut().step_by(sw).zip(from) {
-                            *to = from;
+                    let to = unsafe { self.y.part(at, (columns - 1) * step + together) };
+                    match [step, together] {
+                        [1, _] => to.copy_from_slice(&from[..columns]),
+                        [2, 2] => {
+                            let odd = &from[width..][..columns];
+                            for (pair, (&even, &odd)) in to.chunks_exact_mut(2).zip(from.iter().zip(odd)) {
+                                pair[0] = even;
+                                pair[1] = odd;
+                            }
+                        }
+                        _ => {
+                            for (to, &from) in to.iter_mut().step_by(step).zip(from) {
+                                *to = from;
+                            }
                         }
                     }
                 }
             }
         }
+    }
+
+    /// Where row `(d, h)` of the tile begins in the output, for channel `o` of the problem.
+    #[inline(always)]
+    fn place(&self, o: usize, d: usize, h: usize) -> usize {
+        let (all, starts) = (self.all, &self.all.starts);
+        let [_, height, width] = all.out.spatial();
+        let [start_d, start_h, start_w] = starts[o % starts.len()];
+        let d = start_d + (self.tile.start[0] + d) * all.stride[0];
+        let h = start_h + (self.tile.start[1] + h) * all.stride[1];
+        (self.image * all.out.c() + o / starts.len()) * all.out.voxels() + (d * height + h) * width + start_w
     }
 }
 

@@ -100,14 +100,14 @@ fn conv_by(path: Path, level: Level, x: View, (w, ws): View, g: &Geometry, (y, y
         channels: [ins, outs],
         input: x,
         out: ys,
-        start: [0; 3],
+        starts: vec![[0; 3]],
         stride: [1; 3],
     };
     direct.run(level, |group, o, c, tap| w[((group * outs + o) * ins + c) * taps + tap], Shared::new(y));
 }
 
 /// [`conv_transpose`] on a path and level: directly, one problem for each remainder of the output's place modulo the
-/// stride; by Winograd, the forward convolution with the kernel turned around.
+/// stride, or a single matrix product where windows lie side by side (up-sampling layers); by Winograd, the forward convolution with the kernel turned around.
 fn conv_transpose_by(path: Path, level: Level, y: View, (w, ws): View, g: &Geometry, (x, xs): ViewMut) {
     let (ins, outs, taps) = (ws.c(), ws.n() / g.groups, ws.voxels());
     let x = Shared::new(x);
@@ -124,8 +124,25 @@ fn conv_transpose_by(path: Path, level: Level, y: View, (w, ws): View, g: &Geome
         return forward.run(level, x);
     }
     let [sd, sh, sw] = g.stride;
-    for r in 0..sd * sh * sw {
-        let start = [r / (sh * sw), r / sw % sh, r % sw];
+    let starts: Vec<_> = (0..sd * sh * sw).map(|r| [r / (sh * sw), r / sw % sh, r % sw]).collect();
+    // Windows side by side: every tap is a place of its own, and all read the same sample.
+    let aside = ws.spatial() == g.stride
+        && (g.pad, g.dilation) == ([0; 3], [1; 3])
+        && (0..3).all(|a| xs.spatial()[a] == y.1.spatial()[a] * g.stride[a]);
+    if aside {
+        let direct = Direct {
+            stencil: Stencil::transposed(y.1, Shape::SCALAR, g, xs, [0; 3]),
+            kernel: [1; 3],
+            groups: g.groups,
+            channels: [outs, ins * taps],
+            input: y,
+            out: xs,
+            starts,
+            stride: g.stride,
+        };
+        return direct.run(level, |group, row, o, _| w[(group * outs + o) * ins * taps + row], x);
+    }
+    for start in starts {
         let direct = Direct {
             stencil: Stencil::transposed(y.1, ws, g, xs, start),
             kernel: ws.spatial(),
@@ -133,7 +150,7 @@ fn conv_transpose_by(path: Path, level: Level, y: View, (w, ws): View, g: &Geome
             channels: [outs, ins],
             input: y,
             out: xs,
-            start,
+            starts: vec![start],
             stride: g.stride,
         };
         direct.run(level, |group, c, o, tap| w[((group * outs + o) * ins + c) * taps + tap], x);

@@ -204,11 +204,22 @@ impl Stencil {
 /// `to[i] = from[i step]`.
 #[inline(always)]
 fn copy(from: &[f32], step: usize, to: &mut [f32]) {
-    if step == 1 {
-        to.copy_from_slice(&from[..to.len()]);
-    } else {
-        for (to, &from) in to.iter_mut().zip(from.iter().step_by(step)) {
-            *to = from;
+    match step {
+        1 => to.copy_from_slice(&from[..to.len()]),
+        2 => {
+            // In pairs, so that it becomes vector shuffles; the last one may have no neighbour.
+            let pairs = to.len().min(from.len() / 2);
+            for (to, from) in to[..pairs].iter_mut().zip(from.chunks_exact(2)) {
+                *to = from[0];
+            }
+            if let Some(last) = to.get_mut(pairs) {
+                *last = from[2 * pairs];
+            }
+        }
+        _ => {
+            for (to, &from) in to.iter_mut().zip(from.iter().step_by(step)) {
+                *to = from;
+            }
         }
     }
 }

@@ -197,6 +197,21 @@ fn any_geometry_equals_the_plain_loops() {
 }
 
 #[test]
+fn windows_side_by_side_equal_the_plain_loops() {
+    let mut random = Random(7);
+    for stride in [[1, 2, 2], [2, 2, 2], [1, 4, 4], [1, 1, 3], [2, 1, 1], [1, 3, 2]] {
+        for groups in [1, 2] {
+            let spatial = std::array::from_fn(|a| stride[a] * (3 + random.below(20)) + random.below(2));
+            let xs = Shape::new(2, 3 * groups, 1, 1, 1).with_spatial(spatial);
+            let ws = Shape::new(5 * groups, 3, 1, 1, 1).with_spatial(stride);
+            let g = Geometry { stride, groups, ..Geometry::VALID };
+            let case = Case::new(&mut random, xs, ws, g).unwrap();
+            case.check(Path::Direct, 2.0 * (ws.voxels() * ws.n()).max(case.ys.voxels()) as f64);
+        }
+    }
+}
+
+#[test]
 fn wide_maps_are_tiled() {
     let mut random = Random(2);
     for (xs, ws, pad) in [
