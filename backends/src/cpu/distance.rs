@@ -9,8 +9,10 @@ use segcal_core::NO_DISTANCE;
 use super::isa::wide;
 use super::{Array, CHUNK, Cpu};
 
-/// Neighbouring lines that are gathered and scattered together: one cache line of f64.
+/// Neighbouring lines in one block: one cache line of f64.
 const LINES: usize = 8;
+/// Neighbouring lines that are gathered together.
+const GROUP: usize = 4 * LINES;
 
 /// Distance from each voxel to the nearest marked voxel of its volume.
 pub(super) fn distance(cpu: &Cpu, (mask, shape): Array<'_>, spacing: [f64; 3], y: &mut [f32]) {
@@ -74,17 +76,18 @@ wide! {
 
 /// Minimises down the columns of a slice, in place.
 fn along_h(slice: &mut [f64], width: usize, envelope: &mut Envelope) {
-    for first in (0..width).step_by(LINES) {
-        let lines = LINES.min(width - first);
+    for first in (0..width).step_by(GROUP) {
+        let last = width.min(first + GROUP);
         for (i, row) in slice.chunks(width).enumerate() {
-            envelope.gather(i, &row[first..first + lines]);
+            envelope.gather(i, &row[first..last]);
         }
-        for line in 0..lines {
-            envelope.minimise(line);
-        }
+        envelope.minimise(last - first);
         for (i, row) in slice.chunks_mut(width).enumerate() {
-            for line in 0..lines {
-                row[first + line] = envelope.result[line * envelope.extent + i];
+            for (values, result) in row[first..last].chunks_mut(LINES).zip(envelope.results(i)) {
+                match <&mut [f64; LINES]>::try_from(&mut *values) {
+                    Ok(values) => *values = *result,
+                    Err(_) => values.copy_from_slice(&result[..values.len()]),
+                }
             }
         }
     }
@@ -93,48 +96,49 @@ fn along_h(slice: &mut [f64], width: usize, envelope: &mut Envelope) {
 /// Minimises through the depths of one row of columns and takes the root.
 fn along_d(squared: &[f64], step: usize, envelope: &mut Envelope, rows: &mut [&mut [f32]]) {
     let width = rows[0].len();
-    for first in (0..width).step_by(LINES) {
-        let lines = LINES.min(width - first);
+    for first in (0..width).step_by(GROUP) {
+        let last = width.min(first + GROUP);
         for i in 0..rows.len() {
-            envelope.gather(i, &squared[i * step + first..][..lines]);
+            envelope.gather(i, &squared[i * step + first..i * step + last]);
         }
-        for line in 0..lines {
-            envelope.minimise(line);
-        }
+        envelope.minimise(last - first);
         for (i, row) in rows.iter_mut().enumerate() {
-            for line in 0..lines {
-                row[first + line] = length(envelope.result[line * envelope.extent + i]);
+            for (values, result) in row[first..last].chunks_mut(LINES).zip(envelope.results(i)) {
+                values.copy_from_slice(&lengths(result)[..values.len()]);
             }
         }
     }
 }
 
-fn length(squared: f64) -> f32 {
-    if squared.is_finite() { squared.sqrt() as f32 } else { NO_DISTANCE as f32 }
+wide! {
+    fn lengths(squared: &[f64; LINES]) -> [f32; LINES] {
+        squared.map(|square| if square < f64::INFINITY { square.sqrt() as f32 } else { NO_DISTANCE as f32 })
+    }
 }
 
-/// Scratch memory for the lower envelopes of some lines.
+/// Scratch memory for the lower envelopes of a group of neighbouring lines.
 struct Envelope {
     extent: usize,
     spacing: f64,
-    /// The parabolas' heights, line by line.
-    heights: Vec<f64>,
-    result: Vec<f64>,
+    /// The parabolas' heights as `[block of lines, place][line]`: what is neighbours in the volume stays neighbours.
+    heights: Vec<[f64; LINES]>,
+    /// The minima, laid out alike.
+    results: Vec<[f64; LINES]>,
     /// `1 / (2 spacing^2 k)`, so that where two parabolas meet needs no division.
     reciprocals: Vec<f64>,
-    /// Apexes of the parabolas in the envelope, and where each begins to be the lowest.
-    apexes: Vec<usize>,
+    /// Apexes of the parabolas in the envelope of one line, and where each begins to be the lowest.
+    apexes: Vec<u32>,
     begins: Vec<f64>,
 }
 
 impl Envelope {
     fn new(extent: usize, spacing: f64) -> Self {
-        let numbers = || vec![0.0; LINES * extent];
+        let numbers = || vec![[0.0; LINES]; GROUP / LINES * extent];
         Self {
             extent,
             spacing,
             heights: numbers(),
-            result: numbers(),
+            results: numbers(),
             reciprocals: (0..extent).map(|k| 0.5 / (spacing * spacing * k as f64)).collect(),
             apexes: vec![0; extent],
             begins: vec![0.0; extent],
@@ -143,41 +147,71 @@ impl Envelope {
 
     /// Takes place `i` of each line.
     fn gather(&mut self, i: usize, values: &[f64]) {
-        for (line, &value) in values.iter().enumerate() {
-            self.heights[line * self.extent + i] = value;
+        for (values, heights) in values.chunks(LINES).zip(self.heights.iter_mut().skip(i).step_by(self.extent)) {
+            match <&[f64; LINES]>::try_from(values) {
+                Ok(values) => *heights = *values,
+                Err(_) => heights[..values.len()].copy_from_slice(values),
+            }
         }
     }
 
-    /// `result[i] = min over j of heights[j] + (spacing (i - j))^2` for one line.
-    fn minimise(&mut self, line: usize) {
-        let range = line * self.extent..(line + 1) * self.extent;
-        let (heights, result) = (&self.heights[range.clone()], &mut self.result[range]);
+    /// Place `i` of each line, block by block.
+    fn results(&self, i: usize) -> impl Iterator<Item = &[f64; LINES]> {
+        self.results.iter().skip(i).step_by(self.extent)
+    }
+
+    /// `results[i] = min over j of heights[j] + (spacing (i - j))^2` for the first lines of the group.
+    fn minimise(&mut self, lines: usize) {
+        for line in 0..lines {
+            let block = line / LINES * self.extent;
+            let count = self.find_envelope(block, line % LINES);
+            self.read_envelope(block, line % LINES, count);
+        }
+    }
+
+    /// Finds the parabolas that are lowest somewhere, and their number.
+    fn find_envelope(&mut self, block: usize, line: usize) -> usize {
+        let heights = &self.heights[block..block + self.extent];
         let mut count = 0;
-        for (place, &height) in heights.iter().enumerate().filter(|(_, height)| height.is_finite()) {
+        for place in 0..heights.len() {
+            let height = heights[place][line];
+            if height == f64::INFINITY {
+                continue;
+            }
             let mut begin = f64::NEG_INFINITY;
             while count > 0 {
-                let apex = self.apexes[count - 1];
-                begin = (height - heights[apex]) * self.reciprocals[place - apex] + 0.5 * (place + apex) as f64;
+                let apex = self.apexes[count - 1] as usize;
+                let between = 0.5 * f64::from((place + apex) as u32);
+                begin = (height - heights[apex][line]) * self.reciprocals[place - apex] + between;
                 if begin > self.begins[count - 1] {
                     break;
                 }
                 count -= 1;
                 begin = f64::NEG_INFINITY;
             }
-            (self.apexes[count], self.begins[count]) = (place, begin);
+            (self.apexes[count], self.begins[count]) = (place as u32, begin);
             count += 1;
         }
-        if count == 0 {
-            return result.fill(f64::INFINITY);
-        }
-        let mut current = 0;
-        for (place, value) in result.iter_mut().enumerate() {
-            while current + 1 < count && self.begins[current + 1] <= place as f64 {
-                current += 1;
-            }
+        count
+    }
+
+    fn read_envelope(&mut self, block: usize, line: usize, count: usize) {
+        let range = block..block + self.extent;
+        let (heights, results) = (&self.heights[range.clone()], &mut self.results[range]);
+        let (mut place, mut position) = (0, 0.0);
+        for current in 0..count {
             let apex = self.apexes[current];
-            let offset = self.spacing * apex.abs_diff(place) as f64;
-            *value = heights[apex] + offset * offset;
+            let (height, centre) = (heights[apex as usize][line], f64::from(apex));
+            let end = if current + 1 < count { self.begins[current + 1] } else { f64::INFINITY };
+            while place < results.len() && position < end {
+                let offset = self.spacing * (position - centre);
+                results[place][line] = height + offset * offset;
+                place += 1;
+                position += 1.0;
+            }
+        }
+        if count == 0 {
+            results.iter_mut().for_each(|result| result[line] = f64::INFINITY);
         }
     }
 }

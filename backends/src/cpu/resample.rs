@@ -52,13 +52,17 @@ enum Kind {
     Repeat(usize),
     /// That many neighbours are summed.
     Sum(usize),
+    /// Linear interpolation to twice the extent, at distances of a quarter and three quarters.
+    Double,
+    /// The adjoint of `Double`.
+    Halve,
     /// At most [`FEW`] terms: lists of first terms of all places, of second terms, and so on, filled up with weight 0.
     Few(Vec<(Vec<u32>, Vec<f32>)>),
     /// Anything else.
     Many,
 }
 
-/// The most terms of doubling an axis and of its adjoint.
+/// The most terms for which lists are worth their filling.
 const FEW: usize = 4;
 
 impl Table {
@@ -92,6 +96,10 @@ impl Table {
             Kind::Repeat(factor)
         } else if source == factor * places && all(&|place| self.is(place, place * factor..(place + 1) * factor)) {
             Kind::Sum(factor)
+        } else if places == 2 * source && (0..places).all(|place| self.terms(place) == doubled(place, source)) {
+            Kind::Double
+        } else if source == 2 * places && (0..places).all(|place| self.terms(place) == halved(place, places)) {
+            Kind::Halve
         } else if (0..places).all(|place| self.terms(place).len() <= FEW) {
             Kind::Few(self.lists())
         } else {
@@ -120,6 +128,25 @@ impl Table {
         }
         Self::new(rows.into_iter(), self.places())
     }
+}
+
+/// The voxels of an axis of `extent` that place `place` of its linear doubling is mixed of.
+fn doubled(place: usize, extent: usize) -> Vec<(usize, f32)> {
+    let voxel = place / 2;
+    match place % 2 {
+        0 if voxel > 0 => vec![(voxel - 1, 0.25), (voxel, 0.75)],
+        1 if voxel + 1 < extent => vec![(voxel, 0.75), (voxel + 1, 0.25)],
+        _ => vec![(voxel, 1.0)],
+    }
+}
+
+/// The places of the doubled axis that `voxel` is part of.
+fn halved(voxel: usize, extent: usize) -> Vec<(usize, f32)> {
+    let places = (2 * voxel).saturating_sub(1)..(2 * voxel + 3).min(2 * extent);
+    let part = |place: usize| {
+        doubled(place, extent).into_iter().find(|term| term.0 == voxel).map(|(_, weight)| (place, weight))
+    };
+    places.filter_map(part).collect()
 }
 
 /// The tables along `[d, h, w]`, if no axis depends on another.
@@ -200,6 +227,8 @@ fn mix_row(table: &Table, row: &[f32], y: &mut [f32]) {
         Kind::Copy => y.copy_from_slice(row),
         Kind::Repeat(factor) => repeat_row(row, *factor, y),
         Kind::Sum(factor) => sum_row(row, *factor, y),
+        Kind::Double => double_row(row, y),
+        Kind::Halve => halve_row(row, y),
         Kind::Few(lists) => {
             y.fill(0.0);
             for (voxels, weights) in lists {
@@ -224,6 +253,31 @@ wide! {
             let value = unsafe { *row.get_unchecked((voxel as usize).min(last)) };
             *sum += if weight == 0.0 { 0.0 } else { weight * value };
         }
+    }
+}
+
+wide! {
+    fn double_row(row: &[f32], y: &mut [f32]) {
+        let (last, end) = (row.len() - 1, y.len() - 1);
+        (y[0], y[end]) = (row[0], row[last]);
+        let pairs = y[1..end].as_chunks_mut::<2>().0;
+        for ((pair, &a), &b) in pairs.iter_mut().zip(row).zip(&row[1..]) {
+            *pair = [0.75 * a + 0.25 * b, 0.25 * a + 0.75 * b];
+        }
+    }
+}
+
+wide! {
+    fn halve_row(row: &[f32], y: &mut [f32]) {
+        let (last, end) = (y.len() - 1, row.len() - 1);
+        let pairs = row[1..end].as_chunks::<2>().0;
+        y.fill(0.0);
+        for ((y, left), right) in y[1.min(last)..last].iter_mut().zip(pairs).zip(pairs.iter().skip(1)) {
+            *y = (0.75 * left[1] + 0.25 * left[0]) + (0.75 * right[0] + 0.25 * right[1]);
+        }
+        let beside = |pair: Option<&[f32; 2]>, near: usize| pair.map_or(0.0, |pair| 0.75 * pair[near] + 0.25 * pair[1 - near]);
+        y[0] += row[0] + beside(pairs.first(), 0);
+        y[last] += row[end] + beside(pairs.last(), 1);
     }
 }
 
@@ -409,7 +463,8 @@ mod tests {
         };
         assert_eq!(kinds(8, 16, Interpolation::Nearest), (Kind::Sum(2), true));
         assert_eq!(kinds(8, 8, Interpolation::Linear), (Kind::Copy, true));
-        assert!(matches!(kinds(8, 16, Interpolation::Linear), (Kind::Few(lists), true) if lists.len() == 4));
+        assert_eq!(kinds(8, 16, Interpolation::Linear), (Kind::Halve, true));
+        assert!(matches!(kinds(8, 12, Interpolation::Linear), (Kind::Few(_), true)));
         assert_eq!(kinds(2, 80, Interpolation::Linear).0, Kind::Many);
     }
 
