@@ -8,6 +8,7 @@
 //! Batch normalisation's `num_batches_tracked`, which PyTorch writes and nobody reads, is neither written nor asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -111,6 +112,12 @@ pub struct Stored {
     path: PathBuf,
     bytes: Vec<u8>,
     metadata: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stored({}, {} bytes)", self.path.display(), self.bytes.len())
+    }
 }
 
 /// Reads a checkpoint, ours or anybody's safetensors file.
