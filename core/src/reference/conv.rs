@@ -48,12 +48,13 @@ fn for_each_product(
         for_each_place(w_shape, |[o, c, kd, kh, kw]| {
             let at_w = w_shape.offset([o, c, kd, kh, kw]);
             let channel = o / outputs_per_group * w_shape.c() + c;
-            let rows = |axis, tap| pairs(geometry, axis, tap, x_shape.spatial()[axis], y_shape.spatial()[axis]);
-            for (xd, yd) in rows(0, kd) {
-                for (xh, yh) in rows(1, kh) {
+            let along = |axis, tap| pairs(geometry, axis, tap, x_shape.spatial()[axis], y_shape.spatial()[axis]);
+            let [depths, rows, columns] = [along(0, kd), along(1, kh), along(2, kw)];
+            for (xd, yd) in depths {
+                for (xh, yh) in rows.clone() {
                     let x_row = x_shape.offset([n, channel, xd, xh, 0]);
                     let y_row = y_shape.offset([n, o, yd, yh, 0]);
-                    for (xw, yw) in rows(2, kw) {
+                    for (xw, yw) in columns.clone() {
                         visit(x_row + xw, at_w, y_row + yw);
                     }
                 }
@@ -69,12 +70,13 @@ fn pairs(
     tap: usize,
     x_extent: usize,
     y_extent: usize,
-) -> impl Iterator<Item = (usize, usize)> {
-    let (stride, pad, dilation) = (geometry.stride[axis], geometry.pad[axis], geometry.dilation[axis]);
-    (0..y_extent).filter_map(move |p| {
-        let place = (p * stride + tap * dilation).checked_sub(pad)?;
-        (place < x_extent).then_some((place, p))
-    })
+) -> impl Iterator<Item = (usize, usize)> + Clone + use<> {
+    let (stride, pad) = (geometry.stride[axis], geometry.pad[axis]);
+    let reach = tap * geometry.dilation[axis];
+    // Output place p reads p stride + reach - pad, which lies inside for the p from `first` up to `end`.
+    let first = pad.saturating_sub(reach).div_ceil(stride);
+    let end = (x_extent + pad).saturating_sub(reach).div_ceil(stride).min(y_extent);
+    (first..end).map(move |p| (p * stride + reach - pad, p))
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@
 //! | resample_adjoint, linear | `m` terms as above, each weight with an error of `4 u` and three coordinate errors |
 //! | distance | `8 u` times the distance (squares, two sums, root and spacings) |
 
-use segcal_core::{Border, Fold, Geometry, Index, Interpolation, NO_DISTANCE, Program, Reference, Sampling, Shape};
+use segcal_core::{
+    Border, Fold, Geometry, Index, Interpolation, NO_DISTANCE, Program, Reference, Sampling, Shape, axis,
+};
 
 use super::precision::{Accuracy, Bounded, ErrorAnalysis};
 use super::{Array, Case, Op};
@@ -29,14 +31,18 @@ pub(crate) fn bounds(case: &Case, accuracy: &Accuracy, expected: &[Vec<f64>]) ->
     let arrays = &case.arrays;
     match &case.op {
         Op::Transfer | Op::Slice { .. } | Op::MaxPool { .. } | Op::RankFilter { .. } | Op::Take => exact(expected),
-        Op::Conv { geometry, out } if accuracy.tiles && tiled(geometry, arrays[1].shape) => {
-            tile_sums(case, accuracy, *out)
+        Op::Conv { geometry, out } => {
+            let w = arrays[1].shape;
+            convolution(case, accuracy, *out, w.c() * w.voxels(), tiled(geometry, w))
         }
-        Op::ConvTranspose { geometry, out } if accuracy.tiles && tiled(geometry, arrays[1].shape) => {
-            tile_sums(case, accuracy, *out)
+        Op::ConvTranspose { geometry, out } => {
+            let w = arrays[1].shape;
+            convolution(case, accuracy, *out, w.n() / geometry.groups * w.voxels(), tiled(geometry, w))
         }
-        Op::ConvWeight { geometry, out } if accuracy.tiles && tiled(geometry, *out) => tile_sums(case, accuracy, *out),
-        Op::Conv { .. } | Op::ConvTranspose { .. } | Op::ConvWeight { .. } => sums(case, accuracy, &[0, 1]),
+        Op::ConvWeight { geometry, out } => {
+            let y = arrays[1].shape;
+            convolution(case, accuracy, *out, y.n() * y.voxels(), tiled(geometry, *out))
+        }
         Op::Place { .. } => sums(case, accuracy, &(0..arrays.len()).collect::<Vec<_>>()),
         Op::MaxUnpool { .. } => sums(case, accuracy, &[0]),
         Op::Bincount { .. } => sums(case, accuracy, &(1..arrays.len()).collect::<Vec<_>>()),
@@ -79,12 +85,10 @@ fn with(case: &Case, positions: &[usize], f: impl Fn(f64) -> f64) -> Vec<Vec<f64
 
 /// Bounds of sums of products of the numbers of the arrays at `values`.
 fn sums(case: &Case, accuracy: &Accuracy, values: &[usize]) -> Vec<Vec<f64>> {
-    let whole = values.iter().all(|&position| case.arrays[position].data.iter().all(|value| value.fract() == 0.0));
+    let whole = values.iter().all(|&position| is_whole(&case.arrays[position]));
     let magnitudes = with(case, values, f64::abs);
     let counts = with(case, values, |_| 1.0);
-    let bound = |(&magnitude, &count): (&f64, &f64)| {
-        if whole && magnitude < LARGEST_WHOLE { 0.0 } else { count * accuracy.unit * magnitude }
-    };
+    let bound = |(&magnitude, &count): (&f64, &f64)| sum_error(count, magnitude, whole, accuracy);
     magnitudes
         .iter()
         .zip(&counts)
@@ -98,19 +102,43 @@ fn tiled(geometry: &Geometry, w: Shape) -> bool {
     plain && w.spatial()[1..] == [3, 3]
 }
 
-/// Bounds of a convolution in tiles: the rounding of a tile's transforms is that of its largest outputs.
-fn tile_sums(case: &Case, accuracy: &Accuracy, out: Shape) -> Vec<Vec<f64>> {
-    let counts = with(case, &[0, 1], |_| 1.0);
-    let magnitudes = with(case, &[0, 1], f64::abs);
-    let bound = |place: usize| {
-        let [n, c, d, h, w] = out.coordinate(place);
-        let near = |at: usize, extent: usize| at.saturating_sub(3)..(at + 4).min(extent);
-        let rows = near(h, out.spatial()[1]);
-        let places = rows.flat_map(|h| near(w, out.spatial()[2]).map(move |w| out.offset([n, c, d, h, w])));
-        let largest = places.map(|place| magnitudes[0][place]).fold(0.0, f64::max);
-        (counts[0][place] / 9.0 + 60.0) * accuracy.unit * largest
+/// Bounds of one of the convolution triple, whose numbers are sums of at most `terms` products.
+fn convolution(case: &Case, accuracy: &Accuracy, out: Shape, terms: usize, tiled: bool) -> Vec<Vec<f64>> {
+    let magnitudes = with(case, &[0, 1], f64::abs).swap_remove(0);
+    let whole = case.arrays.iter().all(is_whole);
+    let bounds = if tiled && accuracy.tiles {
+        tile_errors(&magnitudes, out, (terms as f64 / 9.0 + 60.0) * accuracy.unit)
+    } else {
+        magnitudes.iter().map(|&magnitude| sum_error(terms as f64, magnitude, whole, accuracy)).collect()
     };
-    vec![(0..out.len()).map(bound).collect()]
+    vec![bounds]
+}
+
+/// `relative` times the largest number within three places along h and w: the rounding of a tile's transforms is that
+/// of its largest outputs.
+fn tile_errors(magnitudes: &[f64], out: Shape, relative: f64) -> Vec<f64> {
+    let along_h = largest_near(magnitudes, out, axis::H);
+    largest_near(&along_h, out, axis::W).iter().map(|largest| relative * largest).collect()
+}
+
+/// The largest number within three places along an axis.
+fn largest_near(numbers: &[f64], shape: Shape, axis: usize) -> Vec<f64> {
+    let (extent, stride) = (shape.dims()[axis], shape.strides()[axis]);
+    let near = |place: usize| {
+        let at = place / stride % extent;
+        let line = place - at * stride;
+        let places = at.saturating_sub(3)..(at + 4).min(extent);
+        places.map(|other| numbers[line + other * stride]).fold(0.0, f64::max)
+    };
+    (0..shape.len()).map(near).collect()
+}
+
+fn is_whole(array: &Array) -> bool {
+    array.data.iter().all(|value| value.fract() == 0.0)
+}
+
+fn sum_error(terms: f64, magnitude: f64, whole: bool, accuracy: &Accuracy) -> f64 {
+    if whole && magnitude < LARGEST_WHOLE { 0.0 } else { terms * accuracy.unit * magnitude }
 }
 
 /// Reads the arrays by broadcasting at each place of the domain and follows the errors of the program.

@@ -18,11 +18,6 @@ pub fn all() -> Vec<Case> {
     families.into_iter().flatten().chain(spatial::cases()).chain(count::cases()).collect()
 }
 
-/// The cases of one method.
-pub fn of_method(method: &str) -> Vec<Case> {
-    all().into_iter().filter(|case| case.op.method() == method).collect()
-}
-
 /// A source of numbers of its own for each label.
 fn rng(label: &str) -> Rng {
     label.bytes().fold(Rng::new(0), |rng, byte| rng.stream(u64::from(byte)))
