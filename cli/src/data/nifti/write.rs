@@ -34,7 +34,7 @@ pub fn write<T: ToFile>(path: &Path, volume: &Volume<T>) -> Result<()> {
 /// memory, `[c, d, h, w]`.
 ///
 /// # Errors
-/// Those of [`write`] and of `fill`.
+/// Those of [`write()`] and of `fill`.
 ///
 /// # Panics
 /// Another number of values came than the grid and the channels need.
