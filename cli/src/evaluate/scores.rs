@@ -133,26 +133,26 @@ fn from_array(path: &Path, reference: &Volume<i32>) -> Result<(Vec<f32>, usize)>
     let view = ArrayView4::from_shape((classes, own[0], own[1], own[2]), &array.data).map_err(Error::from_source)?;
     let straight = own == extent;
     let taken = if straight { view } else { view.permuted_axes([0, 3, 2, 1]) };
-    prove_order(taken, (is_volume && reversed == own).then(|| taken.permuted_axes([0, 3, 2, 1])), reference)?;
+    prove_order(&taken, (is_volume && reversed == own).then(|| taken.permuted_axes([0, 3, 2, 1])), reference)?;
     let values = if straight { array.data } else { taken.iter().copied().collect() };
     Ok((values, classes))
 }
 
 /// Refuses an array whose labels agree far better with the reference when it is flipped or transposed.
 fn prove_order(
-    taken: ArrayView4<'_, f32>,
+    taken: &ArrayView4<'_, f32>,
     transposed: Option<ArrayView4<'_, f32>>,
     reference: &Volume<i32>,
 ) -> Result<()> {
     let base = agreement(taken, reference);
     let mut others = Vec::new();
     for axes in 1..8_u8 {
-        let mut view = taken;
+        let mut view = taken.view();
         (0..3).filter(|axis| axes >> axis & 1 == 1).for_each(|axis| view.invert_axis(Axis(axis + 1)));
         let letters: String = (0..3).filter(|axis| axes >> axis & 1 == 1).map(|axis| ['z', 'y', 'x'][axis]).collect();
-        others.push((format!("flipped along {letters}"), agreement(view, reference)));
+        others.push((format!("flipped along {letters}"), agreement(&view, reference)));
     }
-    others.extend(transposed.map(|view| ("with x and z exchanged".to_owned(), agreement(view, reference))));
+    others.extend(transposed.map(|view| ("with x and z exchanged".to_owned(), agreement(&view, reference))));
     match others.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)) {
         Some((how, best)) if best > base + MARGIN => Err(Error::new(format!(
             "the array agrees with {:.0} % of the reference's foreground as it is, but with {:.0} % {how}",
@@ -165,7 +165,7 @@ fn prove_order(
 }
 
 /// Share of the reference's foreground voxels whose most probable class is the reference's; 1 without foreground.
-fn agreement(scores: ArrayView4<'_, f32>, reference: &Volume<i32>) -> f64 {
+fn agreement(scores: &ArrayView4<'_, f32>, reference: &Volume<i32>) -> f64 {
     let (mut right, mut total) = (0_u64, 0_u64);
     for ((d, h, w), &label) in reference.channel(0).indexed_iter() {
         if label == 0 {

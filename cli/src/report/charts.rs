@@ -11,7 +11,7 @@ use segcal_core::{Error, Result};
 use segcal_metrics::reliability::Bar;
 
 /// Width and height in pixels.
-pub const SIZE: (u32, u32) = (480, 480);
+pub(super) const SIZE: (u32, u32) = (480, 480);
 
 const BLUE: RGBColor = RGBColor(0, 114, 178);
 const ORANGE: RGBColor = RGBColor(230, 159, 0);
@@ -29,7 +29,7 @@ fn with_font() {
 }
 
 /// What can be drawn.
-pub enum Chart {
+pub(super) enum Chart {
     /// Accuracy against confidence, with the shares of the bins beneath.
     Reliability {
         /// Title.
@@ -55,7 +55,7 @@ impl Chart {
     ///
     /// # Errors
     /// The drawing library fails.
-    pub fn svg(&self) -> Result<String> {
+    pub(super) fn svg(&self) -> Result<String> {
         with_font();
         let mut text = String::new();
         self.draw(&SVGBackend::with_string(&mut text, SIZE).into_drawing_area())?;
@@ -66,7 +66,7 @@ impl Chart {
     ///
     /// # Errors
     /// The drawing library fails.
-    pub fn png(&self) -> Result<Vec<u8>> {
+    pub(super) fn png(&self) -> Result<Vec<u8>> {
         with_font();
         let (width, height) = SIZE;
         let mut pixels = vec![0; (width * height * 3) as usize];

@@ -14,7 +14,8 @@ h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-t
 p.lead, figcaption, .note { color: var(--faint); }
 table { border-collapse: collapse; margin: .6rem 0; } th, td { padding: .25rem .8rem .25rem 0; text-align: left; }
 th { border-bottom: 2px solid var(--line); font-weight: 600; } td { border-bottom: 1px solid var(--line); }
-td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } th.n { text-align: right; }
+td.key { white-space: nowrap; } small { color: var(--faint); }
+td.n { text-align: right; vertical-align: top; font-variant-numeric: tabular-nums; white-space: nowrap; } th.n { text-align: right; }
 .wide { overflow-x: auto; }
 .plots { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; width: 330px; break-inside: avoid; }
 figure svg { width: 100%; height: auto; } figcaption { font-size: .85rem; } a { color: #0072b2; }
@@ -23,7 +24,7 @@ figure svg { width: 100%; height: auto; } figcaption { font-size: .85rem; } a { 
 ";
 
 /// The whole page as one file.
-pub fn page(cohort: &Cohort, plots: &[Plot]) -> String {
+pub(super) fn page(cohort: &Cohort, plots: &[Plot]) -> String {
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
@@ -85,8 +86,8 @@ fn empty_masks(cohort: &Cohort) -> String {
         return String::new();
     }
     format!(
-        "<p class=\"warn\"><b>Empty masks.</b> {}. How they count is stated above; the columns <i>worst</i> and \
-         <i>best</i> bound the mean whatever the rule.</p>\n",
+        "<p class=\"warn\"><b>Empty masks.</b> {}. How they count is stated above; the \
+         bounds hold the mean whatever the rule.</p>\n",
         lines.join("; ")
     )
 }
@@ -99,46 +100,49 @@ fn arrow(metric: &Metric) -> &'static str {
     }
 }
 
+/// One line a metric, one column a structure or region.
 fn figures(cohort: &Cohort, kind: Kind, title: &str, lead: &str) -> String {
     let rows: Vec<&Row> = cohort.rows.iter().filter(|row| row.kind == kind).collect();
-    if rows.is_empty() {
+    let mut names: Vec<&str> = rows.iter().map(|row| row.of.as_str()).collect();
+    names.dedup();
+    if names.is_empty() {
         return String::new();
     }
-    let mut html = format!("<h2>{title}</h2>\n<p class=\"lead\">{lead}</p>\n");
-    let mut of = None;
-    for row in rows {
-        if of != Some(&row.of) {
-            if of.is_some() {
-                html += "</table></div>\n";
-            }
-            let kind = if kind == Kind::Structure { "Structure" } else { "Region" };
-            html += &format!(
-                "<div class=\"wide\"><table><tr><th>{kind} {}</th><th class=\"n\">mean</th><th>95 % interval</th>\
-                 <th class=\"n\">worst</th><th class=\"n\">best</th><th class=\"n\">cases</th><th>definition</th></tr>\n",
-                escape(&row.of)
-            );
-            of = Some(&row.of);
-        }
-        html += &figure_line(row);
-    }
-    html + "</table></div>\n"
+    let heads: String = names.iter().map(|name| format!("<th class=\"n\">{}</th>", escape(name))).collect();
+    let metrics = METRICS.iter().filter(|metric| rows.iter().any(|row| row.metric.key == metric.key));
+    let lines: String = metrics
+        .map(|metric| {
+            let unit = if metric.unit == "1" { String::new() } else { format!(" ({})", metric.unit) };
+            let cells: String = names.iter().map(|name| cell(cohort.row(kind, name, metric.key))).collect();
+            let definition = escape(metric.definition);
+            format!(
+                "<tr><td class=\"key\" title=\"{definition}\">{}{unit} {}</td>{cells}</tr>\n",
+                metric.key,
+                arrow(metric)
+            )
+        })
+        .collect();
+    format!(
+        "<h2>{title}</h2>\n<p class=\"lead\">{lead}</p>\n<div class=\"wide\"><table><tr><th></th>{heads}</tr>\n\
+         {lines}</table></div>\n"
+    )
 }
 
-fn figure_line(row: &Row) -> String {
-    let interval = row.interval.map_or_else(String::new, |[low, high]| format!("[{}, {}]", shown(low), shown(high)));
-    let unit = if row.metric.unit == "1" { String::new() } else { format!(" {}", row.metric.unit) };
-    let summary = &row.summary;
-    format!(
-        "<tr><td>{}{unit} {}</td><td class=\"n\">{}</td><td>{interval}</td><td class=\"n\">{}</td>\
-         <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"note\">{}</td></tr>\n",
-        row.metric.key,
-        arrow(row.metric),
-        shown(summary.mean),
-        shown(summary.worst),
-        shown(summary.best),
-        summary.cases,
-        escape(row.metric.definition)
-    )
+/// Mean, interval beneath, and the bounds where an empty mask leaves the mean open.
+fn cell(row: Option<&Row>) -> String {
+    let Some(row) = row else { return "<td class=\"n\">&ndash;</td>".into() };
+    let mut lines = vec![shown(row.summary.mean)];
+    if let Some([low, high]) = row.interval {
+        lines.push(format!("<small>[{}, {}]</small>", shown(low), shown(high)));
+    }
+    let (worst, best) = (row.summary.worst, row.summary.best);
+    if row.kind == Kind::Structure && worst != best {
+        lines.push(format!("<small>bounds {} to {}</small>", shown(worst), shown(best)));
+    }
+    if row.summary.cases != row.values.len() as u64 {
+        lines.push(format!("<small>{} of {} cases</small>", row.summary.cases, row.values.len()));
+    }
+    format!("<td class=\"n\">{}</td>", lines.join("<br>"))
 }
 
 /// Four digits where they mean something.

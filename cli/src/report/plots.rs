@@ -8,19 +8,19 @@ use super::charts::Chart;
 use crate::evaluate::cohort::{Cohort, Kind};
 
 /// A plot in both formats, with the numbers behind it.
-pub struct Plot {
+pub(super) struct Plot {
     /// File name without ending.
-    pub name: String,
+    pub(super) name: String,
     /// Heading of the section it belongs to.
-    pub section: &'static str,
+    pub(super) section: &'static str,
     /// What one sees.
-    pub caption: String,
+    pub(super) caption: String,
     /// The drawing.
-    pub svg: String,
+    pub(super) svg: String,
     /// The drawing as pixels.
-    pub png: Vec<u8>,
+    pub(super) png: Vec<u8>,
     /// The numbers.
-    pub csv: String,
+    pub(super) csv: String,
 }
 
 impl Plot {
@@ -33,7 +33,7 @@ impl Plot {
 ///
 /// # Errors
 /// The drawing library fails.
-pub fn of(cohort: &Cohort) -> Result<Vec<Plot>> {
+pub(super) fn of(cohort: &Cohort) -> Result<Vec<Plot>> {
     let mut plots = Vec::new();
     if let Some(calibration) = pooled(cohort) {
         for region in Region::every(calibration.classes()) {
