@@ -4,7 +4,9 @@
 //! 0; classwise figures are means over the classes up to the largest label present, a probability of exactly 0 in no
 //! bin; "TACE" is the thresholded classwise ECE of equal-width bins; HD95 is the pooled one in voxel units; a reference
 //! without the structure gives DSC 1 and HD 0 whatever the prediction, a missed structure DSC 0 and HD 0; DSC, ECE,
-//! CECE and TACE are rounded to four decimals per volume before the mean over volumes. Source: the test evaluators of
+//! CECE and TACE are rounded to four decimals per volume before the mean over volumes. Bins have f32 edges, as there; six of the
+//! fifteen differ in the last place, because `torch.linspace` adds steps instead of dividing, so a probability that lies
+//! exactly on such an edge may count in the neighbouring bin. Source: the test evaluators of
 //! the MbLS/NACL and CRaC repositories.
 
 use segcal_core::{Backend, Result};

@@ -8,6 +8,7 @@
 //! | [`surface::Surface`] | two masks and a voxel size | HD, both HD95, ASD, ASSD, MASD, NSD, in mm |
 //! | [`calibration::Calibration`] | probabilities and labels | ECE, MCE, ACE, CECE, Brier, NLL, per region |
 //! | [`calibration::EqualMass`] | the same, two passes | equal-mass ECE, TACE |
+//! | [`distribution::LogitDistribution`] | logits and labels | histograms and quantiles by true class |
 //!
 //! States of tiles, cases and processes merge to the same bits in any order: counters are integers, sums are exact.
 //! [`definitions::METRICS`] lists every metric with its unit, range and definition. Then come the figures of a cohort
@@ -17,6 +18,7 @@ pub mod authors;
 pub mod bootstrap;
 pub mod calibration;
 pub mod definitions;
+pub mod distribution;
 pub mod empty;
 pub mod guard;
 pub mod overlap;

@@ -164,13 +164,15 @@ fn overlap_and_distances_of_labels() {
             }
             let masks = (structure.mask(&volume.prediction), structure.mask(&volume.labels));
             let surface = Surface::measure(&Reference, &masks.0, &masks.1, volume.grid).expect("a grid");
-            let figure = |figure: fn(&SurfaceDistances) -> f64| surface.figure(figure).formula().unwrap_or(f64::NAN);
+            let figure = |figure: Figure| surface.figure(figure).formula().unwrap_or(f64::NAN);
             near("ASD", figure(SurfaceDistances::asd), at("medpy_asd_pred_to_gt", 0), 1e-8);
             near("ASSD", figure(SurfaceDistances::assd), at("medpy_assd", 0), 1e-8);
             near("HD", figure(SurfaceDistances::hd), at("medpy_hd", 0), 1e-8);
         }
     }
 }
+
+type Figure = fn(&SurfaceDistances) -> f64;
 
 #[test]
 fn surface_distances_of_medpy() {
@@ -182,7 +184,7 @@ fn surface_distances_of_medpy() {
         let spatial = spatial(&pair["shape"]);
         let compare = |suffix: &str, grid: Grid, a: &[bool], b: &[bool]| {
             let surface = Surface::measure(&Reference, a, b, grid).expect("a grid");
-            let figures: [(&str, fn(&SurfaceDistances) -> f64); 4] = [
+            let figures: [(&str, Figure); 4] = [
                 ("hd", SurfaceDistances::hd),
                 ("hd95", SurfaceDistances::hd95_pooled),
                 ("asd", SurfaceDistances::asd),

@@ -253,15 +253,19 @@ fn count(
     let zero = || vec![Bin::default(); places];
     let counted = tasks.fold(zero, |mut total, task| {
         let at = task * TASK..((task + 1) * TASK).min(reference.len());
-        let mut values = p.class(if is_top { 0 } else { number })[at.clone()].to_vec();
-        let mut classes = vec![if is_top { 0 } else { number as Label }; values.len()];
-        for k in 1..if is_top { p.classes() } else { 1 } {
-            raise(&mut values, &mut classes, &p.class(k)[at.clone()], k as Label);
+        let (mut largest, mut predicted) = (Vec::new(), Vec::new());
+        if is_top {
+            largest = p.class(0)[at.clone()].to_vec();
+            predicted = vec![0; largest.len()];
+            for k in 1..p.classes() {
+                raise(&mut largest, &mut predicted, &p.class(k)[at.clone()], k as Label);
+            }
         }
+        let values = if is_top { &largest } else { &p.class(number)[at.clone()] };
         let threshold = if is_top { -1.0 } else { THRESHOLD };
         let mut counters = vec![Counter::default(); places];
-        let voxels = values.iter().zip(&classes).zip(&reference[at.clone()]).zip(&region[at]);
-        for (((&value, class), label), &inside) in voxels {
+        let voxels = values.iter().zip(&reference[at.clone()]).zip(&region[at]).enumerate();
+        for (voxel, ((&value, &label), &inside)) in voxels {
             let value = value.clamp(0.0, 1.0);
             // Adding 0 makes a negative zero positive, whose pattern is 0.
             let Some(at) = (inside && value > threshold).then(|| place((value + 0.0).to_bits())).flatten() else {
@@ -269,7 +273,7 @@ fn count(
             };
             counters[at].sum += units(f64::from(value));
             counters[at].count += 1;
-            counters[at].hits += u32::from(class == label);
+            counters[at].hits += u32::from(label == if is_top { predicted[voxel] } else { number as Label });
         }
         for (bin, counter) in total.iter_mut().zip(counters) {
             bin.count += u64::from(counter.count);

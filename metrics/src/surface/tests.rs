@@ -149,3 +149,32 @@ proptest! {
         prop_assert!(forth.hd95_max() <= forth.hd() && forth.hd95_pooled() <= forth.hd());
     }
 }
+
+/// f32 distances: one rounding, below 2^-22 relative.
+#[test]
+fn the_cpu_backend_agrees_with_the_reference() {
+    let rng = segcal_core::Rng::new(11);
+    let grid = Grid { spatial: [9, 24, 20], spacing_mm: [3.0, 0.7, 0.7] };
+    let blob = |centre: [f64; 3], stream: u64| -> Vec<bool> {
+        let inside = |i: usize| {
+            let at = [i / 480, i / 20 % 24, i % 20];
+            let r2: f64 = (0..3).map(|axis| ((at[axis] as f64 - centre[axis]) * grid.spacing_mm[axis]).powi(2)).sum();
+            r2.sqrt() < 5.0 + rng.stream(stream).uniform(i as u64)
+        };
+        (0..grid.voxels()).map(inside).collect()
+    };
+    let (a, b) = (blob([4.0, 12.0, 9.0], 0), blob([4.5, 10.0, 11.0], 1));
+    let cpu = segcal_backends::Cpu::new(None).expect("threads");
+    let Surface::Measured(fast) = Surface::measure(&cpu, &a, &b, grid).expect("a grid") else { panic!("not empty") };
+    let exact = measured(&a, &b, grid);
+    assert_eq!(fast.to_reference().len(), exact.to_reference().len());
+    for (fast, exact) in fast.to_reference().iter().zip(exact.to_reference()) {
+        assert!((fast - exact).abs() <= exact * 2_f64.powi(-22), "{fast} {exact}");
+    }
+    for figure in
+        [SurfaceDistances::hd, SurfaceDistances::hd95_max, SurfaceDistances::hd95_pooled, SurfaceDistances::assd]
+    {
+        assert!((figure(&fast) - figure(&exact)).abs() <= figure(&exact) * 2_f64.powi(-21));
+    }
+    assert_eq!(fast.nsd(0.7), exact.nsd(0.7));
+}
