@@ -63,6 +63,7 @@ impl Device {
     ///
     /// # Errors
     /// There is no such backend in this build, or the system refuses the threads.
+    #[cfg_attr(not(feature = "cpu"), expect(unused_variables, reason = "only the CPU has threads to choose"))]
     pub fn open(name: &str, threads: Option<usize>) -> Result<Self> {
         match name {
             "reference" => Ok(Self::Reference(Reference)),
@@ -73,6 +74,15 @@ impl Device {
             _ => Err(Error::new(format!("there is no backend '{name}'"))
                 .help(format!("this build has: {}", Self::NAMES.join(", ")))),
         }
+    }
+
+    /// What a graphics card was asked to do so far, in one line; `None` on other backends.
+    pub fn activity(&self) -> Option<String> {
+        #[cfg(feature = "gpu")]
+        if let Self::Gpu(gpu) = self {
+            return Some(gpu.counters().to_string());
+        }
+        None
     }
 
     /// Runs generic code on the chosen backend.

@@ -35,6 +35,10 @@ pub struct Common {
     #[arg(long, global = true, value_enum, value_name = "NAME", help_heading = "Shared options")]
     pub backend: Option<BackendName>,
 
+    /// Graphics card for `--backend gpu`: its number or a part of its name, as `segcal devices` lists them.
+    #[arg(long, global = true, value_name = "INDEX|NAME", help_heading = "Shared options")]
+    pub device: Option<String>,
+
     /// Number of threads [default: all cores]. Results do not depend on it.
     #[arg(long, global = true, value_name = "N", value_parser = parse_threads, help_heading = "Shared options")]
     pub threads: Option<usize>,
@@ -80,7 +84,13 @@ impl Common {
     /// # Errors
     /// This build or this machine has no such backend.
     pub fn device(&self, default: BackendName) -> Result<Device> {
-        Device::open(self.backend_or(default).as_str(), None).at("--backend")
+        let name = self.backend_or(default);
+        #[cfg(feature = "gpu")]
+        if name == BackendName::Gpu {
+            let options = segcal_backends::gpu::Options { device: self.device.clone(), memory: None };
+            return Ok(Device::Gpu(segcal_backends::gpu::Gpu::open(&options)?));
+        }
+        Device::open(name.as_str(), None).at("--backend")
     }
 
     /// Shows how far `total` steps of `what` have come; silent with `-q`.

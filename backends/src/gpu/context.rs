@@ -16,6 +16,9 @@ use super::recorder::Recorder;
 /// Words that follow every buffer in tests, to show that nothing writes there.
 pub(super) const GUARD_WORD: f32 = 1.234e-33;
 
+/// Tables that are kept; a network has a handful, random augmentation makes new ones for ever.
+const MOST_TABLES: usize = 64;
+
 const MEMORY_HELP: &str = "use smaller batches or patches, or a card with more memory";
 const DEVICE_HELP: &str = "update the card's driver; if that does not help, report it";
 
@@ -24,6 +27,9 @@ pub(super) struct Pipeline {
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) layout: wgpu::BindGroupLayout,
 }
+
+/// Pipelines by their code and the number of bindings of each array.
+type Pipelines = HashMap<(Code, Vec<u8>), Arc<Pipeline>>;
 
 /// One dispatch.
 pub(super) struct Call<'a> {
@@ -47,7 +53,7 @@ pub(super) struct Context {
     pub(super) totals: Totals,
     pool: Arc<Pool>,
     recorder: Mutex<Recorder>,
-    pipelines: Mutex<HashMap<(Code, Vec<u8>), Arc<Pipeline>>>,
+    pipelines: Mutex<Pipelines>,
     tables: Mutex<HashMap<Vec<u32>, Buffer>>,
     /// The first error that the device reported since the last look.
     fault: Arc<Mutex<Option<String>>>,
@@ -111,9 +117,10 @@ impl Context {
         if let Some(failure) = self.broken.get() {
             return Err(failure.clone());
         }
+        countable(op, len)?;
         let bytes = (len + self.guard_words) as u64 * 4;
         let largest = self.limits.buffer_bytes;
-        if bytes > largest || u32::try_from(len).is_err() {
+        if bytes > largest {
             let what = format!("a tensor of {} is above the largest buffer of the card, {}", mib(bytes), mib(largest));
             return Err(Failure::new(op, what, MEMORY_HELP));
         }
@@ -129,7 +136,16 @@ impl Context {
         Ok((raw, fresh))
     }
 
+    /// Buffers of a failure, if the domain has more places than shaders can count.
+    pub(super) fn refuse(&self, op: &'static str, places: usize, outputs: usize, len: usize) -> Option<Vec<Buffer>> {
+        let failure = countable(op, places).err()?;
+        Some((0..outputs).map(|_| Buffer::failed(failure.clone(), len, &self.pool)).collect())
+    }
+
     fn create(&self, op: &'static str, size: u64) -> std::result::Result<wgpu::Buffer, Failure> {
+        if let Some(earlier) = self.take_fault() {
+            return Err(Failure::new(op, earlier, DEVICE_HELP));
+        }
         self.pool.reserve(size).map_err(|what| Failure::new(op, what, MEMORY_HELP))?;
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let descriptor = wgpu::BufferDescriptor { label: Some(op), size, usage, mapped_at_creation: false };
@@ -175,7 +191,11 @@ impl Context {
             return known.clone();
         }
         let buffer = self.upload(&make());
-        lock(&self.tables).insert(key, buffer.clone());
+        let mut tables = lock(&self.tables);
+        if tables.len() == MOST_TABLES {
+            tables.clear();
+        }
+        tables.insert(key, buffer.clone());
         buffer
     }
 
@@ -335,10 +355,32 @@ impl Context {
     }
 }
 
+#[cfg(test)]
+impl Context {
+    /// Makes the device report an error, by an invalid shader.
+    pub(super) fn report(&self, invalid: &str) {
+        let source = wgpu::ShaderSource::Wgsl(invalid.into());
+        drop(self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source }));
+    }
+
+    /// Number of pipelines made for mapping a program.
+    pub(super) fn pipelines_of(&self, program: &segcal_core::Program) -> usize {
+        let of = |code: &Code| matches!(code, Code::Map(pattern) if pattern.listing.is_of(program));
+        lock(&self.pipelines).keys().filter(|(code, _)| of(code)).count()
+    }
+}
+
 /// The part of a message that says what is wrong; wgpu adds pages of context.
 fn first_lines(message: &str) -> String {
     let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.take(6).collect::<Vec<_>>().join("; ")
+}
+
+/// Shaders count in 32 bits.
+fn countable(op: &'static str, places: usize) -> std::result::Result<(), Failure> {
+    let fits = u32::try_from(places).is_ok();
+    let what = || format!("{places} places are more than a shader can count ({})", u32::MAX);
+    fits.then_some(()).ok_or_else(|| Failure::new(op, what(), MEMORY_HELP))
 }
 
 /// A panic elsewhere leaves the state usable: each change to it is one step.

@@ -15,6 +15,10 @@ pub(super) struct Pattern {
 }
 
 impl Pattern {
+    pub(super) fn new(listing: Listing, domain: &Domain) -> Self {
+        Self { listing, axes: domain.extents.len() }
+    }
+
     /// The shader, after the declarations of its arrays.
     pub(super) fn print(&self, text: &mut String) {
         line(text, format_args!("struct Params {{\n    count: u32,"));
@@ -40,10 +44,13 @@ pub(super) fn map(
     inputs: &[(&Buffer, Shape)],
     out: Shape,
 ) -> Vec<Buffer> {
+    if let Some(refused) = context.refuse("map", out.len(), program.outputs().len(), out.len()) {
+        return refused;
+    }
     let outputs: Vec<Buffer> = program.outputs().iter().map(|_| context.buffer("map", out.len())).collect();
     for_each_part(context, program, inputs, out.len(), outputs.len(), |part, members| {
         let bound = Bound::new(context, "map", &part, inputs, out, None, members.len() * context.bindings(out.len()));
-        let pattern = Pattern { listing: bound.listing, axes: bound.domain.extents.len() };
+        let pattern = Pattern::new(bound.listing, &bound.domain);
         let mut params = vec![out.len() as u32];
         params.extend(pattern.listing.params(&bound.domain.extents, &bound.starts, scalars));
         let reads: Vec<&Buffer> = bound.reads.iter().collect();

@@ -71,6 +71,12 @@ impl Gpu {
         Ok(Self(Arc::new(context)))
     }
 
+    /// A card with smaller limits than it has, and with words behind each buffer that must stay as they are.
+    #[cfg(test)]
+    fn restricted(memory: Option<u64>, guard_words: usize, adjust: impl FnOnce(&mut Limits)) -> Result<Self> {
+        Ok(Self(Arc::new(Context::open(None, memory, adjust, guard_words)?)))
+    }
+
     /// The card.
     pub fn adapter(&self) -> &Adapter {
         &self.0.adapter

@@ -47,6 +47,12 @@ impl Domain {
         }
         merged
     }
+
+    /// Whether the last view is repeated along the innermost axis.
+    pub(super) fn folds_innermost(&self) -> bool {
+        let result = self.present.last().copied().unwrap_or(0);
+        !self.extents.is_empty() && result >> (self.extents.len() - 1) & 1 == 0
+    }
 }
 
 /// A program with the pattern in which its inputs are read: all that its printed text depends on.
@@ -90,6 +96,11 @@ impl Listing {
     /// Number of arrays read.
     pub(super) fn arrays(&self) -> usize {
         if self.packed { 1 } else { self.inputs.len() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_of(&self, program: &Program) -> bool {
+        self.steps == program.steps()
     }
 
     /// Number of outputs.
@@ -172,9 +183,8 @@ impl Listing {
             return whole.to_owned();
         }
         let axes = (0..self.axes).filter(|axis| present >> axis & 1 == 1);
-        let place = axes.fold(String::new(), |place, axis| match place.is_empty() {
-            true => format!("c{axis}"),
-            false => format!("({place} * p.e{axis} + c{axis})"),
+        let place = axes.fold(String::new(), |place, axis| {
+            if place.is_empty() { format!("c{axis}") } else { format!("({place} * p.e{axis} + c{axis})") }
         });
         if place.is_empty() { "0u".into() } else { place }
     }

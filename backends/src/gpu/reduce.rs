@@ -26,7 +26,8 @@ const MOST_OUTPUTS: usize = 8;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Pattern {
     pub(super) listing: Listing,
-    fold: bool,
+    /// Whether the maximum is taken, not the sum.
+    max: bool,
     axes: usize,
     /// The merged axes that are kept, as bits.
     kept: u8,
@@ -34,6 +35,12 @@ pub(super) struct Pattern {
 }
 
 impl Pattern {
+    /// `domain` has, as its last view, the result.
+    pub(super) fn new(listing: Listing, domain: &Domain, fold: Fold, grouped: bool) -> Self {
+        let kept = *domain.present.last().expect("the result is a view");
+        Self { listing, max: fold == Fold::Max, axes: domain.extents.len(), kept, grouped }
+    }
+
     /// The shader, after the declarations of its arrays.
     pub(super) fn print(&self, text: &mut String) {
         let outputs = self.listing.outputs();
@@ -53,14 +60,16 @@ impl Pattern {
         line(text, format_args!("fn store(i: u32, values: Values) {{"));
         (0..outputs).for_each(|output| line(text, format_args!("    y{output}_set(i, values[{output}]);")));
         line(text, format_args!("}}"));
-        text.push_str(match self.fold {
-            false => include_str!("shaders/reduce_sum.wgsl"),
-            true => include_str!("shaders/reduce_max.wgsl"),
+        text.push_str(if self.max {
+            include_str!("shaders/reduce_max.wgsl")
+        } else {
+            include_str!("shaders/reduce_sum.wgsl")
         });
         text.push_str(include_str!("shaders/reduce.wgsl"));
-        text.push_str(match self.grouped {
-            true => include_str!("shaders/reduce_group.wgsl"),
-            false => concat!(include_str!("shaders/reduce_serial.wgsl"), include_str!("shaders/elementwise.wgsl")),
+        text.push_str(if self.grouped {
+            include_str!("shaders/reduce_group.wgsl")
+        } else {
+            concat!(include_str!("shaders/reduce_serial.wgsl"), include_str!("shaders/elementwise.wgsl"))
         });
     }
 }
@@ -75,6 +84,9 @@ pub(super) fn reduce(
     domain: Shape,
     out: Shape,
 ) -> Vec<Buffer> {
+    if let Some(refused) = context.refuse("reduce", domain.len(), program.outputs().len(), out.len()) {
+        return refused;
+    }
     let mut outputs = Vec::new();
     for_each_part(context, program, inputs, out.len(), MOST_OUTPUTS, |part, members| {
         let written = members.len() * context.bindings(out.len());
@@ -87,9 +99,7 @@ pub(super) fn reduce(
 /// One dispatch, and what it leaves to be done.
 fn stage(context: &Context, fold: Fold, scalars: &[f64], bound: Bound, places: usize, out: usize) -> Vec<Buffer> {
     let terms = places.checked_div(out).unwrap_or(0);
-    let kept = *bound.domain.present.last().expect("the folded view is there");
-    let axes = bound.domain.extents.len();
-    let grouped = axes > 0 && kept >> (axes - 1) & 1 == 0 && terms > SERIAL_BLOCK / 2;
+    let grouped = bound.domain.folds_innermost() && terms > SERIAL_BLOCK / 2;
     let least = if grouped { GROUP_BLOCK } else { SERIAL_BLOCK };
     let block = terms.div_ceil(MOST_BLOCKS).max(least);
     let blocks = terms.div_ceil(block).max(1);
@@ -102,7 +112,7 @@ fn stage(context: &Context, fold: Fold, scalars: &[f64], bound: Bound, places: u
     let reads: Vec<&Buffer> = bound.reads.iter().collect();
     let writes: Vec<&Buffer> = results.iter().collect();
     let groups = if grouped { out * blocks } else { (out * blocks).div_ceil(GROUP as usize) };
-    let code = Code::Reduce(Pattern { listing: bound.listing, fold: fold == Fold::Max, axes, kept, grouped });
+    let code = Code::Reduce(Pattern::new(bound.listing, &bound.domain, fold, grouped));
     context.dispatch(&Call { op: "reduce", code, reads: &reads, writes: &writes, params: &params, groups });
     if blocks == 1 { results } else { fold_blocks(context, fold, results, out, blocks, grouped) }
 }
@@ -116,9 +126,10 @@ pub(super) fn fold_blocks(
     blocks: usize,
     grouped: bool,
 ) -> Vec<Buffer> {
-    let (domain, shape) = match grouped {
-        true => (Shape::new(1, 1, 1, out, blocks), Shape::new(1, 1, 1, out, 1)),
-        false => (Shape::new(1, 1, 1, blocks, out), Shape::new(1, 1, 1, 1, out)),
+    let (domain, shape) = if grouped {
+        (Shape::new(1, 1, 1, out, blocks), Shape::new(1, 1, 1, out, 1))
+    } else {
+        (Shape::new(1, 1, 1, blocks, out), Shape::new(1, 1, 1, 1, out))
     };
     let mut views = vec![domain; partial.len()];
     views.push(shape);

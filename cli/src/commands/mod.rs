@@ -95,5 +95,6 @@ verbs! {
     Loss loss,
     Prior prior,
     List list,
+    Devices devices,
     Completions completions,
 }
