@@ -8,7 +8,7 @@ use super::super::simd::{Job, Level, Simd};
 use super::gemm::{Panels, product};
 use super::lanes::{from_lanes, to_lanes};
 use super::transform::{Input, Kernel, Output, both};
-use super::{BLOCK, HELD, Layout, POINTS, RUN, Run, SIDE, Source, TASKS, Tiles};
+use super::{BLOCK, HELD, Layout, POINTS, RUN, Run, SHARES, SIDE, Source, TASKS, Tiles};
 
 /// Taps that are staged together, at least one kernel's: kernels are at most `[8, 3, 3]`.
 const STAGE: usize = 72;
@@ -86,7 +86,7 @@ impl Forward<'_> {
         // Along the depth a cut costs `kd - 1` transforms of slices again; between chunks, all of them.
         let cut = depth.div_ceil(TASKS.div_ceil(blocks.len().max(1)).clamp(1, depth.div_ceil(8).max(1))).max(1);
         let cuts = depth.div_ceil(cut);
-        let step = weights.chunks.div_ceil(TASKS.div_ceil((blocks.len() * cuts).max(1)));
+        let step = weights.chunks.div_ceil(SHARES.div_ceil((blocks.len() * cuts).max(1)));
         let parts = weights.chunks.div_ceil(step.max(1));
         let u = (!alone).then_some(&*u);
         (0..blocks.len() * cuts * parts).into_par_iter().for_each(|task| {

@@ -45,6 +45,8 @@ const HELD: usize = 128;
 const RUN: usize = 32;
 /// Tasks worth having; see `direct`.
 const TASKS: usize = 16;
+/// The same where each task of a block transforms the block's samples again.
+const SHARES: usize = 8;
 
 /// Tiles side by side in one row of tiles of one image.
 struct Run {

@@ -8,7 +8,7 @@ use super::super::simd::{Job, Level, Simd};
 use super::gemm::{Panels, product};
 use super::lanes::from_lanes;
 use super::transform::{Input, KernelAdjoint, OutputAdjoint, both};
-use super::{HELD, Layout, POINTS, RUN, Run, SIDE, Source, TASKS, Tiles};
+use super::{HELD, Layout, POINTS, RUN, Run, SHARES, SIDE, Source, TASKS, Tiles};
 
 /// Tiles of a block, about: they are the depth of the products, which must pay for reading and writing the sums.
 const BLOCK: usize = 64;
@@ -82,7 +82,7 @@ impl Weight<'_> {
         let size = sums.chunks * sums.chunk();
         let batch = items.div_ceil((SUMS / size).clamp(1, TASKS)).max(1);
         let batches = items.div_ceil(batch);
-        let step = sums.chunks.div_ceil(TASKS.div_ceil(batches.max(1)));
+        let step = sums.chunks.div_ceil(SHARES.div_ceil(batches.max(1)));
         let parts = sums.chunks.div_ceil(step);
         let w = Shared::new(w);
         if items == 1 {
