@@ -231,24 +231,8 @@ impl Job for Task<'_> {
                         unsafe { all.transform::<S>(weights, chunk, first..first + depth, to, [first, held]) };
                     }
                     let u = self.u.map_or(&*own, |u| &u[chunk * weights.chunk()..][..weights.chunk()]);
-                    for point in 0..POINTS {
-                        let panels = Panels {
-                            a: v[point * samples.plane + first..].as_ptr(),
-                            a_strides: [samples.row, 1],
-                            b: u[point * weights.plane..].as_ptr(),
-                            segments: &segments,
-                            depth,
-                            c: m[point * sums..].as_mut_ptr(),
-                            add: first > 0,
-                        };
-                        // SAFETY: the instruction set is there; both layouts round the tiles up to a multiple of four.
-                        unsafe {
-                            match weights.wide {
-                                2 => product::<S, 2>(panels, self.tiles),
-                                _ => product::<S, 1>(panels, self.tiles),
-                            }
-                        }
-                    }
+                    // SAFETY: the instruction set is there; segments and channels are those of both layouts.
+                    unsafe { self.products::<S>([&v[first..], u], samples, &segments, depth, (m, sums), first > 0) };
                 }
                 for vector in 0..weights.wide {
                     // SAFETY: the instruction set is there.
@@ -260,6 +244,40 @@ impl Job for Task<'_> {
 }
 
 impl Task<'_> {
+    /// The product of samples and weights at each point, over `depth` input channels of each segment.
+    ///
+    /// # Safety
+    /// The instruction set is there; both factors hold the segments at every point.
+    #[inline(always)]
+    unsafe fn products<S: Simd>(
+        &self,
+        [v, u]: [&[f32]; 2],
+        samples: Layout,
+        segments: &[(usize, usize)],
+        depth: usize,
+        (m, sums): (&mut [f32], usize),
+        add: bool,
+    ) {
+        for point in 0..POINTS {
+            let panels = Panels {
+                a: v[point * samples.plane..].as_ptr(),
+                a_strides: [samples.row, 1],
+                b: u[point * self.weights.plane..].as_ptr(),
+                segments,
+                depth,
+                c: m[point * sums..].as_mut_ptr(),
+                add,
+            };
+            // SAFETY: the caller's promise; both layouts round the tiles up to a multiple of four.
+            unsafe {
+                match self.weights.wide {
+                    2 => product::<S, 2>(panels, self.tiles),
+                    _ => product::<S, 1>(panels, self.tiles),
+                }
+            }
+        }
+    }
+
     /// Transforms the products of one vector of output channels back and stores them.
     ///
     /// # Safety
