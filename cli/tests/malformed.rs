@@ -249,6 +249,8 @@ fn no_changed_byte_makes_the_readers_panic() {
     let mangle = |name: &str, bytes: &[u8], read: &dyn Fn(&Path) -> segcal_core::Result<()>| {
         let mut refused = 0;
         let mut attempt = |bytes: &[u8]| {
+            // A new file each time: some file systems flush a file that is written over.
+            let _ = std::fs::remove_file(path(name));
             std::fs::write(path(name), bytes).unwrap();
             if let Err(error) = read(&path(name)) {
                 assert!(error.to_string().contains(name), "{error}");
