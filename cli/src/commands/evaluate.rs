@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use segcal_backends::Visitor;
 use segcal_core::{Backend, Context, Error, Result};
 use segcal_metrics::empty::Policy;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Cases;
 use crate::evaluate::case::{self, CaseState, Measure, Prediction};
@@ -77,7 +77,7 @@ pub struct Args {
     pub resume: bool,
 }
 
-fn parse_policy(name: &str) -> std::result::Result<Policy, String> {
+pub(crate) fn parse_policy(name: &str) -> std::result::Result<Policy, String> {
     let names = || Policy::ALL.map(Policy::name).join(", ");
     Policy::named(name).ok_or_else(|| format!("one of {}", names()))
 }
@@ -223,9 +223,37 @@ impl Job<'_> {
             return read_state(&path, Some(&self.measure));
         }
         let state = case::measure(backend, pair, self.kind, &self.measure)?;
-        let stored = serde_json::json!({ "measure": self.measure, "state": state });
-        output::write_text(&path, &stored.to_string())?;
-        Ok(state)
+        let stored = Stored { measure: self.measure.clone(), state };
+        stored.write(&path)?;
+        Ok(stored.state)
+    }
+}
+
+/// A file of the folder `states`: one case, and how it was measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stored {
+    /// How it was measured.
+    pub measure: Measure,
+    /// What was measured.
+    pub state: CaseState,
+}
+
+impl Stored {
+    /// Reads the file; the numbers come back to the bit.
+    ///
+    /// # Errors
+    /// It is missing or malformed.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).at(path.display())?;
+        serde_json::from_str(&text).map_err(Error::from_source).at(path.display())
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        output::write_text(path, &serde_json::to_string(self).map_err(Error::from_source)?)
     }
 }
 
@@ -234,13 +262,7 @@ impl Job<'_> {
 /// # Errors
 /// The file is malformed, or was measured with other settings.
 pub fn read_state(path: &Path, measure: Option<&Measure>) -> Result<CaseState> {
-    #[derive(Deserialize)]
-    struct Stored {
-        measure: Measure,
-        state: CaseState,
-    }
-    let text = std::fs::read_to_string(path).at(path.display())?;
-    let stored: Stored = serde_json::from_str(&text).map_err(Error::from_source).at(path.display())?;
+    let stored = Stored::read(path)?;
     match measure {
         Some(wanted) if *wanted != stored.measure => Err(Error::new("was measured with other settings")
             .at(path.display())
@@ -250,7 +272,7 @@ pub fn read_state(path: &Path, measure: Option<&Measure>) -> Result<CaseState> {
 }
 
 /// The figures that are looked at first.
-fn table(cohort: &Cohort, out: &Path) -> String {
+pub(crate) fn table(cohort: &Cohort, out: &Path) -> String {
     let mut text = format!("{:<14} {:<12} {:>9} {:>21}\n", "of", "metric", "mean", "95 % interval");
     let shown = |kind: Kind, of: &str, key: &str| match kind {
         Kind::Structure => ["dsc", "hd95_max", "hd95_pooled", "assd"].contains(&key),
