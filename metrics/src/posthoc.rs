@@ -130,49 +130,5 @@ pub fn changed_labels(before: &[Label], after: &[Label]) -> usize {
     before.iter().zip(after).filter(|(before, after)| before != after).count()
 }
 
-/// `ln sum exp` of some numbers, and their softmax in place.
-fn log_sum_exp(values: &mut [f64]) -> f64 {
-    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut sum = 0.0;
-    for value in values.iter_mut() {
-        *value = (*value - largest).exp();
-        sum += *value;
-    }
-    for value in values.iter_mut() {
-        *value /= sum;
-    }
-    largest + sum.ln()
-}
-
-/// Replaces the scores of each voxel of a volume `[k, d, h, w]`; `map` gets them in class order and overwrites them.
-fn map_voxels(volume: &mut [f32], classes: usize, map: impl Fn(&mut [f64]) + Sync) {
-    use crate::volume::BLOCK;
-    use rayon::prelude::*;
-    let voxels = Probabilities::new(volume, classes).voxels();
-    let blocks = (0..voxels.div_ceil(BLOCK)).into_par_iter();
-    let source = &*volume;
-    // One block of results at a time and per thread; the classes of a voxel lie far apart in memory.
-    let results: Vec<Vec<f32>> = blocks
-        .map(|block| {
-            let at = block * BLOCK..((block + 1) * BLOCK).min(voxels);
-            let mut out = vec![0.0; at.len() * classes];
-            let mut scores = vec![0.0; classes];
-            for (i, voxel) in at.clone().enumerate() {
-                (0..classes).for_each(|k| scores[k] = f64::from(source[k * voxels + voxel]));
-                map(&mut scores);
-                (0..classes).for_each(|k| out[k * at.len() + i] = scores[k] as f32);
-            }
-            out
-        })
-        .collect();
-    for (block, out) in results.iter().enumerate() {
-        let len = out.len() / classes;
-        for k in 0..classes {
-            let start = k * voxels + block * BLOCK;
-            volume[start..start + len].copy_from_slice(&out[k * len..(k + 1) * len]);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests;

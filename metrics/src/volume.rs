@@ -119,24 +119,44 @@ pub(crate) fn raise(best: &mut [f32], labels: &mut [Label], class: &[f32], k: La
 /// # Panics
 /// There is no class, or `values` does not divide into `classes` volumes.
 pub fn softmax(values: &mut [f32], classes: usize) {
+    map_voxels(values, classes, |scores| {
+        log_sum_exp(scores);
+    });
+}
+
+/// `ln sum exp` of some numbers, which become their softmax.
+pub(crate) fn log_sum_exp(values: &mut [f64]) -> f64 {
+    let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut sum = 0.0;
+    for value in values.iter_mut() {
+        *value = (*value - largest).exp();
+        sum += *value;
+    }
+    for value in values.iter_mut() {
+        *value /= sum;
+    }
+    largest + sum.ln()
+}
+
+/// Replaces the scores of each voxel of a volume `[k, d, h, w]` in place, without a copy of the volume; `map` gets them in
+/// class order and overwrites them.
+pub(crate) fn map_voxels(values: &mut [f32], classes: usize, map: impl Fn(&mut [f64]) + Sync) {
     let voxels = Probabilities::new(values, classes).voxels();
-    let mut rows: Vec<&mut [f32]> = values.chunks_mut(voxels.max(1)).collect();
     let mut blocks: Vec<Vec<&mut [f32]>> = (0..voxels.div_ceil(BLOCK)).map(|_| Vec::with_capacity(classes)).collect();
-    for row in &mut rows {
-        for (block, part) in row.chunks_mut(BLOCK).enumerate() {
+    for class in values.chunks_mut(voxels.max(1)) {
+        for (block, part) in class.chunks_mut(BLOCK).enumerate() {
             blocks[block].push(part);
         }
     }
     blocks.par_iter_mut().for_each(|rows| {
-        let mut exps = vec![0.0_f64; classes];
+        let mut scores = vec![0.0_f64; classes];
         for i in 0..rows[0].len() {
-            let largest = rows.iter().map(|row| row[i]).fold(f32::NEG_INFINITY, f32::max);
-            for (exp, row) in exps.iter_mut().zip(rows.iter()) {
-                *exp = (f64::from(row[i]) - f64::from(largest)).exp();
+            for (score, row) in scores.iter_mut().zip(rows.iter()) {
+                *score = f64::from(row[i]);
             }
-            let sum: f64 = exps.iter().sum();
-            for (exp, row) in exps.iter().zip(rows.iter_mut()) {
-                row[i] = (exp / sum) as f32;
+            map(&mut scores);
+            for (score, row) in scores.iter().zip(rows.iter_mut()) {
+                row[i] = *score as f32;
             }
         }
     });

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use segcal_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Samples, log_sum_exp, map_voxels};
+use super::Samples;
+use crate::volume::{log_sum_exp, map_voxels};
 
 /// Distinct probabilities per class that a fit keeps; beyond, neighbours are joined.
 const KEPT: usize = 1 << 20;

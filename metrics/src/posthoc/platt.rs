@@ -3,8 +3,9 @@
 use segcal_core::Result;
 use serde::{Deserialize, Serialize};
 
+use super::Samples;
 use super::newton::{Fit, Objective, Sums, minimise};
-use super::{Samples, map_voxels};
+use crate::volume::map_voxels;
 
 /// For each class `q_k = sigmoid(slope_k f_k + intercept_k)` of the log-odds `f_k = ln(p_k / (1 - p_k)) = l_k - ln sum over
 /// others exp(l_j)`, then `q_k / sum q`. With two classes each `q` is a sigmoid of the same `f` with either sign, so the

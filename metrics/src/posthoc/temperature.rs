@@ -3,8 +3,9 @@
 use segcal_core::Result;
 use serde::{Deserialize, Serialize};
 
+use super::Samples;
 use super::newton::{Fit, Objective, Sums};
-use super::{Samples, log_sum_exp};
+use crate::volume::log_sum_exp;
 
 /// Temperatures between which the optimum is searched.
 const LIMITS: [f64; 2] = [0.01, 100.0];

@@ -1,5 +1,5 @@
 use super::*;
-use crate::volume::softmax;
+use crate::volume::{log_sum_exp, softmax};
 use proptest::prelude::*;
 use segcal_core::Rng;
 

@@ -3,9 +3,10 @@
 use segcal_core::Result;
 use serde::{Deserialize, Serialize};
 
+use super::Samples;
 use super::newton::{Fit, Objective, Sums, minimise};
 use super::temperature::add_softmax;
-use super::{Samples, map_voxels};
+use crate::volume::map_voxels;
 
 /// One temperature per class: `softmax(l_k / T_k)`. Depends on the offset of the logits, so give them as the network
 /// gives them.
