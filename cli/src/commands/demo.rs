@@ -138,8 +138,8 @@ fn cohort_of(out: PathBuf) -> phantom::Args {
         train: 12,
         val: 3,
         test: 6,
-        size: recipe.spatial.to_vec(),
-        spacing: recipe.spacing_mm.to_vec(),
+        size: recipe.spatial,
+        spacing: recipe.spacing_mm,
         noise: recipe.intensity_noise,
         // Stray labels would make every Hausdorff distance the size of the volume.
         label_noise: 0.0,

@@ -32,11 +32,11 @@ pub struct Args {
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub test: usize,
     /// Voxels along z, y, x.
-    #[arg(long, value_delimiter = ',', num_args = 3, default_value = "32,48,48", value_name = "D,H,W")]
-    pub size: Vec<usize>,
+    #[arg(long, value_parser = three::<usize>, default_value = "32,48,48", value_name = "D,H,W")]
+    pub size: [usize; 3],
     /// Voxel size along z, y, x in mm.
-    #[arg(long, value_delimiter = ',', num_args = 3, default_value = "1,1,1", value_name = "D,H,W")]
-    pub spacing: Vec<f64>,
+    #[arg(long, value_parser = three::<f64>, default_value = "1,1,1", value_name = "D,H,W")]
+    pub spacing: [f64; 3],
     /// Standard deviation of the intensity; the tissues lie 1 apart.
     #[arg(long, default_value_t = Recipe::default().intensity_noise, value_name = "S")]
     pub noise: f64,
@@ -46,6 +46,14 @@ pub struct Args {
     /// Seed of everything.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
+}
+
+/// Three numbers along z, y, x.
+fn three<T: std::str::FromStr>(text: &str) -> std::result::Result<[T; 3], String> {
+    let numbers: Option<Vec<T>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+    numbers
+        .and_then(|numbers| numbers.try_into().ok())
+        .ok_or_else(|| "three numbers along z, y, x, such as 32,48,48".into())
 }
 
 /// Makes the cohort and prints where it is.
@@ -90,11 +98,7 @@ pub fn make(args: &Args, common: &Common) -> Result<()> {
 }
 
 fn recipe(args: &Args) -> Result<Recipe> {
-    let three = |name: &str, found: usize| {
-        Error::new(format!("{found} numbers were given")).at(name).help("three, along z, y, x, such as 32,48,48")
-    };
-    let spatial: [usize; 3] = args.size.clone().try_into().map_err(|_| three("--size", args.size.len()))?;
-    let spacing_mm: [f64; 3] = args.spacing.clone().try_into().map_err(|_| three("--spacing", args.spacing.len()))?;
+    let (spatial, spacing_mm) = (args.size, args.spacing);
     if let Some(bad) = spatial.iter().find(|extent| !(4..=1024).contains(*extent)) {
         return Err(Error::new(format!("{bad} voxels are out of range")).at("--size").help("4 to 1024"));
     }

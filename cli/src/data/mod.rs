@@ -11,7 +11,6 @@ pub mod npy;
 pub mod number;
 pub mod orientation;
 pub mod png;
-pub mod transform;
 pub mod volume;
 
 use std::path::Path;

@@ -65,14 +65,18 @@ fn normalise(values: &mut [f32], [low, high]: [f64; 2]) {
     }
 }
 
-/// The values at two percentiles (nearest rank); 0 and 100 are minimum and maximum.
+/// The values at two percentiles, interpolated between ranks as NumPy does; 0 and 100 are minimum and maximum.
 fn percentiles(values: &[f32], low: f64, high: f64) -> (f32, f32) {
     if values.is_empty() {
         return (0.0, 0.0);
     }
     let mut sorted = values.to_vec();
-    let rank = |percent: f64| (percent / 100.0 * (values.len() - 1) as f64).round() as usize;
-    let mut at = |percent| *sorted.select_nth_unstable_by(rank(percent), f32::total_cmp).1;
+    let mut at = |percent: f64| {
+        let rank = percent / 100.0 * (values.len() - 1) as f64;
+        let (_, &mut lower, above) = sorted.select_nth_unstable_by(rank as usize, f32::total_cmp);
+        let upper = above.iter().copied().fold(f32::INFINITY, f32::min);
+        if rank.fract() == 0.0 { lower } else { lower + (upper - lower) * rank.fract() as f32 }
+    };
     (at(low), at(high))
 }
 
@@ -378,6 +382,7 @@ mod tests {
         let mut values: Vec<f32> = (0..=100).map(|x| x as f32).collect();
         normalise(&mut values, [10.0, 90.0]);
         assert_eq!((values[0], values[10], values[50], values[90], values[100]), (0.0, 0.0, 0.5, 1.0, 1.0));
+        assert_eq!(percentiles(&[4.0, 1.0, 2.0], 25.0, 100.0), (1.5, 4.0));
         let mut flat = vec![3.0; 4];
         normalise(&mut flat, [0.0, 100.0]);
         assert_eq!(flat, [0.0; 4]);
