@@ -1,7 +1,7 @@
 //! Gradients of every differentiable operation, and derivative programs, against finite differences.
 
 use segcal_core::Reference;
-use segcal_tests::suites::{gradients, random};
+use segcal_tests::suites::{derivatives, gradients};
 
 #[test]
 fn operations() {
@@ -10,5 +10,5 @@ fn operations() {
 
 #[test]
 fn random_programs() {
-    random::derivatives().assert_clean();
+    derivatives::check().assert_clean();
 }

@@ -148,11 +148,15 @@ impl Backend for Defective {
         match self.0 {
             Defect::MapSwapsOutputs => outputs.reverse(),
             Defect::MapLeavesTheLastNumberOut if out.len() % 4 == 3 => {
-                outputs.iter_mut().for_each(|output| Arc::make_mut(output)[out.len() - 1] = 0.0);
+                for output in &mut outputs {
+                    Arc::make_mut(output)[out.len() - 1] = 0.0;
+                }
             }
             Defect::MapRoundsToHalfPrecisionSteps => {
                 let coarse = |value: f64| f64::from(f32::from_bits((value as f32).to_bits() & !0xff));
-                outputs.iter_mut().for_each(|output| *output = changed(output, coarse));
+                for output in &mut outputs {
+                    *output = changed(output, coarse);
+                }
             }
             _ => {}
         }

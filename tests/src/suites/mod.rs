@@ -12,7 +12,8 @@
 //! |---|---|
 //! | [`parity`] | each case on the backend and on [`Reference`](segcal_core::Reference), within the documented accuracy |
 //! | [`adjoint`] | `<A x, y>` with `<x, A' y>` for each pair of adjoint methods |
-//! | [`random`] | the same two on random convolutions and random programs; derivative programs with finite differences |
+//! | [`random`] | the same two on random convolutions, and parity on random programs |
+//! | [`derivatives`] | derivative programs of random programs with finite differences |
 //! | [`gradients`] | tensor operations: gradients with finite differences in f64, values and gradients with the reference |
 //! | [`threads`] | the bits of each case under one thread and under several |
 
@@ -20,6 +21,7 @@ pub mod adjoint;
 mod bounds;
 mod case;
 pub mod cases;
+pub mod derivatives;
 pub mod gradients;
 pub mod parity;
 mod precision;

@@ -36,7 +36,7 @@ pub struct Accuracy {
 }
 
 impl Accuracy {
-    /// f64 throughout, such as [`Reference`]; a few ULP for functions of the standard library.
+    /// f64 throughout, such as [`Reference`](segcal_core::Reference); a few ULP for functions of the standard library.
     pub const F64: Self = Self {
         unit: F64_UNIT,
         accumulator: F64_UNIT,
@@ -69,8 +69,15 @@ const COORDINATE_F32: f64 = 4.0 * 1024.0 * F32_UNIT;
 /// The table's accuracy for f32 on the CPU.
 fn cpu_rounding(opcode: Opcode) -> Rounding {
     match opcode {
-        Opcode::Neg | Opcode::Abs | Opcode::Floor | Opcode::Min | Opcode::Max => Rounding::Exact,
-        Opcode::Lt | Opcode::Le | Opcode::Eq | Opcode::Select => Rounding::Exact,
+        Opcode::Neg
+        | Opcode::Abs
+        | Opcode::Floor
+        | Opcode::Min
+        | Opcode::Max
+        | Opcode::Lt
+        | Opcode::Le
+        | Opcode::Eq
+        | Opcode::Select => Rounding::Exact,
         Opcode::Add | Opcode::Sub | Opcode::Mul | Opcode::Div | Opcode::Sqrt => Rounding::Nearest,
         Opcode::Exp | Opcode::Log | Opcode::Log1p => Rounding::Ulps(2.0),
         Opcode::Tanh | Opcode::Pow => Rounding::Ulps(4.0),

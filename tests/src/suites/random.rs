@@ -1,8 +1,10 @@
 //! Random programs and random convolutions. The same ones on every run.
 
+use std::cell::Cell;
+
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
-use segcal_core::{Backend, Builder, Expr, Geometry, Opcode, Program, Rng, Shape, Step};
+use segcal_core::{Backend, Builder, Expr, Geometry, Opcode, Program, Rng, Shape};
 
 use super::{Accuracy, Array, Case, Op, Report, adjoint, parity};
 
@@ -17,28 +19,25 @@ pub fn convolutions<B: Backend>(backend: &B, accuracy: &Accuracy) -> Report {
     })
 }
 
-/// Random programs over every opcode, as a map and as a sum: parity.
+/// Random programs over every opcode: parity. Where they compare rounded numbers the outcome is open; that must stay
+/// the exception.
 pub fn programs<B: Backend>(backend: &B, accuracy: &Accuracy) -> Report {
-    run("random programs", 192, (recipe(16), any::<u64>()), |(recipe, seed)| {
+    let (open, all) = (Cell::new(0), Cell::new(0));
+    let mut report = run("random programs", 192, (recipe(16), any::<u64>()), |(recipe, seed)| {
         let program = recipe.program(Guard::Domains);
         let shape = Shape::new(1, 2, 1, 3, 7);
         let arrays: Vec<Array> = (0..INPUTS as u64).map(|i| Array::normal(shape, Rng::new(seed).stream(i))).collect();
         let op = Op::Map { program, scalars: SCALARS.to_vec(), out: shape };
-        let case = Case::new("random", op, arrays);
-        parity::compare_decided(backend, accuracy, &case)
-    })
-}
-
-/// Derivative programs of random programs against five-point stencils, place by place.
-pub fn derivatives() -> Report {
-    run("random derivatives", 256, (recipe(10), any::<u64>()), |(recipe, seed)| {
-        let program = recipe.program(Guard::Smooth);
-        let rng = Rng::new(seed);
-        (0..8).try_for_each(|point| {
-            let inputs: Vec<f64> = (0..INPUTS as u64).map(|i| rng.stream(point).range(i, -1.5, 1.5)).collect();
-            (0..INPUTS).try_for_each(|wanted| compare_derivative(&program, &inputs, wanted))
-        })
-    })
+        let [some_open, of_all] = parity::count_open(backend, accuracy, &Case::new("random", op, arrays))?;
+        open.set(open.get() + some_open);
+        all.set(all.get() + of_all);
+        Ok(())
+    });
+    report.check("random programs, decided", || {
+        let share = open.get() as f64 / f64::max(1.0, all.get() as f64);
+        if share < 0.1 { Ok(()) } else { Err(format!("a share of {share:.2} of the numbers is open")) }
+    });
+    report
 }
 
 /// The program of one opcode: `opcode(input 0, input 1, input 2)`.
@@ -47,7 +46,7 @@ pub fn opcode_program(opcode: Opcode) -> Program {
 }
 
 /// An opcode of expressions; those beyond its arity are not used.
-pub fn apply<'b>(opcode: Opcode, [a, b, c]: [Expr<'b>; 3]) -> Expr<'b> {
+pub fn apply(opcode: Opcode, [a, b, c]: [Expr<'_>; 3]) -> Expr<'_> {
     match opcode {
         Opcode::Neg => -a,
         Opcode::Abs => a.abs(),
@@ -71,12 +70,14 @@ pub fn apply<'b>(opcode: Opcode, [a, b, c]: [Expr<'b>; 3]) -> Expr<'b> {
     }
 }
 
-const INPUTS: usize = 3;
-const SCALARS: [f64; 2] = [0.75, -1.25];
+/// Number of inputs of a random program.
+pub(super) const INPUTS: usize = 3;
+/// Its runtime scalars.
+pub(super) const SCALARS: [f64; 2] = [0.75, -1.25];
 
 /// How a random program keeps its arguments where the opcode is defined and its values of moderate size.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Guard {
+pub(super) enum Guard {
     /// By absolute values.
     Domains,
     /// By squares, so that the guard itself has no kink.
@@ -92,7 +93,7 @@ impl Guard {
         }
     }
 
-    fn apply<'b>(self, opcode: Opcode, [a, b, c]: [Expr<'b>; 3]) -> Expr<'b> {
+    fn apply(self, opcode: Opcode, [a, b, c]: [Expr<'_>; 3]) -> Expr<'_> {
         match opcode {
             Opcode::Exp => a.tanh().exp(),
             Opcode::Log | Opcode::Log1p | Opcode::Sqrt => apply(opcode, [self.positive(a), b, c]),
@@ -106,10 +107,10 @@ impl Guard {
 
 /// What a random program is made of: opcodes, and for each argument how far back it lies.
 #[derive(Clone, Debug)]
-struct Recipe(Vec<(Opcode, [usize; 3])>);
+pub(super) struct Recipe(Vec<(Opcode, [usize; 3])>);
 
 impl Recipe {
-    fn program(&self, guard: Guard) -> Program {
+    pub(super) fn program(&self, guard: Guard) -> Program {
         Program::with_outputs(|p| {
             let mut values = leaves(p);
             for &(opcode, args) in &self.0 {
@@ -128,7 +129,7 @@ fn leaves(p: &Builder) -> Vec<Expr<'_>> {
     scalars.chain(coordinates).chain([p.constant(0.3)]).chain(inputs).collect()
 }
 
-fn recipe(longest: usize) -> impl Strategy<Value = Recipe> {
+pub(super) fn recipe(longest: usize) -> impl Strategy<Value = Recipe> {
     let step = (prop::sample::select(Opcode::ALL.to_vec()), prop::array::uniform3(0usize..8));
     prop::collection::vec(step, 2..=longest).prop_map(Recipe)
 }
@@ -177,7 +178,12 @@ fn random_convolution(geometry: Geometry, x: Shape, w: Shape, seed: u64) -> Case
 }
 
 /// Runs a property on as many random values as stated; a failure names the smallest value that shows it.
-fn run<S: Strategy>(name: &str, count: u32, strategy: S, property: impl Fn(S::Value) -> Result<(), String>) -> Report {
+pub(super) fn run<S: Strategy>(
+    name: &str,
+    count: u32,
+    strategy: S,
+    property: impl Fn(S::Value) -> Result<(), String>,
+) -> Report {
     let config = Config { cases: count, failure_persistence: None, max_shrink_iters: 2000, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let mut report = Report::default();
@@ -188,88 +194,9 @@ fn run<S: Strategy>(name: &str, count: u32, strategy: S, property: impl Fn(S::Va
     report
 }
 
-/// All steps of a program at one place.
-fn trace(program: &Program, inputs: &[f64]) -> Vec<f64> {
-    let mut values: Vec<f64> = Vec::new();
-    for step in program.steps() {
-        values.push(match *step {
-            Step::Const(bits) => f64::from_bits(bits),
-            Step::Input(i) => inputs[i],
-            Step::Scalar(i) => SCALARS[i],
-            Step::Coord(_) => 0.0,
-            Step::Apply(opcode, args) => opcode.eval(args.map(|arg| values.get(arg).copied().unwrap_or(0.0))),
-        });
-    }
-    values
-}
-
-/// Which branch each step takes that has several.
-fn branches(program: &Program, values: &[f64]) -> Vec<i64> {
-    let branch = |(number, step): (usize, &Step)| {
-        let Step::Apply(opcode, args) = *step else { return 0 };
-        let [a, b, _] = args.map(|arg| values[arg]);
-        match opcode {
-            Opcode::Floor => values[number] as i64,
-            Opcode::Abs => i64::from(a < 0.0),
-            Opcode::Min | Opcode::Max | Opcode::Lt | Opcode::Le | Opcode::Eq => {
-                a.partial_cmp(&b).map_or(2, |order| order as i64)
-            }
-            Opcode::Select => i64::from(a == 0.0),
-            _ => 0,
-        }
-    };
-    program.steps().iter().enumerate().map(branch).collect()
-}
-
-/// One input's derivative of the sum of the outputs. Places where the stencil crosses a kink, or where two stencils
-/// differ because the function bends too much, say nothing about the derivative and are passed over.
-fn compare_derivative(program: &Program, inputs: &[f64], wanted: usize) -> Result<(), String> {
-    let home = branches(program, &trace(program, inputs));
-    let at = |offset: f64| {
-        let mut moved = inputs.to_vec();
-        moved[wanted] += offset;
-        let values = trace(program, &moved);
-        let sum: f64 = program.outputs().iter().map(|&output| values[output]).sum();
-        (branches(program, &values) == home && sum.abs() < 1e4).then_some(sum)
-    };
-    let (Some(coarse), Some(fine)) = (stencil(&at, 2e-3), stencil(&at, 1e-3)) else { return Ok(()) };
-    let tolerance = 1e-7 * (1.0 + fine.abs());
-    if (coarse - fine).abs() > 0.1 * tolerance {
-        return Ok(());
-    }
-    let mut arguments = inputs[..program.inputs()].to_vec();
-    arguments.resize(program.inputs() + program.outputs().len(), 1.0);
-    let exact = program.vjp(&[wanted]).eval(&arguments, &SCALARS, [0; 5])[0];
-    if (exact - fine).abs() <= tolerance {
-        return Ok(());
-    }
-    Err(format!("derivative {wanted} at {inputs:?} is {exact:e}, the stencil gives {fine:e}: {program:?}"))
-}
-
-/// `(f(-2h) - 8 f(-h) + 8 f(h) - f(2h)) / 12h`, where all four are known.
-fn stencil(f: &impl Fn(f64) -> Option<f64>, h: f64) -> Option<f64> {
-    Some((f(-2.0 * h)? - 8.0 * f(-h)? + 8.0 * f(h)? - f(2.0 * h)?) / (12.0 * h))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn derivatives_of_random_programs_match_stencils() {
-        derivatives().assert_clean();
-    }
-
-    /// Passing over places must stay the exception.
-    #[test]
-    fn a_wrong_derivative_is_found() {
-        let program = Program::new(|p| p.input(0).floor().lt(p.input(0)).select(p.input(0).exp(), p.input(1)));
-        assert_eq!(compare_derivative(&program, &[0.5, 0.2, 0.0], 0), Ok(()));
-        let wrong = Program::new(|p| p.input(0).exp() + (p.input(0) * 1e3).floor() * 1e-3);
-        assert_eq!(compare_derivative(&wrong, &[0.5, 0.0, 0.0], 0), Ok(()), "kinks everywhere: passed over");
-        let at = |offset: f64| Some((0.5 + offset).exp());
-        assert!((stencil(&at, 1e-3).unwrap() - 0.5f64.exp()).abs() < 1e-11);
-    }
 
     #[test]
     fn the_program_of_an_opcode_is_that_opcode() {

@@ -5,8 +5,11 @@ use segcal_core::{Backend, Reference, Shape, Window};
 use super::rng;
 use crate::suites::{Array, Case, Op};
 
+/// Name, input, size and stride of the window.
+type Row = (&'static str, [usize; 5], [usize; 3], [usize; 3]);
+
 #[rustfmt::skip]
-const WINDOWS: &[(&str, [usize; 5], [usize; 3], [usize; 3])] = &[
+const WINDOWS: &[Row] = &[
     ("2x2", [2, 3, 1, 6, 8], [1, 2, 2], [1, 2, 2]),
     ("2x2, a rest that nobody reads", [1, 3, 1, 7, 9], [1, 2, 2], [1, 2, 2]),
     ("2x2x2", [1, 3, 4, 6, 8], [2, 2, 2], [2, 2, 2]),
@@ -31,7 +34,7 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// Normal numbers, few distinct numbers (so that maxima tie), and the way back of each.
-fn of_window(&(name, x, size, stride): &(&str, [usize; 5], [usize; 3], [usize; 3])) -> [Case; 4] {
+fn of_window(&(name, x, size, stride): &Row) -> [Case; 4] {
     let (shape, window) = (Shape::from_dims(x), Window { size, stride });
     let ties = format!("{name}, ties");
     let [pool, unpool] = pair(name, Array::normal(shape, rng(name)), window);

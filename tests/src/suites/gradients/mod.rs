@@ -158,7 +158,8 @@ fn within(found: &[f64], expected: &[f64], tolerance: f64) -> Result<(), String>
         return Err(format!("{} numbers instead of {}", found.len(), expected.len()));
     }
     let largest = expected.iter().fold(0.0, |max: f64, value| max.max(value.abs()));
-    let wrong = (0..found.len()).find(|&i| !((found[i] - expected[i]).abs() <= tolerance * largest));
+    let agrees = |i: usize| (found[i] - expected[i]).abs() <= tolerance * largest;
+    let wrong = (0..found.len()).find(|&i| !agrees(i));
     wrong.map_or(Ok(()), |i| Err(format!("{:e} instead of {:e} at {i}, of at most {largest:e}", found[i], expected[i])))
 }
 
