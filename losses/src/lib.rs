@@ -24,6 +24,7 @@ mod fused;
 pub mod lagrangian;
 mod objective;
 mod spec;
+pub mod theorems;
 
 use std::cell::OnceCell;
 

@@ -29,10 +29,12 @@ use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value};
 pub struct Meep {
     weighting: Weighting,
     lambda: f64,
-    dice: bool,
+    /// The overlap of the Dice part; cross entropy without one.
+    overlap: Option<Overlap>,
     kl: bool,
     wrong_only: bool,
-    undefined_if_empty: bool,
+    /// The regulariser is divided by at least this many pixels.
+    least: f64,
     shannon: bool,
 }
 
@@ -53,19 +55,21 @@ impl Criterion for Meep {
     };
 
     fn new(settings: &Settings) -> Result<Self> {
+        let only = (!settings.is_paper()).then_some(1);
+        let overlap = Overlap { pooled: true, first_class: 1, classes: only, smooth: 1e-7 };
         Ok(Self {
             weighting: Weighting::ignoring(settings),
             lambda: settings.number("lambda"),
-            dice: settings.word("base") == "dice",
+            overlap: (settings.word("base") == "dice").then_some(overlap),
             kl: settings.word("regularizer") == "kl",
             wrong_only: settings.word("pixels") == "wrong",
-            undefined_if_empty: settings.word("empty") == "nan",
+            least: if settings.word("empty") == "nan" { 0.0 } else { 1.0 },
             shannon: settings.is_paper(),
         })
     }
 
     fn check(&self, classes: usize) -> Result<()> {
-        if self.dice { self.overlap().check(classes) } else { Ok(()) }
+        self.overlap.map_or(Ok(()), |overlap| overlap.check(classes))
     }
 
     fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
@@ -74,19 +78,17 @@ impl Criterion for Meep {
         let kept = self.weighting.kept(&batch.labels.detach()).unwrap_or(ones);
         let chosen = if self.wrong_only { wrong(batch, &kept) } else { kept.clone() };
         let [count, pixels] = [&chosen, &kept].map(|map| ops::sum_all(&[map], |p| p.input(0)));
-        let least = if self.undefined_if_empty { 0.0 } else { 1.0 };
         let parts = sums(batch, Some(kept), &[&chosen], Shape::SCALAR, 2, |p| {
             vec![p.input(0) * self.regularizer(p, classes), p.weight() * self.cross_entropy(p, classes)]
         });
-        let regularizer = ops::map(&[&parts[0], &count], |p| p.input(0) / p.input(1).max(least));
-        let base = if self.dice {
-            self.overlap().loss(batch, &self.weighting)
-        } else {
-            ops::map(&[&parts[1], &pixels], |p| p.input(0) / p.input(1).max(1.0))
+        let regularizer = ops::map(&[&parts[0], &count], |p| p.input(0) / p.input(1).max(self.least));
+        let base = match self.overlap {
+            Some(overlap) => overlap.loss(batch, &self.weighting),
+            None => ops::map(&[&parts[1], &pixels], |p| p.input(0) / p.input(1).max(1.0)),
         };
         let weight = if self.shannon && self.kl { self.lambda } else { -self.lambda };
         let total = ops::map(&[&base, &regularizer], |p| p.input(0) + p.input(1) * weight);
-        let names = [if self.dice { "dice" } else { "ce" }, if self.kl { "kl" } else { "entropy" }];
+        let names = [if self.overlap.is_some() { "dice" } else { "ce" }, if self.kl { "kl" } else { "entropy" }];
         Value { total, terms: names.into_iter().zip([base.detach(), regularizer.detach()]).collect() }
     }
 }
@@ -105,10 +107,6 @@ impl Meep {
 
     fn cross_entropy<'b>(&self, p: &Pixel<'b>, classes: f64) -> Expr<'b> {
         if self.shannon { -(p.y() * p.log_s()) } else { binary_cross_entropy(p.y(), p.s()) * (1.0 / classes) }
-    }
-
-    fn overlap(&self) -> Overlap {
-        Overlap { pooled: true, first_class: 1, classes: (!self.shannon).then_some(1), smooth: 1e-7 }
     }
 }
 

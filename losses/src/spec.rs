@@ -55,13 +55,15 @@ impl From<&str> for Setting {
     /// A number if it is one, numbers if they are separated by commas (with or without brackets), else a word.
     fn from(text: &str) -> Self {
         let text = text.trim();
-        if let Ok(number) = text.parse() {
+        // "nan" and "inf" are words, and no parameter may be such a number.
+        let number = |text: &str| text.trim().parse().ok().filter(|number: &f64| number.is_finite());
+        if let Some(number) = number(text) {
             return Self::Number(number);
         }
         let inner = text.trim_start_matches('[').trim_end_matches(']');
-        match inner.split(',').map(|part| part.trim().parse()).collect() {
-            Ok(numbers) => Self::Numbers(numbers),
-            Err(_) => Self::Word(text.into()),
+        match inner.split(',').map(number).collect() {
+            Some(numbers) => Self::Numbers(numbers),
+            None => Self::Word(text.into()),
         }
     }
 }

@@ -67,7 +67,7 @@ fn losses_give_the_authors_numbers() {
         let image = case.get("image").map(|image| goldens.tensor(image, shape.with(1, 1)));
         let batch = |logits| {
             let batch = Batch::new(logits, &labels);
-            image.iter().fold(batch, |batch, image| batch.with_image(image))
+            image.iter().fold(batch, Batch::with_image)
         };
         let loss = Loss::new(case["loss"].as_str().unwrap(), &given(case), Convention::Authors).unwrap();
         loss.check(shape.c()).unwrap();

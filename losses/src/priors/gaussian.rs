@@ -55,16 +55,16 @@ impl Gaussian {
         let read = extents.iter().fold(0, |offset, &extent| offset * extent + 1.min(extent - 1));
         let others = 1.0 - weights[read] + 1e-16;
         weights[middle] = others;
-        normalised(weights.iter().map(|weight| weight / others).collect())
+        normalised(&weights.iter().map(|weight| weight / others).collect::<Vec<_>>())
     }
 }
 
 /// The normalised Gaussian of a patch.
 pub(super) fn kernel(extents: [usize; 3], sigma: f64) -> Vec<f64> {
-    normalised(squared_radius(extents).map(|r2| (-r2 / (2.0 * sigma * sigma)).exp()).collect())
+    normalised(&squared_radius(extents).map(|r2| (-r2 / (2.0 * sigma * sigma)).exp()).collect::<Vec<_>>())
 }
 
-fn normalised(weights: Vec<f64>) -> Vec<f64> {
+fn normalised(weights: &[f64]) -> Vec<f64> {
     let sum: f64 = weights.iter().sum();
     weights.iter().map(|weight| weight / sum).collect()
 }

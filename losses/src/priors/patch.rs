@@ -95,7 +95,7 @@ pub(crate) fn rank_of_labels<B: Backend>(
 }
 
 /// The image, without which some priors mean nothing; the border has checked that it is there.
-pub(crate) fn need_image<'a, B: Backend>(image: Option<&'a Tensor<B>>) -> &'a Tensor<B> {
+pub(crate) fn need_image<B: Backend>(image: Option<&Tensor<B>>) -> &Tensor<B> {
     image.expect("this prior needs an image")
 }
 
