@@ -97,8 +97,10 @@ pub(crate) fn start_messages(level: log::LevelFilter) {
     struct Messages;
     impl log::Log for Messages {
         fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-            // Other libraries' chatter is of use only when every detail is asked for.
-            metadata.target().starts_with("segcal") || log::max_level() == log::LevelFilter::Debug
+            // Other libraries' messages are of use only when every detail is asked for, their traces (pages for each
+            // shader) not even then.
+            let detailed = log::max_level() == log::LevelFilter::Debug && metadata.level() <= log::Level::Info;
+            metadata.target().starts_with("segcal") || detailed
         }
         fn log(&self, record: &log::Record<'_>) {
             if self.enabled(record.metadata()) {

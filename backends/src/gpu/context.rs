@@ -208,6 +208,7 @@ impl Context {
         let mut recorder = lock(&self.recorder);
         let read = recorder.read(self, raw, words as u64 * 4);
         drop(recorder);
+        self.totals.tell();
         failed()?;
         let mut numbers = read.map_err(|what| Failure::new("download", what, DEVICE_HELP).error())?;
         let guard = numbers.split_off(buffer.len());

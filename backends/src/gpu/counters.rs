@@ -2,7 +2,10 @@
 
 use std::fmt;
 use std::ops::Sub;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::context::lock;
 
 /// How often what was done since the device was opened. The difference of two is what lies between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,9 +48,11 @@ impl fmt::Display for Counters {
     }
 }
 
-/// The running counts.
+/// The running counts. What happened since the last download is a debug message at each of them; the sum of all is
+/// one at the end.
 #[derive(Default)]
 pub(super) struct Totals {
+    told: Mutex<Counters>,
     pub(super) dispatches: AtomicU64,
     pub(super) submissions: AtomicU64,
     pub(super) uploaded: AtomicU64,
@@ -57,6 +62,18 @@ pub(super) struct Totals {
 }
 
 impl Totals {
+    /// Tells what happened since the last message, if any shader ran.
+    pub(super) fn tell(&self) {
+        if log::log_enabled!(log::Level::Debug) {
+            let mut told = lock(&self.told);
+            let since = self.now() - *told;
+            if since.dispatches > 0 {
+                log::debug!("gpu: {since}");
+                *told = self.now();
+            }
+        }
+    }
+
     pub(super) fn now(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counters {
@@ -67,5 +84,11 @@ impl Totals {
             pipelines: read(&self.pipelines),
             allocations: read(&self.allocations),
         }
+    }
+}
+
+impl Drop for Totals {
+    fn drop(&mut self) {
+        log::info!("gpu, in all: {}", self.now());
     }
 }

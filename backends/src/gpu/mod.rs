@@ -8,6 +8,10 @@
 //! Calls return at once: work is recorded, and sent in batches. What goes wrong meanwhile (memory, a lost device, a
 //! refused shader) becomes the error of the [`download`](Backend::download) that asks for a result of it, with the
 //! name of the operation.
+//!
+//! Each download tells, as a message of level debug (`-vv` of the program), how much work went before it; the end tells
+//! the sum (`-v`). After the second step of a training, whose optimiser then has its moments, no pipeline and no buffer
+//! is made.
 
 mod adapter;
 mod buffer;
