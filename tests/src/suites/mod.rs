@@ -15,6 +15,7 @@
 //! | [`random`] | the same two on random convolutions, and parity on random programs |
 //! | [`derivatives`] | derivative programs of random programs with finite differences |
 //! | [`gradients`] | tensor operations: gradients with finite differences in f64, values and gradients with the reference |
+//! | [`theorems`] | the theorems, limits and gradients of the losses, on random problems |
 //! | [`threads`] | the bits of each case under one thread and under several |
 
 pub mod adjoint;
@@ -27,6 +28,7 @@ pub mod parity;
 mod precision;
 pub mod random;
 mod report;
+pub mod theorems;
 pub mod threads;
 
 pub use case::{Array, Case, Op};
