@@ -322,3 +322,27 @@ fn evaluation_keeps_what_went_well_and_refuses_what_does_not_belong_together() {
         text(&folder.path().join("d")),
     ]);
 }
+
+/// Every loss of the list trains from the config, its terms in the log; multipliers survive an interruption.
+#[test]
+fn every_loss_trains() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cohort, config) = (cohort(&folder), config(&folder));
+    for spec in segcal_losses::Loss::SPECS {
+        let run = folder.path().join(spec.name);
+        let loss = format!("loss.name={}", spec.name);
+        done(&words(&train(&config, &cohort, &run, &[&loss, "epochs=1"])));
+        let log = fs::read_to_string(run.join("log.jsonl")).unwrap();
+        let record: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+        assert!(record["loss"][0][1].is_number(), "{}: {record}", spec.name);
+        if !record["state"].as_array().unwrap().is_empty() {
+            done(&words(&train(&config, &cohort, &run, &[&loss, "--resume"])));
+            let whole = folder.path().join(format!("{}-whole", spec.name));
+            done(&words(&train(&config, &cohort, &whole, &[&loss])));
+            assert_eq!(state(&run), state(&whole), "{}", spec.name);
+            let log = fs::read_to_string(run.join("log.jsonl")).unwrap();
+            let second: Value = serde_json::from_str(log.lines().nth(1).unwrap()).unwrap();
+            assert_ne!(record["state"], second["state"], "{}: the multipliers do not move", spec.name);
+        }
+    }
+}

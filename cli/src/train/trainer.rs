@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use segcal_core::{Backend, Context, Error, Result, Rng};
-use segcal_losses::{Batch, Objective};
+use segcal_core::{Backend, Context, Error, Result, Rng, Tensor};
+use segcal_losses::bwcr::TwoViews;
+use segcal_losses::{Batch, Objective, Value};
 use segcal_models::{Gradients, Mode, Network, Optimiser, Parameters, Rule, Schedule};
 
 use super::objective::objective;
@@ -21,6 +22,8 @@ use crate::progress;
 
 /// Streams of random numbers, one for each purpose, so that none depends on how many another used.
 const EPOCHS: u64 = 1;
+/// See [`EPOCHS`].
+const VIEWS: u64 = 2;
 
 /// A training run in progress.
 pub struct Trainer<'a, B: Backend> {
@@ -135,14 +138,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
     fn step(&mut self, number: usize, batch: &HostBatch) -> Result<Vec<(&'static str, f64)>> {
         let (images, labels) = batch.upload(self.backend);
         let leaves = self.parameters.tracked();
-        let logits = self.network.forward(&leaves, &images, Mode::Train);
-        let mut seen = Batch::new(&logits, &labels);
-        if images.shape().c() == 1 {
-            seen = seen.with_image(&images);
-        }
-        let value = self.objective.value(&seen);
-        drop(seen);
-        drop(logits);
+        let value = self.loss(number, &leaves, &images, &labels);
         let mut scalars = vec![("loss", value.total.detach())];
         scalars.extend(value.terms);
         let mut gradients = leaves.gradients(&value.total.backward());
@@ -157,6 +153,22 @@ impl<'a, B: Backend> Trainer<'a, B> {
         let rate = self.learning_rate * self.schedule.factor(self.epoch, self.settings.epochs);
         self.optimiser.step(&mut self.parameters, &gradients, rate);
         Ok(values)
+    }
+
+    /// The loss of a batch; of two random views of it, where the objective compares two.
+    fn loss(&self, step: usize, leaves: &Parameters<B>, images: &Tensor<B>, labels: &Tensor<B>) -> Value<B> {
+        let forward = |images: &Tensor<B>| self.network.forward(leaves, images, Mode::Train);
+        if !self.objective.compares_views() {
+            let logits = forward(images);
+            let batch = Batch::new(&logits, labels);
+            let batch = if images.shape().c() == 1 { batch.with_image(images) } else { batch };
+            return self.objective.value(&batch);
+        }
+        let rng = Rng::new(self.settings.seed).stream(VIEWS).stream(self.epoch as u64).stream(step as u64);
+        let two = TwoViews::draw(rng, images.shape().n());
+        let [first, second] = two.views.each_ref().map(|view| view.back(&forward(&view.image(images))));
+        let mask = two.mask(self.backend, labels.shape());
+        self.objective.value(&Batch::new(&first, labels).with_second(&second, &mask))
     }
 
     /// Says where a number that is not finite came from first.
