@@ -21,13 +21,15 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Rows of words in columns, each as wide as its widest word and two blanks.
-pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
-    let line = |row: &[String; N]| {
-        let cells: String =
-            row.iter().zip(widths).flat_map(|(word, width)| [format!("{word:width$}"), "  ".into()]).collect();
+/// Rows of words in columns, each as wide as its widest word and two blanks. A short row ends early.
+pub fn table<R: AsRef<[String]>>(rows: &[R]) -> String {
+    let columns = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0);
+    let length = |row: &R, column: usize| row.as_ref().get(column).map_or(0, |word| word.chars().count());
+    let width = |column: usize| rows.iter().map(|row| length(row, column)).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &R| {
+        let words = row.as_ref().iter().zip(&widths);
+        let cells: String = words.flat_map(|(word, &width)| [format!("{word:width$}"), "  ".into()]).collect();
         cells.trim_end().to_owned() + "\n"
     };
     rows.iter().map(line).collect()

@@ -91,6 +91,7 @@ verbs! {
     Predict predict,
     Evaluate evaluate,
     Merge merge,
+    Rank rank,
     Info info,
     Check check,
     Loss loss,

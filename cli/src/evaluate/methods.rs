@@ -1,0 +1,259 @@
+//! The results of several methods on the same cases, side by side.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use segcal_core::{Context, Error, Result, nearest};
+use segcal_metrics::definitions::{Better, Compute, METRICS, Metric, metric};
+
+/// Folders above a file that may serve to tell methods apart.
+const DEEPEST_NAME: usize = 4;
+
+/// One method's `cases.csv`.
+#[derive(Clone, Debug)]
+pub struct Method {
+    /// Name of the method: that of its folder, or the file's.
+    pub name: String,
+    path: PathBuf,
+    /// `cells[case][(structure or region, metric)]`.
+    cells: BTreeMap<String, BTreeMap<(String, String), Cell>>,
+}
+
+/// One number of a `cases.csv`.
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    value: f64,
+    /// Undefined because the method found nothing where there was something.
+    missed: bool,
+}
+
+/// One metric of all methods.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// The metric.
+    pub metric: &'static Metric,
+    /// `values[method][case]`: the mean over the structures; NaN where it is undefined. Of a metric that is best at 0
+    /// on either side, the distance from 0.
+    pub values: Vec<Vec<f64>>,
+    /// Number of cases in which a method's value is undefined because it missed a structure entirely.
+    pub missed: Vec<usize>,
+    /// Number of pairs of case and structure (or region) left out for all methods, as there is nothing to find.
+    pub left_out: usize,
+}
+
+impl Column {
+    /// Which way the values are better.
+    pub const fn better(&self) -> Better {
+        match self.metric.better {
+            Better::Zero => Better::Lower,
+            other => other,
+        }
+    }
+}
+
+/// The metrics with these keys.
+///
+/// # Errors
+/// There is no such metric, it is given twice, or it describes rather than judges.
+pub fn metrics(keys: &[String]) -> Result<Vec<&'static Metric>> {
+    let mut found: Vec<&'static Metric> = Vec::with_capacity(keys.len());
+    for key in keys {
+        let row = metric(key).ok_or_else(|| {
+            let error = Error::new(format!("there is no metric {key}")).at("--metrics");
+            match nearest(key, METRICS.iter().map(|metric| metric.key)) {
+                Some(near) => error.help(format!("there is {near}; segcal list metrics shows all")),
+                None => error.help("segcal list metrics shows all"),
+            }
+        })?;
+        if matches!(row.compute, Compute::Descriptive(_)) {
+            return Err(Error::new(format!("{key} is neither better nor worse when it is larger")).at("--metrics"));
+        }
+        if found.iter().any(|other| other.key == row.key) {
+            return Err(Error::new(format!("{key} is there twice")).at("--metrics"));
+        }
+        found.push(row);
+    }
+    Ok(found)
+}
+
+/// Reads the tables and checks that they are about the same cases.
+///
+/// # Errors
+/// A file is no such table, the methods cannot be told apart by name, or a case is missing in one of them.
+pub fn read(paths: &[PathBuf]) -> Result<Vec<Method>> {
+    let files: Vec<PathBuf> =
+        paths.iter().map(|path| if path.is_dir() { path.join("cases.csv") } else { path.clone() }).collect();
+    let names = names(&files)?;
+    let methods: Vec<Method> =
+        names.into_iter().zip(files).map(|(name, path)| Method::read(name, path)).collect::<Result<_>>()?;
+    let every: BTreeSet<&String> = methods.iter().flat_map(|method| method.cells.keys()).collect();
+    for method in &methods {
+        let absent: Vec<&str> =
+            every.iter().filter(|case| !method.cells.contains_key(**case)).map(|case| case.as_str()).collect();
+        if !absent.is_empty() {
+            return Err(Error::new(format!("has not the cases {}, which another method has", absent.join(", ")))
+                .at(method.path.display())
+                .help("methods are compared on the same cases: evaluate them all, or leave out the others' rows"));
+        }
+    }
+    Ok(methods)
+}
+
+/// A name for each file: its folder's where the file is called `cases.csv`, else its own; with the folders above in front
+/// as far as needed to tell them apart.
+fn names(files: &[PathBuf]) -> Result<Vec<String>> {
+    let parts = |file: &Path| -> Vec<String> {
+        let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
+        let own = if whole.file_name().is_some_and(|name| name == "cases.csv") {
+            whole.parent().map(Path::to_path_buf).unwrap_or_default()
+        } else {
+            whole.with_extension("")
+        };
+        own.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect()
+    };
+    let parts: Vec<Vec<String>> = files.iter().map(|file| parts(file)).collect();
+    let names = |depth: usize| -> Vec<String> {
+        parts.iter().map(|parts| parts[parts.len().saturating_sub(depth)..].join("/")).collect()
+    };
+    let unique = |names: &Vec<String>| names.iter().collect::<BTreeSet<_>>().len() == names.len();
+    (1..=DEEPEST_NAME).map(names).find(unique).ok_or_else(|| {
+        let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+        Error::new("the methods cannot be told apart by the names of their folders").at(files.join(", "))
+    })
+}
+
+impl Method {
+    fn read(name: String, path: PathBuf) -> Result<Self> {
+        let mut reader = csv::Reader::from_path(&path).map_err(Error::from_source).at(path.display())?;
+        let headers = reader.headers().map_err(Error::from_source).at(path.display())?.clone();
+        let column = |name: &str| {
+            headers.iter().position(|header| header == name).ok_or_else(|| {
+                Error::new(format!("has no column {name}"))
+                    .at(path.display())
+                    .help("give the cases.csv of segcal evaluate")
+            })
+        };
+        let [case, structure, region] = [column("case")?, column("structure")?, column("region")?];
+        let [metric, value] = [column("metric")?, column("value")?];
+        let note = headers.iter().position(|header| header == "note");
+        let mut cells: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
+        for record in reader.records() {
+            let record = record.map_err(Error::from_source).at(path.display())?;
+            let line = record.position().map_or(0, csv::Position::line);
+            let of = if record[structure].is_empty() { &record[region] } else { &record[structure] };
+            let number: f64 = record[value].parse().map_err(|_| {
+                Error::new(format!("line {line}: '{}' is not a number", &record[value])).at(path.display())
+            })?;
+            let missed = number.is_nan() && note.is_some_and(|note| &record[note] == "prediction empty");
+            let cell = Cell { value: number, missed };
+            let key = (of.to_owned(), record[metric].to_owned());
+            if cells.entry(record[case].to_owned()).or_default().insert(key, cell).is_some() {
+                let what =
+                    format!("line {line}: {} of {of} in the case {} is there twice", &record[metric], &record[case]);
+                return Err(Error::new(what).at(path.display()));
+            }
+        }
+        if cells.is_empty() {
+            return Err(Error::new("holds no case").at(path.display()));
+        }
+        Ok(Self { name, path, cells })
+    }
+
+    /// The cases, by name.
+    pub fn cases(&self) -> impl Iterator<Item = &String> {
+        self.cells.keys()
+    }
+
+    /// The single labels that any case has figures of.
+    pub fn labels(&self) -> Vec<String> {
+        let names = self.cells.values().flat_map(|case| case.keys()).map(|(of, _)| of);
+        let labels: BTreeSet<u16> = names.filter_map(|name| name.parse().ok()).collect();
+        labels.into_iter().map(|label| label.to_string()).collect()
+    }
+
+    fn cell(&self, case: &str, of: &str, key: &str) -> Result<Cell> {
+        let found = self.cells.get(case).and_then(|cells| cells.get(&(of.to_owned(), key.to_owned())));
+        found.copied().ok_or_else(|| {
+            Error::new(format!("has no {key} of {of} for the case {case}"))
+                .at(self.path.display())
+                .help("evaluate all methods alike, or choose other metrics")
+        })
+    }
+}
+
+/// A metric of all methods over all cases, as the mean over `subjects` (structures, or one region).
+///
+/// Where there is nothing to find (the reference is empty) and a method's value is undefined, the structure is left out
+/// of the case for every method. Where a method missed what there was, its value of the case is undefined.
+///
+/// # Errors
+/// A method has no such figure for a case.
+pub fn column(methods: &[Method], metric: &'static Metric, subjects: &[String]) -> Result<Column> {
+    let cases: Vec<&String> = methods[0].cells.keys().collect();
+    let mut column = Column {
+        metric,
+        values: vec![Vec::with_capacity(cases.len()); methods.len()],
+        missed: vec![0; methods.len()],
+        left_out: 0,
+    };
+    for case in cases {
+        let mut sums = vec![(0.0, 0_usize); methods.len()];
+        let mut missed = vec![false; methods.len()];
+        for of in subjects {
+            let cells: Vec<Cell> =
+                methods.iter().map(|method| method.cell(case, of, metric.key)).collect::<Result<_>>()?;
+            if cells.iter().any(|cell| cell.value.is_nan() && !cell.missed) {
+                column.left_out += 1;
+                continue;
+            }
+            for (sum, cell) in sums.iter_mut().zip(&cells) {
+                let value = if metric.better == Better::Zero { cell.value.abs() } else { cell.value };
+                *sum = (sum.0 + value, sum.1 + 1);
+            }
+            missed.iter_mut().zip(&cells).for_each(|(missed, cell)| *missed |= cell.missed);
+        }
+        for (method, (sum, count)) in sums.into_iter().enumerate() {
+            // NaN of 0 / 0 where everything is left out.
+            column.values[method].push(sum / count as f64);
+            column.missed[method] += usize::from(missed[method]);
+        }
+    }
+    Ok(column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_named_after_what_tells_them_apart() {
+        let named = |files: &[&str]| names(&files.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(named(&["/a/ce/cases.csv", "/a/nacl.csv"]).unwrap(), ["ce", "nacl"]);
+        assert_eq!(named(&["/a/ce/eval/cases.csv", "/a/nacl/eval/cases.csv"]).unwrap(), ["ce/eval", "nacl/eval"]);
+        assert!(named(&["/a/ce/cases.csv", "/a/ce/cases.csv"]).unwrap_err().to_string().contains("told apart"));
+    }
+
+    #[test]
+    fn what_is_missed_is_undefined_and_what_is_not_there_is_left_out() {
+        let cell = |value, missed| Cell { value, missed };
+        let method = |one: Cell, two: Cell| Method {
+            name: String::new(),
+            path: PathBuf::new(),
+            cells: BTreeMap::from([(
+                "a".into(),
+                BTreeMap::from([(("1".into(), "dsc".into()), one), (("2".into(), "dsc".into()), two)]),
+            )]),
+        };
+        let subjects = ["1".to_owned(), "2".to_owned()];
+        let dsc = metric("dsc").unwrap();
+        let methods = [
+            method(cell(0.5, false), cell(f64::NAN, false)),
+            method(cell(0.7, false), cell(0.0, false)),
+            method(cell(f64::NAN, true), cell(0.0, false)),
+        ];
+        let column = column(&methods, dsc, &subjects).unwrap();
+        assert_eq!((column.values[0][0], column.values[1][0]), (0.5, 0.7));
+        assert!(column.values[2][0].is_nan());
+        assert_eq!((column.missed, column.left_out), (vec![0, 0, 1], 1));
+    }
+}
