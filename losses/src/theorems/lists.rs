@@ -77,13 +77,15 @@ pub(super) fn theorems<B: Backend>() -> Vec<Theorem<B>> {
             bound: [1e-7, 1e-3],
             check: |p| {
                 let exact = p.on(&Reference);
+                // Halved as for the stencil: f32 has no digits for `1 - p + 1e-7` where `p` is nearly 1.
+                let (moderate, exactly) = (p.with_logits(|_, l| 0.5 * l), exact.with_logits(|_, l| 0.5 * l));
                 let mut worst: f64 = 0.0;
                 let variants = variants();
                 // One third of the variants in each case.
                 let third = p.rng.below(50, 3);
                 for (_, loss) in variants.iter().skip(third).step_by(3) {
                     let deviation = if Problem::<B>::is_single() {
-                        gap_of(&p.evaluate_loss(loss)?.gradient, &exact.evaluate_loss(loss)?.gradient)
+                        gap_of(&moderate.evaluate_loss(loss)?.gradient, &exactly.evaluate_loss(loss)?.gradient)
                     } else {
                         stencil(&exact, loss)?
                     };
