@@ -11,7 +11,7 @@ use super::adapter::{self, Adapter, Limits};
 use super::buffer::{Buffer, Failure, Pool, class, mib};
 use super::counters::Totals;
 use super::kernel::{Code, GROUP};
-use super::recorder::Recorder;
+use super::recorder::{self, Recorder};
 
 /// Words that follow every buffer in tests, to show that nothing writes there.
 pub(super) const GUARD_WORD: f32 = 1.234e-33;
@@ -205,9 +205,12 @@ impl Context {
         let failed = || self.broken.get().or(buffer.failure()).map_or(Ok(()), |failure| Err(failure.error()));
         failed()?;
         let Some(raw) = buffer.raw().filter(|_| words > 0) else { return Ok(Vec::new()) };
-        let mut recorder = lock(&self.recorder);
-        let read = recorder.read(self, raw, words as u64 * 4);
-        drop(recorder);
+        let bytes = words as u64 * 4;
+        let staging = lock(&self.recorder).begin_read(self, raw, bytes);
+        let read = recorder::wait(self, &staging, bytes);
+        if read.is_ok() {
+            lock(&self.recorder).end_read(staging);
+        }
         self.totals.tell();
         failed()?;
         let mut numbers = read.map_err(|what| Failure::new("download", what, DEVICE_HELP).error())?;

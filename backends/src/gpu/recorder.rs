@@ -154,8 +154,8 @@ impl Recorder {
         self.touched = 0;
     }
 
-    /// Waits for all work and gives the first bytes of a buffer as numbers.
-    pub(super) fn read(&mut self, context: &Context, raw: &wgpu::Buffer, bytes: u64) -> Result<Vec<f32>, String> {
+    /// Sends what is recorded and, behind it, a copy of the first bytes of a buffer to one that the host can read.
+    pub(super) fn begin_read(&mut self, context: &Context, raw: &wgpu::Buffer, bytes: u64) -> wgpu::Buffer {
         let size = bytes.next_power_of_two();
         let staging = self.staging.remove(&size).unwrap_or_else(|| {
             context.device.create_buffer(&wgpu::BufferDescriptor {
@@ -167,22 +167,31 @@ impl Recorder {
         });
         self.encoder(context).copy_buffer_to_buffer(raw, 0, &staging, 0, bytes);
         self.submit(context);
-        let (send, receive) = mpsc::channel();
-        staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
-            // The receiver is gone only if waiting failed, which is reported.
-            let _ = send.send(result);
-        });
-        context.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| error.to_string())?;
-        let mapped = receive.try_recv().map_err(|_| "the transfer did not end".to_owned())?;
-        mapped.map_err(|error| error.to_string())?;
-        let view = staging.get_mapped_range(0..bytes).map_err(|error| error.to_string())?;
-        let numbers = bytemuck::pod_collect_to_vec(&view);
-        drop(view);
-        staging.unmap();
-        self.staging.insert(size, staging);
-        context.totals.downloaded.fetch_add(bytes, Ordering::Relaxed);
-        Ok(numbers)
+        staging
     }
+
+    /// Takes back what [`Recorder::begin_read`] gave, for the next time.
+    pub(super) fn end_read(&mut self, staging: wgpu::Buffer) {
+        self.staging.insert(staging.size(), staging);
+    }
+}
+
+/// Waits for the work before a read and gives the numbers. Nothing is locked meanwhile: other threads go on.
+pub(super) fn wait(context: &Context, staging: &wgpu::Buffer, bytes: u64) -> Result<Vec<f32>, String> {
+    let (send, receive) = mpsc::channel();
+    staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
+        // The receiver is gone only if waiting failed, which is reported.
+        let _ = send.send(result);
+    });
+    context.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| error.to_string())?;
+    let mapped = receive.recv().map_err(|_| "the transfer did not end".to_owned())?;
+    mapped.map_err(|error| error.to_string())?;
+    let view = staging.get_mapped_range(0..bytes).map_err(|error| error.to_string())?;
+    let numbers = bytemuck::pod_collect_to_vec(&view);
+    drop(view);
+    staging.unmap();
+    context.totals.downloaded.fetch_add(bytes, Ordering::Relaxed);
+    Ok(numbers)
 }
 
 /// What shaders see of a buffer: its numbers, and in tests the words that guard its end.

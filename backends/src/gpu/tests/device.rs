@@ -185,3 +185,19 @@ fn an_empty_tensor_is_nothing() {
     assert_eq!(sum.to_vec().unwrap(), vec![0.0; 3]);
     assert_eq!(ops::map(&[&empty], |p| p.input(0) + 1.0).to_vec().unwrap(), Vec::<f32>::new());
 }
+
+/// Threads that share a card do not disturb each other's results.
+#[test]
+fn several_threads_at_once() {
+    let Some([gpu, _]) = cards() else { return };
+    let work = |thread: usize| {
+        let shape = Shape::new(1, 2, 1, 5, 7 + thread);
+        for round in 0..10 {
+            let x = Tensor::new(gpu, shape, (0..shape.len()).map(|i| (i + round) as f32).collect());
+            let sum = ops::sum_all(&[&x], |p| p.input(0) + 1.0).item().unwrap();
+            let count = shape.len();
+            assert_eq!(sum as usize, count * (count - 1) / 2 + count * (round + 1));
+        }
+    };
+    std::thread::scope(|scope| (0..4).for_each(|thread| drop(scope.spawn(move || work(thread)))));
+}
