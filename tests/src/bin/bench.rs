@@ -1,9 +1,14 @@
 //! Benchmarks: seconds, GFLOP/s by the direct count, share of the FMA peak measured in the same run, peak memory.
 //!
 //! `cargo run --release -p segcal-tests --bin bench -- unet --net authors --batch 4 --size 128 --base 32 --classes 4
-//! --what train --json`. Kinds: `unet` and `conv`. Timings are the best of `--reps`, since the machines are shared.
+//! --what train --json`. Kinds: `unet`, `conv` and `versus-torch`. Timings are the best of `--reps`, since the machines
+//! are shared.
+//!
+//! `bench versus-torch --script torch_unet.py --python python3 --what train --times 5` runs the peer script and `unet`
+//! in turn with the same options, and prints the ratios with their spread.
 
 use std::collections::HashMap;
+use std::process::Command;
 use std::time::Instant;
 
 use segcal_backends::{Device, Visitor};
@@ -18,9 +23,10 @@ fn main() -> Result<()> {
     let options = Options::parse(arguments)?;
     let device = Device::open(&options.text("backend", "cpu"), None)?;
     let result = match kind.as_str() {
+        "versus-torch" => versus_torch(&options)?,
         "unet" => device.run(Unet(&options))?,
         "conv" => device.run(Conv(&options))?,
-        _ => return Err(Error::new(format!("there is no benchmark \"{kind}\"")).help("unet or conv")),
+        _ => return Err(Error::new(format!("there is no benchmark \"{kind}\"")).help("unet, conv or versus-torch")),
     };
     println!("{}", if options.flag("json") { result.to_string() } else { format!("{result:#}") });
     Ok(())
@@ -156,6 +162,57 @@ impl Visitor for Conv<'_> {
             "forward_backward_ms": both * 1e3, "forward_backward_gflops": 3.0 * gflop / both,
         }))
     }
+}
+
+/// Runs the peer script and this program in turn and compares seconds and peak memory.
+fn versus_torch(options: &Options) -> Result<Value> {
+    let what = options.text("what", "train");
+    let times = options.number("times", 5)?;
+    let shared: Vec<String> = ["net", "batch", "size", "base", "classes", "dims", "reps"]
+        .iter()
+        .filter_map(|key| Some([format!("--{key}"), options.0.get(*key)?.clone()]))
+        .flatten()
+        .chain(["--what".to_owned(), what.clone()])
+        .collect();
+    let (mut ratios, mut theirs, mut ours, mut memory) = (Vec::new(), Vec::new(), Vec::new(), [f64::NAN; 2]);
+    for _ in 0..times {
+        let mut best = f64::INFINITY;
+        for format in ["contiguous", "channels_last"] {
+            let mut command = Command::new(options.text("python", "python3"));
+            command.arg(options.text("script", "torch_unet.py")).args(&shared).args(["--format", format]);
+            let peer = json_of(&mut command)?;
+            best = best.min(peer[format!("{format}_{what}_s")].as_f64().unwrap_or(f64::INFINITY));
+            memory[0] = memory[0].min(peer["peak_rss_mib"].as_f64().unwrap_or(f64::NAN));
+        }
+        let own = std::env::current_exe().map_err(Error::from)?;
+        let own = json_of(Command::new(own).arg("unet").args(&shared).arg("--json"))?;
+        let seconds = own["seconds"].as_f64().unwrap_or(f64::NAN);
+        memory[1] = memory[1].min(own["peak_rss_mib"].as_f64().unwrap_or(f64::NAN));
+        eprintln!("torch {best:.4} s, segcal {seconds:.4} s, ratio {:.2}", best / seconds);
+        ratios.push(best / seconds);
+        theirs.push(best);
+        ours.push(seconds);
+    }
+    for values in [&mut ratios, &mut theirs, &mut ours] {
+        values.sort_by(f64::total_cmp);
+    }
+    Ok(json!({
+        "what": what, "options": shared.join(" "), "times": times,
+        "torch_seconds_median": theirs[times / 2], "segcal_seconds_median": ours[times / 2],
+        "ratio_median": ratios[times / 2], "ratio_lowest": ratios[0], "ratio_highest": ratios[times - 1],
+        "torch_peak_rss_mib": memory[0], "segcal_peak_rss_mib": memory[1],
+    }))
+}
+
+/// The JSON document that a command prints on its last line.
+fn json_of(command: &mut Command) -> Result<Value> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(Error::from).map_err(|error| error.at(&name))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().last().unwrap_or_default();
+    serde_json::from_str(line).map_err(|_| {
+        Error::new(format!("printed no figures: {}", String::from_utf8_lossy(&output.stderr).trim())).at(&name)
+    })
 }
 
 /// The largest resident memory of this process so far, in MiB; 0 where the system does not tell.
