@@ -4,6 +4,7 @@
 //! [`options`], what is read in [`data`], what is written in [`output`], what is seen meanwhile in [`progress`].
 #![doc(html_no_source)]
 
+pub mod calibrate;
 pub mod commands;
 pub mod config;
 pub mod data;

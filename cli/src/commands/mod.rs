@@ -92,6 +92,7 @@ verbs! {
     Evaluate evaluate,
     Merge merge,
     Rank rank,
+    Calibrate calibrate,
     Info info,
     Check check,
     Loss loss,

@@ -66,6 +66,14 @@ pub fn pairs(predictions: &Path, labels: &Path) -> Result<(Vec<Pair>, Vec<String
     Ok((pairs, missing))
 }
 
+/// The predictions of a folder (or of one file) by case name.
+///
+/// # Errors
+/// The path does not exist, or a folder holds nothing to read.
+pub fn predictions(path: &Path) -> Result<BTreeMap<String, Files>> {
+    folder(path, true)
+}
+
 /// The cases of a folder (or of one file) by name. With `per_class`, files `CASE_0`, `CASE_1` … are one case.
 fn folder(path: &Path, per_class: bool) -> Result<BTreeMap<String, Files>> {
     let mut files = BTreeMap::new();

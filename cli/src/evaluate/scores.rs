@@ -11,12 +11,14 @@ use ndarray::{ArrayView4, Axis};
 use segcal_core::{Context, Error, Result};
 use segcal_metrics::guard::Evidence;
 use segcal_metrics::volume::{Label, Probabilities, softmax};
+use serde::{Deserialize, Serialize};
 
 use super::inputs::Files;
 use crate::data::{Grid, Volume, nifti, npy};
 
 /// What the numbers of a file are said to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scores {
     /// Probabilities: in `[0, 1]`, summing to one.
     Probabilities,
@@ -33,24 +35,79 @@ const MARGIN: f64 = 0.2;
 /// A file is malformed; the geometry or shape differs from the reference's; the axis order is in doubt; or the numbers
 /// are not what they are said to be.
 pub fn read(files: &Files, reference: &Volume<i32>, kind: Scores) -> Result<(Vec<f32>, usize)> {
-    let (mut values, classes) = match files {
+    let (mut values, classes) = read_stored(files, reference, kind)?;
+    if kind == Scores::Logits {
+        softmax(&mut values, classes);
+    }
+    Ok((values, classes))
+}
+
+/// As [`read`], but the numbers are as they are stored: logits stay logits.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_stored(files: &Files, reference: &Volume<i32>, kind: Scores) -> Result<(Vec<f32>, usize)> {
+    let (values, classes) = match files {
         Files::One(path) if npy::is_array(path) => from_array(path, reference).at(path.display())?,
         Files::One(path) => on_grid(nifti::read_image(path)?, reference).at(path.display())?,
         Files::PerClass(paths) => per_class(paths, reference)?,
     };
-    let name = files.first().display();
-    if classes < 2 {
-        return Err(Error::new("holds one class only").at(name).help("a label map is given by --segmentations"));
-    }
-    let evidence = Evidence::new(Probabilities::new(&values, classes));
-    match kind {
-        Scores::Probabilities => evidence.expect_probabilities().at(name)?,
-        Scores::Logits => {
-            evidence.expect_logits().at(name)?;
-            softmax(&mut values, classes);
-        }
-    }
+    expect(&values, classes, kind).at(files.first().display())?;
     Ok((values, classes))
+}
+
+/// Refuses numbers that are not what they are said to be.
+fn expect(values: &[f32], classes: usize, kind: Scores) -> Result<()> {
+    if classes < 2 {
+        return Err(Error::new("holds one class only").help("a label map is given by --segmentations"));
+    }
+    let evidence = Evidence::new(Probabilities::new(values, classes));
+    match kind {
+        Scores::Probabilities => evidence.expect_probabilities(),
+        Scores::Logits => evidence.expect_logits(),
+    }
+}
+
+/// Where scores lie, so that others can be written to the same place.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Frame {
+    /// The grid of a NIfTI file.
+    Grid(Grid),
+    /// The shape of an array, class first.
+    Array {
+        /// The shape.
+        shape: Vec<usize>,
+        /// Whether it was one of a `.npz`.
+        archive: bool,
+    },
+}
+
+/// Scores as they are stored, class first, on their own grid; with the number of classes.
+///
+/// # Errors
+/// A file is malformed, or the numbers are not what they are said to be.
+pub fn read_own(files: &Files, kind: Scores) -> Result<(Vec<f32>, usize, Frame)> {
+    let (values, classes, frame) = match files {
+        Files::One(path) if npy::is_array(path) => {
+            let array = npy::read::<f32>(path, "probabilities")?;
+            spatial(&array.shape, 1).at(path.display())?;
+            let (classes, archive) = (array.shape[0], npy::is_archive(path));
+            (array.data, classes, Frame::Array { shape: array.shape, archive })
+        }
+        Files::One(path) => {
+            let volume = nifti::read_image(path)?;
+            let (classes, grid) = (volume.channels(), volume.grid);
+            (volume.data.into_raw_vec_and_offset().0, classes, Frame::Grid(grid))
+        }
+        Files::PerClass(paths) => {
+            let first = nifti::read_image(&paths[0])?;
+            let reference = Volume::new(vec![0; first.grid.extent.iter().product()], 1, first.grid);
+            let (values, classes) = per_class(paths, &reference)?;
+            (values, classes, Frame::Grid(reference.grid))
+        }
+    };
+    expect(&values, classes, kind).at(files.first().display())?;
+    Ok((values, classes, frame))
 }
 
 fn on_grid(volume: Volume<f32>, reference: &Volume<i32>) -> Result<(Vec<f32>, usize)> {
