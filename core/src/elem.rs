@@ -24,24 +24,33 @@ pub trait Elem:
     /// 1.
     const ONE: Self;
     /// Rounds a double to this type.
+    #[must_use]
     fn of(x: f64) -> Self;
     /// The exact value as a double.
     fn f64(self) -> f64;
     /// |x|.
+    #[must_use]
     fn abs(self) -> Self;
     /// e^x.
+    #[must_use]
     fn exp(self) -> Self;
     /// Natural logarithm.
+    #[must_use]
     fn ln(self) -> Self;
     /// ln(1 + x), accurate near 0.
+    #[must_use]
     fn ln_1p(self) -> Self;
     /// Square root.
+    #[must_use]
     fn sqrt(self) -> Self;
     /// Hyperbolic tangent.
+    #[must_use]
     fn tanh(self) -> Self;
     /// Largest integer that is not above x.
+    #[must_use]
     fn floor(self) -> Self;
     /// x^y.
+    #[must_use]
     fn pow(self, y: Self) -> Self;
 }
 

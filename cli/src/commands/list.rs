@@ -2,8 +2,10 @@
 
 use clap::ValueEnum;
 use segcal_backends::Device;
-use segcal_core::Result;
+use segcal_core::{Reference, Result};
 use segcal_losses::{Loss, Prior, Spec};
+use segcal_metrics::definitions::{METRICS, Metric};
+use segcal_models::NetworkEntry;
 use serde_json::{Value, json};
 
 use crate::{Common, Outcome, output};
@@ -24,6 +26,10 @@ pub enum Kind {
     Losses,
     /// Label priors.
     Priors,
+    /// Metrics, each with unit, direction and definition.
+    Metrics,
+    /// Networks.
+    Networks,
     /// Backends of this build.
     Backends,
 }
@@ -36,12 +42,58 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let specs = match args.kind {
         Kind::Losses => Loss::SPECS,
         Kind::Priors => Prior::SPECS,
+        Kind::Metrics => return metrics(common),
+        Kind::Networks => return networks(common),
         Kind::Backends => return backends(common),
     };
     if common.json {
         output::print_json(&specs.iter().map(as_json).collect::<Vec<_>>())?;
     } else {
         output::print(&specs.iter().map(as_text).collect::<Vec<_>>().join("\n"))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn metrics(common: &Common) -> Result<Outcome> {
+    if common.json {
+        let row = |metric: &Metric| {
+            json!({
+                "key": metric.key,
+                "unit": metric.unit,
+                "range": metric.range.map(output::number),
+                "best": output::number(metric.best()),
+                "of": if metric.per_structure() { "structure" } else { "region" },
+                "definition": metric.definition,
+                "source": metric.source,
+            })
+        };
+        output::print_json(&METRICS.iter().map(row).collect::<Vec<_>>())?;
+    } else {
+        let row = |metric: &Metric| {
+            let of = if metric.per_structure() { "structure" } else { "region" };
+            let unit = if metric.unit == "1" { String::new() } else { format!(" in {}", metric.unit) };
+            format!(
+                "{}: of a {of}{unit}, best {}\n    {}\n    {}\n",
+                metric.key,
+                metric.best(),
+                metric.definition,
+                metric.source
+            )
+        };
+        output::print(&METRICS.iter().map(row).collect::<Vec<_>>().join("\n"))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn networks(common: &Common) -> Result<Outcome> {
+    let list = segcal_models::networks::<Reference>();
+    if common.json {
+        let row = |entry: &NetworkEntry<Reference>| json!({ "name": entry.name, "doc": entry.doc });
+        output::print_json(&list.iter().map(row).collect::<Vec<_>>())?;
+    } else {
+        let row = |entry: &NetworkEntry<Reference>| format!("{}: {}\n", entry.name, entry.doc);
+        let keys = "\nkeys: name levels base widths convs norm activation upsample pools init\n";
+        output::print(&(list.iter().map(row).collect::<String>() + keys))?;
     }
     Ok(Outcome::Done)
 }

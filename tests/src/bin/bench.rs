@@ -1,7 +1,7 @@
 //! Benchmarks: seconds, GFLOP/s by the direct count, share of the FMA peak measured in the same run, peak memory.
 //!
 //! `cargo run --release -p segcal-tests --bin bench -- unet --net authors --batch 4 --size 128 --base 32 --classes 4
-//! --what train --json`. Kinds: `unet`, `conv` and `versus-torch`. Timings are the best of `--reps`, since the machines
+//! --what train --json`. Kinds: `unet`, `conv`, `loss` and `versus-torch`. Timings are the best of `--reps`, since the machines
 //! are shared.
 //!
 //! `bench versus-torch --script torch_unet.py --python python3 --what train --times 5` runs the peer script and `unet`
@@ -26,7 +26,10 @@ fn main() -> Result<()> {
         "versus-torch" => versus_torch(&options)?,
         "unet" => device.run(Unet(&options))?,
         "conv" => device.run(Conv(&options))?,
-        _ => return Err(Error::new(format!("there is no benchmark \"{kind}\"")).help("unet, conv or versus-torch")),
+        "loss" => device.run(Losses(&options))?,
+        _ => {
+            return Err(Error::new(format!("there is no benchmark \"{kind}\"")).help("unet, conv, loss or versus-torch"));
+        }
     };
     println!("{}", if options.flag("json") { result.to_string() } else { format!("{result:#}") });
     Ok(())
@@ -161,6 +164,34 @@ impl Visitor for Conv<'_> {
             "forward_ms": forward * 1e3, "forward_gflops": gflop / forward,
             "forward_backward_ms": both * 1e3, "forward_backward_gflops": 3.0 * gflop / both,
         }))
+    }
+}
+
+/// Milliseconds for value and gradient of every loss on `16 x 4 x 224 x 224` logits.
+struct Losses<'a>(&'a Options);
+
+impl Visitor for Losses<'_> {
+    type Output = Result<Value>;
+
+    fn visit<B: Backend>(self, backend: B) -> Result<Value> {
+        let shape = Shape::new(16, 4, 1, 224, 224);
+        let logits = ops::map(&[&random(&backend, shape, 1)], |p| p.input(0) * 8.0 - 4.0).tracked();
+        let label = |place: usize| B::Elem::of(((place / 224 / 40 + place % 224 / 50) % 4) as f64);
+        let pixels = shape.with(1, 1);
+        let labels = Tensor::new(&backend, pixels, (0..pixels.len()).map(label).collect());
+        let second = ops::map(&[&logits.detach()], |p| p.input(0) + 0.5);
+        let mask = Tensor::full(&backend, pixels, 1.0);
+        let mut table = serde_json::Map::new();
+        for spec in Loss::SPECS {
+            let loss = Loss::new(spec.name, &Given::new(), Convention::Authors)?;
+            let (best, median) = timed(self.0.number("reps", 9)?, || {
+                let batch = Batch::new(&logits, &labels).with_second(&second, &mask);
+                let gradients = loss.value(&batch).total.backward();
+                finish(gradients.of(&logits).expect("a gradient"))
+            })?;
+            table.insert(spec.name.into(), json!({ "best_ms": best * 1e3, "median_ms": median * 1e3 }));
+        }
+        Ok(table.into())
     }
 }
 
