@@ -8,6 +8,7 @@
 pub mod checkpoint;
 mod init;
 pub mod layers;
+mod local_temperature;
 mod network;
 mod optim;
 mod params;
@@ -16,6 +17,7 @@ mod unet;
 pub use checkpoint::{Stored, load, save};
 pub use init::{Fill, Init, Spec};
 pub use layers::Mode;
+pub use local_temperature::LocalTemperature;
 pub use network::{Extent, Network, NetworkConfig, NetworkEntry, build, networks};
 pub use optim::{Adam, AdamW, Optimiser, Rule, Schedule, Sgd};
 pub use params::{Gradients, Parameter, Parameters};
