@@ -6,7 +6,6 @@ mod charts;
 mod html;
 mod plots;
 
-
 use segcal_core::Result;
 
 use crate::evaluate::cohort::Cohort;

@@ -28,7 +28,9 @@ fn main() -> Result<()> {
         "conv" => device.run(Conv(&options))?,
         "loss" => device.run(Losses(&options))?,
         _ => {
-            return Err(Error::new(format!("there is no benchmark \"{kind}\"")).help("unet, conv, loss or versus-torch"));
+            return Err(
+                Error::new(format!("there is no benchmark \"{kind}\"")).help("unet, conv, loss or versus-torch")
+            );
         }
     };
     println!("{}", if options.flag("json") { result.to_string() } else { format!("{result:#}") });
