@@ -15,6 +15,7 @@ pub mod output;
 pub mod phantom;
 pub mod progress;
 pub mod report;
+pub mod signals;
 pub mod train;
 
 use std::ffi::OsString;
@@ -33,7 +34,7 @@ pub use options::Common;
     propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
-    after_help = "Example:\n  segcal demo\n\nExit status: 0 done, 1 some cases failed, 2 wrong usage or unreadable input."
+    after_help = "Example:\n  segcal demo\n\nExit status: 0 done, 1 some cases failed, 2 wrong usage or unreadable input, 128 + N stopped by signal N."
 )]
 pub struct Cli {
     /// The options that every verb shares.
@@ -45,7 +46,8 @@ pub struct Cli {
 }
 
 /// Runs the program with these arguments (the program's own name first) and gives its exit status: 0 done; 1 some
-/// cases failed, or a result could not be written; 2 wrong usage or unreadable input.
+/// cases failed, a result could not be written, or training that had begun could not go on; 2 wrong usage or unreadable
+/// input; 128 + N stopped by signal N.
 pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
     progress::report_panics_in_one_line();
     let cli = match Cli::try_parse_from(arguments) {
@@ -56,12 +58,14 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
             return ExitCode::from(error.exit_code() as u8);
         }
     };
-    match cli.common.start().and_then(|()| cli.verb.run(&cli.common)) {
+    let started = signals::survive_file_size_limit().and_then(|()| cli.common.start());
+    match started.and_then(|()| cli.verb.run(&cli.common)) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::SomeFailed) => ExitCode::from(1),
         Err(error) => {
             progress::line(&format!("error: {error}"));
-            ExitCode::from(if output::is_write_failure(&error) { 1 } else { 2 })
+            let partial = output::is_write_failure(&error) || train::trainer::is_stopped(&error);
+            ExitCode::from(signals::status(&error).unwrap_or(if partial { 1 } else { 2 }))
         }
     }
 }

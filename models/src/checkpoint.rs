@@ -77,7 +77,9 @@ fn write_whole(path: &Path, header: &str, data: &[u8]) -> Result<()> {
     header.resize(header.len().next_multiple_of(8), b' ');
     let beside = beside(path)?;
     let written = (|| {
-        let mut file = BufWriter::new(File::create(&beside)?);
+        // What a killed process left is removed, and a link of that name is not followed.
+        let _ = fs::remove_file(&beside);
+        let mut file = BufWriter::new(File::create_new(&beside)?);
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
         file.write_all(data)?;

@@ -7,6 +7,7 @@ use segcal_core::{Backend, Context, Error, Result};
 
 use crate::data::Dataset;
 use crate::options::BackendName;
+use crate::signals::Listening;
 use crate::train::run_folder::RunFolder;
 use crate::train::settings::Settings;
 use crate::train::trainer::Trainer;
@@ -80,11 +81,13 @@ impl Visitor for Training<'_> {
         let mut trainer = Trainer::new(&backend, settings, data, common)?;
         let table = settings.to_table();
         let mut folder = if resume {
-            let done = trainer.restore(&settings.out)?;
-            RunFolder::resume(&settings.out, &table, done)?
+            let mut folder = RunFolder::resume(&settings.out, &table)?;
+            trainer.restore(&mut folder)?;
+            folder
         } else {
             RunFolder::create(&settings.out, &table)?
         };
+        let _listening = Listening::start()?;
         trainer.run(&mut folder).at(settings.out.display())
     }
 }

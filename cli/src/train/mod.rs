@@ -1,8 +1,9 @@
 //! Training: settings, samples, the loop, the run folder.
 //!
 //! [`trainer`] is the loop; it reads samples through [`samples`], measures through [`validation`] and writes through
-//! [`run_folder`]. A finished run is opened again by [`run`].
+//! [`run_folder`]; [`chain`] proves what was done. A finished run is opened again by [`run`].
 
+pub mod chain;
 pub mod objective;
 pub mod run;
 pub mod run_folder;

@@ -7,8 +7,10 @@ use segcal_core::{Backend, Context, Error, Result};
 use segcal_losses::{Objective, State};
 use segcal_models::{self as models, Network, NetworkConfig, Optimiser, Parameters, Stored};
 
+use super::chain::{self, Link};
 use super::run_folder;
 use super::settings::{Settings, from_table};
+use crate::output;
 
 /// The network that the settings describe, for a data set's channels and classes.
 ///
@@ -32,6 +34,8 @@ pub struct Checkpoint<'a, B: Backend> {
     pub objective: &'a Objective,
     /// Epochs that are done.
     pub epoch: usize,
+    /// Hashes of the newest epoch.
+    pub link: &'a Link,
     /// The network's config.
     pub network: &'a NetworkConfig,
     /// Names of the classes.
@@ -42,20 +46,30 @@ impl<B: Backend> Checkpoint<'_, B> {
     /// Writes the checkpoint, whole or not at all.
     ///
     /// # Errors
-    /// Those of [`models::save`].
+    /// Those of [`models::save`]; a disk or folder that cannot be written is a write failure.
     pub fn save(&self, path: &Path) -> Result<()> {
         let metadata = BTreeMap::from([
             ("epoch".to_owned(), self.epoch.to_string()),
             ("network".to_owned(), json(self.network)?),
             ("class_names".to_owned(), json(&self.class_names)?),
             ("loss_state".to_owned(), json(&self.objective.state())?),
+            (LINK.to_owned(), json(self.link)?),
         ]);
-        models::save(path, &[("", self.parameters), (OPTIMISER, &self.optimiser.state())], &metadata)
+        let groups = [("", self.parameters), (OPTIMISER, &self.optimiser.state())];
+        models::save(path, &groups, &metadata).map_err(|error| {
+            let source = std::error::Error::source(&error);
+            match source.and_then(<dyn std::error::Error>::downcast_ref::<std::io::Error>) {
+                Some(source) => output::write_failure(source).at(path.display()),
+                None => error,
+            }
+        })
     }
 }
 
 /// Name of the optimiser's tensors in a checkpoint.
 const OPTIMISER: &str = "optimiser";
+/// Key of the metadata under which the hashes of the epoch are stored.
+const LINK: &str = "hashes";
 
 fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(Error::from_source)
@@ -65,22 +79,37 @@ fn parsed<T: serde::de::DeserializeOwned>(stored: &Stored, key: &str, path: &Pat
     serde_json::from_str(stored.value(key)?).map_err(Error::from_source).at(key).at(path.display())
 }
 
-/// Takes up a checkpoint: fills parameters, optimiser and loss, and gives the number of epochs that are done.
+/// Takes up a checkpoint: fills parameters, optimiser and loss, and gives the number of epochs that are done with the
+/// hashes of the last.
 ///
 /// # Errors
-/// The file is damaged, or belongs to another network, optimiser or loss.
+/// The file is damaged (its numbers do not have the hash that was stored with them), or belongs to another network,
+/// optimiser or loss.
 pub fn restore<B: Backend>(
     path: &Path,
     parameters: &mut Parameters<B>,
     optimiser: &mut Optimiser<B>,
     objective: &mut Objective,
-) -> Result<usize> {
+) -> Result<(usize, Link)> {
     let stored = models::load(path)?;
     *parameters = stored.restore("", parameters)?;
     optimiser.set_state(&stored.restore(OPTIMISER, &optimiser.state())?).at(path.display())?;
     let state: State = parsed(&stored, "loss_state", path)?;
     objective.restore(&state).at(path.display())?;
-    parsed(&stored, "epoch", path)
+    let (epoch, link): (usize, Link) = (parsed(&stored, "epoch", path)?, parsed(&stored, LINK, path)?);
+    if chain::weights(parameters, optimiser, objective)? != link.weights {
+        let what = format!("the numbers do not have the hash that epoch {epoch} stored with them");
+        return Err(Error::new(what).at(path.display()).help("the file was changed or is damaged"));
+    }
+    Ok((epoch, link))
+}
+
+/// The epoch of a checkpoint whose file is whole.
+///
+/// # Errors
+/// The file is damaged, or no checkpoint of a run.
+pub fn stored_epoch(path: &Path) -> Result<usize> {
+    parsed(&models::load(path)?, "epoch", path)
 }
 
 /// A trained network, ready to predict.

@@ -1,7 +1,8 @@
 //! The run folder: config, logs, checkpoints, one writer at a time.
 //!
 //! `last.safetensors` is written last in each epoch and is the commit point: on resuming, log lines of later epochs
-//! are dropped, and the epoch that was running is done again.
+//! are dropped, and the epoch that was running is done again. Every epoch's log line carries a [`Link`] of the hash
+//! chain, which is checked then.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use segcal_core::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use super::chain::Link;
 use crate::output::{self, Number, OutputFolder};
 
 /// What one epoch gave.
@@ -33,6 +35,20 @@ pub struct EpochRecord {
     pub seconds: f64,
     /// Training samples per second.
     pub images_per_second: f64,
+    /// Proof of the epoch, filled in by [`RunFolder::record`].
+    pub hashes: Link,
+}
+
+impl EpochRecord {
+    /// The epoch's row of `metrics.csv`: without times, so that the same run gives the same bytes.
+    fn row(&self) -> String {
+        let mut row = vec![self.learning_rate];
+        row.extend(self.loss.iter().map(|(_, value)| *value));
+        row.extend([self.dsc.0, self.ece.0]);
+        row.extend(self.dsc_by_structure.iter().map(|(_, value)| value.0));
+        let row: Vec<String> = row.iter().map(ToString::to_string).collect();
+        format!("{},{}", self.epoch, row.join(","))
+    }
 }
 
 /// A folder that holds one run, locked for one writer.
@@ -62,12 +78,12 @@ impl RunFolder {
         Ok(run)
     }
 
-    /// A run that goes on after its epoch `done`.
+    /// A run that is to go on; nothing is changed before [`RunFolder::go_on_after`].
     ///
     /// # Errors
     /// There is no run, it is in use by another process, its files cannot be read, or it was started with another
     /// config (only `epochs` may differ).
-    pub fn resume(path: &Path, config: &Table, done: usize) -> Result<Self> {
+    pub fn resume(path: &Path, config: &Table) -> Result<Self> {
         let stored = stored_config(path)?;
         if let Some(key) = first_difference(&stored, config) {
             return Err(Error::new(format!("the run was started with another {key}"))
@@ -75,10 +91,38 @@ impl RunFolder {
                 .help("resume with the same config, or start a new run with out=FOLDER"));
         }
         let mut run = Self::open(path)?;
-        run.records = read_log(&path.join(LOG))?.into_iter().filter(|record| record.epoch <= done).collect();
-        output::write_text(&run.folder.file(CONFIG)?, &config.to_string())?;
-        run.write_logs()?;
+        run.records = read_log(&path.join(LOG))?;
         Ok(run)
+    }
+
+    /// Drops the epochs after `done`, the last of the checkpoint, whose hashes are `link`.
+    ///
+    /// # Errors
+    /// The log does not hold these epochs, its hash chain is broken or is another than that of the checkpoint; or the
+    /// folder cannot be written. The message names the file and the epoch.
+    pub fn go_on_after(&mut self, done: usize, link: &Link, config: &Table) -> Result<()> {
+        let log = self.folder.file(LOG)?;
+        let broken = |epoch: usize, what: &str| {
+            let error = Error::new(what).at(format!("epoch {epoch}")).at(log.display());
+            Err(error.help("restore the file from a copy, or start the run anew with out=FOLDER"))
+        };
+        let kept = self.records.len().min(done);
+        let mut before = None;
+        for (number, record) in self.records[..kept].iter().enumerate() {
+            if record.epoch != number + 1 || !record.hashes.follows(before, &record.row()) {
+                return broken(number + 1, "the line does not fit its hash chain: the log was changed or is damaged");
+            }
+            before = Some(&record.hashes);
+        }
+        if kept < done {
+            return broken(kept + 1, &format!("there is no line, but the checkpoint is of epoch {done}"));
+        }
+        if before.is_some_and(|last| last != link) {
+            return broken(done, "the hashes are not those of last.safetensors: the two belong to different runs");
+        }
+        self.records.truncate(done);
+        output::write_text(&self.folder.file(CONFIG)?, &config.to_string())?;
+        self.write_logs()
     }
 
     fn open(path: &Path) -> Result<Self> {
@@ -86,7 +130,10 @@ impl RunFolder {
         let lock_path = folder.file(".lock")?;
         let lock = File::create(&lock_path).map_err(|error| output::write_failure(&error)).at(lock_path.display())?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { folder, records: Vec::new(), _lock: lock }),
+            Ok(()) => {
+                remove_leftovers(folder.path());
+                Ok(Self { folder, records: Vec::new(), _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => Err(Error::new("another process writes to this run")
                 .at(path.display())
                 .help("wait until it ends, or choose another folder with out=FOLDER")),
@@ -99,13 +146,18 @@ impl RunFolder {
         &self.records
     }
 
-    /// Adds an epoch to the logs.
+    /// Adds an epoch to the logs, with the hashes of its batches and of what it made of the weights; gives its link of
+    /// the chain.
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn record(&mut self, record: EpochRecord) -> Result<()> {
+    pub fn record(&mut self, mut record: EpochRecord, batches: String, weights: String) -> Result<Link> {
+        let before = self.records.last().map(|record| &record.hashes);
+        let link = Link::after(before, &record.row(), batches, weights);
+        record.hashes = link.clone();
         self.records.push(record);
-        self.write_logs()
+        self.write_logs()?;
+        Ok(link)
     }
 
     /// Whether the newest epoch is better than all before it, by mean foreground DSC. The first one is.
@@ -142,7 +194,7 @@ impl RunFolder {
         output::write_text(&self.folder.file("metrics.csv")?, &self.csv())
     }
 
-    /// One row an epoch, without times: the same run gives the same bytes.
+    /// One row an epoch.
     fn csv(&self) -> String {
         let Some(first) = self.records.first() else { return String::new() };
         let mut header = vec!["epoch".to_owned(), "learning_rate".into()];
@@ -150,14 +202,7 @@ impl RunFolder {
         header.extend(["dsc".into(), "ece".into()]);
         header.extend(first.dsc_by_structure.iter().map(|(name, _)| format!("dsc:{name}")));
         let mut csv = header.join(",") + "\n";
-        for record in &self.records {
-            let mut row = vec![record.learning_rate];
-            row.extend(record.loss.iter().map(|(_, value)| *value));
-            row.extend([record.dsc.0, record.ece.0]);
-            row.extend(record.dsc_by_structure.iter().map(|(_, value)| value.0));
-            let row: Vec<String> = row.iter().map(ToString::to_string).collect();
-            csv += &format!("{},{}\n", record.epoch, row.join(","));
-        }
+        self.records.iter().for_each(|record| csv += &(record.row() + "\n"));
         csv
     }
 }
@@ -191,7 +236,23 @@ fn first_difference(stored: &Table, given: &Table) -> Option<String> {
     None
 }
 
+/// Removes what a process that was killed had begun to write. Only the holder of the lock may: the files of a living
+/// process look the same. What cannot be removed does no harm.
+fn remove_leftovers(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if (name.starts_with(".segcal-") || name.ends_with(".safetensors.part")) && name.ends_with(".part") {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The lines of the log; none before the first epoch is done.
 fn read_log(path: &Path) -> Result<Vec<EpochRecord>> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
     let text = std::fs::read_to_string(path).at(path.display())?;
     let parse = |(number, line): (usize, &str)| {
         serde_json::from_str(line).map_err(Error::from_source).at(format!("line {}", number + 1)).at(path.display())
@@ -214,7 +275,12 @@ mod tests {
             state: Vec::new(),
             seconds: 1.0,
             images_per_second: 2.0,
+            hashes: Link::default(),
         }
+    }
+
+    fn add(run: &mut RunFolder, epoch: usize, dsc: f64) -> Link {
+        run.record(record(epoch, dsc), format!("batches {epoch}"), format!("weights {epoch}")).unwrap()
     }
 
     #[test]
@@ -223,13 +289,16 @@ mod tests {
         let path = folder.path().join("run");
         let config: Table = "epochs = 2\n[loss]\nname = \"ce\"".parse().unwrap();
         let mut run = RunFolder::create(&path, &config).unwrap();
-        run.record(record(1, 0.5)).unwrap();
+        let first = add(&mut run, 1, 0.5);
         assert!(run.newest_is_best());
-        run.record(record(2, 0.4)).unwrap();
+        add(&mut run, 2, 0.4);
         assert!(!run.newest_is_best());
         drop(run);
         assert!(RunFolder::create(&path, &config).err().unwrap().to_string().contains("--resume"));
-        let run = RunFolder::resume(&path, &config, 1).unwrap();
+        std::fs::write(path.join(".segcal-x.part"), "half").unwrap();
+        let mut run = RunFolder::resume(&path, &config).unwrap();
+        assert!(!path.join(".segcal-x.part").exists());
+        run.go_on_after(1, &first, &config).unwrap();
         assert_eq!(run.records().len(), 1);
         assert_eq!(run.records()[0].dsc, Number(0.5));
         let csv = std::fs::read_to_string(path.join("metrics.csv")).unwrap();
@@ -241,11 +310,39 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run");
         let config: Table = "epochs = 2\n[loss]\nname = \"ce\"".parse().unwrap();
-        RunFolder::create(&path, &config).unwrap().record(record(1, 0.5)).unwrap();
+        add(&mut RunFolder::create(&path, &config).unwrap(), 1, 0.5);
         let other: Table = "epochs = 2\n[loss]\nname = \"nacl\"".parse().unwrap();
-        assert!(RunFolder::resume(&path, &other, 1).err().unwrap().to_string().contains("another loss.name"));
+        assert!(RunFolder::resume(&path, &other).err().unwrap().to_string().contains("another loss.name"));
         let longer: Table = "epochs = 9\n[loss]\nname = \"ce\"".parse().unwrap();
-        assert_eq!(RunFolder::resume(&path, &longer, 1).unwrap().records().len(), 1);
+        assert_eq!(RunFolder::resume(&path, &longer).unwrap().records().len(), 1);
+    }
+
+    #[test]
+    fn a_log_that_was_changed_is_found_and_the_epoch_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let config = Table::new();
+        let mut run = RunFolder::create(&path, &config).unwrap();
+        let links = [0.5, 0.25, 0.75].iter().zip(1..).map(|(&dsc, epoch)| add(&mut run, epoch, dsc));
+        let links: Vec<Link> = links.collect();
+        drop(run);
+        let log = path.join(LOG);
+        let whole = std::fs::read_to_string(&log).unwrap();
+        let message = |text: &str, done: usize, link: &Link| {
+            std::fs::write(&log, text).unwrap();
+            let outcome = RunFolder::resume(&path, &config).unwrap().go_on_after(done, link, &config);
+            outcome.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let lines: Vec<&str> = whole.lines().collect();
+        let changed = message(&whole.replace("0.25,\"dsc_by", "0.26,\"dsc_by"), 3, &links[2]);
+        assert!(changed.contains(LOG) && changed.contains("epoch 2: the line does not fit"), "{changed}");
+        let cut = message(&lines[..2].join("\n"), 3, &links[2]);
+        assert!(cut.contains("epoch 3: there is no line"), "{cut}");
+        let dropped = message(&[lines[0], lines[2]].join("\n"), 2, &links[1]);
+        assert!(dropped.contains("epoch 2: the line does not fit"), "{dropped}");
+        let foreign = message(&whole, 2, &links[0]);
+        assert!(foreign.contains("epoch 2: the hashes are not those of last.safetensors"), "{foreign}");
+        assert_eq!(message(&whole, 3, &links[2]), "");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use segcal_core::{Backend, Context, Elem, Error, Result, Rng, Shape, Tensor};
 
+use super::chain::Hash;
 use super::settings::{Input, SampleKind, Samples};
 use crate::data::{self, Case, Grid, Volume};
 
@@ -264,6 +265,14 @@ impl HostBatch {
     /// Number of samples.
     pub fn samples(&self) -> usize {
         self.shape.n()
+    }
+
+    /// Adds cases, images and labels to a hash.
+    pub fn hash(&self, hash: &mut Hash) {
+        self.cases.iter().for_each(|case| hash.text(case));
+        hash.extents(&self.shape.dims());
+        hash.numbers(&self.images);
+        hash.numbers(&self.labels);
     }
 
     /// Names of the cases, for messages.

@@ -1,5 +1,6 @@
 //! The training loop.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use segcal_losses::bwcr::TwoViews;
 use segcal_losses::{Batch, Objective, Value};
 use segcal_models::{Gradients, Mode, Network, Optimiser, Parameters, Rule, Schedule};
 
+use super::chain::{self, Hash, Link};
 use super::objective::objective;
 use super::run::{self, Checkpoint};
 use super::run_folder::{EpochRecord, RunFolder};
@@ -18,7 +20,7 @@ use crate::Common;
 use crate::data::Dataset;
 use crate::infer::Tiling;
 use crate::output::Number;
-use crate::progress;
+use crate::{progress, signals};
 
 /// Streams of random numbers, one for each purpose, so that none depends on how many another used.
 const EPOCHS: u64 = 1;
@@ -81,57 +83,86 @@ impl<'a, B: Backend> Trainer<'a, B> {
         })
     }
 
-    /// Goes on from the run's last checkpoint, if there is one; gives the number of epochs that are done.
+    /// Goes on from the run's last checkpoint, or from the beginning if no epoch is done.
     ///
     /// # Errors
-    /// The checkpoint is damaged or belongs to another config.
-    pub fn restore(&mut self, folder: &std::path::Path) -> Result<usize> {
-        let path = folder.join("last.safetensors");
+    /// The checkpoint is damaged, missing or belongs to another config; the log does not fit it (see
+    /// [`RunFolder::go_on_after`]). The message says whether the checkpoint of the best epoch can take its place.
+    pub fn restore(&mut self, folder: &mut RunFolder) -> Result<()> {
+        let path = folder.last()?;
+        let mut link = Link::default();
         if path.exists() {
-            self.epoch = run::restore(&path, &mut self.parameters, &mut self.optimiser, &mut self.objective)?;
+            (self.epoch, link) = run::restore(&path, &mut self.parameters, &mut self.optimiser, &mut self.objective)
+                .map_err(|error| offer_best(&error, folder))?;
+        } else if folder.records().len() > 1 {
+            // Killed within its first epoch a run may have one line of the log and no checkpoint yet; not later.
+            let what = format!("is missing, but the log holds {} epochs", folder.records().len());
+            return Err(offer_best(&Error::new(what).at(path.display()), folder));
         }
-        Ok(self.epoch)
+        folder.go_on_after(self.epoch, &link, &self.settings.to_table())
     }
 
     /// Trains the epochs that are left, writing logs and checkpoints after each.
     ///
     /// # Errors
-    /// A case cannot be read, a number is not finite, the device fails, or the folder cannot be written. All that was
-    /// written before stays usable.
+    /// A case cannot be read, a number is not finite, the device fails, the folder cannot be written, or a signal asks
+    /// to stop. All that was written before stays usable; once an epoch is done, [`is_stopped`] knows the error.
     pub fn run(&mut self, folder: &mut RunFolder) -> Result<()> {
+        let outcome = self.run_epochs(folder);
+        let kept = match self.epoch {
+            0 => "no epoch was done yet".to_owned(),
+            1 => "epoch 1 is kept".to_owned(),
+            done => format!("epochs 1 to {done} are kept"),
+        };
+        outcome.map_err(|error| {
+            let go_on = format!("{kept}; the same command with --resume goes on from there");
+            if signals::status(&error).is_some() {
+                error.help(go_on)
+            } else if self.epoch > 0 || is_stopped(&error) {
+                Error::from_source(Stopped(error)).help(go_on)
+            } else {
+                error
+            }
+        })
+    }
+
+    fn run_epochs(&mut self, folder: &mut RunFolder) -> Result<()> {
         while self.epoch < self.settings.epochs {
             let started = Instant::now();
-            let (loss, images) = self.train_epoch()?;
+            let (loss, images, batches) = self.train_epoch()?;
             let seconds = started.elapsed().as_secs_f64();
             self.observe_validation()?;
             let validation = self.validate()?;
-            self.epoch += 1;
             let record = self.epoch_record(loss, &validation, seconds, images);
             self.report(&record);
-            folder.record(record)?;
+            let weights = chain::weights(&self.parameters, &self.optimiser, &self.objective)?;
+            let link = folder.record(record, batches, weights)?;
             if folder.newest_is_best() {
-                self.checkpoint().save(&folder.best()?)?;
+                self.checkpoint(&link).save(&folder.best()?)?;
             }
-            self.checkpoint().save(&folder.last()?)?;
+            self.checkpoint(&link).save(&folder.last()?)?;
+            self.epoch += 1;
         }
         Ok(())
     }
 
-    /// One pass over the training samples: mean loss terms and the number of samples.
-    fn train_epoch(&mut self) -> Result<(Vec<(String, f64)>, usize)> {
+    /// One pass over the training samples: mean loss terms, the number of samples, the hash of the batches.
+    fn train_epoch(&mut self) -> Result<(Vec<(String, f64)>, usize, String)> {
         let rng = Rng::new(self.settings.seed).stream(EPOCHS).stream(self.epoch as u64);
         let training = self.training.clone();
         let blocks = samples::epoch_blocks(&training, &self.settings.samples, rng)?;
         let steps = blocks.len().div_ceil(self.settings.batch);
         let bar = self.common.progress(&format!("epoch {}/{}", self.epoch + 1, self.settings.epochs), steps);
-        let mut terms = TermMeans::default();
+        let (mut terms, mut hash) = (TermMeans::default(), Hash::default());
         samples::prefetched(&training, &blocks, self.settings.batch, |number, batch| {
+            signals::check().at(format!("epoch {}, step {}", self.epoch + 1, number + 1))?;
+            batch.hash(&mut hash);
             let values = self.step(number, &batch)?;
             bar.step(format_args!("loss {:.4}", values[0].1));
             terms.add(&values, batch.samples());
             Ok(())
         })?;
-        Ok((terms.means(), blocks.len()))
+        Ok((terms.means(), blocks.len(), hash.hex()))
     }
 
     /// One optimiser step; the loss and its terms.
@@ -188,7 +219,8 @@ impl<'a, B: Backend> Trainer<'a, B> {
             what += &format!(", first in the gradient of {}", parameter.name);
         }
         let place = format!("epoch {}, step {}, cases {}", self.epoch + 1, step + 1, batch.cases().join(" "));
-        Error::new(what).at(place).help("the last checkpoint is kept; lower the learning rate or set clip_norm")
+        let error = Error::new(what).at(place).help("lower the learning rate or set clip_norm");
+        Error::from_source(Stopped(error))
     }
 
     /// Shows the validation samples to a loss that keeps multipliers.
@@ -196,6 +228,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
         if !self.objective.state().is_empty() {
             let blocks = samples::epoch_blocks(&self.validation, &self.settings.samples, Rng::new(self.settings.seed))?;
             for chunk in blocks.chunks(self.settings.batch) {
+                signals::check().at(format!("epoch {}, validation", self.epoch + 1))?;
                 let (images, labels) = HostBatch::cut(&self.validation, chunk)?.upload(self.backend);
                 let logits = self.network.forward(&self.parameters, &images, Mode::Evaluate);
                 self.objective.observe(&Batch::new(&logits, &labels))?;
@@ -221,8 +254,8 @@ impl<'a, B: Backend> Trainer<'a, B> {
     ) -> EpochRecord {
         let names = self.class_names.iter().skip(1).cloned();
         EpochRecord {
-            epoch: self.epoch,
-            learning_rate: self.learning_rate * self.schedule.factor(self.epoch - 1, self.settings.epochs),
+            epoch: self.epoch + 1,
+            learning_rate: self.learning_rate * self.schedule.factor(self.epoch, self.settings.epochs),
             loss,
             dsc: Number(validation.mean_dsc()),
             dsc_by_structure: names.zip(validation.dsc.iter().copied().map(Number)).collect(),
@@ -230,6 +263,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
             state: self.objective.state(),
             seconds,
             images_per_second: images as f64 / seconds,
+            hashes: Link::default(),
         }
     }
 
@@ -251,16 +285,50 @@ impl<'a, B: Backend> Trainer<'a, B> {
         ));
     }
 
-    fn checkpoint(&self) -> Checkpoint<'_, B> {
+    /// What is stored at the end of the running epoch, whose hashes are `link`.
+    fn checkpoint<'b>(&'b self, link: &'b Link) -> Checkpoint<'b, B> {
         Checkpoint {
             parameters: &self.parameters,
             optimiser: &self.optimiser,
             objective: &self.objective,
-            epoch: self.epoch,
+            epoch: self.epoch + 1,
+            link,
             network: self.network.config(),
             class_names: &self.class_names,
         }
     }
+}
+
+/// Marks the error of a training that ended before its last epoch, and whose epochs so far are kept.
+#[derive(Debug)]
+struct Stopped(Error);
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Stopped {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.0)
+    }
+}
+
+/// Whether the error ended a training that had begun (exit status 1), as opposed to one that could not begin.
+pub fn is_stopped(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<Stopped>)
+}
+
+/// The error of a last checkpoint that cannot be used, with what can be done about it.
+fn offer_best(error: &Error, folder: &RunFolder) -> Error {
+    let remedy = match folder.best().and_then(|best| Ok((run::stored_epoch(&best)?, best))) {
+        Ok((epoch, best)) => {
+            format!("{} is whole: copied over last.safetensors, --resume goes on after epoch {epoch}", best.display())
+        }
+        Err(_) => "there is no whole best.safetensors either: start anew with out=FOLDER".to_owned(),
+    };
+    Error::new(error.to_string()).help(remedy)
 }
 
 /// The optimiser's rule and learning rate.

@@ -1,6 +1,6 @@
 //! What a network is worth between two epochs: DSC and foreground ECE of whole volumes.
 
-use segcal_core::{Backend, Result};
+use segcal_core::{Backend, Context, Result};
 use segcal_metrics::calibration::{Calibration, Region};
 use segcal_metrics::overlap::Confusion;
 use segcal_metrics::volume::{Label, Probabilities, Structure};
@@ -8,6 +8,7 @@ use segcal_models::{Network, Parameters};
 
 use super::samples::Cache;
 use crate::infer::{self, Tiling};
+use crate::signals;
 
 /// Means over the validation volumes.
 pub struct Validation {
@@ -46,6 +47,7 @@ pub fn validate<B: Backend>(
     let mut ece = Vec::new();
     for case in 0..cases.len() {
         let prepared = cases.get(case)?;
+        signals::check().at(format!("validation of {}", prepared.name))?;
         let output = infer::probabilities(network, parameters, backend, &prepared.image, tiling)?;
         let output = Probabilities::new(&output, classes);
         let reference: Vec<Label> = prepared.label.values().iter().map(|&class| class as Label).collect();
