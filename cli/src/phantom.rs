@@ -170,6 +170,9 @@ impl Shapes {
 
 #[cfg(test)]
 mod tests {
+    use segcal_metrics::calibration::{Calibration, Region};
+    use segcal_metrics::volume::Probabilities;
+
     use super::*;
 
     #[test]
@@ -211,6 +214,38 @@ mod tests {
                 assert!(excess.abs() < 5.0 * variance.sqrt(), "class {class}: {excess} against {}", variance.sqrt());
             }
         }
+    }
+
+    /// The oracle: by chance alone, a bin of calibrated voxels with confidences `c` has an expected gap of
+    /// `sqrt(2 / pi sum c (1 - c))` voxels, so ECE falls like one over the square root of their number. Each of 16
+    /// draws has at least 8 bins that count, which leaves the mean a relative error of
+    /// `0.76 / sqrt(128) = 6.7 %`; five of these are allowed.
+    #[test]
+    fn the_calibration_error_of_the_posterior_is_that_of_chance() {
+        for spatial in [[8, 12, 12], [16, 24, 24], [32, 48, 48]] {
+            let (mut measured, mut expected) = (0.0, 0.0);
+            for seed in 0..16 {
+                let phantom = draw(&Recipe { spatial, ..Recipe::default() }, Rng::new(seed));
+                let labels: Vec<u16> = phantom.label.iter().map(|&label| u16::from(label)).collect();
+                let mut state = Calibration::new(CLASSES, 15);
+                state.add(Probabilities::new(&phantom.posterior, CLASSES), &labels, None).unwrap();
+                measured += state.region(Region::All).ece();
+                expected += chance(&phantom.posterior, labels.len());
+            }
+            let ratio = measured / expected;
+            assert!((ratio - 1.0).abs() < 5.0 * 0.067, "{spatial:?}: {ratio}");
+        }
+    }
+
+    /// The expected ECE of calibrated probabilities.
+    fn chance(posterior: &[f32], voxels: usize) -> f64 {
+        let mut variance = [0.0; 15];
+        for voxel in 0..voxels {
+            let top = (0..CLASSES).map(|class| f64::from(posterior[class * voxels + voxel])).fold(0.0, f64::max);
+            let bin = ((15.0 * top).ceil() as usize).clamp(1, 15) - 1;
+            variance[bin] += top * (1.0 - top);
+        }
+        variance.iter().map(|v| (2.0 / std::f64::consts::PI * v).sqrt()).sum::<f64>() / voxels as f64
     }
 
     #[test]

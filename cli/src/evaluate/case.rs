@@ -127,7 +127,6 @@ pub fn measure<B: Backend>(backend: &B, pair: &Pair, kind: Prediction, how: &Mea
 }
 
 /// Probabilities where there are any, labels, and the number of classes.
-#[expect(clippy::type_complexity, reason = "the three are used at once")]
 fn predicted(pair: &Pair, kind: Prediction, reference: &Volume<i32>) -> Result<(Option<Vec<f32>>, Vec<Label>, usize)> {
     match kind {
         Prediction::Scores(scores) => {

@@ -40,7 +40,7 @@ fn part(table: &Table, convention: Convention) -> Result<(f64, Loss)> {
         match key.as_str() {
             "name" | "convention" | "plus" => {}
             "weight" => {
-                weight = number(value).ok_or_else(|| Error::new(format!("{value} is no number")).at("weight"))?
+                weight = number(value).ok_or_else(|| Error::new(format!("{value} is no number")).at("weight"))?;
             }
             _ => {
                 given.insert(key.clone(), setting(value).at(key)?);

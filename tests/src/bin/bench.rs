@@ -191,7 +191,7 @@ impl Visitor for Losses<'_> {
                 let batch = Batch::new(&logits, &labels).with_second(&second, &mask);
                 let total = loss.value(&batch).total;
                 let value = total.detach();
-                total.backward();
+                drop(total.backward());
                 value.item().map(drop)
             })?;
             table.insert(spec.name.into(), json!({ "best_ms": best * 1e3, "median_ms": median * 1e3 }));
