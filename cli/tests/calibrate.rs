@@ -148,6 +148,56 @@ fn every_method_mends_the_likelihood() {
     assert!(stderr(&output).contains("was fitted on logits") && !out.exists(), "{}", stderr(&output));
 }
 
+/// Overconfidence that the image shows: strong where the image is bright, none where it is dark.
+#[test]
+fn local_temperatures_see_the_image_and_keep_every_label() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |name: &str, numbers: &[u64]| {
+        let folder = cohort(&root, name, numbers);
+        fs::create_dir(folder.join("x")).unwrap();
+        for &number in numbers {
+            let mut logits = sample(number).logits;
+            let bright = |voxel: usize| voxel / 21 % 20 < 10;
+            for (place, logit) in logits.iter_mut().enumerate() {
+                *logit /= if bright(place % VOXELS) { 1.0 } else { OVERCONFIDENCE as f32 };
+            }
+            let image: Vec<f32> = (0..VOXELS).map(|voxel| f32::from(u8::from(bright(voxel)))).collect();
+            let file = |kind: &str| folder.join(kind).join(format!("case_{number}.nii.gz"));
+            nifti::write(&file("l"), &Volume::new(logits, 3, grid())).unwrap();
+            let named = folder.join("x").join(format!("case_{number}_0000.nii.gz"));
+            nifti::write(&named, &Volume::new(image, 1, grid())).unwrap();
+        }
+        folder
+    };
+    let (fitted, test) = (write("fit", &[1, 2]), write("test", &[3]));
+    let (map, single) = (root.path().join("map.safetensors"), root.path().join("single.json"));
+    let given = |folder: &Path, kind: &str| text(&folder.join(kind)).to_owned();
+    let (l, y, x) = (given(&fitted, "l"), given(&fitted, "y"), given(&fitted, "x"));
+    let settings = ["--epochs", "30", "--learning-rate", "0.01", "--region", "all", "--out", text(&map)];
+    let fit_local = [&["fit", "local", "--logits", &l, "--labels", &y, "--images", &x][..], &settings].concat();
+    let (found, messages) = done(&fit_local);
+    let again = fs::read(&map).unwrap();
+    done(&[&fit_local[..], &["--threads", "1"]].concat());
+    assert!(again == fs::read(&map).unwrap(), "the same weights for any number of threads");
+    assert!(found["fit"]["map"]["after"].as_f64() < found["fit"]["map"]["before"].as_f64(), "{found}");
+    assert!(messages.contains("epoch 30/30"), "{messages}");
+    fit("temperature", "--logits", &fitted, &single);
+    let (l, y, x) = (given(&test, "l"), given(&test, "y"), given(&test, "x"));
+    let nll = |map: &Path, out: &str| {
+        let out = root.path().join(out);
+        let given = ["apply", text(map), "--logits", &l, "--labels", &y, "--images", &x, "--out", text(&out)];
+        let (applied, messages) = done(&given);
+        assert_eq!(applied["changed_labels"], 0, "{messages}");
+        let of = |when: &str| applied[when]["all"]["nll"].as_f64().unwrap();
+        (of("before"), of("after"))
+    };
+    let ((before, local), (_, single)) = (nll(&map, "local"), nll(&single, "single"));
+    assert!(local < single && single < before, "{before} {single} {local}");
+    let output = segcal(&["calibrate", "apply", text(&map), "--logits", &l, "--out", text(&root.path().join("none"))]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--images"), "{}", stderr(&output));
+}
+
 #[test]
 fn arrays_stay_arrays_and_known_cases_are_warned_of() {
     let root = tempfile::tempdir().unwrap();

@@ -1,17 +1,40 @@
 //! What a map does to one case.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
 use segcal_metrics::calibration::{Calibration, DEFAULT_BINS};
 use segcal_metrics::posthoc::{changed_labels, logits_of};
 use segcal_metrics::volume::Probabilities;
 
-use super::map::MapFile;
+use super::map::{Map, MapFile};
 use crate::data::{Volume, nifti, npy};
 use crate::evaluate::inputs::Files;
 use crate::evaluate::scores::{self, Frame, Scores};
 use crate::output::OutputFolder;
+
+/// What mends the scores of a case.
+pub trait Mend: Sync {
+    /// Number of classes.
+    fn classes(&self) -> usize;
+
+    /// Turns logits `[k, d, h, w]` into calibrated probabilities, in place.
+    ///
+    /// # Errors
+    /// What else it needs of the case cannot be read.
+    fn mend(&self, case: &str, logits: &mut [f32], frame: &Frame) -> Result<()>;
+}
+
+impl Mend for MapFile<Map> {
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn mend(&self, _: &str, logits: &mut [f32], _: &Frame) -> Result<()> {
+        self.map.apply(logits, self.classes);
+        Ok(())
+    }
+}
 
 /// What is known of a case after the map.
 #[derive(Clone, Debug)]
@@ -35,7 +58,7 @@ pub struct Applied {
 /// # Errors
 /// The case cannot be read, has another number of classes, or cannot be written; or the reference does not fit.
 pub fn apply(
-    map: &MapFile,
+    map: &dyn Mend,
     case: &str,
     files: &Files,
     kind: Scores,
@@ -43,15 +66,15 @@ pub fn apply(
     folder: &OutputFolder,
 ) -> Result<Applied> {
     let (mut values, classes, frame) = scores::read_own(files, kind)?;
-    if classes != map.classes {
-        let problem = format!("has {classes} classes, the map {}", map.classes);
+    if classes != map.classes() {
+        let problem = format!("has {classes} classes, the map {}", map.classes());
         return Err(Error::new(problem).at(files.first().display()));
     }
     let before = Probabilities::new(&values, classes).argmax();
     if kind == Scores::Probabilities {
         logits_of(&mut values);
     }
-    map.map.apply(&mut values, classes);
+    map.mend(case, &mut values, &frame)?;
     let after = Probabilities::new(&values, classes).argmax();
     let (voxels, changed) = (before.len(), changed_labels(&before, &after));
     let file = write(values, classes, frame, case, folder)?;
@@ -81,7 +104,7 @@ fn write(values: Vec<f32>, classes: usize, frame: Frame, case: &str, folder: &Ou
 }
 
 /// Calibration of what was given and of what was written.
-fn states(files: &Files, kind: Scores, written: &PathBuf, reference: &PathBuf) -> Result<[Calibration; 2]> {
+fn states(files: &Files, kind: Scores, written: &Path, reference: &Path) -> Result<[Calibration; 2]> {
     let volume = scores::read_reference(reference)?;
     let measure = |files: &Files, kind: Scores| -> Result<Calibration> {
         let (values, classes) = scores::read(files, &volume, kind)?;
@@ -90,5 +113,5 @@ fn states(files: &Files, kind: Scores, written: &PathBuf, reference: &PathBuf) -
         state.add(Probabilities::new(&values, classes), &labels, None)?;
         Ok(state)
     };
-    Ok([measure(files, kind)?, measure(&Files::One(written.clone()), Scores::Probabilities)?])
+    Ok([measure(files, kind)?, measure(&Files::One(written.to_path_buf()), Scores::Probabilities)?])
 }

@@ -27,9 +27,18 @@ pub enum Method {
     Platt,
     /// An increasing function of the probability per class, then divided by the sum.
     Isotonic,
+    /// A temperature for every voxel, from a small network that sees logits and image: keeps the labels.
+    Local,
 }
 
-/// A fitted map.
+impl Method {
+    /// Name on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+/// A fitted map of the scores of one voxel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "method", content = "parameters", rename_all = "kebab-case")]
 pub enum Map {
@@ -49,7 +58,7 @@ impl Map {
     /// Fits a map.
     ///
     /// # Errors
-    /// There is no sample, or one cannot be read.
+    /// There is no sample, or one cannot be read; or the method needs more than single voxels.
     pub fn fit(method: Method, samples: &mut dyn Samples) -> Result<Self> {
         Ok(match method {
             Method::Temperature => Self::Temperature(Temperature::fit(samples)?),
@@ -57,6 +66,7 @@ impl Map {
             Method::Vector => Self::Vector(VectorScaling::fit(samples)?),
             Method::Platt => Self::Platt(Platt::fit(samples)?),
             Method::Isotonic => Self::Isotonic(Isotonic::fit(samples)?),
+            Method::Local => return Err(Error::new("local temperatures are fitted on whole slices")),
         })
     }
 
@@ -112,7 +122,7 @@ impl Map {
 
     /// Whether adding a number to all logits of a voxel changes nothing, so that logits and log-probabilities give the
     /// same.
-    const fn ignores_offsets(&self) -> bool {
+    pub const fn ignores_offsets(&self) -> bool {
         matches!(self, Self::Temperature(_) | Self::Platt(_) | Self::Isotonic(_))
     }
 }
@@ -120,7 +130,7 @@ impl Map {
 /// What `calibrate fit` writes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MapFile {
+pub struct MapFile<M = Map> {
     schema: String,
     /// Version of the program that fitted it.
     pub version: String,
@@ -133,15 +143,39 @@ pub struct MapFile {
     /// The cases it was fitted on.
     pub cases: Vec<String>,
     /// The map.
-    pub map: Map,
+    pub map: M,
 }
 
-impl MapFile {
+impl<M> MapFile<M> {
     /// A map with what it was fitted on.
-    pub fn new(map: Map, classes: usize, input: Scores, region: String, cases: Vec<String>) -> Self {
+    pub fn new(map: M, classes: usize, input: Scores, region: String, cases: Vec<String>) -> Self {
         Self { schema: SCHEMA.into(), version: env!("CARGO_PKG_VERSION").into(), classes, input, region, cases, map }
     }
 
+    /// Refuses another format.
+    ///
+    /// # Errors
+    /// It is another kind of file.
+    pub fn expect_schema(&self) -> Result<()> {
+        let problem = || Error::new(format!("is of the format {}, not {SCHEMA}", self.schema));
+        if self.schema == SCHEMA { Ok(()) } else { Err(problem()) }
+    }
+
+    /// Refuses scores of another kind than it was fitted on, unless that does not matter.
+    ///
+    /// # Errors
+    /// They are of the other kind.
+    pub fn expect(&self, kind: Scores, ignores_offsets: bool) -> Result<()> {
+        if kind == self.input || ignores_offsets {
+            return Ok(());
+        }
+        let name = |kind| if kind == Scores::Logits { "logits" } else { "probabilities" };
+        let problem = format!("was fitted on {}, and {} are given", name(self.input), name(kind));
+        Err(Error::new(problem).help("give what it was fitted on, or use temperature, platt or isotonic"))
+    }
+}
+
+impl MapFile {
     /// Reads the file; the numbers come back to the bit.
     ///
     /// # Errors
@@ -150,9 +184,7 @@ impl MapFile {
         let text = std::fs::read_to_string(path).at(path.display())?;
         let refused = |error: serde_json::Error| Error::from_source(error).help("give a file of segcal calibrate fit");
         let file: Self = serde_json::from_str(&text).map_err(refused).at(path.display())?;
-        if file.schema != SCHEMA {
-            return Err(Error::new(format!("is of the format {}, not {SCHEMA}", file.schema)).at(path.display()));
-        }
+        file.expect_schema().at(path.display())?;
         let sized = match &file.map {
             Map::Temperature(map) => map.temperature > 0.0,
             Map::ClassTemperature(map) => map.temperatures.len() == file.classes,
@@ -173,18 +205,5 @@ impl MapFile {
     /// It cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         output::write_text(path, &(output::to_json(self)? + "\n"))
-    }
-
-    /// Refuses scores of another kind than it was fitted on, where that matters.
-    ///
-    /// # Errors
-    /// They are of the other kind.
-    pub fn expect(&self, kind: Scores) -> Result<()> {
-        if kind == self.input || self.map.ignores_offsets() {
-            return Ok(());
-        }
-        let name = |kind| if kind == Scores::Logits { "logits" } else { "probabilities" };
-        let problem = format!("was fitted on {}, and {} are given", name(self.input), name(kind));
-        Err(Error::new(problem).help("give what it was fitted on, or use temperature, platt or isotonic"))
     }
 }

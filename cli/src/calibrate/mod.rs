@@ -1,8 +1,10 @@
 //! Post-hoc calibration of stored predictions: a map is fitted on some cases and applied to others.
 //!
 //! [`map`] is the file that holds a map, [`samples`] the voxels it is fitted on, [`apply`] what it does to one case.
+//! [`local`] is the map that is a network: it sees whole slices and their images.
 
 pub mod apply;
+pub mod local;
 pub mod map;
 pub mod samples;
 

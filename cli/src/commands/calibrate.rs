@@ -1,22 +1,26 @@
 //! `segcal calibrate fit METHOD …` and `segcal calibrate apply MAP …`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use rayon::prelude::*;
-use segcal_core::{Context, Error, Result};
+use segcal_backends::Visitor;
+use segcal_core::{Backend, Context, Error, Result};
 use segcal_metrics::calibration::{Calibration, Region};
 use serde_json::{Map as Object, Value, json};
 
 use super::Cases;
-use crate::calibrate::apply::{Applied, apply};
+use crate::calibrate::apply::{Applied, Mend, apply};
+use crate::calibrate::local::{self, Local, LocalMap, Training};
 use crate::calibrate::map::{Map, MapFile, Method};
 use crate::calibrate::samples::RegionSamples;
 use crate::calibrate::{calibration, figures};
-use crate::evaluate::inputs::{self, Files};
+use crate::evaluate::inputs::{self, Files, Pair};
 use crate::evaluate::scores::Scores;
+use crate::options::BackendName;
 use crate::output::{self, OutputFolder};
-use crate::{Common, Outcome};
+use crate::{Common, Outcome, progress};
 
 /// Fit a map that mends the probabilities of a finished model, or apply one.
 ///
@@ -82,16 +86,28 @@ pub struct FitArgs {
     /// The voxels to fit on: all, foreground, union, or structure:k.
     #[arg(long, value_name = "REGION", default_value = "foreground")]
     pub region: Region,
-    /// Where to write the map.
-    #[arg(long, value_name = "MAP.json")]
+    /// Images for `local`, a file or a folder, one file a case.
+    #[arg(long, value_name = "X", required_if_eq("method", "local"))]
+    pub images: Option<PathBuf>,
+    /// Passes over the cases, for `local`.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub epochs: usize,
+    /// Learning rate of Adam, for `local`.
+    #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
+    pub learning_rate: f64,
+    /// Seed of weights and order, for `local`.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Where to write the map: JSON, for `local` safetensors.
+    #[arg(long, value_name = "MAP")]
     pub out: PathBuf,
 }
 
 /// Arguments of `calibrate apply`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ApplyArgs {
-    /// A map that `segcal calibrate fit` wrote.
-    #[arg(value_name = "MAP.json")]
+    /// A map that `segcal calibrate fit` wrote; one that ends in .safetensors is of `local`.
+    #[arg(value_name = "MAP")]
     pub map: PathBuf,
     /// The scores to calibrate.
     #[command(flatten)]
@@ -99,6 +115,9 @@ pub struct ApplyArgs {
     /// Reference label maps, a file or a folder: calibration before and after is printed.
     #[arg(long, value_name = "Y")]
     pub labels: Option<PathBuf>,
+    /// Images for a map of `local`, a file or a folder.
+    #[arg(long, value_name = "X")]
+    pub images: Option<PathBuf>,
     /// Folder of the calibrated probabilities.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -121,6 +140,9 @@ fn fit(args: &FitArgs, common: &Common) -> Result<Outcome> {
     for case in &missing {
         log::warn!("{case}: has a reference but no prediction; it is not fitted on");
     }
+    if args.method == Method::Local {
+        return fit_local(args, &pairs, kind, common);
+    }
     let mut samples = RegionSamples::new(&pairs, kind, args.region)?;
     let map = Map::fit(args.method, &mut samples).at(path.display())?;
     if let Some(doubt) = map.doubt() {
@@ -142,6 +164,64 @@ fn fit(args: &FitArgs, common: &Common) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+fn fit_local(args: &FitArgs, pairs: &[Pair], kind: Scores, common: &Common) -> Result<Outcome> {
+    if !is_local(&args.out) {
+        let error = Error::new("local temperatures are stored as .safetensors").at(args.out.display());
+        return Err(error.help("give --out a name with that ending"));
+    }
+    if !(args.learning_rate > 0.0 && args.learning_rate.is_finite()) {
+        return Err(Error::new(format!("{} is not a number above 0", args.learning_rate)).at("--learning-rate"));
+    }
+    let file = common.device(BackendName::Cpu)?.run(FitLocal { args, pairs, kind, common })?;
+    if common.json {
+        output::print_json(&json!({ "file": args.out, "fit": file }))?;
+    } else {
+        let Local { epoch, before, after, .. } = file.map;
+        output::print(&format!(
+            "local temperatures of epoch {epoch} from {} cases, region {}: NLL {before:.6} before, {after:.6} after\n{}\n",
+            pairs.len(),
+            args.region,
+            args.out.display()
+        ))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn is_local(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "safetensors")
+}
+
+struct FitLocal<'a> {
+    args: &'a FitArgs,
+    pairs: &'a [Pair],
+    kind: Scores,
+    common: &'a Common,
+}
+
+impl Visitor for FitLocal<'_> {
+    type Output = Result<MapFile<Local>>;
+
+    fn visit<B: Backend>(self, backend: B) -> Self::Output {
+        let Self { args, pairs, kind, common } = self;
+        let images = images(args.images.as_deref())?;
+        let image = |pair: &Pair| Ok(local::image_of(&images, &pair.case)?.to_path_buf());
+        let images = pairs.iter().map(image).collect::<Result<_>>()?;
+        let training = Training { epochs: args.epochs, rate: args.learning_rate, seed: args.seed };
+        let fit = local::Fit { backend: &backend, pairs, images, kind, region: args.region, training };
+        let (file, parameters) = fit.run(|epoch, nll| {
+            if !common.quiet {
+                progress::line(&format!("epoch {epoch}/{}: NLL {nll:.6}", args.epochs));
+            }
+        })?;
+        local::save(&args.out, &file, &parameters)?;
+        Ok(file)
+    }
+}
+
+fn images(path: Option<&Path>) -> Result<BTreeMap<String, Files>> {
+    inputs::predictions(path.ok_or_else(|| Error::new("local temperatures need images").help("--images X"))?)
+}
+
 /// A case to apply the map to, with its reference if there is one.
 type Item = (String, Files, Option<PathBuf>);
 
@@ -154,17 +234,54 @@ fn items(path: &Path, labels: Option<&Path>) -> Result<Vec<Item>> {
 }
 
 fn apply_all(args: &ApplyArgs, common: &Common) -> Result<Outcome> {
-    let map = MapFile::read(&args.map)?;
+    let (_, kind) = args.given.get()?;
+    if is_local(&args.map) {
+        let file = local::describe(&args.map)?;
+        file.expect(kind, false).at(args.map.display())?;
+        return common.device(BackendName::Cpu)?.run(ApplyLocal { args, file, common });
+    }
+    let file = MapFile::read(&args.map)?;
+    file.expect(kind, file.map.ignores_offsets()).at(args.map.display())?;
+    let about = About { method: file.map.method(), summary: file.map.summary(), fitted_on: &file.cases };
+    apply_to(args, &file, &about, common)
+}
+
+struct ApplyLocal<'a> {
+    args: &'a ApplyArgs,
+    file: MapFile<Local>,
+    common: &'a Common,
+}
+
+impl Visitor for ApplyLocal<'_> {
+    type Output = Result<Outcome>;
+
+    fn visit<B: Backend>(self, backend: B) -> Self::Output {
+        let Self { args, file, common } = self;
+        let map = LocalMap::load(&args.map, &file, images(args.images.as_deref())?, backend)?;
+        let summary = format!("local temperatures of epoch {}", file.map.epoch);
+        apply_to(args, &map, &About { method: Method::Local, summary, fitted_on: &file.cases }, common)
+    }
+}
+
+/// What is said of a map.
+struct About<'a> {
+    method: Method,
+    summary: String,
+    fitted_on: &'a [String],
+}
+
+fn apply_to(args: &ApplyArgs, map: &dyn Mend, about: &About<'_>, common: &Common) -> Result<Outcome> {
     let (path, kind) = args.given.get()?;
-    map.expect(kind).at(args.map.display())?;
     let items = items(path, args.labels.as_deref())?;
-    let overlap: Vec<&String> = items.iter().map(|(case, ..)| case).filter(|case| map.cases.contains(case)).collect();
+    let overlap: Vec<&String> =
+        items.iter().map(|(case, ..)| case).filter(|case| about.fitted_on.contains(case)).collect();
     for case in &overlap {
         log::warn!("{case}: the map was fitted on a case of this name; figures of it flatter the map");
     }
     let folder = OutputFolder::create(&args.out)?;
-    let source = if path.is_file() { path.parent().unwrap_or(Path::new("")) } else { path };
-    if std::fs::canonicalize(folder.path()).ok() == std::fs::canonicalize(source).ok() {
+    let whole = std::fs::canonicalize(path).at(path.display())?;
+    let source = if path.is_file() { whole.parent() } else { Some(whole.as_path()) };
+    if std::fs::canonicalize(folder.path()).ok().as_deref() == source {
         let error = Error::new("is the folder of the input, which is never overwritten").at(args.out.display());
         return Err(error.help("choose another --out"));
     }
@@ -172,7 +289,7 @@ fn apply_all(args: &ApplyArgs, common: &Common) -> Result<Outcome> {
     let results: Vec<Result<Applied>> = items
         .par_iter()
         .map(|(case, files, reference)| {
-            let applied = apply(&map, case, files, kind, reference.as_ref(), &folder).at(case);
+            let applied = apply(map, case, files, kind, reference.as_ref(), &folder).at(case);
             bar.step(case);
             applied
         })
@@ -183,7 +300,7 @@ fn apply_all(args: &ApplyArgs, common: &Common) -> Result<Outcome> {
     if applied.is_empty() {
         return Err(Error::new("no case could be calibrated").at(path.display()));
     }
-    let report = Report { map: &map, states: pooled(&applied), applied: &applied };
+    let report = Report { about, states: pooled(&applied), applied: &applied };
     if common.json {
         output::print_json(&report.to_json(&overlap))?;
     } else {
@@ -201,7 +318,7 @@ fn pooled(applied: &[Applied]) -> Option<[Calibration; 2]> {
 }
 
 struct Report<'a> {
-    map: &'a MapFile,
+    about: &'a About<'a>,
     applied: &'a [Applied],
     states: Option<[Calibration; 2]>,
 }
@@ -217,7 +334,7 @@ impl Report<'_> {
     fn tables(&self, out: &Path) -> String {
         let (changed, voxels) = self.changed();
         let share = 100.0 * changed as f64 / voxels as f64;
-        let mut text = format!("{}\n", self.map.map.summary());
+        let mut text = format!("{}\n", self.about.summary);
         for case in self.applied.iter().filter(|case| case.changed > 0) {
             text += &format!("{}: {} of {} voxels change their label\n", case.case, case.changed, case.voxels);
         }
@@ -237,7 +354,7 @@ impl Report<'_> {
         };
         let (changed, voxels) = self.changed();
         json!({
-            "method": self.map.map.method().to_possible_value().map(|value| value.get_name().to_owned()),
+            "method": self.about.method.name(),
             "cases": self.applied.iter().map(case).collect::<Vec<_>>(),
             "voxels": voxels,
             "changed_labels": changed,

@@ -110,12 +110,44 @@ pub fn read_own(files: &Files, kind: Scores) -> Result<(Vec<f32>, usize, Frame)>
     Ok((values, classes, frame))
 }
 
+impl Frame {
+    /// The grid; that of an array has voxels of 1 mm.
+    pub fn grid(&self) -> Grid {
+        match self {
+            Self::Grid(grid) => grid.clone(),
+            Self::Array { shape, .. } => Grid::unknown(spatial(shape, 1).unwrap_or_default()),
+        }
+    }
+}
+
+/// The numbers of a volume on a grid, turned to its axes.
+fn onto(volume: Volume<f32>, grid: &Grid, names: [&str; 2]) -> Result<(Vec<f32>, usize)> {
+    let volume = if volume.grid.axes() == grid.axes() { volume } else { volume.reoriented(grid.axes()) };
+    grid.expect_same(names[0], &volume.grid, names[1])?;
+    let channels = volume.channels();
+    Ok((volume.data.into_raw_vec_and_offset().0, channels))
+}
+
 fn on_grid(volume: Volume<f32>, reference: &Volume<i32>) -> Result<(Vec<f32>, usize)> {
-    let volume =
-        if volume.grid.axes() == reference.grid.axes() { volume } else { volume.reoriented(reference.grid.axes()) };
-    reference.grid.expect_same("the reference", &volume.grid, "the prediction")?;
-    let classes = volume.channels();
-    Ok((volume.data.into_raw_vec_and_offset().0, classes))
+    onto(volume, &reference.grid, ["the reference", "the prediction"])
+}
+
+/// An image on the grid of a prediction: values `[c, d, h, w]` and the number of channels.
+///
+/// # Errors
+/// The file is malformed, or its geometry differs.
+pub fn read_image(path: &Path, grid: &Grid) -> Result<(Vec<f32>, usize)> {
+    if !npy::is_array(path) {
+        return onto(crate::data::read_image(path)?, grid, ["the prediction", "the image"]).at(path.display());
+    }
+    let array = npy::read::<f32>(path, "image")?;
+    let voxels = grid.extent.iter().product::<usize>();
+    let fits = |leading: usize| spatial(&array.shape, leading).is_ok_and(|extent| extent == grid.extent);
+    if !(fits(0) || fits(1)) {
+        return Err(shape_error(&array.shape, grid).at(path.display()));
+    }
+    let channels = array.data.len() / voxels.max(1);
+    Ok((array.data, channels))
 }
 
 fn per_class(paths: &[std::path::PathBuf], reference: &Volume<i32>) -> Result<(Vec<f32>, usize)> {
