@@ -45,7 +45,7 @@ pub fn status(error: &Error) -> Option<u8> {
     None
 }
 
-/// While it lives, SIGINT and SIGTERM are remembered for [`Listening::check`].
+/// While it lives, SIGINT and SIGTERM are remembered for [`check`].
 #[derive(Debug)]
 pub struct Listening(());
 

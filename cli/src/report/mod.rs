@@ -1,6 +1,6 @@
 //! The report of an evaluation: one self-contained HTML file, and every plot with the numbers behind it.
 //!
-//! [`charts`] draws, [`plots`] says which plots a cohort has, [`html`] puts figures, plots and definitions on one page.
+//! `charts` draws, `plots` says which plots a cohort has, `html` puts figures, plots and definitions on one page.
 
 mod charts;
 mod html;

@@ -3,7 +3,7 @@
 //!
 //! Both logits lie in the original frame: [`TwoViews`] draws the views, transforms the images and maps the logits back.
 //! `batch.logits` are those of view 1, [`Batch::with_second`] adds those of view 2 and the mask `v` of the pixels that both
-//! views hold. With the weights `w` of [`boundary_weights`](weights::boundary_weights):
+//! views hold. With the weights `w` of [`Boundary::weights`](weights::Boundary::weights):
 //!
 //! - `authors`: `(sup + lambda cons) / (1 + lambda)`, `cons` the mean over pixels **and** classes of `v w (z1 - z2)^2`, and `sup`
 //!   that of `-v y_k log s_k`: masked pixels stay in the divisor, and cross entropy counts `1/K`.
