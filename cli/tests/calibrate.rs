@@ -207,14 +207,15 @@ fn arrays_stay_arrays_and_known_cases_are_warned_of() {
     fs::create_dir(&arrays).unwrap();
     let [d, h, w] = EXTENT;
     let shape = [3, d, h, w];
+    // Numbered from 0, and still no classes.
     npy::write(&arrays.join("case_1.npy"), &shape, &sample(1).logits).unwrap();
-    npy::write_archive(&arrays.join("case_2.npz"), &[("probabilities", &shape, &sample(2).logits)]).unwrap();
+    npy::write_archive(&arrays.join("case_0.npz"), &[("probabilities", &shape, &sample(2).logits)]).unwrap();
     let given = ["apply", text(&map), "--logits", text(&arrays), "--out", text(&out)];
     let (applied, messages) = done(&given);
     assert_eq!(applied["fitted_on"], serde_json::json!(["case_1"]));
-    assert!(messages.contains("warning: case_1") && !messages.contains("case_2"), "{messages}");
+    assert!(messages.contains("warning: case_1") && !messages.contains("case_0"), "{messages}");
     assert_eq!(applied["before"], Value::Null);
-    for name in ["case_1.npy", "case_2.npz"] {
+    for name in ["case_1.npy", "case_0.npz"] {
         let array = npy::read::<f32>(&out.join(name), "probabilities").unwrap();
         assert_eq!(array.shape, shape);
         assert!(array.data.iter().all(|p| (0.0..=1.0).contains(p)));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result, nearest};
 
-use crate::data::{self, npy};
+use crate::data::{self, nifti, npy};
 
 /// Files that hold one case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +48,11 @@ pub fn pairs(predictions: &Path, labels: &Path) -> Result<(Vec<Pair>, Vec<String
         let prediction = Files::One(predictions.into());
         return Ok((vec![Pair { case, prediction, reference: labels.into() }], Vec::new()));
     }
-    let found = folder(predictions, true)?;
     let references = folder(labels, false)?;
+    // Numbered cases are cases, not classes, where the references are numbered alike.
+    let single = folder(predictions, false)?;
+    let numbered = single.keys().all(|case| references.contains_key(case));
+    let found = if numbered { single } else { folder(predictions, true)? };
     let mut pairs = Vec::with_capacity(found.len());
     for (case, prediction) in found {
         let Some(Files::One(reference)) = references.get(&case) else {
@@ -66,12 +69,18 @@ pub fn pairs(predictions: &Path, labels: &Path) -> Result<(Vec<Pair>, Vec<String
     Ok((pairs, missing))
 }
 
-/// The predictions of a folder (or of one file) by case name.
+/// The predictions of a folder (or of one file) by case name. `CASE_0`, `CASE_1` … are one case only if they are NIfTI
+/// of one volume each.
 ///
 /// # Errors
 /// The path does not exist, or a folder holds nothing to read.
 pub fn predictions(path: &Path) -> Result<BTreeMap<String, Files>> {
-    folder(path, true)
+    let gathered = folder(path, true)?;
+    let whole = |path: &PathBuf| nifti::read_header(path).map_or(true, |header| header.extent().1 > 1);
+    match gathered.values().next() {
+        Some(Files::PerClass(paths)) if paths.iter().any(whole) => folder(path, false),
+        _ => Ok(gathered),
+    }
 }
 
 /// The cases of a folder (or of one file) by name. With `per_class`, files `CASE_0`, `CASE_1` … are one case.
@@ -161,6 +170,8 @@ mod tests {
         assert!(matches!(&pairs[0].prediction, Files::PerClass(paths) if paths.len() == 2));
         // Numbered cases are cases, not classes.
         let (pairs, _) = paired(&["case_1.nii", "case_2.nii"], &["case_1.nii", "case_2.nii"]).unwrap();
+        assert_eq!(pairs.len(), 2);
+        let (pairs, _) = paired(&["case_0.nii", "case_1.nii"], &["case_0.nii", "case_1.nii"]).unwrap();
         assert_eq!(pairs.len(), 2);
     }
 
