@@ -7,23 +7,23 @@ use segcal_core::{Context, Error, Result};
 use segcal_losses::{Convention, Given, Loss, Objective, Setting};
 use toml::{Table, Value};
 
-/// The objective that the table describes.
+/// The objective that the table describes, for images of that many channels.
 ///
 /// # Errors
 /// An unknown loss, parameter or convention, or a value out of range; the message names the key.
-pub fn objective(table: &Table) -> Result<Objective> {
+pub fn objective(table: &Table, channels: usize) -> Result<Objective> {
     let convention = match table.get("convention") {
         None => Convention::default(),
         Some(Value::String(name)) => Convention::from_name(name).at("convention").at("loss")?,
         Some(other) => return Err(Error::new(format!("{other} is no name")).at("loss.convention")),
     };
-    let mut parts = vec![part(table, convention).at("loss")?];
+    let mut parts = vec![part(table, convention, channels).at("loss")?];
     match table.get("plus") {
         None => {}
         Some(Value::Array(more)) => {
             for entry in more {
                 let table = entry.as_table().ok_or_else(|| Error::new("is no list of tables").at("loss.plus"))?;
-                parts.push(part(table, convention).at("loss.plus")?);
+                parts.push(part(table, convention, channels).at("loss.plus")?);
             }
         }
         Some(_) => return Err(Error::new("is no list of tables").at("loss.plus").help("write [[loss.plus]]")),
@@ -31,7 +31,7 @@ pub fn objective(table: &Table) -> Result<Objective> {
     Objective::new(parts)
 }
 
-fn part(table: &Table, convention: Convention) -> Result<(f64, Loss)> {
+fn part(table: &Table, convention: Convention, channels: usize) -> Result<(f64, Loss)> {
     let name = table.get("name").and_then(Value::as_str);
     let name = name.ok_or_else(|| Error::new("is missing or no text").at("name").help("see `segcal list losses`"))?;
     let mut weight = 1.0;
@@ -47,7 +47,12 @@ fn part(table: &Table, convention: Convention) -> Result<(f64, Loss)> {
             }
         }
     }
-    Ok((weight, Loss::new(name, &given, convention)?))
+    let settings = Loss::spec(name)?.settings(&given, convention)?;
+    if settings.needs_image() && channels != 1 {
+        let problem = format!("reads the image, which must have one channel, not {channels}");
+        return Err(Error::new(problem).at(name).help("choose a prior that reads the labels alone"));
+    }
+    Ok((weight, Loss::build(name, &settings)?))
 }
 
 fn number(value: &Value) -> Option<f64> {
@@ -71,7 +76,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Objective> {
-        objective(&text.parse().unwrap())
+        objective(&text.parse().unwrap(), 2)
     }
 
     #[test]
@@ -88,5 +93,6 @@ mod tests {
         assert!(message("lambda = 1").contains("name"));
         assert!(message("name = \"nacl\"\nlamda = 1").contains("lambda"));
         assert!(message("name = \"nacl\"\nlambda = -1").contains("lambda"));
+        assert!(message("name = \"nacl\"\nprior = \"bilateral\"").contains("one channel, not 2"));
     }
 }

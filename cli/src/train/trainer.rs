@@ -63,7 +63,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
         let (rule, learning_rate) = rule(settings)?;
         let schedule: Schedule = from_table(settings.schedule.clone()).at("schedule")?;
         schedule.check().at("schedule")?;
-        let objective = objective(&settings.loss)?;
+        let objective = objective(&settings.loss, channels)?;
         objective.check(classes).at("loss")?;
         let optimiser = Optimiser::new(rule, &parameters).at("optimiser")?;
         Ok(Self {
