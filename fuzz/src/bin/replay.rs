@@ -13,13 +13,9 @@ fn main() -> ExitCode {
     let outcome = match words[..] {
         [] => TARGETS.iter().try_for_each(|target| replay(*target, &corpus.join(target.name))),
         ["--write"] => write(&corpus),
-        [name, ref paths @ ..] => match Target::named(name) {
-            Some(target) => paths.iter().try_for_each(|path| replay(target, Path::new(path))),
-            None => {
-                let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
-                Err(std::io::Error::other(format!("there is no target {name}, but {}", names.join(" "))))
-            }
-        },
+        [name, ref paths @ ..] => {
+            named(name).and_then(|target| paths.iter().try_for_each(|path| replay(target, Path::new(path))))
+        }
     };
     outcome.map_or_else(
         |error| {
@@ -28,6 +24,13 @@ fn main() -> ExitCode {
         },
         |()| ExitCode::SUCCESS,
     )
+}
+
+fn named(name: &str) -> std::io::Result<Target> {
+    Target::named(name).ok_or_else(|| {
+        let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+        std::io::Error::other(format!("there is no target {name}, but {}", names.join(" ")))
+    })
 }
 
 /// Runs a target on a file, or on every file of a folder; a broken promise ends the program with its message.

@@ -44,7 +44,7 @@ fn part(bytes: &mut Bytes<'_>, classes: usize) -> Part {
     let mut probability = || {
         let near = *bytes.pick(&[0.0_f32, 1.0, 0.5, 1e-3, 1e-40, 1.0 / 15.0, 2.0 / 15.0, 0.25]);
         let up = bytes.byte();
-        if up & 3 == 0 { near } else { (f32::from(up) / 256.0 * near).clamp(0.0, 1.0) }
+        if up.is_multiple_of(4) { near } else { (f32::from(up) / 256.0 * near).clamp(0.0, 1.0) }
     };
     let probabilities = (0..classes * voxels).map(|_| probability()).collect();
     let reference = (0..voxels).map(|_| bytes.below(classes) as Label).collect();

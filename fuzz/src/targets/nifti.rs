@@ -58,7 +58,7 @@ fn version_1(code: i16, size: usize) -> Vec<u8> {
         put(280 + 20 * row, &1_f32.to_le_bytes());
     }
     put(344, b"n+1\0");
-    bytes.extend((0..12 * size).map(|byte| (byte % size == 0).into()).map(|one: bool| u8::from(one)));
+    bytes.extend((0..12 * size).map(|byte| u8::from(byte % size == 0)));
     bytes
 }
 

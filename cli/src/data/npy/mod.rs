@@ -71,13 +71,15 @@ fn each_source<R>(path: &Path, key: &str, read: impl FnOnce(&mut dyn Read, u64, 
     }
     let mut archive = zip::ZipArchive::new(reader).map_err(Error::from_source)?;
     let name = member(&archive, key)?;
-    let mut entry = archive.by_name(&name).map_err(Error::from_source).at(&name)?;
+    // A name is whatever the archive says, line ends included; a message is one line.
+    let shown = name.escape_debug().to_string();
+    let mut entry = archive.by_name(&name).map_err(Error::from_source).at(&shown)?;
     // The archive's own word on sizes is not trusted: nothing in it is longer than the whole file.
     let stored = entry.compressed_size().min(size);
     let compressed = entry.compression() != zip::CompressionMethod::Stored;
-    let result = read(&mut entry, stored, compressed).at(&name)?;
+    let result = read(&mut entry, stored, compressed).at(&shown)?;
     // The checksum is compared at the end of the entry.
-    std::io::copy(&mut entry.by_ref().take(1 << 16), &mut std::io::sink()).map_err(Error::from).at(&name)?;
+    std::io::copy(&mut entry.by_ref().take(1 << 16), &mut std::io::sink()).map_err(Error::from).at(&shown)?;
     Ok(result)
 }
 
@@ -88,7 +90,10 @@ fn member<R: Read + Seek>(archive: &zip::ZipArchive<R>, key: &str) -> Result<Str
         _ if arrays.contains(&key) => Ok(format!("{key}.npy")),
         [only] => Ok(format!("{only}.npy")),
         [] => Err(Error::new("the archive holds no array")),
-        _ => Err(Error::new(format!("the archive holds no array \"{key}\" but {}", arrays.join(", ")))),
+        _ => {
+            let names = arrays.join(", ");
+            Err(Error::new(format!("the archive holds no array \"{key}\" but {}", names.escape_debug())))
+        }
     }
 }
 
