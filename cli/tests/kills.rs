@@ -104,7 +104,7 @@ impl Scene {
     fn leftovers(&self, run: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(run)).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-        names.filter(|name| name.ends_with(".part")).collect()
+        names.filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "part")).collect()
     }
 }
 

@@ -268,7 +268,7 @@ impl HostBatch {
     }
 
     /// Adds cases, images and labels to a hash.
-    pub fn hash(&self, hash: &mut Hash) {
+    pub fn add_to(&self, hash: &mut Hash) {
         self.cases.iter().for_each(|case| hash.text(case));
         hash.extents(&self.shape.dims());
         hash.numbers(&self.images);

@@ -129,11 +129,11 @@ impl<'a, B: Backend> Trainer<'a, B> {
     fn run_epochs(&mut self, folder: &mut RunFolder) -> Result<()> {
         while self.epoch < self.settings.epochs {
             let started = Instant::now();
-            let (loss, images, batches) = self.train_epoch()?;
+            let (terms, batches) = self.train_epoch()?;
             let seconds = started.elapsed().as_secs_f64();
             self.observe_validation()?;
             let validation = self.validate()?;
-            let record = self.epoch_record(loss, &validation, seconds, images);
+            let record = self.epoch_record(&terms, &validation, seconds);
             self.report(&record);
             let weights = chain::weights(&self.parameters, &self.optimiser, &self.objective)?;
             let link = folder.record(record, batches, weights)?;
@@ -146,8 +146,8 @@ impl<'a, B: Backend> Trainer<'a, B> {
         Ok(())
     }
 
-    /// One pass over the training samples: mean loss terms, the number of samples, the hash of the batches.
-    fn train_epoch(&mut self) -> Result<(Vec<(String, f64)>, usize, String)> {
+    /// One pass over the training samples: the loss terms and the hash of the batches.
+    fn train_epoch(&mut self) -> Result<(TermMeans, String)> {
         let rng = Rng::new(self.settings.seed).stream(EPOCHS).stream(self.epoch as u64);
         let training = self.training.clone();
         let blocks = samples::epoch_blocks(&training, &self.settings.samples, rng)?;
@@ -156,13 +156,13 @@ impl<'a, B: Backend> Trainer<'a, B> {
         let (mut terms, mut hash) = (TermMeans::default(), Hash::default());
         samples::prefetched(&training, &blocks, self.settings.batch, |number, batch| {
             signals::check().at(format!("epoch {}, step {}", self.epoch + 1, number + 1))?;
-            batch.hash(&mut hash);
+            batch.add_to(&mut hash);
             let values = self.step(number, &batch)?;
             bar.step(format_args!("loss {:.4}", values[0].1));
             terms.add(&values, batch.samples());
             Ok(())
         })?;
-        Ok((terms.means(), blocks.len(), hash.hex()))
+        Ok((terms, hash.hex()))
     }
 
     /// One optimiser step; the loss and its terms.
@@ -245,24 +245,18 @@ impl<'a, B: Backend> Trainer<'a, B> {
         validation::validate(network, &self.parameters, self.backend, &self.validation, classes, &tiling)
     }
 
-    fn epoch_record(
-        &self,
-        loss: Vec<(String, f64)>,
-        validation: &Validation,
-        seconds: f64,
-        images: usize,
-    ) -> EpochRecord {
+    fn epoch_record(&self, terms: &TermMeans, validation: &Validation, seconds: f64) -> EpochRecord {
         let names = self.class_names.iter().skip(1).cloned();
         EpochRecord {
             epoch: self.epoch + 1,
             learning_rate: self.learning_rate * self.schedule.factor(self.epoch, self.settings.epochs),
-            loss,
+            loss: terms.means(),
             dsc: Number(validation.mean_dsc()),
             dsc_by_structure: names.zip(validation.dsc.iter().copied().map(Number)).collect(),
             ece: Number(validation.ece),
             state: self.objective.state(),
             seconds,
-            images_per_second: images as f64 / seconds,
+            images_per_second: terms.samples as f64 / seconds,
             hashes: Link::default(),
         }
     }
