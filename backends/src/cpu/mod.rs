@@ -3,6 +3,7 @@
 //! Work is cut into pieces by the shapes alone, so that the results have the same bits for any number of threads.
 //! Loops are compiled for several instruction sets and chosen at run time. Small tensors stay on the calling thread.
 
+mod arena;
 mod buffer;
 mod conv;
 mod count;

@@ -1,0 +1,138 @@
+//! Which part of the memory is free: extents that split when memory is taken and merge when it comes back.
+
+use std::collections::BTreeMap;
+
+use memmap2::{MmapMut, MmapOptions};
+
+/// Numbers in a cache line, which is the widest vector too: every extent starts and ends on one.
+const GRAIN: usize = 16;
+/// The least a segment reserves, in numbers: 64 MiB.
+const LEAST: usize = 1 << 24;
+
+/// A piece of a segment, in numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    segment: usize,
+    offset: usize,
+    len: usize,
+}
+
+/// Memory of the system in a few large segments, and what of it is free.
+///
+/// A segment reserves addresses; the system gives it memory page by page as it is first written. Memory is taken at the
+/// lowest place that fits, so what was written once is written again, and the resident memory is about the largest
+/// amount ever in use. Sizes that differ share it: there is no class of sizes to waste what another one needs.
+#[derive(Default)]
+pub(super) struct Arena {
+    segments: Vec<MmapMut>,
+    /// Lengths of the free extents by segment and offset; neighbours are merged.
+    free: BTreeMap<(usize, usize), usize>,
+    reserved: usize,
+}
+
+impl Arena {
+    /// The lowest extent with room for `len` numbers, and where it starts; the numbers are what was left there.
+    pub(super) fn take(&mut self, len: usize) -> (Extent, *mut f32) {
+        let len = len.max(1).next_multiple_of(GRAIN);
+        let fits = self.free.iter().find(|&(_, &room)| room >= len).map(|(&place, &room)| (place, room));
+        let ((segment, offset), room) = fits.unwrap_or_else(|| self.reserve(len));
+        self.free.remove(&(segment, offset));
+        if room > len {
+            self.free.insert((segment, offset + len), room - len);
+        }
+        let start = self.segments[segment].as_mut_ptr().cast::<f32>().wrapping_add(offset);
+        (Extent { segment, offset, len }, start)
+    }
+
+    /// Frees an extent and merges it with the free ones on both sides.
+    pub(super) fn give_back(&mut self, Extent { segment, mut offset, mut len }: Extent) {
+        if let Some(room) = self.free.remove(&(segment, offset + len)) {
+            len += room;
+        }
+        let before = self.free.range(..(segment, offset)).next_back().map(|(&place, &room)| (place, room));
+        if let Some(((same, start), room)) = before
+            && (same, start + room) == (segment, offset)
+        {
+            (offset, len) = (start, room + len);
+        }
+        self.free.insert((segment, offset), len);
+    }
+
+    /// A new free segment for at least `len` numbers, as large as all before it: their count grows with the logarithm
+    /// of the memory. Where the system refuses that, one of `len`.
+    fn reserve(&mut self, len: usize) -> ((usize, usize), usize) {
+        let map = |len: usize| MmapOptions::new().len(len * size_of::<f32>()).no_reserve_swap().map_anon();
+        let wanted = len.max(self.reserved).max(LEAST);
+        let (room, memory) = match map(wanted) {
+            Ok(memory) => (wanted, memory),
+            Err(_) => match map(len) {
+                Ok(memory) => (len, memory),
+                Err(problem) => panic!("{} MiB of memory cannot be had: {problem}", len >> 18),
+            },
+        };
+        // One fault and one entry of the address cache per 2 MiB; only a wish, so a refusal changes nothing.
+        #[cfg(target_os = "linux")]
+        let _ = memory.advise(memmap2::Advice::HugePage);
+        self.segments.push(memory);
+        self.reserved += room;
+        let place = (self.segments.len() - 1, 0);
+        self.free.insert(place, room);
+        (place, room)
+    }
+
+    /// Segment, offset and length of each free extent.
+    #[cfg(test)]
+    pub(super) fn free_extents(&self) -> Vec<(usize, usize, usize)> {
+        self.free.iter().map(|(&(segment, offset), &len)| (segment, offset, len)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Beside a plain list of what is in use: no two extents overlap, and when all is back one extent is left.
+        #[test]
+        fn extents_never_overlap_and_merge_again(
+            steps in prop::collection::vec((0_usize..3_000_000, any::<prop::sample::Index>(), any::<bool>()), 1..80),
+        ) {
+            let mut arena = Arena::default();
+            let mut used: Vec<Extent> = Vec::new();
+            for (len, which, give) in steps {
+                if give && !used.is_empty() {
+                    arena.give_back(used.swap_remove(which.index(used.len())));
+                    continue;
+                }
+                let (new, start) = arena.take(len);
+                prop_assert!(new.len >= len.max(1) && new.len < len + 2 * GRAIN && start.addr().is_multiple_of(64));
+                let apart = |old: &Extent| {
+                    old.segment != new.segment || old.offset + old.len <= new.offset || new.offset + new.len <= old.offset
+                };
+                prop_assert!(used.iter().all(apart), "{new:?} among {used:?}");
+                used.push(new);
+            }
+            for extent in used {
+                arena.give_back(extent);
+            }
+            let whole = arena.free_extents();
+            prop_assert_eq!(whole.len(), arena.segments.len());
+            prop_assert_eq!(whole.iter().map(|&(_, _, len)| len).sum::<usize>(), arena.reserved);
+        }
+    }
+
+    #[test]
+    fn the_lowest_place_that_fits_is_taken() {
+        let mut arena = Arena::default();
+        let [a, b, c] = [100, 200, 300].map(|len| arena.take(len).0);
+        arena.give_back(a);
+        assert_eq!(arena.take(150).0.offset, c.offset + c.len, "too long for the hole");
+        assert_eq!(arena.take(50).0.offset, a.offset);
+        arena.give_back(b);
+        assert_eq!(arena.take(230).0.offset, 64, "the rest of one hole and the whole of the next");
+    }
+}
