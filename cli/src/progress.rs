@@ -6,6 +6,7 @@ use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use segcal_core::Printable;
 
 /// Time between two plain lines; also how long work may take without a word.
 const LINE_EVERY: Duration = Duration::from_secs(2);
@@ -13,8 +14,10 @@ const LINE_EVERY: Duration = Duration::from_secs(2);
 /// All bars of the process, so that a line can be printed above them.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// Prints one line on standard error, above any bar. A closed standard error is no reason to stop.
+/// Prints one line on standard error, above any bar; what could drive a terminal is escaped. A closed standard error is
+/// no reason to stop.
 pub fn line(text: &str) {
+    let text = Printable(text);
     BARS.suspend(|| {
         let _ = writeln!(std::io::stderr(), "{text}");
     });
@@ -63,7 +66,7 @@ impl Progress {
         match &self.0 {
             Display::Silent => {}
             Display::Bar(bar) => {
-                bar.set_message(now.to_string());
+                bar.set_message(Printable(&now.to_string()).to_string());
                 bar.inc(1);
             }
             Display::Lines(lines) => lines.step(&now),

@@ -7,8 +7,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// What went wrong, where, and how to mend it.
 ///
-/// Printed as `PLACE: WHAT (REMEDY)`. Places nest: each caller that knows more puts its own in front with
-/// [`Error::at`].
+/// Printed as `PLACE: WHAT (REMEDY)` on one line. Places nest: each caller that knows more puts its own in front with
+/// [`Error::at`]. Names of files and keys may come from anyone, so whatever could drive a terminal is printed escaped:
+/// control characters, line ends, and the marks that turn the direction of writing.
 ///
 /// ```
 /// use segcal_core::Error;
@@ -56,11 +57,32 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for place in &self.0.places {
-            write!(f, "{place}: ")?;
+            write!(f, "{}: ", Printable(place))?;
         }
-        write!(f, "{}", self.0.what)?;
-        self.0.remedy.as_ref().map_or(Ok(()), |remedy| write!(f, " ({remedy})"))
+        write!(f, "{}", Printable(&self.0.what))?;
+        self.0.remedy.as_ref().map_or(Ok(()), |remedy| write!(f, " ({})", Printable(remedy)))
     }
+}
+
+/// A text as it may be shown on a terminal: whatever could drive it is escaped, line ends among it.
+///
+/// ```
+/// assert_eq!(segcal_core::Printable("a\u{1b}[2Jμ\n").to_string(), r"a\u{1b}[2Jμ\n");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Printable<'a>(pub &'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| if drives(c) { write!(f, "{}", c.escape_default()) } else { write!(f, "{c}") })
+    }
+}
+
+/// Whether a terminal would act on the character instead of showing it: the control characters of ASCII and Latin-1,
+/// line and paragraph separators, and the embeddings, overrides, isolates and marks of bidirectional text.
+fn drives(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 impl fmt::Debug for Error {
@@ -105,6 +127,18 @@ mod tests {
         let inner: std::result::Result<(), _> = Err(Error::new("bad").help("mend"));
         let error = inner.at("field").at("file").unwrap_err().help("another");
         assert_eq!(error.to_string(), "file: field: bad (mend)");
+    }
+
+    #[test]
+    fn what_drives_a_terminal_is_escaped_wherever_it_stands() {
+        let error = Error::new("holds \u{9b}2J").at("a\u{1b}[31m\nb\u{202e}.nii").help("see \u{7}\u{2028}x");
+        let shown = r"a\u{1b}[31m\nb\u{202e}.nii: holds \u{9b}2J (see \u{7}\u{2028}x)";
+        assert_eq!(error.to_string(), shown);
+        assert_eq!(format!("{error:?}"), shown);
+        // Anything else is shown as it is, and nothing is escaped twice.
+        let plain = "Übung_01 \"μ\" 'x' C:\\t 頭部.nii";
+        assert_eq!(Error::from_source(Error::new(plain)).to_string(), plain);
+        assert_eq!(Error::from_source(Error::new("\n")).to_string(), r"\n");
     }
 
     #[test]

@@ -78,7 +78,7 @@ mod tensor;
 
 pub use backend::{Backend, Fold, NO_DISTANCE, Rank, View};
 pub use elem::Elem;
-pub use error::{Context, Error, Result};
+pub use error::{Context, Error, Printable, Result};
 pub use grad::{Grads, custom};
 pub use nearest::nearest;
 pub use opcode::Opcode;
