@@ -113,10 +113,37 @@ impl Program {
     pub fn vjp(&self, wanted: &[usize]) -> Self {
         let builder = Builder::default();
         let steps = builder.replay(self);
+        let seeds =
+            self.outputs.iter().enumerate().map(|(number, &output)| (output, builder.input(self.inputs + number)));
+        let gradients = self.walk_back(&builder, &steps, seeds, wanted);
+        builder.finish(&gradients)
+    }
+
+    /// The same program with further outputs: the derivatives of output `of` in the inputs in `wanted`, in that order.
+    ///
+    /// What a value and its slope have in common is then computed once.
+    #[must_use]
+    pub fn with_slopes(&self, of: usize, wanted: &[usize]) -> Self {
+        let builder = Builder::default();
+        let steps = builder.replay(self);
+        let seed = [(self.outputs[of], builder.constant(1.0))];
+        let slopes = self.walk_back(&builder, &steps, seed.into_iter(), wanted);
+        let outputs = self.outputs.iter().map(|&output| steps[output].step);
+        builder.finish(&outputs.chain(slopes).collect::<Vec<_>>())
+    }
+
+    /// Steps that hold the gradients of the wanted inputs, for some steps with theirs; `steps` is `self` in the builder.
+    fn walk_back<'b>(
+        &self,
+        builder: &'b Builder,
+        steps: &[Expr<'b>],
+        seeds: impl Iterator<Item = (usize, Expr<'b>)>,
+        wanted: &[usize],
+    ) -> Vec<usize> {
         let matters = self.depends_on(wanted);
         let mut gradients: Vec<Option<Expr<'_>>> = vec![None; steps.len()];
-        for (number, &output) in self.outputs.iter().enumerate() {
-            accumulate(&mut gradients[output], builder.input(self.inputs + number));
+        for (step, seed) in seeds {
+            accumulate(&mut gradients[step], seed);
         }
         for number in (0..steps.len()).rev() {
             let (Step::Apply(opcode, args), Some(gradient)) = (self.steps[number], gradients[number]) else { continue };
@@ -128,11 +155,9 @@ impl Program {
             }
         }
         let of_input = |input| self.steps.iter().position(|&step| step == Step::Input(input));
-        let outputs: Vec<usize> = wanted
-            .iter()
-            .map(|&input| of_input(input).and_then(|number| gradients[number]).unwrap_or(builder.constant(0.0)).step)
-            .collect();
-        builder.finish(&outputs)
+        let gradient =
+            |&input| of_input(input).and_then(|number| gradients[number]).unwrap_or(builder.constant(0.0)).step;
+        wanted.iter().map(gradient).collect()
     }
 
     /// For each step, whether its value depends on one of the inputs.

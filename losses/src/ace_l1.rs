@@ -12,8 +12,7 @@
 
 use segcal_core::{Backend, Expr, Result, Shape, Tensor, axis, ops, stable};
 
-use crate::fused::Weighting;
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value};
+use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value, Weighting};
 
 /// Differentiable average calibration error.
 #[derive(Clone, Debug)]

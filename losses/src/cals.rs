@@ -12,9 +12,10 @@
 
 use segcal_core::{Backend, Expr, Result, Shape, Tensor, axis};
 
-use crate::fused::{Pixel, Weighting, pixelwise, sums};
+use crate::fused::sums;
 use crate::lagrangian::{Multipliers, Observed, Penalty};
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, State, Value};
+use crate::pixelwise::{Per, pixelwise};
+use crate::{Batch, Criterion, Param, Pixel, Range, Settings, Spec, State, Value, Weighting};
 
 /// Cross entropy with adaptive constraints on logit distances.
 #[derive(Clone, Debug)]
@@ -69,7 +70,8 @@ impl Criterion for Cals {
         let terms = [("ce", 1.0), ("penalty", 1.0), ("constraint", 0.0)];
         pixelwise(batch, &self.weighting, &[&lambda, &rho], &terms, |p| {
             let h = self.constraint(p);
-            vec![-(p.y() * p.log_s()), self.penalty.value(h, p.input(1), p.input(0)) * share, h * mean]
+            let penalty = self.penalty.value(h, p.input(1), p.input(0));
+            vec![Per::cross_entropy(p), Per::Class(penalty * share), Per::Class(h * mean)]
         })
     }
 

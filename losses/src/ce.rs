@@ -6,8 +6,8 @@
 
 use segcal_core::{Backend, Result};
 
-use crate::fused::{Weighting, pixelwise};
-use crate::{Batch, Criterion, Settings, Spec, Value};
+use crate::pixelwise::{Per, pixelwise};
+use crate::{Batch, Criterion, Settings, Spec, Value, Weighting};
 
 /// Cross entropy.
 #[derive(Clone, Debug)]
@@ -33,6 +33,6 @@ impl Criterion for Ce {
     }
 
     fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
-        pixelwise(batch, &self.weighting, &[], &[("ce", 1.0)], |p| vec![-(p.y() * p.log_s())])
+        pixelwise(batch, &self.weighting, &[], &[("ce", 1.0)], |p| vec![Per::cross_entropy(p)])
     }
 }

@@ -22,10 +22,11 @@
 
 use segcal_core::{Backend, Expr, Rank, Result, Shape, Tensor, axis, ops};
 
-use crate::fused::{Pixel, Weighting, pixelwise, sums};
+use crate::fused::sums;
 use crate::lagrangian::{Multipliers, Observed, Penalty};
+use crate::pixelwise::{Per, pixelwise};
 use crate::priors::patch::{Outside, PATCH, extend, filter_labels, patch_extents};
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, State, Value};
+use crate::{Batch, Criterion, Param, Pixel, Range, Settings, Spec, State, Value, Weighting};
 
 /// Cross entropy with adaptive constraints on the logits.
 #[derive(Clone, Debug)]
@@ -133,7 +134,8 @@ impl Criterion for Crac {
         pixelwise(batch, &self.weighting, &inputs, &[("ce", 1.0), ("penalty", 1.0), ("constraint", 0.0)], |p| {
             let (h, outer) = (self.distance(p), p.input(1));
             let (lambda, rho) = (outer.select(p.input(2), p.input(3)), outer.select(p.input(4), p.input(5)));
-            vec![-(p.y() * p.log_s()), self.penalty.value(h, rho, lambda) * share, h * (1.0 / classes)]
+            let penalty = self.penalty.value(h, rho, lambda) * share;
+            vec![Per::cross_entropy(p), Per::Class(penalty), Per::Class(h * (1.0 / classes))]
         })
     }
 

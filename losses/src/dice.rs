@@ -10,8 +10,8 @@
 
 use segcal_core::{Backend, Result, Shape, Tensor, axis, ops};
 
-use crate::fused::{Weighting, sums};
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value};
+use crate::fused::sums;
+use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value, Weighting};
 
 /// Soft Dice loss.
 #[derive(Clone, Debug)]

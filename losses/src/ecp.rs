@@ -11,8 +11,8 @@
 
 use segcal_core::{Backend, Result};
 
-use crate::fused::{Weighting, pixelwise};
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value};
+use crate::pixelwise::{Per, pixelwise};
+use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value, Weighting};
 
 /// Cross entropy minus the entropy of the prediction.
 #[derive(Clone, Debug)]
@@ -52,10 +52,11 @@ impl Criterion for Ecp {
             let entropy = if self.shannon {
                 -(p.s() * p.log_s())
             } else {
-                let clamped = p.s().max(1e-10).min(1.0 - 1e-10);
-                -(clamped * clamped.ln() * share)
+                // The logarithm of the clamped probability is the clamped logarithm.
+                let (least, most) = (1e-10_f64, 1.0 - 1e-10_f64);
+                -(p.s().max(least).min(most) * p.log_s().max(least.ln()).min(most.ln()) * share)
             };
-            vec![-(p.y() * p.log_s()), entropy]
+            vec![Per::cross_entropy(p), Per::Class(entropy)]
         })
     }
 }

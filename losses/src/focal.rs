@@ -9,8 +9,8 @@
 
 use segcal_core::{Backend, Expr, Result};
 
-use crate::fused::{Pixel, Weighting, pixelwise};
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value};
+use crate::pixelwise::{Per, pixelwise};
+use crate::{Batch, Criterion, Param, Pixel, Range, Settings, Spec, Value, Weighting};
 
 /// Focal loss.
 #[derive(Clone, Debug)]
@@ -50,15 +50,16 @@ impl Criterion for Focal {
     fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
         pixelwise(batch, &self.weighting, &[], &[("focal", 1.0)], |p| {
             // Never quite 0, where the slope of a power below 1 is infinite.
-            let doubt = (1.0 - p.s()).max(f64::from(f32::MIN_POSITIVE));
-            vec![-(p.y() * doubt.pow(self.exponent(p)) * p.log_s())]
+            let s_y = p.log_s_y().exp();
+            let doubt = (1.0 - s_y).max(f64::from(f32::MIN_POSITIVE));
+            vec![Per::Pixel(-(doubt.pow(self.exponent(p, s_y)) * p.log_s_y()))]
         })
     }
 }
 
 impl Focal {
-    fn exponent<'b>(&self, p: &Pixel<'b>) -> Expr<'b> {
+    fn exponent<'b>(&self, p: &Pixel<'b>, s_y: Expr<'b>) -> Expr<'b> {
         let gamma = p.constant(self.gamma);
-        if self.scheduled { p.s().lt(0.2).select(5.0, p.s().lt(0.5).select(3.0, gamma)) } else { gamma }
+        if self.scheduled { s_y.lt(0.2).select(5.0, s_y.lt(0.5).select(3.0, gamma)) } else { gamma }
     }
 }

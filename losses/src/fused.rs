@@ -1,36 +1,66 @@
-//! Sums of pointwise functions of logits, their log-sum-exp and maximum: the one place where losses touch memory.
+//! Sums of pointwise functions of logits and of statistics of each pixel: the one place where losses touch memory.
 //!
-//! A pixel-wise loss is a sum over pixels and classes of a function of the logit, the pixel's log-sum-exp, its largest
-//! logit and its label. Its value takes three passes over the logits (maximum, sum of exponentials, the sum itself)
-//! and its gradient two: one that sums the slope in the log-sum-exp and the maximum over the classes, and one map.
+//! A statistic is one number of a pixel that is made of all its logits: their log-sum-exp, the largest, the label's. Losses
+//! are functions of the logit, the statistics and the label. Their gradient follows by the chain rule through the
+//! statistics: one reduction over the classes for the slopes in the statistics, and one map.
+//! [`pixelwise`](crate::pixelwise::pixelwise) is the form for losses that are a sum over pixels; [`sums`] is the general one.
 
 use std::cell::RefCell;
 
-use segcal_core::{Backend, Builder, Expr, Fold, Program, Shape, Tensor, View, axis, custom, ops};
+use segcal_core::{Backend, Builder, Expr, Fold, Program, Shape, Step, Tensor, View, axis, custom, ops};
 
-use crate::{Batch, Param, Range, Setting, Settings, Value};
+use crate::Batch;
 
 /// What an input of a program stands for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Source {
+pub(crate) enum Source {
     Logit,
     LogSumExp,
     Largest,
+    LabelLogit,
     Label,
     Weight,
+    /// A further input of the loss.
     Given(usize),
+    /// Something per pixel that was computed before.
+    Known(usize),
 }
 
-/// One pixel and class, inside a program that is being written.
+/// The statistics of a pixel's logits, `[n, 1, d, h, w]`, without history.
+#[derive(Clone)]
+pub(crate) struct Statistics<B: Backend> {
+    pub(crate) largest: Tensor<B>,
+    log_sum_exp: Tensor<B>,
+    label_logit: Tensor<B>,
+}
+
+impl<B: Backend> Statistics<B> {
+    /// In two passes over the logits.
+    pub(crate) fn new(logits: &Tensor<B>, labels: &Tensor<B>) -> Self {
+        let (backend, domain, pixels) = (logits.backend(), logits.shape(), labels.shape());
+        let largest = ops::max(logits, pixels);
+        let program = Program::with_outputs(|p| {
+            let logit = p.input(0);
+            vec![(logit - p.input(1)).exp(), p.input(2).equals(p.coord(axis::C)).select(logit, 0.0)]
+        });
+        let views = [logits.view(), largest.view(), labels.view()];
+        let buffers = backend.reduce(Fold::Sum, &program, &[], &views, domain, pixels);
+        let mut sums = buffers.into_iter().map(|buffer| Tensor::from_buffer(backend, pixels, buffer));
+        let (powers, label_logit) = (sums.next().expect("two outputs"), sums.next().expect("two outputs"));
+        let log_sum_exp = ops::map(&[&largest, &powers], |p| p.input(0) + p.input(1).ln());
+        Self { largest, log_sum_exp, label_logit }
+    }
+}
+
+/// A pixel, or a pixel and class, inside a program that is being written.
 pub struct Pixel<'b> {
     builder: &'b Builder,
     sources: RefCell<Vec<Source>>,
 }
 
 impl<'b> Pixel<'b> {
-    /// Inputs are numbered in the order in which they are first asked for, so that a program reads no more than it
-    /// needs.
-    fn source(&self, source: Source) -> Expr<'b> {
+    /// Inputs are numbered in the order in which they are first asked for.
+    pub(crate) fn source(&self, source: Source) -> Expr<'b> {
         let mut sources = self.sources.borrow_mut();
         let number = sources.iter().position(|known| *known == source).unwrap_or_else(|| {
             sources.push(source);
@@ -64,6 +94,11 @@ impl<'b> Pixel<'b> {
         self.log_s().exp()
     }
 
+    /// `log s_y` of the label's class `y`, which depends on the pixel alone.
+    pub fn log_s_y(&self) -> Expr<'b> {
+        self.source(Source::LabelLogit) - self.log_sum_exp()
+    }
+
     /// The pixel's label, a class number.
     pub fn label(&self) -> Expr<'b> {
         self.source(Source::Label)
@@ -89,88 +124,158 @@ impl<'b> Pixel<'b> {
         self.builder.constant(value)
     }
 
-    /// The weight that was given to [`sums`].
+    /// The weight of the pixel.
     pub(crate) fn weight(&self) -> Expr<'b> {
         self.source(Source::Weight)
     }
 }
 
 /// A program with the meaning of its inputs.
-struct Written {
-    program: Program,
+pub(crate) struct Written {
+    pub(crate) program: Program,
     sources: Vec<Source>,
 }
 
 impl Written {
-    fn new(write: impl for<'b> FnOnce(&Pixel<'b>) -> Vec<Expr<'b>>) -> Self {
+    /// The program that `write` writes, with the inputs that it needs and no others.
+    pub(crate) fn new(write: impl for<'b> Fn(&Pixel<'b>) -> Vec<Expr<'b>>) -> Self {
+        let all = Self::with_sources(&write, Vec::new());
+        let used = |&(number, _): &(usize, &Source)| all.program.steps().contains(&Step::Input(number));
+        let used = all.sources.iter().enumerate().filter(used).map(|(_, &source)| source).collect();
+        Self::with_sources(&write, used)
+    }
+
+    /// The same with these sources first.
+    fn with_sources(write: &impl for<'b> Fn(&Pixel<'b>) -> Vec<Expr<'b>>, first: Vec<Source>) -> Self {
         let mut sources = Vec::new();
         let program = Program::with_outputs(|builder| {
-            let pixel = Pixel { builder, sources: RefCell::default() };
+            let pixel = Pixel { builder, sources: RefCell::new(first) };
             let outputs = write(&pixel);
             sources = pixel.sources.into_inner();
             outputs
         });
+        sources.truncate(program.inputs());
         Self { program, sources }
     }
 
-    fn position(&self, source: Source) -> Option<usize> {
-        self.sources.iter().position(|known| *known == source).filter(|&number| number < self.program.inputs())
+    pub(crate) fn position(&self, source: Source) -> Option<usize> {
+        self.sources.iter().position(|known| *known == source)
+    }
+
+    /// The statistics that it reads: their input numbers.
+    pub(crate) fn statistics(&self) -> Vec<(Source, usize)> {
+        let all = [Source::LogSumExp, Source::Largest, Source::LabelLogit];
+        all.into_iter().filter_map(|source| Some((source, self.position(source)?))).collect()
+    }
+}
+
+/// The statistic as an expression of the logit whose derivative is that of the statistic: `exp(l - lse)`, `l [l = max]`,
+/// `l [k = y]`.
+pub(crate) fn unfolded<'b>(p: &Pixel<'b>, statistic: Source) -> Expr<'b> {
+    match statistic {
+        Source::LogSumExp => p.s(),
+        Source::Largest => p.logit().equals(p.largest()).select(p.logit(), 0.0),
+        Source::LabelLogit => p.y().select(p.logit(), 0.0),
+        other => unreachable!("{other:?} is no statistic"),
     }
 }
 
 /// The tensors that the sources stand for, without history.
-struct Inputs<B: Backend> {
-    logits: Tensor<B>,
-    largest: Tensor<B>,
-    log_sum_exp: Tensor<B>,
+pub(crate) struct Inputs<B: Backend> {
+    pub(crate) logits: Tensor<B>,
+    statistics: Statistics<B>,
     labels: Tensor<B>,
     weight: Option<Tensor<B>>,
     given: Vec<Tensor<B>>,
+    pub(crate) known: Vec<Tensor<B>>,
 }
 
 impl<B: Backend> Inputs<B> {
+    pub(crate) fn new(batch: &Batch<'_, B>, weight: Option<Tensor<B>>, given: &[&Tensor<B>]) -> Self {
+        Self {
+            logits: batch.logits.detach(),
+            statistics: batch.statistics().clone(),
+            labels: batch.labels.detach(),
+            weight,
+            given: given.iter().map(|input| input.detach()).collect(),
+            known: Vec::new(),
+        }
+    }
+
     fn tensor(&self, source: Source) -> &Tensor<B> {
         match source {
             Source::Logit => &self.logits,
-            Source::LogSumExp => &self.log_sum_exp,
-            Source::Largest => &self.largest,
+            Source::LogSumExp => &self.statistics.log_sum_exp,
+            Source::Largest => &self.statistics.largest,
+            Source::LabelLogit => &self.statistics.label_logit,
             Source::Label => &self.labels,
             Source::Weight => self.weight.as_ref().expect("only weighted sums ask for a weight"),
             Source::Given(number) => &self.given[number],
+            Source::Known(number) => &self.known[number],
         }
     }
 
     /// Views of what the program reads, then of the gradients.
-    fn views<'a>(&'a self, written: &Written, gradients: impl IntoIterator<Item = &'a Tensor<B>>) -> Vec<View<'a, B>> {
-        let read = written.sources[..written.program.inputs()].iter().map(|&source| self.tensor(source));
+    fn views<'a>(&'a self, written: &Written, gradients: &'a [Tensor<B>]) -> Vec<View<'a, B>> {
+        let read = written.sources.iter().map(|&source| self.tensor(source));
         read.chain(gradients).map(Tensor::view).collect()
     }
 
-    /// The gradient of the logits for gradients `wanted` of the first outputs.
-    ///
-    /// The chain rule through log-sum-exp and maximum is folded into the last map: `backward` is the program of the
-    /// same outputs followed by `exp(l - lse)` and `l [l = max]`, whose derivatives in `l` are those of log-sum-exp
-    /// and maximum.
-    fn gradient(&self, forward: &Written, backward: &Written, wanted: &[Tensor<B>]) -> Tensor<B> {
-        let (backend, domain) = (self.logits.backend(), self.logits.shape());
-        let pixels = domain.with(axis::C, 1);
-        let positions = [forward.position(Source::LogSumExp), forward.position(Source::Largest)];
-        let slopes: Vec<usize> = positions.into_iter().flatten().collect();
-        let mut gradients = wanted.to_vec();
-        if !slopes.is_empty() {
-            let program = forward.program.vjp(&slopes);
-            let buffers = backend.reduce(Fold::Sum, &program, &[], &self.views(forward, wanted), domain, pixels);
-            gradients.extend(buffers.into_iter().map(|buffer| Tensor::from_buffer(backend, pixels, buffer)));
-        }
-        if positions[1].is_some() {
-            let slope = gradients.pop().expect("the slope in the maximum comes last");
+    /// Sums over `domain` of the outputs of `program`, which reads what `written` does and then `gradients`.
+    pub(crate) fn reduce(
+        &self,
+        written: &Written,
+        program: &Program,
+        gradients: &[Tensor<B>],
+        [domain, out]: [Shape; 2],
+    ) -> Vec<Tensor<B>> {
+        let backend = self.logits.backend();
+        let buffers = backend.reduce(Fold::Sum, program, &[], &self.views(written, gradients), domain, out);
+        buffers.into_iter().map(|buffer| Tensor::from_buffer(backend, out, buffer)).collect()
+    }
+
+    /// The outputs of `program` over `domain`, which reads what `written` does and then `gradients`.
+    pub(crate) fn map(
+        &self,
+        written: &Written,
+        program: &Program,
+        gradients: &[Tensor<B>],
+        domain: Shape,
+    ) -> Vec<Tensor<B>> {
+        let backend = self.logits.backend();
+        let buffers = backend.map(program, &[], &self.views(written, gradients), domain);
+        buffers.into_iter().map(|buffer| Tensor::from_buffer(backend, domain, buffer)).collect()
+    }
+
+    /// The weight of each pixel, where there is one.
+    pub(crate) fn weight(&self) -> Option<&Tensor<B>> {
+        self.weight.as_ref()
+    }
+
+    /// The shape of the logits, and that of one number per pixel.
+    pub(crate) fn shapes(&self) -> [Shape; 2] {
+        [self.logits.shape(), self.labels.shape()]
+    }
+
+    /// The gradient of the logits: `backward` is the program of what is differentiated followed by the
+    /// [`unfolded`] `statistics`, and `gradients` are those of its outputs.
+    pub(crate) fn gradient(
+        &self,
+        backward: &Written,
+        statistics: &[Source],
+        mut gradients: Vec<Tensor<B>>,
+    ) -> Tensor<B> {
+        let (domain, direct) = (self.logits.shape(), gradients.len() - statistics.len());
+        if let Some(place) = statistics.iter().position(|&statistic| statistic == Source::Largest) {
             // Where several logits are the largest, each gets an equal share, as `ops::max` has it.
-            let attained = ops::sum(&[&self.logits, &self.largest], pixels, |p| p.input(0).equals(p.input(1)));
-            gradients.push(ops::map(&[&slope, &attained], |p| p.input(0) / p.input(1)));
+            let pixels = self.labels.shape();
+            let inputs = [&self.logits, &self.statistics.largest];
+            let attained = ops::sum(&inputs, pixels, |p| p.input(0).equals(p.input(1)));
+            let slope = &mut gradients[direct + place];
+            *slope = ops::map(&[slope, &attained], |p| p.input(0) / p.input(1));
         }
         let logit = backward.position(Source::Logit).expect("a loss reads its logits");
-        let buffers = backend.map(&backward.program.vjp(&[logit]), &[], &self.views(backward, &gradients), domain);
-        Tensor::from_buffer(backend, domain, buffers.into_iter().next().expect("one output"))
+        self.map(backward, &backward.program.vjp(&[logit]), &gradients, domain).pop().expect("one output")
     }
 }
 
@@ -184,32 +289,18 @@ pub(crate) fn sums<B: Backend>(
     tracked: usize,
     f: impl for<'b> Fn(&Pixel<'b>) -> Vec<Expr<'b>>,
 ) -> Vec<Tensor<B>> {
-    let (backend, domain) = (batch.logits.backend(), batch.logits.shape());
-    let (largest, log_sum_exp) = batch.statistics();
-    let inputs = Inputs {
-        logits: batch.logits.detach(),
-        largest,
-        log_sum_exp,
-        labels: batch.labels.detach(),
-        weight,
-        given: inputs.iter().map(|input| input.detach()).collect(),
-    };
+    let domain = batch.logits.shape();
+    let inputs = Inputs::new(batch, weight, inputs);
     let all = Written::new(&f);
-    let buffers = backend.reduce(Fold::Sum, &all.program, &[], &inputs.views(&all, []), domain, out);
-    let mut outputs: Vec<_> = buffers.into_iter().map(|buffer| Tensor::from_buffer(backend, out, buffer)).collect();
+    let mut outputs = inputs.reduce(&all, &all.program, &[], [domain, out]);
     if !batch.logits.is_tracked() || tracked == 0 {
         return outputs;
     }
     let forward = Written::new(|p| f(p).into_iter().take(tracked).collect());
+    let (statistics, slopes): (Vec<Source>, Vec<usize>) = forward.statistics().into_iter().unzip();
     let backward = Written::new(|p| {
-        let mut outputs: Vec<_> = f(p).into_iter().take(tracked).collect();
-        if forward.position(Source::LogSumExp).is_some() {
-            outputs.push(p.s());
-        }
-        if forward.position(Source::Largest).is_some() {
-            outputs.push(p.logit().equals(p.largest()).select(p.logit(), 0.0));
-        }
-        outputs
+        let followed = statistics.iter().map(|&statistic| unfolded(p, statistic));
+        f(p).into_iter().take(tracked).chain(followed).collect()
     });
     // One node for all outputs: they lie one behind the other along the depth axis.
     let stacked = out.with(axis::D, tracked);
@@ -217,8 +308,13 @@ pub(crate) fn sums<B: Backend>(
     let parts: Vec<_> =
         outputs[..tracked].iter().enumerate().map(|(number, part)| (part, [0, 0, number, 0, 0])).collect();
     let stack = custom(&[batch.logits], &ops::place(&parts, stacked), move |gradient| {
-        let wanted: Vec<_> = (0..tracked).map(|number| ops::slice(gradient, [0, 0, number, 0, 0], out)).collect();
-        vec![Some(inputs.gradient(&forward, &backward, &wanted))]
+        let mut gradients: Vec<_> =
+            (0..tracked).map(|number| ops::slice(gradient, [0, 0, number, 0, 0], out)).collect();
+        if !statistics.is_empty() {
+            let program = forward.program.vjp(&slopes);
+            gradients.extend(inputs.reduce(&forward, &program, &gradients, inputs.shapes()));
+        }
+        vec![Some(inputs.gradient(&backward, &statistics, gradients))]
     });
     for (number, output) in outputs.iter_mut().take(tracked).enumerate() {
         *output = ops::slice(&stack, [0, 0, number, 0, 0], out);
@@ -226,94 +322,9 @@ pub(crate) fn sums<B: Backend>(
     outputs
 }
 
-/// How the pixels of a batch are weighted and put together.
-#[derive(Clone, Debug)]
-pub struct Weighting {
-    ignore_index: Option<f64>,
-    class_weights: Vec<f64>,
-    sum: bool,
-}
-
-impl Weighting {
-    /// The parameter of every loss that can leave pixels out.
-    pub const IGNORE: Param = Param::new("ignore_index", "none", Range::Label, "pixels with this label count nowhere");
-
-    /// The parameters of every pixel-wise loss.
-    pub const PARAMS: &'static [Param] = &[
-        Self::IGNORE,
-        Param::new(
-            "class_weights",
-            "none",
-            Range::Weights,
-            "weight of a pixel by the class of its label; a mean is divided by the sum of the weights",
-        ),
-        Param::new("reduction", "mean", Range::OneOf(&["mean", "sum"]), "over the pixels of the batch"),
-    ];
-
-    /// Every pixel counts the same; the mean is taken.
-    pub const MEAN: Self = Self { ignore_index: None, class_weights: Vec::new(), sum: false };
-
-    /// Only the ignored pixels left out.
-    pub fn ignoring(settings: &Settings) -> Self {
-        Self { ignore_index: settings.optional("ignore_index"), class_weights: Vec::new(), sum: false }
-    }
-
-    /// From checked parameters.
-    pub fn new(settings: &Settings) -> Self {
-        Self {
-            ignore_index: settings.optional("ignore_index"),
-            class_weights: settings.numbers("class_weights"),
-            sum: *settings.get("reduction") == Setting::Word("sum".into()),
-        }
-    }
-
-    /// Whether the weights fit the number of classes.
-    ///
-    /// # Errors
-    /// There are class weights, but not one per class.
-    pub fn check(&self, classes: usize) -> segcal_core::Result<()> {
-        let count = self.class_weights.len();
-        if count == 0 || count == classes {
-            return Ok(());
-        }
-        let problem = format!("class_weights holds {count} numbers, the logits have {classes} classes");
-        Err(segcal_core::Error::new(problem).help("give one weight per class"))
-    }
-
-    /// 1 for the pixels that count, 0 for the ignored, `[n, 1, d, h, w]`; `None` where all count.
-    pub(crate) fn kept<B: Backend>(&self, labels: &Tensor<B>) -> Option<Tensor<B>> {
-        let ignored = self.ignore_index?;
-        Some(ops::map(&[labels], |p| 1.0 - p.input(0).equals(ignored)))
-    }
-
-    /// Weight of each pixel, `[n, 1, d, h, w]`, before the division by their sum; `None` where all are 1.
-    pub(crate) fn weights<B: Backend>(&self, labels: &Tensor<B>) -> Option<Tensor<B>> {
-        let kept = self.kept(labels);
-        if self.class_weights.is_empty() {
-            return kept;
-        }
-        let table = Shape::SCALAR.with(axis::W, self.class_weights.len());
-        let weights = ops::take(&Tensor::from_f64(labels.backend(), table, &self.class_weights), labels);
-        Some(kept.map_or(weights.clone(), |kept| ops::map(&[&weights, &kept], |p| p.input(0) * p.input(1))))
-    }
-
-    /// Share of each pixel in the reduction: a constant, or a tensor. 0 everywhere if every pixel is ignored.
-    fn shares<B: Backend>(&self, labels: &Tensor<B>) -> (f64, Option<Tensor<B>>) {
-        let Some(weights) = self.weights(labels) else {
-            return (if self.sum { 1.0 } else { 1.0 / labels.shape().len() as f64 }, None);
-        };
-        if self.sum {
-            return (1.0, Some(weights));
-        }
-        let total = ops::sum_all(&[&weights], |p| p.input(0));
-        let shares = ops::map(&[&weights, &total], |p| p.input(0) / p.input(1).max(f64::from(f32::MIN_POSITIVE)));
-        (1.0, Some(shares))
-    }
-}
-
 /// The predicted class of each pixel, `[n, 1, d, h, w]`: that of the largest logit, of equals the first.
 pub(crate) fn prediction<B: Backend>(batch: &Batch<'_, B>) -> Tensor<B> {
-    let (logits, (largest, _)) = (batch.logits.detach(), batch.statistics());
+    let (logits, largest) = (batch.logits.detach(), &batch.statistics().largest);
     let pixels = largest.shape();
     let program = Program::new(|p| {
         let class = p.coord(axis::C);
@@ -323,27 +334,4 @@ pub(crate) fn prediction<B: Backend>(batch: &Batch<'_, B>) -> Tensor<B> {
     let buffers = logits.backend().reduce(Fold::Max, &program, &[], &views, logits.shape(), pixels);
     let negative = Tensor::from_buffer(logits.backend(), pixels, buffers.into_iter().next().expect("one output"));
     ops::map(&[&negative], |p| -p.input(0))
-}
-
-/// A pixel-wise loss: `total = sum over terms of factor * term`, where a term is the mean (or sum) over the pixels of
-/// the sum over the classes of its expression in `f`.
-pub(crate) fn pixelwise<B: Backend>(
-    batch: &Batch<'_, B>,
-    weighting: &Weighting,
-    inputs: &[&Tensor<B>],
-    terms: &[(&'static str, f64)],
-    f: impl for<'b> Fn(&Pixel<'b>) -> Vec<Expr<'b>>,
-) -> Value<B> {
-    let (share, weight) = weighting.shares(&batch.labels.detach());
-    let weighted = weight.is_some();
-    let outputs = sums(batch, weight, inputs, Shape::SCALAR, 1, |p| {
-        let share = if weighted { p.weight() } else { p.constant(share) };
-        let values: Vec<_> = f(p).into_iter().map(|value| value * share).collect();
-        let weighed = values.iter().zip(terms).filter(|(_, (_, factor))| *factor != 0.0);
-        let total = weighed.map(|(&value, (_, factor))| value * *factor).reduce(|a, b| a + b);
-        std::iter::once(total.expect("at least one term")).chain(values).collect()
-    });
-    let mut outputs = outputs.into_iter();
-    let total = outputs.next().expect("the total comes first");
-    Value { total, terms: terms.iter().map(|(name, _)| *name).zip(outputs).collect() }
 }

@@ -7,8 +7,8 @@
 
 use segcal_core::{Backend, Result};
 
-use crate::fused::{Weighting, pixelwise};
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value};
+use crate::pixelwise::{Per, pixelwise};
+use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value, Weighting};
 
 /// Cross entropy with smoothed labels.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl Criterion for LabelSmoothing {
         let floor = self.alpha / batch.classes() as f64;
         pixelwise(batch, &self.weighting, &[], &[("label-smoothing", 1.0)], |p| {
             let label = p.y().select(p.constant(1.0 - self.alpha + floor), floor);
-            vec![-(label * p.log_s())]
+            vec![Per::Class(-(label * p.log_s()))]
         })
     }
 }

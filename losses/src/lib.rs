@@ -23,16 +23,20 @@
 mod fused;
 pub mod lagrangian;
 mod objective;
+mod pixelwise;
 mod spec;
 pub mod theorems;
+mod weighting;
 
 use std::cell::OnceCell;
 
-use segcal_core::{Backend, Result, Tensor, axis, ops, stable};
+use segcal_core::{Backend, Result, Tensor, axis, ops};
 
-pub use fused::{Pixel, Weighting};
+pub use fused::Pixel;
+use fused::Statistics;
 pub use objective::Objective;
 pub use spec::{Convention, Given, Param, Range, Setting, Settings, Spec};
+pub use weighting::Weighting;
 
 /// What a loss looks at: logits, labels and what else there is.
 pub struct Batch<'a, B: Backend> {
@@ -44,7 +48,7 @@ pub struct Batch<'a, B: Backend> {
     pub image: Option<&'a Tensor<B>>,
     /// Logits of a second view of the same batch; only `bwcr` reads them.
     pub second: Option<Second<'a, B>>,
-    statistics: OnceCell<(Tensor<B>, Tensor<B>)>,
+    statistics: OnceCell<Statistics<B>>,
 }
 
 /// Logits of a second view, in the frame of the first.
@@ -86,9 +90,9 @@ impl<'a, B: Backend> Batch<'a, B> {
         self.logits.shape().c()
     }
 
-    /// Largest logit and log-sum-exp of each pixel, without history; computed once for all parts of a loss.
-    fn statistics(&self) -> (Tensor<B>, Tensor<B>) {
-        self.statistics.get_or_init(|| stable::max_and_log_sum_exp(&self.logits.detach())).clone()
+    /// Statistics of each pixel's logits, computed once for all parts of a loss.
+    fn statistics(&self) -> &Statistics<B> {
+        self.statistics.get_or_init(|| Statistics::new(&self.logits.detach(), &self.labels.detach()))
     }
 }
 

@@ -17,8 +17,8 @@
 
 use segcal_core::{Backend, Expr, Result};
 
-use crate::fused::{Pixel, Weighting, pixelwise};
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value};
+use crate::pixelwise::{Per, pixelwise};
+use crate::{Batch, Criterion, Param, Pixel, Range, Settings, Spec, Value, Weighting};
 
 /// Cross entropy with a penalty on large logit distances.
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ impl Criterion for Mbls {
     fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
         let share = if self.sum_classes { 1.0 } else { 1.0 / batch.classes() as f64 };
         pixelwise(batch, &self.weighting, &[], &[("ce", 1.0), ("margin", self.lambda)], |p| {
-            vec![-(p.y() * p.log_s()), self.excess(p) * share]
+            vec![Per::cross_entropy(p), Per::Class(self.excess(p) * share)]
         })
     }
 }

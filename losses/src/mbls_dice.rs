@@ -8,9 +8,8 @@
 use segcal_core::{Backend, Result};
 
 use crate::dice::{Dice, Overlap};
-use crate::fused::Weighting;
 use crate::mbls::Mbls;
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value};
+use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value, Weighting};
 
 /// Margin-based label smoothing plus soft Dice.
 #[derive(Clone, Debug)]

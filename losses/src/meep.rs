@@ -18,11 +18,12 @@
 //! pixels, the baseline of the paper's tables. Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]`.
 //! `lambda = 0` is the segmentation loss. Source: MEEP (Larrazabal et al. 2023), Eq. 1 and 2.
 
-use segcal_core::{Backend, Expr, Result, Shape, Tensor, ops};
+use segcal_core::{Backend, Expr, Result, Tensor, ops};
 
 use crate::dice::Overlap;
-use crate::fused::{Pixel, Weighting, prediction, sums};
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value};
+use crate::fused::prediction;
+use crate::pixelwise::{Per, pixelwise};
+use crate::{Batch, Criterion, Param, Pixel, Range, Settings, Spec, Value, Weighting};
 
 /// A segmentation loss with maximum entropy on misclassified pixels.
 #[derive(Clone, Debug)]
@@ -77,24 +78,26 @@ impl Criterion for Meep {
         let ones = Tensor::full(batch.labels.backend(), shape, 1.0);
         let kept = self.weighting.kept(&batch.labels.detach()).unwrap_or(ones);
         let chosen = if self.wrong_only { wrong(batch, &kept) } else { kept.clone() };
-        let [count, pixels] = [&chosen, &kept].map(|map| ops::sum_all(&[map], |p| p.input(0)));
-        let parts = sums(batch, Some(kept), &[&chosen], Shape::SCALAR, 2, |p| {
-            vec![p.input(0) * self.regularizer(p, classes), p.weight() * self.cross_entropy(p, classes)]
-        });
-        let regularizer = ops::map(&[&parts[0], &count], |p| p.input(0) / p.input(1).max(self.least));
-        let base = match self.overlap {
-            Some(overlap) => overlap.loss(batch, &self.weighting),
-            None => ops::map(&[&parts[1], &pixels], |p| p.input(0) / p.input(1).max(1.0)),
-        };
+        let inputs = [shares(&chosen, self.least), shares(&kept, 1.0)];
         let weight = if self.shannon && self.kl { self.lambda } else { -self.lambda };
-        let total = ops::map(&[&base, &regularizer], |p| p.input(0) + p.input(1) * weight);
-        let names = [if self.overlap.is_some() { "dice" } else { "ce" }, if self.kl { "kl" } else { "entropy" }];
-        Value { total, terms: names.into_iter().zip([base.detach(), regularizer.detach()]).collect() }
+        let regularizer = (if self.kl { "kl" } else { "entropy" }, weight);
+        if let Some(overlap) = self.overlap {
+            let total = overlap.loss(batch, &self.weighting);
+            let terms = vec![("dice", total.detach())];
+            let added = pixelwise(batch, &Weighting::SUM, &[&inputs[0]], &[regularizer], |p| {
+                vec![Per::Class(self.regularizer(p, classes) * p.input(0))]
+            });
+            return Value { total, terms }.plus(1.0, added);
+        }
+        pixelwise(batch, &Weighting::SUM, &[&inputs[0], &inputs[1]], &[("ce", 1.0), regularizer], |p| {
+            let regularizer = self.regularizer(p, classes) * p.input(0);
+            vec![self.cross_entropy(p, classes), Per::Class(regularizer)]
+        })
     }
 }
 
 impl Meep {
-    /// The regulariser of a pixel, summed over the classes.
+    /// The regulariser of a pixel and class.
     fn regularizer<'b>(&self, p: &Pixel<'b>, classes: f64) -> Expr<'b> {
         let share = 1.0 / classes;
         match (self.shannon, self.kl) {
@@ -105,9 +108,20 @@ impl Meep {
         }
     }
 
-    fn cross_entropy<'b>(&self, p: &Pixel<'b>, classes: f64) -> Expr<'b> {
-        if self.shannon { -(p.y() * p.log_s()) } else { binary_cross_entropy(p.y(), p.s()) * (1.0 / classes) }
+    /// Cross entropy times the share of the pixel, the second input.
+    fn cross_entropy<'b>(&self, p: &Pixel<'b>, classes: f64) -> Per<'b> {
+        if self.shannon {
+            Per::Pixel(-(p.log_s_y() * p.input(1)))
+        } else {
+            Per::Class(binary_cross_entropy(p.y(), p.s()) * p.input(1) * (1.0 / classes))
+        }
     }
+}
+
+/// Each pixel's share in a mean over those that are 1 in `map`, as if there were at least `least` of them.
+fn shares<B: Backend>(map: &Tensor<B>, least: f64) -> Tensor<B> {
+    let count = ops::sum_all(&[map], |p| p.input(0));
+    ops::map(&[map, &count], |p| p.input(0) / p.input(1).max(least))
 }
 
 /// `-(t log p + (1 - t) log(1 - p))` with the clamps of the authors' library.

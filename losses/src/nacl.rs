@@ -13,8 +13,8 @@
 
 use segcal_core::{Backend, Result};
 
-use crate::fused::{Weighting, pixelwise};
-use crate::{Batch, Criterion, Param, Prior, Range, Settings, Spec, Value};
+use crate::pixelwise::{Per, pixelwise};
+use crate::{Batch, Criterion, Param, Prior, Range, Settings, Spec, Value, Weighting};
 
 /// Cross entropy with a penalty towards a prior from the label patch.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl Criterion for Nacl {
         pixelwise(batch, &self.weighting, &[&prior], &[("ce", 1.0), ("penalty", self.lambda)], |p| {
             let difference = p.input(0) - if self.on_softmax { p.s() } else { p.logit() };
             let penalty = if self.squared { difference.square() } else { difference.abs() };
-            vec![-(p.y() * p.log_s()), penalty * share]
+            vec![Per::cross_entropy(p), Per::Class(penalty * share)]
         })
     }
 }

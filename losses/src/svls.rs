@@ -11,9 +11,9 @@
 
 use segcal_core::{Backend, Result};
 
-use crate::fused::{Weighting, pixelwise};
+use crate::pixelwise::{Per, pixelwise};
 use crate::priors::gaussian::Gaussian;
-use crate::{Batch, Criterion, LabelPrior, Settings, Spec, Value};
+use crate::{Batch, Criterion, LabelPrior, Settings, Spec, Value, Weighting};
 
 /// Cross entropy with labels blurred by a Gaussian.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ impl Criterion for Svls {
 
     fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
         let label = self.blur.value(&batch.labels.detach(), batch.classes(), None);
-        pixelwise(batch, &self.weighting, &[&label], &[("svls", 1.0)], |p| vec![-(p.input(0) * p.log_s())])
+        pixelwise(batch, &self.weighting, &[&label], &[("svls", 1.0)], |p| {
+            vec![Per::Class(-(p.input(0) * p.log_s()))]
+        })
     }
 }

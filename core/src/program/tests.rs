@@ -43,6 +43,16 @@ fn an_input_that_does_not_matter_has_gradient_zero() {
     assert_eq!(Program::new(|p| p.input(1) * 1.0).vjp(&[0]).eval(&[1.0, 2.0, 5.0], &[], [0; 5]), vec![0.0]);
 }
 
+#[test]
+fn slopes_come_after_the_outputs_and_share_their_steps() {
+    let program = Program::with_outputs(|p| vec![p.input(1), (p.input(0) * 2.0).exp() * p.input(1)]);
+    let both = program.with_slopes(1, &[0, 1, 2]);
+    let power = 6.0f64.exp();
+    assert_eq!(both.eval(&[3.0, 5.0], &[], [0; 5]), vec![5.0, power * 5.0, power * 5.0 * 2.0, power, 0.0]);
+    let powers = both.steps().iter().filter(|step| matches!(step, Step::Apply(Opcode::Exp, _))).count();
+    assert_eq!(powers, 1);
+}
+
 /// Every differentiable opcode of the table against a five-point stencil.
 #[test]
 fn derivatives_of_the_table_match_finite_differences() {

@@ -21,8 +21,8 @@ use segcal_core::{Backend, Error, Result, Tensor, ops};
 pub use views::TwoViews;
 pub use weights::Boundary;
 
-use crate::fused::{Weighting, pixelwise};
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value};
+use crate::pixelwise::{Per, pixelwise};
+use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value, Weighting};
 
 /// Cross entropy with boundary-weighted consistency of two views.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ impl Criterion for Bwcr {
         let share = ops::map(&[&valid, &factor], |p| p.input(0) * p.input(1));
         let scale = if self.printed { 1.0 } else { 1.0 / (1.0 + self.lambda) };
         let supervised = pixelwise(batch, &Weighting::MEAN, &[&share], &[("ce", scale)], |p| {
-            vec![-(p.y() * p.log_s() * p.input(0))]
+            vec![Per::Pixel(-(p.log_s_y() * p.input(0)))]
         });
         let consistency = self.consistency(batch, &share);
         let terms = vec![("consistency", consistency.detach())];

@@ -1,0 +1,93 @@
+//! Which pixels count in a loss, and how much.
+
+use segcal_core::{Backend, Shape, Tensor, axis, ops};
+
+use crate::{Param, Range, Setting, Settings};
+
+/// How the pixels of a batch are weighted and put together.
+#[derive(Clone, Debug)]
+pub struct Weighting {
+    ignore_index: Option<f64>,
+    class_weights: Vec<f64>,
+    sum: bool,
+}
+
+impl Weighting {
+    /// The parameter of every loss that can leave pixels out.
+    pub const IGNORE: Param = Param::new("ignore_index", "none", Range::Label, "pixels with this label count nowhere");
+
+    /// The parameters of every pixel-wise loss.
+    pub const PARAMS: &'static [Param] = &[
+        Self::IGNORE,
+        Param::new(
+            "class_weights",
+            "none",
+            Range::Weights,
+            "weight of a pixel by the class of its label; a mean is divided by the sum of the weights",
+        ),
+        Param::new("reduction", "mean", Range::OneOf(&["mean", "sum"]), "over the pixels of the batch"),
+    ];
+
+    /// Every pixel counts the same; the mean is taken.
+    pub const MEAN: Self = Self { ignore_index: None, class_weights: Vec::new(), sum: false };
+
+    /// Every pixel counts 1; the sum is taken.
+    pub(crate) const SUM: Self = Self { ignore_index: None, class_weights: Vec::new(), sum: true };
+
+    /// Only the ignored pixels left out.
+    pub fn ignoring(settings: &Settings) -> Self {
+        Self { ignore_index: settings.optional("ignore_index"), class_weights: Vec::new(), sum: false }
+    }
+
+    /// From checked parameters.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            ignore_index: settings.optional("ignore_index"),
+            class_weights: settings.numbers("class_weights"),
+            sum: *settings.get("reduction") == Setting::Word("sum".into()),
+        }
+    }
+
+    /// Whether the weights fit the number of classes.
+    ///
+    /// # Errors
+    /// There are class weights, but not one per class.
+    pub fn check(&self, classes: usize) -> segcal_core::Result<()> {
+        let count = self.class_weights.len();
+        if count == 0 || count == classes {
+            return Ok(());
+        }
+        let problem = format!("class_weights holds {count} numbers, the logits have {classes} classes");
+        Err(segcal_core::Error::new(problem).help("give one weight per class"))
+    }
+
+    /// 1 for the pixels that count, 0 for the ignored, `[n, 1, d, h, w]`; `None` where all count.
+    pub(crate) fn kept<B: Backend>(&self, labels: &Tensor<B>) -> Option<Tensor<B>> {
+        let ignored = self.ignore_index?;
+        Some(ops::map(&[labels], |p| 1.0 - p.input(0).equals(ignored)))
+    }
+
+    /// Weight of each pixel, `[n, 1, d, h, w]`, before the division by their sum; `None` where all are 1.
+    pub(crate) fn weights<B: Backend>(&self, labels: &Tensor<B>) -> Option<Tensor<B>> {
+        let kept = self.kept(labels);
+        if self.class_weights.is_empty() {
+            return kept;
+        }
+        let table = Shape::SCALAR.with(axis::W, self.class_weights.len());
+        let weights = ops::take(&Tensor::from_f64(labels.backend(), table, &self.class_weights), labels);
+        Some(kept.map_or(weights.clone(), |kept| ops::map(&[&weights, &kept], |p| p.input(0) * p.input(1))))
+    }
+
+    /// Share of each pixel in the reduction: a constant, or a tensor. 0 everywhere if every pixel is ignored.
+    pub(crate) fn shares<B: Backend>(&self, labels: &Tensor<B>) -> (f64, Option<Tensor<B>>) {
+        let Some(weights) = self.weights(labels) else {
+            return (if self.sum { 1.0 } else { 1.0 / labels.shape().len() as f64 }, None);
+        };
+        if self.sum {
+            return (1.0, Some(weights));
+        }
+        let total = ops::sum_all(&[&weights], |p| p.input(0));
+        let shares = ops::map(&[&weights, &total], |p| p.input(0) / p.input(1).max(f64::from(f32::MIN_POSITIVE)));
+        (1.0, Some(shares))
+    }
+}
