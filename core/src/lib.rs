@@ -72,6 +72,7 @@ pub mod ops;
 pub mod program;
 mod reference;
 mod rng;
+mod saved;
 mod shape;
 pub mod stable;
 mod tensor;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::grad::Node;
+use crate::saved::Recipe;
 use crate::{Backend, Elem, Error, Program, Result, Shape, View};
 
 /// Five axes of numbers on a backend; see [`Shape`]. Cloning shares the numbers.
@@ -26,6 +27,8 @@ pub struct Tensor<B: Backend> {
     buffer: B::Buffer,
     shape: Shape,
     pub(crate) node: Option<Arc<Node<B>>>,
+    /// How to make the numbers again; see [`Tensor::with_recipe`].
+    pub(crate) recipe: Option<Recipe<B>>,
 }
 
 impl<B: Backend> Tensor<B> {
@@ -55,7 +58,7 @@ impl<B: Backend> Tensor<B> {
 
     /// A buffer that a backend made.
     pub fn from_buffer(backend: &B, shape: Shape, buffer: B::Buffer) -> Self {
-        Self { backend: backend.clone(), buffer, shape, node: None }
+        Self { backend: backend.clone(), buffer, shape, node: None, recipe: None }
     }
 
     /// One number everywhere.
@@ -121,7 +124,7 @@ impl<B: Backend> Tensor<B> {
     /// The same numbers without history: gradients stop here.
     #[must_use]
     pub fn detach(&self) -> Self {
-        Self { node: None, ..self.clone() }
+        Self { node: None, recipe: None, ..self.clone() }
     }
 }
 

@@ -9,10 +9,11 @@ pub fn conv<B: Backend>(x: &Tensor<B>, weight: &Tensor<B>, geometry: &Geometry) 
     let out = geometry.output(x_shape, w_shape);
     let out = out.unwrap_or_else(|| panic!("conv: {x_shape} does not go with weight {w_shape}, {geometry:?}"));
     let output = Tensor::from_buffer(x.backend(), out, x.backend().conv(x.view(), weight.view(), &geometry, out));
-    let (values, kernel, wants) = (x.detach(), weight.detach(), [x.is_tracked(), weight.is_tracked()]);
+    let (values, kernel, wants_x) = (weight.is_tracked().then(|| x.saved()), weight.detach(), x.is_tracked());
     output.record(&[x, weight], move |gradient| {
-        let to_x = wants[0].then(|| conv_transpose(gradient, &kernel, &geometry, x_shape));
-        let to_weight = wants[1].then(|| conv_weight(&values, gradient, &geometry, w_shape));
+        // The values are let go of before the other gradient, of their size, is made.
+        let to_weight = values.map(|values| conv_weight(&values.numbers(), gradient, &geometry, w_shape));
+        let to_x = wants_x.then(|| conv_transpose(gradient, &kernel, &geometry, x_shape));
         vec![to_x, to_weight]
     })
 }
@@ -27,10 +28,10 @@ pub fn conv_transpose<B: Backend>(y: &Tensor<B>, weight: &Tensor<B>, geometry: &
     assert_eq!(geometry.output(x_shape, w_shape), Some(y_shape), "conv_transpose: {w_shape}, {geometry:?}, {x_shape}");
     let buffer = y.backend().conv_transpose(y.view(), weight.view(), &geometry, x_shape);
     let output = Tensor::from_buffer(y.backend(), x_shape, buffer);
-    let (values, kernel, wants) = (y.detach(), weight.detach(), [y.is_tracked(), weight.is_tracked()]);
+    let (values, kernel, wants_y) = (weight.is_tracked().then(|| y.saved()), weight.detach(), y.is_tracked());
     output.record(&[y, weight], move |gradient| {
-        let to_y = wants[0].then(|| conv(gradient, &kernel, &geometry));
-        let to_weight = wants[1].then(|| conv_weight(gradient, &values, &geometry, w_shape));
+        let to_weight = values.map(|values| conv_weight(gradient, &values.numbers(), &geometry, w_shape));
+        let to_y = wants_y.then(|| conv(gradient, &kernel, &geometry));
         vec![to_y, to_weight]
     })
 }

@@ -1,5 +1,6 @@
 //! Cutting and joining: nothing is computed, numbers move.
 
+use crate::saved::Saved;
 use crate::{Backend, Index, Shape, Tensor};
 
 /// The block of shape `out` that begins at `start`: `y[o] = x[start + o]`. Differentiable.
@@ -23,9 +24,18 @@ pub fn place<B: Backend>(parts: &[(&Tensor<B>, Index)], out: Shape) -> Tensor<B>
     let inputs: Vec<&Tensor<B>> = parts.iter().map(|(part, _)| *part).collect();
     let cuts: Vec<(Index, Shape, bool)> =
         parts.iter().map(|(part, start)| (*start, part.shape(), part.is_tracked())).collect();
-    output.record(&inputs, move |gradient| {
+    let output = output.record(&inputs, move |gradient| {
         let cut = |&(start, shape, tracked): &(Index, Shape, bool)| tracked.then(|| slice(gradient, start, shape));
         cuts.iter().map(cut).collect()
+    });
+    if !output.is_tracked() {
+        return output;
+    }
+    let kept: Vec<(Saved<B>, Index)> = parts.iter().map(|(part, start)| (part.saved(), *start)).collect();
+    output.with_recipe(move || {
+        let parts: Vec<(Tensor<B>, Index)> = kept.iter().map(|(part, start)| (part.numbers(), *start)).collect();
+        let parts: Vec<(&Tensor<B>, Index)> = parts.iter().map(|(part, start)| (part, *start)).collect();
+        place(&parts, out)
     })
 }
 

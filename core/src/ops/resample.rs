@@ -9,10 +9,16 @@ pub fn resample<B: Backend>(x: &Tensor<B>, sampling: &Sampling, spatial: [usize;
     assert!(x_shape.voxels() > 0, "resample: there is nothing to read in {x_shape}");
     let out = x_shape.with_spatial(spatial);
     let output = Tensor::from_buffer(x.backend(), out, x.backend().resample(x.view(), &sampling, out));
-    output.record(&[x], move |gradient| {
+    let output = output.record(&[x], move |gradient| {
         let buffer = gradient.backend().resample_adjoint(gradient.view(), &sampling, x_shape);
         vec![Some(Tensor::from_buffer(gradient.backend(), x_shape, buffer))]
-    })
+    });
+    // Less is kept only where the input is smaller.
+    if !output.is_tracked() || out.len() <= x_shape.len() {
+        return output;
+    }
+    let kept = x.saved();
+    output.with_recipe(move || resample(&kept.numbers(), &sampling, spatial))
 }
 
 /// Enlarges the spatial axes by whole factors, voxel centres at half-integers. Differentiable.

@@ -1,6 +1,6 @@
 //! Convolution.
 
-use segcal_core::{Backend, Geometry, Shape, Tensor, ops};
+use segcal_core::{Backend, Geometry, Shape, Tensor, custom, ops};
 
 use super::Activation;
 use crate::init::{Fill, Init, Spec};
@@ -60,8 +60,27 @@ impl Conv {
 /// `activation(y + bias)` in one pass; `y` itself if there is nothing to do.
 pub(super) fn add_bias<B: Backend>(y: Tensor<B>, bias: Option<&Tensor<B>>, activation: Activation) -> Tensor<B> {
     match (bias, activation) {
-        (Some(bias), _) => ops::map(&[&y, bias], |p| activation.value(p.input(0) + p.input(1))),
+        (Some(bias), Activation::Silu | Activation::Gelu) => {
+            ops::map(&[&y, bias], |p| activation.value(p.input(0) + p.input(1)))
+        }
+        (Some(bias), _) => add_bias_in_place(&y, bias, activation),
         (None, Activation::Identity) => y,
         (None, _) => ops::map(&[&y], |p| activation.value(p.input(0))),
     }
+}
+
+/// The same for an activation whose value tells the side of the kink: with `g` the gradient of the value, that of `y` is
+/// `g activation'(z)`, read from the sign of the value, and that of the bias its sum over each channel. The output is all
+/// that is kept, as if `y` had been overwritten.
+fn add_bias_in_place<B: Backend>(y: &Tensor<B>, bias: &Tensor<B>, activation: Activation) -> Tensor<B> {
+    let output = ops::map(&[&y.detach(), &bias.detach()], |p| activation.value(p.input(0) + p.input(1)));
+    let (values, channels) = ((activation != Activation::Identity).then(|| output.clone()), bias.shape());
+    custom(&[y, bias], &output, move |gradient| {
+        let to_y = values.map_or_else(
+            || gradient.clone(),
+            |values| ops::map(&[&values, gradient], |p| activation.gradient(p.input(0), p.input(1))),
+        );
+        let to_bias = ops::sum(&[&to_y], channels, |p| p.input(0));
+        vec![Some(to_y), Some(to_bias)]
+    })
 }

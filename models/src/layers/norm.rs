@@ -120,7 +120,10 @@ fn normalise<B: Backend>(
     let s = ops::map(&[&r, &gamma.detach()], |p| p.input(0) * p.input(1));
     let output = ops::map(&[&values, &mean, &s, &shift], |p| activation.value(affine(p)));
     let (share, channels) = (1.0 / statistics.count, gamma.shape());
-    custom(&[x, gamma, beta], &output, move |gradient| {
+    // The output is one cheap pass over `x`, which is kept anyway: the layers behind need not keep it too.
+    let again = [&values, &mean, &s, &shift].map(Clone::clone);
+    let recipe = move || ops::map(&again.each_ref(), |p| activation.value(affine(p)));
+    let output = custom(&[x, gamma, beta], &output, move |gradient| {
         let sums = Program::with_outputs(|p| {
             let g = activation.gradient(affine(p), p.input(4));
             vec![g, g * (p.input(0) - p.input(1))]
@@ -138,7 +141,8 @@ fn normalise<B: Backend>(
         let to_gamma = ops::sum(&[&r, &moment], channels, |p| p.input(0) * p.input(1));
         let to_beta = ops::sum(&[&sum], channels, |p| p.input(0));
         vec![Some(to_x), Some(to_gamma), Some(to_beta)]
-    })
+    });
+    output.with_recipe(recipe)
 }
 
 /// `z` of inputs `x, mean, s, beta`.
