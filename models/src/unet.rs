@@ -1,6 +1,6 @@
 //! The UNet (Ronneberger, Fischer and Brox 2015; Çiçek et al. 2016 in 3-D), in two presets and all between.
 
-use segcal_core::{Backend, Error, Result, Shape, Tensor, axis, ops};
+use segcal_core::{Backend, Error, Result, Shape, Tensor};
 
 use crate::init::{Init, Spec};
 use crate::layers::{Activation, Conv, Mode, Norm, Unit, Upsample, Upsampling, max_pool};
@@ -8,7 +8,8 @@ use crate::network::{Extent, Network, NetworkConfig, unknown};
 use crate::params::Parameters;
 
 /// An encoder of blocks with max-pooling between them, and a decoder that enlarges, puts the encoder's output of the
-/// same resolution behind (`[enlarged, skip]` along the channels) and applies a block; a 1x1 convolution at the end.
+/// same resolution behind (`[enlarged, skip]` along the channels, joined by the sum of two convolutions rather than in
+/// memory) and applies a block; a 1x1 convolution at the end.
 ///
 /// A block is `convs` times convolution 3x3(x3), norm, activation. Tensors are named as in the papers' public code:
 /// `down.<level>.l<i>`, `up.<level>.l<i>` with `.conv` and `.norm` inside, `up.<level>.up` for a transposed convolution,
@@ -96,8 +97,10 @@ impl<B: Backend> Network<B> for UNet {
         let mut x = skips.pop().expect("the coarsest level");
         for (enlarge, units) in self.up.iter().rev() {
             let skip = skips.pop().expect("one skip for each enlargement");
-            x = ops::concat(&[&enlarge.forward(parameters, &x), &skip], axis::C);
-            x = block(units, x);
+            let enlarged = enlarge.forward(parameters, &x);
+            x = units[0].forward_joined(parameters, &[&enlarged, &skip], mode);
+            drop((enlarged, skip));
+            x = block(&units[1..], x);
         }
         self.head.forward(parameters, &x, Activation::Identity)
     }

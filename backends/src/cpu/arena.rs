@@ -6,8 +6,8 @@ use memmap2::{MmapMut, MmapOptions};
 
 /// Numbers in a cache line, which is the widest vector too: every extent starts and ends on one.
 const GRAIN: usize = 16;
-/// The least a segment reserves, in numbers: 64 MiB.
-const LEAST: usize = 1 << 24;
+/// What a segment reserves at first, in numbers: 32 GiB of addresses where they cost nothing, else 64 MiB.
+const FIRST: usize = if cfg!(all(unix, target_pointer_width = "64")) { 1 << 33 } else { 1 << 24 };
 
 /// A piece of a segment, in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(super) struct Extent {
     len: usize,
 }
 
-/// Memory of the system in a few large segments, and what of it is free.
+/// Memory of the system in a segment, or a few where one is not enough, and what of it is free.
 ///
 /// A segment reserves addresses; the system gives it memory page by page as it is first written. Memory is taken at the
 /// lowest place that fits, so what was written once is written again, and the resident memory is about the largest
@@ -59,16 +59,15 @@ impl Arena {
     }
 
     /// A new free segment for at least `len` numbers, as large as all before it: their count grows with the logarithm
-    /// of the memory. Where the system refuses that, one of `len`.
+    /// of the memory. Where the system refuses that (a limit on addresses), half of it, and so on down to `len`.
     fn reserve(&mut self, len: usize) -> ((usize, usize), usize) {
-        let map = |len: usize| MmapOptions::new().len(len * size_of::<f32>()).no_reserve_swap().map_anon();
-        let wanted = len.max(self.reserved).max(LEAST);
-        let (room, memory) = match map(wanted) {
-            Ok(memory) => (wanted, memory),
-            Err(_) => match map(len) {
-                Ok(memory) => (len, memory),
-                Err(problem) => panic!("{} MiB of memory cannot be had: {problem}", len >> 18),
-            },
+        let mut room = len.max(self.reserved).max(FIRST);
+        let memory = loop {
+            match MmapOptions::new().len(room * size_of::<f32>()).no_reserve_swap().map_anon() {
+                Ok(memory) => break memory,
+                Err(problem) if room == len => panic!("{} MiB of memory cannot be had: {problem}", len >> 18),
+                Err(_) => room = (room / 2).next_multiple_of(GRAIN).max(len),
+            }
         };
         // One fault and one entry of the address cache per 2 MiB; only a wish, so a refusal changes nothing.
         #[cfg(target_os = "linux")]

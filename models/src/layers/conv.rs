@@ -1,6 +1,6 @@
 //! Convolution.
 
-use segcal_core::{Backend, Geometry, Shape, Tensor, custom, ops};
+use segcal_core::{Backend, Builder, Expr, Geometry, Shape, Tensor, axis, custom, ops};
 
 use super::Activation;
 use crate::init::{Fill, Init, Spec};
@@ -51,36 +51,71 @@ impl Conv {
 
     /// `activation(weight * x + bias)`: one convolution and at most one further pass.
     pub fn forward<B: Backend>(&self, parameters: &Parameters<B>, x: &Tensor<B>, activation: Activation) -> Tensor<B> {
-        let y = ops::conv(x, parameters.get(&format!("{}.weight", self.name)), &self.geometry);
+        self.forward_joined(parameters, &[x], activation)
+    }
+
+    /// The same where the channels of `x` lie in several tensors, one after the other: the sum of the convolutions of
+    /// each with its part of the weight, so that nothing is joined in memory. Panics if a group spans two tensors.
+    pub fn forward_joined<B: Backend>(
+        &self,
+        parameters: &Parameters<B>,
+        x: &[&Tensor<B>],
+        activation: Activation,
+    ) -> Tensor<B> {
+        assert!(x.len() == 1 || self.geometry.groups == 1, "{}: a group would span several tensors", self.name);
+        let weight = parameters.get(&format!("{}.weight", self.name));
+        let mut first = 0;
+        let terms = x.iter().map(|part| {
+            let channels = if x.len() == 1 { weight.shape().c() } else { part.shape().c() };
+            let share = part_of(weight, first, channels);
+            first += channels;
+            ops::conv(part, &share, &self.geometry)
+        });
+        let terms: Vec<Tensor<B>> = terms.collect();
         let bias = self.bias.then(|| parameters.get(&format!("{}.bias", self.name)));
-        add_bias(y, bias, activation)
+        add_bias(&terms, bias, activation)
     }
 }
 
-/// `activation(y + bias)` in one pass; `y` itself if there is nothing to do.
-pub(super) fn add_bias<B: Backend>(y: Tensor<B>, bias: Option<&Tensor<B>>, activation: Activation) -> Tensor<B> {
-    match (bias, activation) {
-        (Some(bias), Activation::Silu | Activation::Gelu) => {
-            ops::map(&[&y, bias], |p| activation.value(p.input(0) + p.input(1)))
-        }
-        (Some(bias), _) => add_bias_in_place(&y, bias, activation),
-        (None, Activation::Identity) => y,
-        (None, _) => ops::map(&[&y], |p| activation.value(p.input(0))),
+/// The input channels `first .. first + channels` of a weight.
+fn part_of<B: Backend>(weight: &Tensor<B>, first: usize, channels: usize) -> Tensor<B> {
+    if channels == weight.shape().c() {
+        return weight.clone();
+    }
+    ops::slice(weight, [0, first, 0, 0, 0], weight.shape().with(axis::C, channels))
+}
+
+/// `activation(y + bias)` with `y` the sum of the terms, in one pass; the only term itself if there is nothing to do.
+pub(super) fn add_bias<B: Backend>(terms: &[Tensor<B>], bias: Option<&Tensor<B>>, activation: Activation) -> Tensor<B> {
+    let inputs: Vec<&Tensor<B>> = terms.iter().chain(bias).collect();
+    match activation {
+        Activation::Identity if inputs.len() == 1 => inputs[0].clone(),
+        Activation::Silu | Activation::Gelu => ops::map(&inputs, |p| activation.value(sum(p, inputs.len()))),
+        Activation::Identity | Activation::Relu | Activation::LeakyRelu => add_in_place(&inputs, activation),
     }
 }
 
-/// The same for an activation whose value tells the side of the kink: with `g` the gradient of the value, that of `y` is
-/// `g activation'(z)`, read from the sign of the value, and that of the bias its sum over each channel. The output is all
-/// that is kept, as if `y` had been overwritten.
-fn add_bias_in_place<B: Backend>(y: &Tensor<B>, bias: &Tensor<B>, activation: Activation) -> Tensor<B> {
-    let output = ops::map(&[&y.detach(), &bias.detach()], |p| activation.value(p.input(0) + p.input(1)));
-    let (values, channels) = ((activation != Activation::Identity).then(|| output.clone()), bias.shape());
-    custom(&[y, bias], &output, move |gradient| {
-        let to_y = values.map_or_else(
+/// The same for an activation whose value tells the side of the kink: with `g` the gradient of the value, that of every
+/// term is `g activation'(z)`, read from the sign of the value, and that of the bias its sum over each channel. The
+/// output is all that is kept, as if the first term had been overwritten.
+fn add_in_place<B: Backend>(inputs: &[&Tensor<B>], activation: Activation) -> Tensor<B> {
+    let terms: Vec<Tensor<B>> = inputs.iter().map(|input| input.detach()).collect();
+    let output = ops::map(&terms.iter().collect::<Vec<_>>(), |p| activation.value(sum(p, inputs.len())));
+    let values = (activation != Activation::Identity).then(|| output.clone());
+    let shapes: Vec<Shape> = inputs.iter().map(|input| input.shape()).collect();
+    custom(inputs, &output, move |gradient| {
+        let whole = values.map_or_else(
             || gradient.clone(),
             |values| ops::map(&[&values, gradient], |p| activation.gradient(p.input(0), p.input(1))),
         );
-        let to_bias = ops::sum(&[&to_y], channels, |p| p.input(0));
-        vec![Some(to_y), Some(to_bias)]
+        let to = |&shape: &Shape| {
+            if shape == whole.shape() { whole.clone() } else { ops::sum(&[&whole], shape, |p| p.input(0)) }
+        };
+        shapes.iter().map(|shape| Some(to(shape))).collect()
     })
+}
+
+/// The sum of the first `count` inputs.
+fn sum(p: &Builder, count: usize) -> Expr<'_> {
+    (1..count).fold(p.input(0), |sum, number| sum + p.input(number))
 }

@@ -43,10 +43,15 @@ impl Unit {
 
     /// The output.
     pub fn forward<B: Backend>(&self, parameters: &Parameters<B>, x: &Tensor<B>, mode: Mode) -> Tensor<B> {
+        self.forward_joined(parameters, &[x], mode)
+    }
+
+    /// The same for an input whose channels lie in several tensors; see [`Conv::forward_joined`].
+    pub fn forward_joined<B: Backend>(&self, parameters: &Parameters<B>, x: &[&Tensor<B>], mode: Mode) -> Tensor<B> {
         if self.norm == Norm::None {
-            return self.conv.forward(parameters, x, self.activation);
+            return self.conv.forward_joined(parameters, x, self.activation);
         }
-        let y = self.conv.forward(parameters, x, Activation::Identity);
+        let y = self.conv.forward_joined(parameters, x, Activation::Identity);
         self.norm.forward(parameters, &self.name, &y, self.activation, mode)
     }
 }

@@ -75,7 +75,7 @@ impl Upsample {
                 let out = x.shape().with(1, self.outputs).with_spatial(spatial);
                 let weight = parameters.get(&format!("{}.weight", self.name));
                 let y = ops::conv_transpose(x, weight, &geometry, out);
-                add_bias(y, Some(parameters.get(&format!("{}.bias", self.name))), Activation::Identity)
+                add_bias(&[y], Some(parameters.get(&format!("{}.bias", self.name))), Activation::Identity)
             }
         }
     }

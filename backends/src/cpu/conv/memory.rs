@@ -49,30 +49,19 @@ impl<'a> Shared<'a> {
 struct Line([f32; 16]);
 
 thread_local! {
-    static SCRATCH: [Cell<Vec<Line>>; 2] = const { [Cell::new(Vec::new()), Cell::new(Vec::new())] };
+    static SCRATCH: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
 }
 
 /// Memory that a thread keeps from one use to the next. A value, not a closure's argument: closures are functions of
 /// their own, which would not be compiled for the instruction set of the kernel that they are written in.
 pub(super) struct Scratch {
     lines: Vec<Line>,
-    user: usize,
 }
 
 impl Scratch {
-    /// For one task of a call.
+    /// Takes the thread's memory for one task. A second one at the same time is merely fresh.
     pub(super) fn task() -> Self {
-        Self::take(0)
-    }
-
-    /// For a whole call, while its tasks (perhaps on this very thread) use theirs.
-    pub(super) fn call() -> Self {
-        Self::take(1)
-    }
-
-    /// Takes the thread's memory. A second one at the same time is merely fresh.
-    fn take(user: usize) -> Self {
-        Self { lines: SCRATCH.with(|all| all[user].take()), user }
+        Self { lines: SCRATCH.take() }
     }
 
     /// One slice of each length, at the start of a cache line, with arbitrary (also non-finite) contents.
@@ -95,6 +84,6 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        SCRATCH.with(|all| all[self.user].set(std::mem::take(&mut self.lines)));
+        SCRATCH.set(std::mem::take(&mut self.lines));
     }
 }

@@ -14,6 +14,8 @@ mod tests;
 mod weight;
 mod winograd;
 
+use std::sync::Arc;
+
 use direct::Direct;
 use memory::Shared;
 use segcal_core::{Geometry, Shape};
@@ -21,24 +23,53 @@ use simd::Level;
 use stencil::Stencil;
 use weight::Weight;
 
+use super::buffer::Pool;
+
 /// A tensor's numbers with their shape.
 type View<'a> = (&'a [f32], Shape);
 /// The same to write.
 type ViewMut<'a> = (&'a mut [f32], Shape);
 
 /// `y = conv(x, w)`; every element of `y` is written.
-pub(crate) fn conv(x: &[f32], xs: Shape, w: &[f32], ws: Shape, g: &Geometry, y: &mut [f32], ys: Shape) {
-    conv_by(path(Operation::Map, ws, g, ys), Level::best(), (x, xs), (w, ws), g, (y, ys));
+pub(crate) fn conv(
+    memory: &Arc<Pool>,
+    x: &[f32],
+    xs: Shape,
+    w: &[f32],
+    ws: Shape,
+    g: &Geometry,
+    y: &mut [f32],
+    ys: Shape,
+) {
+    conv_by(memory, path(Operation::Map, ws, g, ys), Level::best(), (x, xs), (w, ws), g, (y, ys));
 }
 
 /// `x = conv_transpose(y, w)`; every element of `x` is written.
-pub(crate) fn conv_transpose(y: &[f32], ys: Shape, w: &[f32], ws: Shape, g: &Geometry, x: &mut [f32], xs: Shape) {
-    conv_transpose_by(path(Operation::Map, ws, g, xs), Level::best(), (y, ys), (w, ws), g, (x, xs));
+pub(crate) fn conv_transpose(
+    memory: &Arc<Pool>,
+    y: &[f32],
+    ys: Shape,
+    w: &[f32],
+    ws: Shape,
+    g: &Geometry,
+    x: &mut [f32],
+    xs: Shape,
+) {
+    conv_transpose_by(memory, path(Operation::Map, ws, g, xs), Level::best(), (y, ys), (w, ws), g, (x, xs));
 }
 
 /// `w = conv_weight(x, y)`; every element of `w` is written.
-pub(crate) fn conv_weight(x: &[f32], xs: Shape, y: &[f32], ys: Shape, g: &Geometry, w: &mut [f32], ws: Shape) {
-    conv_weight_by(path(Operation::Weight, ws, g, ys), Level::best(), (x, xs), (y, ys), g, (w, ws));
+pub(crate) fn conv_weight(
+    memory: &Arc<Pool>,
+    x: &[f32],
+    xs: Shape,
+    y: &[f32],
+    ys: Shape,
+    g: &Geometry,
+    w: &mut [f32],
+    ws: Shape,
+) {
+    conv_weight_by(memory, path(Operation::Weight, ws, g, ys), Level::best(), (x, xs), (y, ys), g, (w, ws));
 }
 
 /// What is computed.
@@ -79,7 +110,7 @@ fn winograd_fits(ws: Shape, g: &Geometry) -> bool {
 }
 
 /// [`conv`] on a path and level.
-fn conv_by(path: Path, level: Level, x: View, (w, ws): View, g: &Geometry, (y, ys): ViewMut) {
+fn conv_by(memory: &Arc<Pool>, path: Path, level: Level, x: View, (w, ws): View, g: &Geometry, (y, ys): ViewMut) {
     let (ins, outs, taps) = (ws.c(), ws.n() / g.groups, ws.voxels());
     if path == Path::Winograd {
         let forward = winograd::Forward {
@@ -91,7 +122,7 @@ fn conv_by(path: Path, level: Level, x: View, (w, ws): View, g: &Geometry, (y, y
             offset: g.pad.map(|pad| -(pad as isize)),
             kernel_depth: ws.spatial()[0],
         };
-        return forward.run(level, Shared::new(y));
+        return forward.run(memory, level, Shared::new(y));
     }
     let direct = Direct {
         stencil: Stencil::forward(x.1, ws, g, ys),
@@ -108,7 +139,15 @@ fn conv_by(path: Path, level: Level, x: View, (w, ws): View, g: &Geometry, (y, y
 
 /// [`conv_transpose`] on a path and level: directly, one problem for each remainder of the output's place modulo the
 /// stride, or a single matrix product where windows lie side by side (up-sampling layers); by Winograd, the forward convolution with the kernel turned around.
-fn conv_transpose_by(path: Path, level: Level, y: View, (w, ws): View, g: &Geometry, (x, xs): ViewMut) {
+fn conv_transpose_by(
+    memory: &Arc<Pool>,
+    path: Path,
+    level: Level,
+    y: View,
+    (w, ws): View,
+    g: &Geometry,
+    (x, xs): ViewMut,
+) {
     let (ins, outs, taps) = (ws.c(), ws.n() / g.groups, ws.voxels());
     let x = Shared::new(x);
     if path == Path::Winograd {
@@ -121,7 +160,7 @@ fn conv_transpose_by(path: Path, level: Level, y: View, (w, ws): View, g: &Geome
             offset: std::array::from_fn(|a| g.pad[a] as isize + 1 - ws.spatial()[a] as isize),
             kernel_depth: ws.spatial()[0],
         };
-        return forward.run(level, x);
+        return forward.run(memory, level, x);
     }
     let [sd, sh, sw] = g.stride;
     let starts: Vec<_> = (0..sd * sh * sw).map(|r| [r / (sh * sw), r / sw % sh, r % sw]).collect();
@@ -158,10 +197,10 @@ fn conv_transpose_by(path: Path, level: Level, y: View, (w, ws): View, g: &Geome
 }
 
 /// [`conv_weight`] on a path and level.
-fn conv_weight_by(path: Path, level: Level, x: View, y: View, g: &Geometry, (w, ws): ViewMut) {
+fn conv_weight_by(memory: &Arc<Pool>, path: Path, level: Level, x: View, y: View, g: &Geometry, (w, ws): ViewMut) {
     if path == Path::Winograd {
         let offset = g.pad.map(|pad| -(pad as isize));
-        return winograd::Weight { x, y, offset, kernel_depth: ws.spatial()[0] }.run(level, w);
+        return winograd::Weight { x, y, offset, kernel_depth: ws.spatial()[0] }.run(memory, level, w);
     }
     let weight = Weight {
         stencil: Stencil::forward(x.1, ws, g, y.1),

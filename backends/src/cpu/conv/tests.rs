@@ -1,5 +1,7 @@
 //! The fast paths against plain loops in f64.
 
+use std::sync::Arc;
+
 use super::simd::Level;
 use super::{Operation, Path, conv_by, conv_transpose_by, conv_weight_by, path};
 use segcal_core::{Geometry, Shape};
@@ -103,9 +105,10 @@ impl Case {
     /// The three results at a level, from outputs full of NaN.
     fn fast(&self, path: Path, level: Level) -> [Vec<f32>; 3] {
         let [mut y, mut x, mut w] = [self.ys.len(), self.xs.len(), self.ws.len()].map(|len| vec![f32::NAN; len]);
-        conv_by(path, level, (&self.x, self.xs), (&self.w, self.ws), &self.g, (&mut y, self.ys));
-        conv_transpose_by(path, level, (&self.y, self.ys), (&self.w, self.ws), &self.g, (&mut x, self.xs));
-        conv_weight_by(path, level, (&self.x, self.xs), (&self.y, self.ys), &self.g, (&mut w, self.ws));
+        let memory = Arc::default();
+        conv_by(&memory, path, level, (&self.x, self.xs), (&self.w, self.ws), &self.g, (&mut y, self.ys));
+        conv_transpose_by(&memory, path, level, (&self.y, self.ys), (&self.w, self.ws), &self.g, (&mut x, self.xs));
+        conv_weight_by(&memory, path, level, (&self.x, self.xs), (&self.y, self.ys), &self.g, (&mut w, self.ws));
         [y, x, w]
     }
 

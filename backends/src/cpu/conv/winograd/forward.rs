@@ -1,8 +1,11 @@
 //! Winograd forward, and by input.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use segcal_core::Shape;
 
+use super::super::super::buffer::Pool;
 use super::super::memory::{Scratch, Shared};
 use super::super::simd::{Job, Level, Simd};
 use super::gemm::{Panels, product};
@@ -61,7 +64,7 @@ impl Weights {
 
 impl Forward<'_> {
     /// Computes every output.
-    pub(in super::super) fn run(&self, level: Level, y: Shared<'_>) {
+    pub(in super::super) fn run(&self, memory: &Arc<Pool>, level: Level, y: Shared<'_>) {
         let (ins, kd) = (self.input.1.c(), self.kernel_depth);
         let tiles = Tiles::new(self.out);
         let blocks = tiles.blocks(BLOCK);
@@ -70,10 +73,9 @@ impl Forward<'_> {
         let alone = blocks.len() * depth == 1;
         let held = if alone { ins.min(HELD) } else { ins };
         let weights = Weights::new(level, self.out.c(), held, kd);
-        let mut scratch = Scratch::call();
-        let [u] = scratch.split([if alone { 0 } else { weights.chunks * weights.chunk() }]);
+        let mut u = memory.take(if alone { 0 } else { weights.chunks * weights.chunk() });
         if !alone {
-            let shared = Shared::new(u);
+            let shared = Shared::new(&mut u);
             let share = ins.div_ceil(TASKS.div_ceil(weights.chunks));
             let shares = ins.div_ceil(share);
             (0..weights.chunks * shares).into_par_iter().for_each(|task| {

@@ -1,8 +1,11 @@
 //! Winograd by weight: `G^T [sum over tiles (A y A^T) * (B^T x B)] G`, the adjoint of the forward transform.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use segcal_core::Shape;
 
+use super::super::super::buffer::Pool;
 use super::super::memory::{Scratch, Shared};
 use super::super::simd::{Job, Level, Simd};
 use super::gemm::{Panels, product};
@@ -67,7 +70,7 @@ impl Sums {
 
 impl Weight<'_> {
     /// Writes the gradient.
-    pub(in super::super) fn run(&self, level: Level, w: &mut [f32]) {
+    pub(in super::super) fn run(&self, memory: &Arc<Pool>, level: Level, w: &mut [f32]) {
         let (ins, outs, kd) = (self.x.1.c(), self.y.1.c(), self.kernel_depth);
         let vectors = outs.div_ceil(level.lanes());
         let wide = if vectors.is_multiple_of(2) { 2 } else { 1 };
@@ -100,9 +103,8 @@ impl Weight<'_> {
                 });
             });
         }
-        let mut scratch = Scratch::call();
-        let [all] = scratch.split([batches * size]);
-        let shared = Shared::new(all);
+        let mut all = memory.take(batches * size);
+        let shared = Shared::new(&mut all);
         (0..batches * parts).into_par_iter().for_each(|task| {
             let (batch_of, part) = (task / parts, task % parts);
             let chunks = part * step..sums.chunks.min((part + 1) * step);
