@@ -98,8 +98,7 @@ impl<B: Backend> Network<B> for UNet {
         for (enlarge, units) in self.up.iter().rev() {
             let skip = skips.pop().expect("one skip for each enlargement");
             let enlarged = enlarge.forward(parameters, &x);
-            x = units[0].forward_joined(parameters, &[&enlarged, &skip], mode);
-            drop((enlarged, skip));
+            x = units[0].forward_joined(parameters, vec![enlarged, skip], mode);
             x = block(&units[1..], x);
         }
         self.head.forward(parameters, &x, Activation::Identity)

@@ -51,25 +51,26 @@ impl Conv {
 
     /// `activation(weight * x + bias)`: one convolution and at most one further pass.
     pub fn forward<B: Backend>(&self, parameters: &Parameters<B>, x: &Tensor<B>, activation: Activation) -> Tensor<B> {
-        self.forward_joined(parameters, &[x], activation)
+        self.forward_joined(parameters, vec![x.clone()], activation)
     }
 
     /// The same where the channels of `x` lie in several tensors, one after the other: the sum of the convolutions of
-    /// each with its part of the weight, so that nothing is joined in memory. Panics if a group spans two tensors.
+    /// each with its part of the weight, so that nothing is joined in memory. Each tensor is let go of when it has been
+    /// convolved. Panics if a group spans two of them.
     pub fn forward_joined<B: Backend>(
         &self,
         parameters: &Parameters<B>,
-        x: &[&Tensor<B>],
+        x: Vec<Tensor<B>>,
         activation: Activation,
     ) -> Tensor<B> {
         assert!(x.len() == 1 || self.geometry.groups == 1, "{}: a group would span several tensors", self.name);
         let weight = parameters.get(&format!("{}.weight", self.name));
-        let mut first = 0;
-        let terms = x.iter().map(|part| {
-            let channels = if x.len() == 1 { weight.shape().c() } else { part.shape().c() };
+        let (mut first, whole) = (0, x.len() == 1);
+        let terms = x.into_iter().map(|part| {
+            let channels = if whole { weight.shape().c() } else { part.shape().c() };
             let share = part_of(weight, first, channels);
             first += channels;
-            ops::conv(part, &share, &self.geometry)
+            ops::conv(&part, &share, &self.geometry)
         });
         let terms: Vec<Tensor<B>> = terms.collect();
         let bias = self.bias.then(|| parameters.get(&format!("{}.bias", self.name)));

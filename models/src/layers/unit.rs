@@ -43,11 +43,11 @@ impl Unit {
 
     /// The output.
     pub fn forward<B: Backend>(&self, parameters: &Parameters<B>, x: &Tensor<B>, mode: Mode) -> Tensor<B> {
-        self.forward_joined(parameters, &[x], mode)
+        self.forward_joined(parameters, vec![x.clone()], mode)
     }
 
     /// The same for an input whose channels lie in several tensors; see [`Conv::forward_joined`].
-    pub fn forward_joined<B: Backend>(&self, parameters: &Parameters<B>, x: &[&Tensor<B>], mode: Mode) -> Tensor<B> {
+    pub fn forward_joined<B: Backend>(&self, parameters: &Parameters<B>, x: Vec<Tensor<B>>, mode: Mode) -> Tensor<B> {
         if self.norm == Norm::None {
             return self.conv.forward_joined(parameters, x, self.activation);
         }
