@@ -68,8 +68,9 @@ impl Scratch {
     pub(super) fn split<const N: usize>(&mut self, lens: [usize; N]) -> [&mut [f32]; N] {
         let lines: usize = lens.iter().map(|len| len.div_ceil(16)).sum();
         if self.lines.len() < lines {
-            // Fresh zero pages, without a copy of what nobody reads.
-            self.lines = vec![Line([0.0; 16]); lines];
+            // Fresh zero pages, without a copy of what nobody reads, and few times: what was too small is gone first.
+            self.lines = Vec::new();
+            self.lines = vec![Line([0.0; 16]); lines.next_power_of_two()];
         }
         // SAFETY: `Line` is 16 floats without padding, so the vector is `16 len` initialised floats.
         let mut rest =
