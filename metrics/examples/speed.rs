@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use segcal_backends::Cpu;
 use segcal_core::Rng;
-use segcal_metrics::calibration::{Calibration, DEFAULT_BINS, EqualMass, Region};
+use segcal_metrics::calibration::{Calibration, DEFAULT_BINS, EqualMass, Region, every_region};
 use segcal_metrics::guard::Evidence;
 use segcal_metrics::overlap::Confusion;
 use segcal_metrics::surface::{Surface, SurfaceDistances};
@@ -84,6 +84,9 @@ fn main() {
     let all = vec![true; labels.len()];
     time("equal-mass ECE and TACE of one region", || {
         assert!(EqualMass::of(p, &labels, &all, DEFAULT_BINS).aece() >= 0.0);
+    });
+    time("equal-mass ECE and TACE of every region", || {
+        assert!(every_region(p, &labels, &all, DEFAULT_BINS)[0].aece() >= 0.0);
     });
     distances();
 }

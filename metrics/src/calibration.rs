@@ -11,12 +11,14 @@
 
 mod boundary;
 mod equal_mass;
+mod every;
 mod fixed;
 mod pass;
 mod region;
 
 pub use boundary::boundary_band;
 pub use equal_mass::{Boundaries, EqualMass};
+pub use every::every_region;
 pub use fixed::FixedSum;
 pub use pass::Calibration;
 pub use region::{Bin, Region, RegionBins};

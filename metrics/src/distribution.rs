@@ -37,6 +37,27 @@ impl LogitDistribution {
     /// # Panics
     /// The volumes differ in size, or the number of classes is not that of the state.
     pub fn add(&mut self, logits: Probabilities<'_>, reference: &[Label]) -> Result<()> {
+        self.add_mapped(logits, reference, |logit| logit)
+    }
+
+    /// Adds a volume of probabilities, whose logarithms stand for the logits: they differ from logits by a number that is
+    /// the same for all channels of a voxel. A probability below 2^-126 counts as 2^-126.
+    ///
+    /// # Errors
+    /// As [`LogitDistribution::add`].
+    ///
+    /// # Panics
+    /// As [`LogitDistribution::add`].
+    pub fn add_logarithms(&mut self, p: Probabilities<'_>, reference: &[Label]) -> Result<()> {
+        self.add_mapped(p, reference, |p| p.max(f32::MIN_POSITIVE).ln())
+    }
+
+    fn add_mapped(
+        &mut self,
+        logits: Probabilities<'_>,
+        reference: &[Label],
+        map: impl Fn(f32) -> f32 + Sync,
+    ) -> Result<()> {
         assert_eq!((logits.classes(), logits.voxels()), (self.classes, reference.len()), "classes and voxels");
         within(reference, self.classes).map_err(|error| error.at("reference"))?;
         if logits.values().par_iter().any(|logit| logit.is_nan()) {
@@ -48,7 +69,7 @@ impl LogitDistribution {
             let at = block * BLOCK..((block + 1) * BLOCK).min(reference.len());
             for channel in 0..self.classes {
                 for (&logit, &label) in logits.class(channel)[at.clone()].iter().zip(&reference[at.clone()]) {
-                    counts[self.row(label, channel) + self.place(logit)] += 1;
+                    counts[self.row(label, channel) + self.place(map(logit))] += 1;
                 }
             }
             counts
@@ -59,6 +80,17 @@ impl LogitDistribution {
         });
         self.counts.iter_mut().zip(total).for_each(|(own, new)| *own += new);
         Ok(())
+    }
+
+    /// Number of classes.
+    pub const fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The edges of the bins, one more than there are bins.
+    pub fn edges(&self) -> Vec<f64> {
+        let [low, high] = self.range.map(f64::from);
+        (0..=self.bins).map(|bin| low + (high - low) * bin as f64 / self.bins as f64).collect()
     }
 
     fn row(&self, label: Label, channel: usize) -> usize {
@@ -136,6 +168,16 @@ mod tests {
         }
         assert_eq!(parts, state);
         assert!(state.add(Probabilities::new(&[f32::NAN, 0.0], 2), &[0]).is_err());
+    }
+
+    #[test]
+    fn logarithms_of_probabilities_by_hand() {
+        let mut state = LogitDistribution::new(2, [-4.0, 0.0], 4);
+        state.add_logarithms(Probabilities::new(&[0.0, 0.5, 1.0, 0.5], 2), &[1, 0]).unwrap();
+        assert_eq!(state.counts(1, 0), [1, 0, 0, 0, 0, 0], "ln 2^-126 = -87");
+        assert_eq!(state.counts(1, 1), [0, 0, 0, 0, 0, 1], "ln 1 is at the end");
+        assert_eq!(state.counts(0, 0), [0, 0, 0, 0, 1, 0], "ln 0.5 = -0.69");
+        assert_eq!(state.edges(), [-4.0, -3.0, -2.0, -1.0, 0.0]);
     }
 
     #[test]

@@ -108,9 +108,9 @@ fn states(files: &Files, kind: Scores, written: &Path, reference: &Path) -> Resu
     let volume = scores::read_reference(reference)?;
     let measure = |files: &Files, kind: Scores| -> Result<Calibration> {
         let (values, classes) = scores::read(files, &volume, kind)?;
-        let labels = scores::as_labels(volume.values(), classes).at(reference.display())?;
+        scores::expect_labels(volume.values(), classes).at(reference.display())?;
         let mut state = Calibration::new(classes, DEFAULT_BINS);
-        state.add(Probabilities::new(&values, classes), &labels, None)?;
+        state.add(Probabilities::new(&values, classes), volume.values(), None)?;
         Ok(state)
     };
     Ok([measure(files, kind)?, measure(&Files::One(written.to_path_buf()), Scores::Probabilities)?])

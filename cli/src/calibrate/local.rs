@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::Mend;
 use super::map::MapFile;
-use crate::data::{Grid, Volume};
+use crate::data::Grid;
 use crate::evaluate::inputs::{Files, Pair};
 use crate::evaluate::scores::{self, Frame, Scores};
 
@@ -112,9 +112,8 @@ impl Slices {
         let (mut logits, classes, frame) = scores::read_own(&pair.prediction, kind)?;
         let grid = frame.grid();
         expect_extent(grid.extent).at(pair.prediction.first().display())?;
-        let like = Volume::new(vec![0; grid.extent.iter().product()], 1, grid.clone());
-        let labels = scores::as_labels(&scores::read_labels(&pair.reference, &like)?, classes);
-        let labels = labels.at(pair.reference.display())?;
+        let labels = scores::read_labels(&pair.reference, &grid)?;
+        scores::expect_labels(&labels, classes).at(pair.reference.display())?;
         let predicted = Probabilities::new(&logits, classes).argmax();
         let target = |(&label, &predicted)| region.contains(label, predicted, false).then_some(usize::from(label));
         let targets = labels.iter().zip(&predicted).map(target).collect();

@@ -53,11 +53,11 @@ impl<'a> RegionSamples<'a> {
         if classes != self.classes {
             return Err(Error::new(format!("has {classes} classes, the first case {}", self.classes)).at(place));
         }
-        let labels = scores::as_labels(reference.values(), classes).at(pair.reference.display())?;
+        scores::expect_labels(reference.values(), classes).at(pair.reference.display())?;
         if self.kind == Scores::Probabilities {
             logits_of(&mut values);
         }
-        Ok(select(&values, classes, &labels, self.region))
+        Ok(select(&values, classes, reference.values(), self.region))
     }
 
     fn keep(&mut self, case: usize, voxels: Voxels) {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use rayon::prelude::*;
 use segcal_backends::Visitor;
 use segcal_core::{Backend, Context, Error, Result};
 use segcal_metrics::calibration::{Calibration, Region};
@@ -17,6 +16,7 @@ use crate::calibrate::map::{Map, MapFile, Method};
 use crate::calibrate::samples::RegionSamples;
 use crate::calibrate::{calibration, figures};
 use crate::evaluate::inputs::{self, Files, Pair};
+use crate::evaluate::one_a_thread;
 use crate::evaluate::scores::Scores;
 use crate::options::BackendName;
 use crate::output::{self, OutputFolder};
@@ -286,14 +286,11 @@ fn apply_to(args: &ApplyArgs, map: &dyn Mend, about: &About<'_>, common: &Common
         return Err(error.help("choose another --out"));
     }
     let bar = common.progress("calibrate", items.len());
-    let results: Vec<Result<Applied>> = items
-        .par_iter()
-        .map(|(case, files, reference)| {
-            let applied = apply(map, case, files, kind, reference.as_ref(), &folder).at(case);
-            bar.step(case);
-            applied
-        })
-        .collect();
+    let results = one_a_thread(&items, |(case, files, reference)| {
+        let applied = apply(map, case, files, kind, reference.as_ref(), &folder).at(case);
+        bar.step(case);
+        applied
+    });
     drop(bar);
     let mut cases = Cases::default();
     let applied: Vec<Applied> = results.into_iter().filter_map(|result| cases.keep(result)).collect();

@@ -76,6 +76,7 @@ fn evaluation(probabilities: PathBuf, cohort: &Path, out: PathBuf) -> evaluate::
         logits: None,
         segmentations: None,
         labels: cohort.join("labelsTs"),
+        images: None,
         out,
         config: None,
         bins: None,

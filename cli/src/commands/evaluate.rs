@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::ArgGroup;
-use rayon::prelude::*;
 use segcal_backends::Visitor;
 use segcal_core::{Backend, Context, Error, Result};
 use segcal_metrics::empty::Policy;
+use segcal_metrics::volume::Label;
 use serde::{Deserialize, Serialize};
 
 use super::Cases;
@@ -15,6 +15,7 @@ use crate::evaluate::case::{self, CaseState, Measure, Prediction};
 use crate::evaluate::cohort::{Cohort, Convention, Kind, Plan};
 use crate::evaluate::inputs::{self, Pair};
 use crate::evaluate::scores::Scores;
+use crate::evaluate::{one_a_thread, slices};
 use crate::options::BackendName;
 use crate::output::{self, OutputFolder};
 use crate::report;
@@ -44,6 +45,9 @@ pub struct Args {
     /// Reference label maps, a file or a folder.
     #[arg(long, value_name = "Y")]
     pub labels: PathBuf,
+    /// Images for the report's overlays, a file or a folder [default: the folder imagesX beside labelsX].
+    #[arg(long, value_name = "X")]
+    pub images: Option<PathBuf>,
     /// Folder of the results.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -109,6 +113,7 @@ impl Args {
             }
         };
         let measure = Measure {
+            kind: self.prediction()?.0,
             bins: self.bins.map_or(keys.bins, usize::from),
             tolerance_mm: self.tolerance_mm.unwrap_or(keys.tolerance_mm),
             band_mm: self.band_mm.unwrap_or(keys.band_mm),
@@ -157,18 +162,22 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
 /// As [`run`].
 pub fn evaluate(args: &Args, common: &Common) -> Result<(Cohort, Outcome)> {
     let measure = args.measure()?;
-    let (kind, path) = args.prediction()?;
-    let (pairs, missing) = inputs::pairs(path, &args.labels)?;
+    let (_, path) = args.prediction()?;
+    let (mut pairs, missing) = inputs::pairs(path, &args.labels)?;
+    for case in inputs::add_images(&mut pairs, args.images.as_deref(), &args.labels)? {
+        log::warn!("{case}: has no image; the report shows none");
+    }
     for case in &missing {
         log::warn!("{case}: has a reference but no prediction; it is in none of the figures");
     }
     let folder = OutputFolder::create(&args.out)?;
-    let job = Job { pairs: &pairs, kind, measure, folder: &folder, resume: args.resume, common };
+    let names = inputs::label_names(&args.labels);
+    let job = Job { pairs: &pairs, measure: measure.clone(), names, folder: &folder, resume: args.resume, common };
     let (states, outcome) = common.device(BackendName::Cpu)?.run(job)?;
     if states.is_empty() {
         return Err(Error::new("no case could be evaluated").at(path.display()));
     }
-    let cohort = Cohort::new(states, Plan { empty: args.empty, convention: args.convention, seed: args.seed });
+    let cohort = Cohort::new(states, measure, Plan { empty: args.empty, convention: args.convention, seed: args.seed });
     write(&cohort, &folder)?;
     Ok((cohort, if missing.is_empty() { outcome } else { Outcome::SomeFailed }))
 }
@@ -186,8 +195,8 @@ pub fn write(cohort: &Cohort, folder: &OutputFolder) -> Result<()> {
 
 struct Job<'a> {
     pairs: &'a [Pair],
-    kind: Prediction,
     measure: Measure,
+    names: BTreeMap<Label, String>,
     folder: &'a OutputFolder,
     resume: bool,
     common: &'a Common,
@@ -199,15 +208,11 @@ impl Visitor for Job<'_> {
     /// One case a thread is in memory at a time.
     fn visit<B: Backend>(self, backend: B) -> Self::Output {
         let bar = self.common.progress("evaluate", self.pairs.len());
-        let measured: Vec<Result<CaseState>> = self
-            .pairs
-            .par_iter()
-            .map(|pair| {
-                let state = self.state(&backend, pair).at(&pair.case);
-                bar.step(&pair.case);
-                state
-            })
-            .collect();
+        let measured = one_a_thread(self.pairs, |pair| {
+            let state = self.state(&backend, pair).at(&pair.case);
+            bar.step(&pair.case);
+            state
+        });
         drop(bar);
         let mut cases = Cases::default();
         let states = measured.into_iter().filter_map(|state| cases.keep(state)).collect();
@@ -220,13 +225,40 @@ impl Job<'_> {
     fn state<B: Backend>(&self, backend: &B, pair: &Pair) -> Result<CaseState> {
         let path = self.folder.file(Path::new("states").join(format!("{}.json", pair.case)))?;
         if self.resume && path.exists() {
-            return read_state(&path, Some(&self.measure));
+            return self.stored(&path, pair);
         }
-        let state = case::measure(backend, pair, self.kind, &self.measure)?;
+        let (mut state, slices) = case::measure(backend, pair, &self.measure)?;
+        let names = self.names.iter().filter(|(label, _)| usize::from(**label) < state.classes);
+        state.names = names.map(|(label, name)| (*label, name.clone())).collect();
         let stored = Stored { measure: self.measure.clone(), state };
+        // The state says that the case is done, so it comes last.
+        slices::write(&slices_of(self.folder, &pair.case)?, &slices)?;
         stored.write(&path)?;
         Ok(stored.state)
     }
+
+    /// The state of a case that is done, if it is of the same files and settings.
+    fn stored(&self, path: &Path, pair: &Pair) -> Result<CaseState> {
+        let Stored { measure, state } = Stored::read(path)?;
+        let remedy = "use the same options, or another --out";
+        if measure != self.measure {
+            return Err(Error::new("was measured with other settings").at(path.display()).help(remedy));
+        }
+        let now = [pair.prediction.first(), pair.reference.as_path()].map(|path| path.display().to_string());
+        if [&state.prediction, &state.reference] != [&now[0], &now[1]] {
+            let problem = format!("was measured from {} and {}", state.prediction, state.reference);
+            return Err(Error::new(problem).at(path.display()).help(remedy));
+        }
+        Ok(state)
+    }
+}
+
+/// Where the voxels of a case's slices are stored.
+///
+/// # Errors
+/// The case's name is no file name.
+pub fn slices_of(folder: &OutputFolder, case: &str) -> Result<PathBuf> {
+    folder.file(Path::new("states").join(format!("{case}.npz")))
 }
 
 /// A file of the folder `states`: one case, and how it was measured.
@@ -254,20 +286,6 @@ impl Stored {
     /// The folder cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         output::write_text(path, &serde_json::to_string(self).map_err(Error::from_source)?)
-    }
-}
-
-/// A stored state; with `measure`, only one that was measured that way.
-///
-/// # Errors
-/// The file is malformed, or was measured with other settings.
-pub fn read_state(path: &Path, measure: Option<&Measure>) -> Result<CaseState> {
-    let stored = Stored::read(path)?;
-    match measure {
-        Some(wanted) if *wanted != stored.measure => Err(Error::new("was measured with other settings")
-            .at(path.display())
-            .help("use the same options, or another --out")),
-        _ => Ok(stored.state),
     }
 }
 

@@ -43,11 +43,14 @@ pub struct Args {
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let cases = gather(&args.folders)?;
     let folder = OutputFolder::create(&args.out)?;
-    for (name, (_, stored)) in &cases {
+    for (name, (path, stored)) in &cases {
+        copy_slices(path, &evaluate::slices_of(&folder, name)?)?;
         stored.write(&folder.file(Path::new("states").join(format!("{name}.json")))?)?;
     }
+    let measure = cases.values().next().map(|(_, stored)| stored.measure.clone());
+    let measure = measure.ok_or_else(|| Error::new("the folders hold no case"))?;
     let states = cases.into_values().map(|(_, stored)| stored.state).collect();
-    let cohort = Cohort::new(states, Plan { empty: args.empty, convention: args.convention, seed: args.seed });
+    let cohort = Cohort::new(states, measure, Plan { empty: args.empty, convention: args.convention, seed: args.seed });
     evaluate::write(&cohort, &folder)?;
     if common.json {
         output::print_json(&cohort.to_json())?;
@@ -55,6 +58,16 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         output::print(&evaluate::table(&cohort, &args.out))?;
     }
     Ok(Outcome::Done)
+}
+
+/// Takes what the report's overlays show, where it is there, from beside a state.
+fn copy_slices(state: &Path, to: &Path) -> Result<()> {
+    let from = state.with_extension("npz");
+    if !from.is_file() || from == to {
+        return Ok(());
+    }
+    let bytes = std::fs::read(&from).at(from.display())?;
+    output::write_atomic(to, |out| Ok(out.write_all(&bytes)?))
 }
 
 /// Every state by the name of its case, with the file it came from.

@@ -35,11 +35,14 @@ pub fn open(path: &Path) -> Result<(File, u64)> {
 /// The product of extents, if it is one that can be read.
 ///
 /// # Errors
-/// It is larger than [`MAX_VALUES`].
+/// It is larger than [`MAX_VALUES`], or would be without the extents of 0: steps between the values count those too.
 pub fn count(extents: &[usize]) -> Result<usize> {
-    let product = extents.iter().try_fold(1_u64, |product, &extent| product.checked_mul(extent as u64));
+    let filled = extents.iter().filter(|&&extent| extent > 0);
+    let product = filled.clone().try_fold(1_u64, |product, &extent| product.checked_mul(extent as u64));
     match product {
-        Some(product) if product <= MAX_VALUES => Ok(product as usize),
+        Some(product) if product <= MAX_VALUES => {
+            Ok(if filled.count() == extents.len() { product as usize } else { 0 })
+        }
         _ => Err(Error::new(format!("{extents:?} are more than {MAX_VALUES} values"))
             .help("crop, or cut the file into parts")),
     }
@@ -99,6 +102,18 @@ impl<T> Growing<T> {
     }
 }
 
+/// A vector of `count` zeros, for values that do not arrive in their order.
+///
+/// # Errors
+/// Memory is short.
+pub fn zeroed<T: Copy + Default>(count: usize) -> Result<Vec<T>> {
+    check_memory((count as u64).saturating_mul(size_of::<T>() as u64))?;
+    let mut values = Vec::new();
+    values.try_reserve_exact(count).map_err(|error| short(&error, count))?;
+    values.resize(count, T::default());
+    Ok(values)
+}
+
 /// Refuses what the machine has no memory for, where it says how much is free. (Where memory is promised beyond what
 /// there is, an allocation succeeds and the process is ended later, without a word.)
 fn check_memory(bytes: u64) -> Result<()> {
@@ -135,6 +150,8 @@ mod tests {
         assert_eq!(count(&[3, 4, 5]).unwrap(), 60);
         assert!(count(&[32767; 7]).is_err());
         assert!(count(&[1 << 16, 1 << 16]).is_err());
+        assert_eq!(count(&[0, 4, 5]).unwrap(), 0);
+        assert!(count(&[0, 1 << 40, 1 << 40]).is_err() && count(&[1 << 40, 0]).is_err());
     }
 
     #[test]

@@ -5,12 +5,14 @@
 //! (see [`limits`]).
 
 pub mod dataset;
+mod gzip;
 pub mod limits;
 pub mod nifti;
 pub mod npy;
 pub mod number;
 pub mod orientation;
 pub mod png;
+mod scatter;
 pub mod volume;
 
 use std::path::Path;

@@ -98,7 +98,7 @@ fn half(bits: u16) -> f64 {
 }
 
 /// A type that arrays are read into.
-pub trait FromFile: Copy {
+pub trait FromFile: Copy + Default {
     /// The number, or `None` if it does not fit: a finite number beyond the range, or a fraction for an integer.
     fn from_file(x: f64) -> Option<Self>;
 }

@@ -52,7 +52,7 @@ impl Axes {
 
     /// For each axis of a volume with axes `target`, the axis of a volume with axes `self` that it is made of, and
     /// whether that one must be turned round.
-    pub(super) fn to(self, target: Self) -> [(usize, bool); 3] {
+    pub(in crate::data) fn to(self, target: Self) -> [(usize, bool); 3] {
         std::array::from_fn(|axis| {
             let own = (0..3).find(|&own| self.world[own] == target.world[axis]).unwrap_or(axis);
             (own, self.positive[own] != target.positive[axis])

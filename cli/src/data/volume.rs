@@ -106,7 +106,8 @@ impl Grid {
     }
 
     /// The grid of the same voxels after [`Volume::reoriented`].
-    fn reoriented(&self, axes: Axes) -> Self {
+    #[must_use]
+    pub fn along(&self, axes: Axes) -> Self {
         let from = self.axes().to(axes);
         let mut grid = self.clone();
         for (axis, (own, turned)) in from.into_iter().enumerate() {
@@ -191,11 +192,11 @@ impl<T: Copy> Volume<T> {
                 view.invert_axis(Axis(3 - axis));
             }
         }
-        Self { data: view.as_standard_layout().into_owned(), grid: self.grid.reoriented(axes) }
+        Self { data: view.as_standard_layout().into_owned(), grid: self.grid.along(axes) }
     }
 
     /// Where in space a place in memory lies in the file's own counting, `(channel, x, y, z)`, for messages.
-    pub(super) fn place(extent: [usize; 3], offset: usize) -> String {
+    pub(in crate::data) fn place(extent: [usize; 3], offset: usize) -> String {
         let [d, h, w] = extent;
         let (voxel, channel) = (offset % (d * h * w), offset / (d * h * w));
         let (x, y, z) = (voxel % w, voxel / w % h, voxel / (w * h));

@@ -2,24 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use segcal_core::{Backend, Context, Error, Result};
+use segcal_core::{Backend, Context, Result};
 use segcal_metrics::authors::{self, AuthorsCalibration, AuthorsSegmentation};
-use segcal_metrics::calibration::{Calibration, EqualMass, Region, boundary_band};
+use segcal_metrics::calibration::{Calibration, EqualMass, Region, boundary_band, every_region};
 use segcal_metrics::definitions::{Compute, METRICS};
+use segcal_metrics::distribution::LogitDistribution;
 use segcal_metrics::empty::Outcome;
 use segcal_metrics::overlap::Confusion;
 use segcal_metrics::surface::Surface;
-use segcal_metrics::volume::{Grid, Label, Probabilities, Structure};
+use segcal_metrics::volume::{Grid, Label, Probabilities, Structure, softmax};
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Pair;
 use super::scores::{self, Scores};
-use crate::data::Volume;
+use super::slices::{self, Chosen, Slice};
+use crate::data::{self, Volume};
 use crate::output::Number;
 
 /// How cases are measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measure {
+    /// What the predictions are.
+    pub kind: Prediction,
     /// Number of equal-width or equal-mass bins.
     pub bins: usize,
     /// Tolerance of NSD in mm.
@@ -33,7 +37,8 @@ pub struct Measure {
 }
 
 /// What the predictions are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Prediction {
     /// Class scores.
     Scores(Scores),
@@ -56,8 +61,12 @@ pub struct CaseState {
     pub prediction: String,
     /// The reference label map.
     pub reference: String,
+    /// The image, if one was given.
+    pub image: Option<String>,
     /// Number of classes.
     pub classes: usize,
+    /// What the labels are called, as far as it is known.
+    pub names: BTreeMap<Label, String>,
     /// Diagonal of the grid, the penalty of a missed structure.
     pub diagonal_mm: f64,
     /// Figures of each structure.
@@ -66,9 +75,29 @@ pub struct CaseState {
     pub regions: BTreeMap<String, Figures>,
     /// Bins of every region, for diagrams of the cohort.
     pub calibration: Option<Calibration>,
+    /// Distributions of the logits; none for a segmentation, or for more than [`MOST_CLASSES`].
+    pub logits: Option<Logits>,
     /// The figures of the authors' convention.
     pub authors: Authors,
+    /// The slices that the report shows, whose voxels are stored beside this state.
+    pub slices: Vec<Slice>,
 }
+
+/// Logits by true class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Logits {
+    /// What was given; of probabilities the logarithms are counted.
+    pub of: Scores,
+    /// The counts.
+    pub counts: LogitDistribution,
+}
+
+/// Classes beyond which distributions of logits, which grow with their square, are not kept.
+const MOST_CLASSES: usize = 20;
+
+/// Range and number of bins of [`Logits`]; what lies beyond is counted at the ends.
+const LOGITS: ([f32; 2], usize) = ([-30.0, 30.0], 240);
+const LOGARITHMS: ([f32; 2], usize) = ([-20.0, 0.0], 160);
 
 /// One case as the papers' public code evaluates it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,75 +108,182 @@ pub struct Authors {
     pub calibration: Option<BTreeMap<String, Number>>,
 }
 
-/// Measures one case.
+/// Measures one case; also gives what its slices show.
+///
+/// The class scores are by far the largest thing in memory: everything else is computed before they are read or after
+/// they are gone, as far as it can be.
 ///
 /// # Errors
 /// A file is malformed or does not belong to the other, or the device fails.
-pub fn measure<B: Backend>(backend: &B, pair: &Pair, kind: Prediction, how: &Measure) -> Result<CaseState> {
-    let reference = scores::read_reference(&pair.reference)?;
-    if reference.channels() != 1 {
-        let problem = format!("holds {} volumes where a label map has one", reference.channels());
-        return Err(Error::new(problem).at(pair.reference.display()));
-    }
-    let (values, prediction, classes) = predicted(pair, kind, &reference)?;
-    let labels = scores::as_labels(reference.values(), classes).at(pair.reference.display())?;
-    let spacing_mm = if how.voxel_units { [1.0; 3] } else { reference.grid.spacing_mm() };
-    let grid = Grid { spatial: reference.grid.extent, spacing_mm };
-    let mut state = CaseState {
+pub fn measure<B: Backend>(backend: &B, pair: &Pair, how: &Measure) -> Result<(CaseState, Vec<Chosen>)> {
+    let volume = scores::read_reference(&pair.reference)?;
+    let place = volume.grid.clone();
+    let spacing_mm = if how.voxel_units { [1.0; 3] } else { place.spacing_mm() };
+    let grid = Grid { spatial: place.extent, spacing_mm };
+    let (scored, labels, reference) = match how.kind {
+        Prediction::Scores(kind) => {
+            let (scored, labels) = scored(backend, pair, kind, &volume, grid, how)?;
+            (Some(scored), labels, volume.data.into_raw_vec_and_offset().0)
+        }
+        Prediction::Segmentation => {
+            let labels = scores::read_labels(pair.prediction.first(), &place)?;
+            (None, labels, volume.data.into_raw_vec_and_offset().0)
+        }
+    };
+    let (mut compact, maps) = match &scored {
+        Some(scored) => (Compact::all(scored.classes), [labels, reference]),
+        None => Compact::of([labels, reference]),
+    };
+    compact.add_unions(&how.unions);
+    let [labels, reference] = &maps;
+    let classes = compact.classes;
+    let state = CaseState {
         case: pair.case.clone(),
         prediction: pair.prediction.first().display().to_string(),
         reference: pair.reference.display().to_string(),
-        classes,
+        image: pair.image.as_ref().map(|path| path.display().to_string()),
+        classes: scored.as_ref().map_or(compact.largest + 1, |scored| scored.classes),
+        names: BTreeMap::new(),
         diagonal_mm: grid.diagonal_mm(),
-        structures: structures(backend, &prediction, &labels, grid, classes, how)?,
+        structures: structures(backend, labels, reference, grid, &compact, how)?,
+        authors: Authors {
+            structures: authors::segmentation(backend, labels, reference, grid.spatial, classes, &compact.structures)?,
+            calibration: scored.as_ref().map(|scored| as_authors(&scored.calibration)),
+        },
+        slices: Vec::new(),
         regions: BTreeMap::new(),
         calibration: None,
-        authors: Authors {
-            structures: authors::segmentation(
-                backend,
-                &prediction,
-                &labels,
-                grid.spatial,
-                classes,
-                &list_structures(classes, how),
-            )?,
-            calibration: None,
-        },
+        logits: None,
     };
-    if let Some(values) = values {
-        let p = Probabilities::new(&values, classes);
-        let band = boundary_band(backend, &labels, grid, how.band_mm)?;
-        let mut calibration = Calibration::new(classes, how.bins);
-        calibration.add(p, &labels, Some(&band)).at(&state.prediction)?;
-        state.regions = regions(p, &labels, &prediction, &band, &calibration, how);
-        state.authors.calibration = Some(as_authors(&calibration));
-        state.calibration = Some(calibration);
-    }
-    Ok(state)
+    let chosen = match &scored {
+        Some(_) => Vec::new(),
+        None => slices::choose(&place, labels, reference, &compact.structures),
+    };
+    Ok(finished(state, scored, chosen, pair, &place))
 }
 
-/// Probabilities where there are any, labels, and the number of classes.
-fn predicted(pair: &Pair, kind: Prediction, reference: &Volume<i32>) -> Result<(Option<Vec<f32>>, Vec<Label>, usize)> {
-    match kind {
-        Prediction::Scores(scores) => {
-            let (values, classes) = scores::read(&pair.prediction, reference, scores)?;
-            let labels = Probabilities::new(&values, classes).argmax();
-            Ok((Some(values), labels, classes))
-        }
-        Prediction::Segmentation => {
-            let path = pair.prediction.first();
-            let labels = scores::read_labels(path, reference)?;
-            let largest = labels.iter().chain(reference.values()).copied().max().unwrap_or(0).max(1);
-            let classes = usize::try_from(largest).unwrap_or(0) + 1;
-            Ok((None, scores::as_labels(&labels, classes).at(path.display())?, classes))
+/// Puts the parts of a state together, and the image under the slices.
+fn finished(
+    mut state: CaseState,
+    scored: Option<Scored>,
+    mut chosen: Vec<Chosen>,
+    pair: &Pair,
+    place: &data::Grid,
+) -> (CaseState, Vec<Chosen>) {
+    if let Some(scored) = scored {
+        (state.regions, state.logits) = (scored.regions, scored.logits);
+        state.calibration = Some(scored.calibration);
+        chosen = scored.chosen;
+    }
+    if let (Some(path), false) = (&pair.image, chosen.is_empty()) {
+        match scores::read_image(path, place) {
+            Ok((image, _)) => chosen.iter_mut().for_each(|slice| slice.add_image(&image)),
+            Err(error) => log::warn!("{}: the report shows no image: {error}", pair.case),
         }
     }
+    state.slices = chosen.iter().map(|chosen| chosen.slice.clone()).collect();
+    (state, chosen)
 }
 
-fn list_structures(classes: usize, how: &Measure) -> Vec<Structure> {
-    let single = (1..classes as Label).map(Structure::single);
-    let unions = how.unions.iter().map(|(name, labels)| Structure { name: name.clone(), labels: labels.clone() });
-    single.chain(unions).collect()
+/// What only class scores give.
+struct Scored {
+    classes: usize,
+    regions: BTreeMap<String, Figures>,
+    calibration: Calibration,
+    logits: Option<Logits>,
+    chosen: Vec<Chosen>,
+}
+
+/// Reads the class scores, takes from them what they give, and keeps the labels alone.
+fn scored<B: Backend>(
+    backend: &B,
+    pair: &Pair,
+    kind: Scores,
+    volume: &Volume<Label>,
+    grid: Grid,
+    how: &Measure,
+) -> Result<(Scored, Vec<Label>)> {
+    let reference = volume.values();
+    let band = boundary_band(backend, reference, grid, how.band_mm)?;
+    let (mut values, classes) = scores::read_stored(&pair.prediction, volume, kind)?;
+    scores::expect_labels(reference, classes).at(pair.reference.display())?;
+    let logits = logits(Probabilities::new(&values, classes), reference, kind)?;
+    if kind == Scores::Logits {
+        softmax(&mut values, classes);
+    }
+    let p = Probabilities::new(&values, classes);
+    let mut calibration = Calibration::new(classes, how.bins);
+    calibration.add(p, reference, Some(&band)).at(pair.prediction.first().display())?;
+    let regions = regions(p, reference, &band, &calibration, how);
+    drop(band);
+    let labels = p.argmax();
+    let structures = Compact::with_unions(classes, &how.unions);
+    let mut chosen = slices::choose(&volume.grid, &labels, reference, &structures);
+    chosen.iter_mut().for_each(|slice| slice.add_confidence(p));
+    Ok((Scored { classes, regions, calibration, logits, chosen }, labels))
+}
+
+fn logits(scores: Probabilities<'_>, reference: &[Label], of: Scores) -> Result<Option<Logits>> {
+    if scores.classes() > MOST_CLASSES {
+        return Ok(None);
+    }
+    let (range, bins) = if of == Scores::Logits { LOGITS } else { LOGARITHMS };
+    let mut counts = LogitDistribution::new(scores.classes(), range, bins);
+    match of {
+        Scores::Logits => counts.add(scores, reference)?,
+        Scores::Probabilities => counts.add_logarithms(scores, reference)?,
+    }
+    Ok(Some(Logits { of, counts }))
+}
+
+/// The structures of a case. Label maps may hold few labels of large numbers; those are counted by their rank, since the
+/// tables of counts grow with the square of the number of classes.
+struct Compact {
+    /// The labels that the maps now hold are below this.
+    classes: usize,
+    /// The largest label of the files.
+    largest: usize,
+    /// Each label's rank.
+    ranks: BTreeMap<Label, Label>,
+    structures: Vec<Structure>,
+}
+
+impl Compact {
+    /// Every label below a number of classes, as it is.
+    fn all(classes: usize) -> Self {
+        let ranks = (0..classes as Label).map(|label| (label, label)).collect();
+        let structures = (1..classes as Label).map(Structure::single).collect();
+        Self { classes, largest: classes - 1, ranks, structures }
+    }
+
+    fn with_unions(classes: usize, unions: &BTreeMap<String, Vec<Label>>) -> Vec<Structure> {
+        let mut compact = Self::all(classes);
+        compact.add_unions(unions);
+        compact.structures
+    }
+
+    /// The labels that two maps hold, and the maps with ranks for labels.
+    fn of(mut maps: [Vec<Label>; 2]) -> (Self, [Vec<Label>; 2]) {
+        let mut present = vec![false; usize::from(Label::MAX) + 1];
+        present[0] = true;
+        maps.iter().flatten().for_each(|&label| present[usize::from(label)] = true);
+        let held: Vec<Label> = (0..=Label::MAX).filter(|&label| present[usize::from(label)]).collect();
+        let ranks: BTreeMap<Label, Label> = held.iter().copied().zip(0..).collect();
+        let mut rank_of = vec![0; present.len()];
+        ranks.iter().for_each(|(&label, &rank)| rank_of[usize::from(label)] = rank);
+        maps.iter_mut().flatten().for_each(|label| *label = rank_of[usize::from(*label)]);
+        let named = |(&label, &rank): (&Label, &Label)| Structure { name: label.to_string(), labels: vec![rank] };
+        let structures = ranks.iter().skip(1).map(named).collect();
+        let largest = held.last().copied().map_or(0, usize::from);
+        (Self { classes: held.len(), largest, ranks, structures }, maps)
+    }
+
+    fn add_unions(&mut self, unions: &BTreeMap<String, Vec<Label>>) {
+        for (name, labels) in unions {
+            let labels = labels.iter().filter_map(|label| self.ranks.get(label).copied()).collect();
+            self.structures.push(Structure { name: name.clone(), labels });
+        }
+    }
 }
 
 fn structures<B: Backend>(
@@ -155,14 +291,14 @@ fn structures<B: Backend>(
     prediction: &[Label],
     reference: &[Label],
     grid: Grid,
-    classes: usize,
+    compact: &Compact,
     how: &Measure,
 ) -> Result<BTreeMap<String, Outcomes>> {
-    let mut confusion = Confusion::new(classes);
+    let mut confusion = Confusion::new(compact.classes);
     confusion.add(reference, prediction)?;
     let mut all = BTreeMap::new();
-    for structure in list_structures(classes, how) {
-        let counts = confusion.counts(&structure);
+    for structure in &compact.structures {
+        let counts = confusion.counts(structure);
         let surface = Surface::measure(backend, &structure.mask(prediction), &structure.mask(reference), grid)?;
         let outcome = |compute: Compute| match compute {
             Compute::Overlap(figure) => Some(figure(&counts)),
@@ -178,26 +314,23 @@ fn structures<B: Backend>(
 fn regions(
     p: Probabilities<'_>,
     reference: &[Label],
-    prediction: &[Label],
     band: &[bool],
     calibration: &Calibration,
     how: &Measure,
 ) -> BTreeMap<String, Figures> {
-    let figures = |region: Region| {
+    let figures = |(region, mass): (Region, EqualMass)| {
         let bins = calibration.region(region);
-        let voxels = reference.iter().zip(prediction).zip(band);
-        let inside: Vec<bool> = voxels
-            .map(|((&reference, &prediction), &in_band)| region.contains(reference, prediction, in_band))
-            .collect();
-        let mass = EqualMass::of(p, reference, &inside, how.bins);
         let figure = |compute: Compute| match compute {
             Compute::Calibration(figure) | Compute::Descriptive(figure) => Some(figure(&bins)),
             Compute::EqualMass(figure) => Some(figure(&mass)),
             _ => None,
         };
-        METRICS.iter().filter_map(|metric| Some((metric.key.to_owned(), Number(figure(metric.compute)?)))).collect()
+        let figures =
+            METRICS.iter().filter_map(|metric| Some((metric.key.to_owned(), Number(figure(metric.compute)?))));
+        (region.to_string(), figures.collect())
     };
-    Region::every(p.classes()).into_iter().map(|region| (region.to_string(), figures(region))).collect()
+    let masses = every_region(p, reference, band, how.bins);
+    Region::every(p.classes()).into_iter().zip(masses).map(figures).collect()
 }
 
 fn as_authors(calibration: &Calibration) -> BTreeMap<String, Number> {

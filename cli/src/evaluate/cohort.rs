@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use segcal_metrics::bootstrap::{Bootstrap, DEFAULT_REPLICATES};
 use segcal_metrics::definitions::{METRICS, Metric, metric};
 use segcal_metrics::empty::{Emptiness, EmptyCounts, Outcome, Policy, Summary};
+use segcal_metrics::volume::Label;
 use serde_json::{Map, Value, json};
 
-use super::case::CaseState;
+use super::case::{CaseState, Measure};
 use crate::output::{Number, number};
 
 /// Whose definitions the figures follow.
@@ -74,12 +75,14 @@ pub struct Cohort {
     pub cases: Vec<CaseState>,
     /// Every metric of every structure, then of every region.
     pub rows: Vec<Row>,
+    /// How the cases were measured.
+    pub measure: Measure,
     plan: Plan,
 }
 
 impl Cohort {
     /// Summarises the states of some cases.
-    pub fn new(mut cases: Vec<CaseState>, plan: Plan) -> Self {
+    pub fn new(mut cases: Vec<CaseState>, measure: Measure, plan: Plan) -> Self {
         cases.sort_by(|a, b| a.case.cmp(&b.case));
         let structures = names(&cases, |case| case.structures.keys());
         let regions = names(&cases, |case| case.regions.keys());
@@ -90,12 +93,36 @@ impl Cohort {
                 rows.extend(metrics.filter_map(|metric| row(&cases, kind, &of, metric, plan)));
             }
         }
-        Self { cases, rows, plan }
+        Self { cases, rows, measure, plan }
+    }
+
+    /// How the cohort is summarised.
+    pub const fn plan(&self) -> Plan {
+        self.plan
     }
 
     /// The row of a metric.
     pub fn row(&self, kind: Kind, of: &str, key: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.kind == kind && row.of == of && row.metric.key == key)
+    }
+
+    /// The structures, in the order of the tables.
+    pub fn structures(&self) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            self.rows.iter().filter(|row| row.kind == Kind::Structure).map(|row| row.of.as_str()).collect();
+        names.dedup();
+        names
+    }
+
+    /// A label with what it is called, if that is known: `1 liver`. Other names are as they are.
+    pub fn name(&self, label: &str) -> String {
+        let name =
+            label.parse().ok().and_then(|number: Label| self.cases.iter().find_map(|case| case.names.get(&number)));
+        match (name, label) {
+            (Some(name), label) => format!("{label} {name}"),
+            (None, "0") => "0 background".into(),
+            (None, label) => label.to_owned(),
+        }
     }
 
     /// Mean over the structures of a metric's means: what a single figure of a cohort usually is.
@@ -114,6 +141,7 @@ impl Cohort {
             "version": env!("CARGO_PKG_VERSION"),
             "convention": self.plan.convention,
             "empty_policy": self.plan.empty.name(),
+            "settings": self.measure,
             "definitions": definitions,
             "cases": (0..self.cases.len()).map(|number| self.case_json(number)).collect::<Vec<_>>(),
             "mean": self.nested(|row| number(row.summary.mean)),
@@ -282,7 +310,7 @@ const fn note(which: Emptiness) -> &'static str {
 }
 
 /// A CSV field; quotes where it needs them.
-fn quoted(field: &str) -> String {
+pub fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {

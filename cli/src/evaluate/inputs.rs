@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result, nearest};
+use segcal_metrics::volume::Label;
 
 use crate::data::{self, nifti, npy};
 
@@ -35,6 +36,8 @@ pub struct Pair {
     pub prediction: Files,
     /// The reference label map.
     pub reference: PathBuf,
+    /// The image that was segmented, for the report.
+    pub image: Option<PathBuf>,
 }
 
 /// Pairs a file with a file, or the files of two folders by case name. Predictions without a reference are an error;
@@ -46,7 +49,7 @@ pub fn pairs(predictions: &Path, labels: &Path) -> Result<(Vec<Pair>, Vec<String
     if predictions.is_file() && labels.is_file() {
         let case = case_name(labels).unwrap_or_else(|| "case".into());
         let prediction = Files::One(predictions.into());
-        return Ok((vec![Pair { case, prediction, reference: labels.into() }], Vec::new()));
+        return Ok((vec![Pair { case, prediction, reference: labels.into(), image: None }], Vec::new()));
     }
     let references = folder(labels, false)?;
     // Numbered cases are cases, not classes, where the references are numbered alike.
@@ -63,10 +66,54 @@ pub fn pairs(predictions: &Path, labels: &Path) -> Result<(Vec<Pair>, Vec<String
                 None => error.help("predictions and references must share their names"),
             });
         };
-        pairs.push(Pair { case, prediction, reference: reference.clone() });
+        pairs.push(Pair { case, prediction, reference: reference.clone(), image: None });
     }
     let missing = references.keys().filter(|name| !pairs.iter().any(|pair| pair.case == **name)).cloned().collect();
     Ok((pairs, missing))
+}
+
+/// Gives each pair its image: from `images`, a file or a folder, or else from the folder beside the labels that data sets
+/// have (`imagesTs` beside `labelsTs`). Gives the names of the cases that have none in the folder that was asked for.
+///
+/// # Errors
+/// `images` does not exist, or holds nothing to read.
+pub fn add_images(pairs: &mut [Pair], images: Option<&Path>, labels: &Path) -> Result<Vec<String>> {
+    let beside = || {
+        let name = labels.file_name()?.to_str()?.strip_prefix("labels")?;
+        let path = labels.with_file_name(format!("images{name}"));
+        path.is_dir().then_some(path)
+    };
+    let asked = images.is_some();
+    let Some(path) = images.map(Path::to_path_buf).or_else(beside) else { return Ok(Vec::new()) };
+    if let ([pair], true) = (&mut *pairs, path.is_file()) {
+        pair.image = Some(path);
+        return Ok(Vec::new());
+    }
+    let mut found = match folder(&path, false) {
+        Err(_) if !asked => return Ok(Vec::new()),
+        found => found?,
+    };
+    for pair in pairs.iter_mut() {
+        // nnU-Net numbers the channels; the first is shown.
+        let file = found.remove(&pair.case).or_else(|| found.remove(&format!("{}_0000", pair.case)));
+        pair.image = file.map(|file| file.first().to_path_buf());
+    }
+    let without = pairs.iter().filter(|pair| asked && pair.image.is_none());
+    Ok(without.map(|pair| pair.case.clone()).collect())
+}
+
+/// What `dataset.json` beside the folder of labels calls them: MSD's `{"1": "name"}` or nnU-Net's `{"name": 1}`. Empty
+/// where there is none.
+pub fn label_names(labels: &Path) -> BTreeMap<Label, String> {
+    let text = labels.parent().and_then(|folder| std::fs::read_to_string(folder.join("dataset.json")).ok());
+    let document: serde_json::Value = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let Some(named) = document["labels"].as_object() else { return BTreeMap::new() };
+    let pair = |(key, value): (&String, &serde_json::Value)| match (value.as_str(), value.as_u64()) {
+        (Some(name), _) => Some((key.parse().ok()?, name.to_owned())),
+        (_, Some(label)) => Some((Label::try_from(label).ok()?, key.clone())),
+        _ => None,
+    };
+    named.iter().filter_map(pair).filter(|(label, name)| *label > 0 && !name.trim().is_empty()).collect()
 }
 
 /// The predictions of a folder (or of one file) by case name. `CASE_0`, `CASE_1` … are one case only if they are NIfTI
@@ -173,6 +220,36 @@ mod tests {
         assert_eq!(pairs.len(), 2);
         let (pairs, _) = paired(&["case_0.nii", "case_1.nii"], &["case_0.nii", "case_1.nii"]).unwrap();
         assert_eq!(pairs.len(), 2);
+    }
+
+    #[test]
+    fn images_are_found_by_name_and_beside_the_labels() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        touch(&at("p"), &["a.npz", "b.npz"]);
+        touch(&at("labelsTs"), &["a.nii", "b.nii"]);
+        touch(&at("imagesTs"), &["a_0000.nii", "a_0001.nii"]);
+        touch(&at("other"), &["b.nii.gz"]);
+        let (mut pairs, _) = pairs(&at("p"), &at("labelsTs")).unwrap();
+        let images = |pairs: &[Pair]| pairs.iter().map(|pair| pair.image.clone()).collect::<Vec<_>>();
+        assert!(add_images(&mut pairs, None, &at("labelsTs")).unwrap().is_empty());
+        assert_eq!(images(&pairs), [Some(at("imagesTs/a_0000.nii")), None]);
+        assert_eq!(add_images(&mut pairs, Some(&at("other")), &at("labelsTs")).unwrap(), ["a"]);
+        assert_eq!(images(&pairs), [None, Some(at("other/b.nii.gz"))]);
+        assert!(add_images(&mut pairs, Some(&at("nothing")), &at("labelsTs")).is_err());
+    }
+
+    #[test]
+    fn labels_are_named_by_either_kind_of_dataset_json() {
+        let root = tempfile::tempdir().unwrap();
+        let names = |text: &str| {
+            std::fs::write(root.path().join("dataset.json"), text).unwrap();
+            label_names(&root.path().join("labelsTr")).into_iter().collect::<Vec<_>>()
+        };
+        let expected = [(1, "liver".to_owned())];
+        assert_eq!(names(r#"{"labels": {"0": "background", "1": "liver"}}"#), expected);
+        assert_eq!(names(r#"{"labels": {"background": 0, "liver": 1, "whole": [1, 2]}}"#), expected);
+        assert!(names("no json").is_empty());
     }
 
     #[test]

@@ -2,10 +2,58 @@
 //!
 //! [`inputs`] pairs predictions with references by case name, [`scores`] reads probabilities onto the reference's grid
 //! and proves their axis order, [`case`] measures one case into a state, [`cohort`] makes the tables of many states,
-//! [`methods`] reads those tables of several methods back and puts them side by side.
+//! [`slices`]
+//! keeps what its overlays show, [`methods`] reads those tables of several methods back and puts them side by side.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 pub mod case;
 pub mod cohort;
 pub mod inputs;
 pub mod methods;
 pub mod scores;
+pub mod slices;
+
+/// Works on every item, one a thread at a time, and gives the results in the order of the items.
+///
+/// The threads are not those of rayon's pool, which do the loops inside: a thread of the pool that waits for a loop would
+/// begin another item meanwhile, and with it hold another case in memory.
+pub fn one_a_thread<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let done: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..rayon::current_num_threads().min(items.len()) {
+            scope.spawn(|| {
+                while let Some(number) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&number| number < items.len())
+                {
+                    let result = work(&items[number]);
+                    *done[number].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+                }
+            });
+        }
+    });
+    let results = done.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
+    results.map(|result| result.expect("every item is worked on")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rayon::prelude::*;
+
+    #[test]
+    fn results_keep_their_order_and_no_thread_begins_two() {
+        let running = AtomicUsize::new(0);
+        let results = one_a_thread(&(0..50).collect::<Vec<usize>>(), |&item| {
+            let others = running.fetch_add(1, Ordering::SeqCst);
+            assert!(others < rayon::current_num_threads());
+            let sum: usize = (0..1000_usize).into_par_iter().map(|x| x % 2).sum();
+            running.fetch_sub(1, Ordering::SeqCst);
+            item + sum
+        });
+        assert_eq!(results, (500..550).collect::<Vec<usize>>());
+        assert!(one_a_thread(&[] as &[usize], |&item| item).is_empty());
+    }
+}

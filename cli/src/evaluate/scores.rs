@@ -7,7 +7,6 @@
 
 use std::path::Path;
 
-use ndarray::{ArrayView4, Axis};
 use segcal_core::{Context, Error, Result};
 use segcal_metrics::guard::Evidence;
 use segcal_metrics::volume::{Label, Probabilities, softmax};
@@ -34,7 +33,7 @@ const MARGIN: f64 = 0.2;
 /// # Errors
 /// A file is malformed; the geometry or shape differs from the reference's; the axis order is in doubt; or the numbers
 /// are not what they are said to be.
-pub fn read(files: &Files, reference: &Volume<i32>, kind: Scores) -> Result<(Vec<f32>, usize)> {
+pub fn read(files: &Files, reference: &Volume<Label>, kind: Scores) -> Result<(Vec<f32>, usize)> {
     let (mut values, classes) = read_stored(files, reference, kind)?;
     if kind == Scores::Logits {
         softmax(&mut values, classes);
@@ -46,11 +45,11 @@ pub fn read(files: &Files, reference: &Volume<i32>, kind: Scores) -> Result<(Vec
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_stored(files: &Files, reference: &Volume<i32>, kind: Scores) -> Result<(Vec<f32>, usize)> {
+pub fn read_stored(files: &Files, reference: &Volume<Label>, kind: Scores) -> Result<(Vec<f32>, usize)> {
     let (values, classes) = match files {
         Files::One(path) if npy::is_array(path) => from_array(path, reference).at(path.display())?,
-        Files::One(path) => on_grid(nifti::read_image(path)?, reference).at(path.display())?,
-        Files::PerClass(paths) => per_class(paths, reference)?,
+        Files::One(path) => on_grid(path, &reference.grid)?,
+        Files::PerClass(paths) => per_class(paths, &reference.grid)?,
     };
     expect(&values, classes, kind).at(files.first().display())?;
     Ok((values, classes))
@@ -100,10 +99,9 @@ pub fn read_own(files: &Files, kind: Scores) -> Result<(Vec<f32>, usize, Frame)>
             (volume.data.into_raw_vec_and_offset().0, classes, Frame::Grid(grid))
         }
         Files::PerClass(paths) => {
-            let first = nifti::read_image(&paths[0])?;
-            let reference = Volume::new(vec![0; first.grid.extent.iter().product()], 1, first.grid);
-            let (values, classes) = per_class(paths, &reference)?;
-            (values, classes, Frame::Grid(reference.grid))
+            let grid = nifti::read_header(&paths[0]).and_then(|header| header.grid()).at(paths[0].display())?;
+            let (values, classes) = per_class(paths, &grid)?;
+            (values, classes, Frame::Grid(grid))
         }
     };
     expect(&values, classes, kind).at(files.first().display())?;
@@ -120,16 +118,22 @@ impl Frame {
     }
 }
 
-/// The numbers of a volume on a grid, turned to its axes.
-fn onto(volume: Volume<f32>, grid: &Grid, names: [&str; 2]) -> Result<(Vec<f32>, usize)> {
-    let volume = if volume.grid.axes() == grid.axes() { volume } else { volume.reoriented(grid.axes()) };
-    grid.expect_same(names[0], &volume.grid, names[1])?;
+/// The class scores of a NIfTI file on a grid, turned to its axes while they are read.
+fn on_grid(path: &Path, grid: &Grid) -> Result<(Vec<f32>, usize)> {
+    let own = nifti::read_header(path).and_then(|header| header.grid()).at(path.display())?;
+    let turned = if own.axes() == grid.axes() { own } else { own.along(grid.axes()) };
+    grid.expect_same("the reference", &turned, "the prediction").at(path.display())?;
+    let volume = nifti::read_image_along(path, grid.axes())?;
     let channels = volume.channels();
     Ok((volume.data.into_raw_vec_and_offset().0, channels))
 }
 
-fn on_grid(volume: Volume<f32>, reference: &Volume<i32>) -> Result<(Vec<f32>, usize)> {
-    onto(volume, &reference.grid, ["the reference", "the prediction"])
+/// The numbers of an image on a grid, turned to its axes.
+fn onto(volume: Volume<f32>, grid: &Grid) -> Result<(Vec<f32>, usize)> {
+    let volume = if volume.grid.axes() == grid.axes() { volume } else { volume.reoriented(grid.axes()) };
+    grid.expect_same("the prediction", &volume.grid, "the image")?;
+    let channels = volume.channels();
+    Ok((volume.data.into_raw_vec_and_offset().0, channels))
 }
 
 /// An image on the grid of a prediction: values `[c, d, h, w]` and the number of channels.
@@ -138,7 +142,7 @@ fn on_grid(volume: Volume<f32>, reference: &Volume<i32>) -> Result<(Vec<f32>, us
 /// The file is malformed, or its geometry differs.
 pub fn read_image(path: &Path, grid: &Grid) -> Result<(Vec<f32>, usize)> {
     if !npy::is_array(path) {
-        return onto(crate::data::read_image(path)?, grid, ["the prediction", "the image"]).at(path.display());
+        return onto(crate::data::read_image(path)?, grid).at(path.display());
     }
     let array = npy::read::<f32>(path, "image")?;
     let voxels = grid.extent.iter().product::<usize>();
@@ -150,15 +154,16 @@ pub fn read_image(path: &Path, grid: &Grid) -> Result<(Vec<f32>, usize)> {
     Ok((array.data, channels))
 }
 
-fn per_class(paths: &[std::path::PathBuf], reference: &Volume<i32>) -> Result<(Vec<f32>, usize)> {
-    let mut values = Vec::with_capacity(paths.len() * reference.values().len());
+fn per_class(paths: &[std::path::PathBuf], grid: &Grid) -> Result<(Vec<f32>, usize)> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(paths.len() * grid.extent.iter().product::<usize>()).map_err(Error::from_source)?;
     for path in paths {
-        let (mut class, channels) = on_grid(nifti::read_image(path)?, reference).at(path.display())?;
+        let (class, channels) = on_grid(path, grid)?;
         if channels != 1 {
             let problem = format!("holds {channels} volumes where one file a class holds one");
             return Err(Error::new(problem).at(path.display()));
         }
-        values.append(&mut class);
+        values.extend_from_slice(&class);
     }
     Ok((values, paths.len()))
 }
@@ -167,33 +172,44 @@ fn per_class(paths: &[std::path::PathBuf], reference: &Volume<i32>) -> Result<(V
 ///
 /// # Errors
 /// The file is malformed, or its geometry differs.
-pub fn read_labels(path: &Path, reference: &Volume<i32>) -> Result<Vec<i32>> {
+pub fn read_labels(path: &Path, reference: &Grid) -> Result<Vec<Label>> {
+    let volume = read_reference(path)?;
     if npy::is_array(path) {
-        let array = npy::read::<i32>(path, "labels")?;
-        let extent = spatial(&array.shape, 0).at(path.display())?;
-        if extent != reference.grid.extent {
-            return Err(shape_error(&array.shape, &reference.grid)).at(path.display());
+        if volume.grid.extent != reference.extent {
+            return Err(shape_error(&volume.grid.extent, reference)).at(path.display());
         }
-        return Ok(array.data);
+        return Ok(volume.data.into_raw_vec_and_offset().0);
     }
-    let volume = crate::data::read_labels(path)?;
-    let volume =
-        if volume.grid.axes() == reference.grid.axes() { volume } else { volume.reoriented(reference.grid.axes()) };
-    reference.grid.expect_same("the reference", &volume.grid, "the prediction").at(path.display())?;
+    let volume = if volume.grid.axes() == reference.axes() { volume } else { volume.reoriented(reference.axes()) };
+    reference.expect_same("the reference", &volume.grid, "the prediction").at(path.display())?;
     Ok(volume.data.into_raw_vec_and_offset().0)
 }
 
 /// A reference label map from any file; arrays lie on a grid of 1 mm voxels.
 ///
 /// # Errors
-/// The file is malformed.
-pub fn read_reference(path: &Path) -> Result<Volume<i32>> {
-    if !npy::is_array(path) {
-        return crate::data::read_labels(path);
+/// The file is malformed, or holds a value that is no label from 0 to 65535.
+pub fn read_reference(path: &Path) -> Result<Volume<Label>> {
+    let (values, channels, grid) = if npy::is_array(path) {
+        let array = npy::read::<i32>(path, "labels")?;
+        let extent = spatial(&array.shape, 0).at(path.display())?;
+        (array.data, 1, Grid::unknown(extent))
+    } else {
+        let volume = crate::data::read_labels(path)?;
+        let channels = volume.channels();
+        (volume.data.into_raw_vec_and_offset().0, channels, volume.grid)
+    };
+    if channels != 1 {
+        let problem = format!("holds {channels} volumes where a label map has one");
+        return Err(Error::new(problem).at(path.display()).help("class scores go to --probabilities or --logits"));
     }
-    let array = npy::read::<i32>(path, "labels")?;
-    let extent = spatial(&array.shape, 0).at(path.display())?;
-    Ok(Volume::new(array.data, 1, Grid::unknown(extent)))
+    let label = |&value: &i32| {
+        Label::try_from(value).map_err(|_| {
+            Error::new(format!("holds the label {value}; labels go from 0 (background) to {}", Label::MAX))
+                .at(path.display())
+        })
+    };
+    Ok(Volume::new(values.iter().map(label).collect::<Result<_>>()?, 1, grid))
 }
 
 /// The spatial extents of an array shape after its first `leading` axes: `[(d,) h, w]`.
@@ -210,38 +226,59 @@ fn shape_error(shape: &[usize], grid: &Grid) -> Error {
     Error::new(problem).help("cropped probabilities must be put back into the image's grid first")
 }
 
-fn from_array(path: &Path, reference: &Volume<i32>) -> Result<(Vec<f32>, usize)> {
-    let array = npy::read::<f32>(path, "probabilities")?;
-    let own = spatial(&array.shape, 1)?;
-    let (classes, extent) = (array.shape[0], reference.grid.extent);
+fn from_array(path: &Path, reference: &Volume<Label>) -> Result<(Vec<f32>, usize)> {
+    let shape = npy::read_header(path, "probabilities")?.shape;
+    let own = spatial(&shape, 1)?;
+    let extent = reference.grid.extent;
     let reversed = [own[2], own[1], own[0]];
-    let is_volume = array.shape.len() == 4;
+    let is_volume = shape.len() == 4;
     if own != extent && !(is_volume && reversed == extent) {
-        return Err(shape_error(&array.shape, &reference.grid));
+        return Err(shape_error(&shape, &reference.grid));
     }
-    let view = ArrayView4::from_shape((classes, own[0], own[1], own[2]), &array.data).map_err(Error::from_source)?;
-    let straight = own == extent;
-    let taken = if straight { view } else { view.permuted_axes([0, 3, 2, 1]) };
-    prove_order(&taken, (is_volume && reversed == own).then(|| taken.permuted_axes([0, 3, 2, 1])), reference)?;
-    let values = if straight { array.data } else { taken.iter().copied().collect() };
-    Ok((values, classes))
+    let array = if own == extent {
+        npy::read::<f32>(path, "probabilities")?
+    } else {
+        npy::read_permuted::<f32>(path, "probabilities", &[0, 3, 2, 1])?
+    };
+    prove_order(Probabilities::new(&array.data, shape[0].max(1)), is_volume && reversed == own, reference)?;
+    Ok((array.data, shape[0]))
 }
 
-/// Refuses an array whose labels agree far better with the reference when it is flipped or transposed.
-fn prove_order(
-    taken: &ArrayView4<'_, f32>,
-    transposed: Option<ArrayView4<'_, f32>>,
-    reference: &Volume<i32>,
-) -> Result<()> {
-    let base = agreement(taken, reference);
+/// Foreground voxels that the axis orders are compared on; of more, as many at equal distances.
+const WITNESSES: usize = 1 << 16;
+
+/// Refuses an array whose labels agree far better with the reference when it is flipped, or transposed where its
+/// shape allows that.
+fn prove_order(scores: Probabilities<'_>, transposable: bool, reference: &Volume<Label>) -> Result<()> {
+    let [d, h, w] = reference.grid.extent;
+    let labels = reference.values();
+    let foreground = labels.iter().filter(|&&label| label != 0).count();
+    if foreground == 0 {
+        return Ok(());
+    }
+    let every = foreground.div_ceil(WITNESSES);
+    let inside = (0..labels.len()).filter(|&voxel| labels[voxel] != 0);
+    let witnesses: Vec<usize> = inside.step_by(every).collect();
+    let agreement = |to: &dyn Fn([usize; 3]) -> [usize; 3]| {
+        let right = |&&voxel: &&usize| {
+            let [z, y, x] = to([voxel / (h * w), voxel / w % h, voxel % w]);
+            most_probable(scores, (z * h + y) * w + x) == labels[voxel]
+        };
+        witnesses.iter().filter(right).count() as f64 / witnesses.len() as f64
+    };
+    let base = agreement(&|at| at);
     let mut others = Vec::new();
     for axes in 1..8_u8 {
-        let mut view = taken.view();
-        (0..3).filter(|axis| axes >> axis & 1 == 1).for_each(|axis| view.invert_axis(Axis(axis + 1)));
-        let letters: String = (0..3).filter(|axis| axes >> axis & 1 == 1).map(|axis| ['z', 'y', 'x'][axis]).collect();
-        others.push((format!("flipped along {letters}"), agreement(&view, reference)));
+        let flipped = |axis: usize| axes >> axis & 1 == 1;
+        let letters: String = (0..3).filter(|&axis| flipped(axis)).map(|axis| ['z', 'y', 'x'][axis]).collect();
+        let turned = |at: [usize; 3]| {
+            std::array::from_fn(|axis| if flipped(axis) { [d, h, w][axis] - 1 - at[axis] } else { at[axis] })
+        };
+        others.push((format!("flipped along {letters}"), agreement(&turned)));
     }
-    others.extend(transposed.map(|view| ("with x and z exchanged".to_owned(), agreement(&view, reference))));
+    if transposable {
+        others.push(("with x and z exchanged".to_owned(), agreement(&|[z, y, x]| [x, y, z])));
+    }
     match others.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)) {
         Some((how, best)) if best > base + MARGIN => Err(Error::new(format!(
             "the array agrees with {:.0} % of the reference's foreground as it is, but with {:.0} % {how}",
@@ -253,52 +290,44 @@ fn prove_order(
     }
 }
 
-/// Share of the reference's foreground voxels whose most probable class is the reference's; 1 without foreground.
-fn agreement(scores: &ArrayView4<'_, f32>, reference: &Volume<i32>) -> f64 {
-    let (mut right, mut total) = (0_u64, 0_u64);
-    for ((d, h, w), &label) in reference.channel(0).indexed_iter() {
-        if label == 0 {
-            continue;
+/// The class of the largest score of one voxel; of equals the first.
+fn most_probable(scores: Probabilities<'_>, voxel: usize) -> Label {
+    let mut best = (f32::NEG_INFINITY, 0);
+    for class in 0..scores.classes() {
+        let score = scores.values()[class * scores.voxels() + voxel];
+        if score > best.0 {
+            best = (score, class as Label);
         }
-        total += 1;
-        let mut best = (f32::NEG_INFINITY, 0);
-        for class in 0..scores.len_of(Axis(0)) {
-            let score = scores[[class, d, h, w]];
-            if score > best.0 {
-                best = (score, class as i32);
-            }
-        }
-        right += u64::from(best.1 == label);
     }
-    if total == 0 { 1.0 } else { right as f64 / total as f64 }
+    best.1
 }
 
-/// Reference labels as the metrics take them.
+/// Refuses reference labels that the prediction has no class for.
 ///
 /// # Errors
-/// A label is negative or not below `classes`.
-pub fn as_labels(values: &[i32], classes: usize) -> Result<Vec<Label>> {
-    let convert = |&value: &i32| match usize::try_from(value) {
-        Ok(label) if label < classes => Ok(label as Label),
-        _ => Err(Error::new(format!("holds the label {value}, but the prediction has {classes} classes"))
+/// A label is not below `classes`.
+pub fn expect_labels(labels: &[Label], classes: usize) -> Result<()> {
+    match labels.iter().find(|&&label| usize::from(label) >= classes) {
+        None => Ok(()),
+        Some(label) => Err(Error::new(format!("holds the label {label}, but the prediction has {classes} classes"))
             .help("labels count from 0 (background) to the number of classes less one")),
-    };
-    values.iter().map(convert).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::{ArrayView4, Axis};
 
     /// A corner of class 1 in a 2 x 3 x 4 volume, as scores in the given order.
-    fn reference() -> Volume<i32> {
+    fn reference() -> Volume<Label> {
         let mut values = vec![0; 24];
         [0, 1, 4, 12].iter().for_each(|&voxel| values[voxel] = 1);
         Volume::new(values, 1, Grid::unknown([2, 3, 4]))
     }
 
-    fn scores(labels: &[i32]) -> Vec<f32> {
-        let p = |label: i32| if label == 1 { 0.9 } else { 0.1 };
+    fn scores(labels: &[Label]) -> Vec<f32> {
+        let p = |label: Label| if label == 1 { 0.9 } else { 0.1 };
         labels.iter().map(|&label| 1.0 - p(label)).chain(labels.iter().map(|&label| p(label))).collect()
     }
 

@@ -16,7 +16,7 @@ use crate::output::{self, OutputFolder};
 /// # Errors
 /// The folder cannot be written.
 pub fn write(cohort: &Cohort, folder: &OutputFolder) -> Result<()> {
-    let plots = plots::of(cohort)?;
+    let plots = plots::of(cohort, folder)?;
     for plot in &plots {
         let file = |ending: &str| folder.file(format!("plots/{}.{ending}", plot.name));
         output::write_text(&file("svg")?, &plot.svg)?;

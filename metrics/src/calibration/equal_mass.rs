@@ -19,8 +19,8 @@ use super::region::Bin;
 use crate::volume::{Label, Probabilities, raise};
 
 /// Bits of the f32 pattern that a coarse cell leaves open.
-const OPEN_BITS: u32 = 14;
-const OPEN: usize = 1 << OPEN_BITS;
+pub(super) const OPEN_BITS: u32 = 14;
+pub(super) const OPEN: usize = 1 << OPEN_BITS;
 
 /// Number of coarse cells of [0, 1].
 const CELLS: usize = (ONE >> OPEN_BITS) as usize + 1;
@@ -82,6 +82,11 @@ impl EqualMass {
                 column.entry((cell as u32) << OPEN_BITS).or_default().merge(bin);
             }
         }
+    }
+
+    /// Replaces the counts of a class or, last, of the largest probability.
+    pub(super) fn set_column(&mut self, number: usize, column: BTreeMap<u32, Bin>) {
+        self.columns[number] = column;
     }
 
     /// Adds the voxels of another part of the same evaluation.
@@ -194,7 +199,7 @@ fn cuts(total: u64, bins: usize) -> impl Iterator<Item = u64> {
 }
 
 /// The keys of a column that have a cut strictly inside.
-fn cut_cells(column: &BTreeMap<u32, Bin>, bins: usize) -> Vec<u32> {
+pub(super) fn cut_cells(column: &BTreeMap<u32, Bin>, bins: usize) -> Vec<u32> {
     let total = column.values().map(|bin| bin.count).sum();
     let cuts: Vec<u64> = cuts(total, bins).collect();
     let mut start = 0;

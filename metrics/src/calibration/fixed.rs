@@ -29,6 +29,11 @@ impl FixedSum {
         self.0 += u128::from(units);
     }
 
+    /// Adds the same number of units `times` times.
+    pub(crate) fn add_repeated(&mut self, units: u64, times: u64) {
+        self.0 += u128::from(units) * u128::from(times);
+    }
+
     /// Adds another sum.
     pub(crate) fn merge(&mut self, other: Self) {
         self.0 += other.0;

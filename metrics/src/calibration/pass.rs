@@ -122,19 +122,19 @@ impl Calibration {
 }
 
 /// Number of atoms.
-const fn atoms(classes: usize) -> usize {
+pub(super) const fn atoms(classes: usize) -> usize {
     2 * (classes + 1)
 }
 
 /// The atom of a voxel.
 #[inline]
-fn atom(reference: Label, prediction: Label, in_band: bool) -> usize {
+pub(super) fn atom(reference: Label, prediction: Label, in_band: bool) -> usize {
     let slot = if reference == 0 { usize::from(prediction != 0) } else { usize::from(reference) + 1 };
     2 * slot + usize::from(in_band)
 }
 
 /// Reference label, a prediction that stands for those of the atom, and whether it lies in the band.
-fn members(atom: usize) -> (Label, Label, bool) {
+pub(super) fn members(atom: usize) -> (Label, Label, bool) {
     let slot = (atom / 2) as Label;
     (slot.saturating_sub(1), Label::from(slot == 1), atom % 2 == 1)
 }

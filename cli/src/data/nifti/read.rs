@@ -3,13 +3,15 @@
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
 use segcal_core::{Context, Error, Result};
 
 use super::header::{Header, header_size};
 use crate::data;
+use crate::data::gzip::Members;
 use crate::data::limits::{self, Growing};
 use crate::data::number::{self, FromFile};
+use crate::data::orientation::Axes;
+use crate::data::scatter::Scatter;
 use crate::data::volume::{Grid, Volume};
 
 /// What may follow the data of a gzipped file and is still read, so that its checksum is compared.
@@ -38,6 +40,49 @@ pub fn read_header(path: &Path) -> Result<Header> {
 /// The file is malformed, or a scaled value is beyond the range of f32.
 pub fn read_image(path: &Path) -> Result<Volume<f32>> {
     read_as(path, |x, _| f32::from_file(x).ok_or("is beyond the range of 32-bit floats"))
+}
+
+/// As [`read_image`] and then [`Volume::reoriented`], without a second copy: each number goes to its place at once.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn read_image_along(path: &Path, axes: Axes) -> Result<Volume<f32>> {
+    let reader = Reader::open(path)?;
+    let grid = reader.grid()?;
+    if grid.axes() == axes {
+        return read_image(path);
+    }
+    let (extent, channels) = reader.header.extent();
+    let turned = grid.along(axes);
+    let mut values = limits::zeroed(reader.header.count()).at(path.display())?;
+    let mut scatter = turning(&grid, &turned, channels);
+    let mut done = 0;
+    reader.each(|piece| {
+        for &x in piece {
+            let value = f32::from_file(x).ok_or_else(|| {
+                Error::new(format!("{x} is beyond the range of 32-bit floats")).at(Volume::<f32>::place(extent, done))
+            })?;
+            scatter.put(&mut values, value);
+            done += 1;
+        }
+        Ok(())
+    })?;
+    Ok(Volume::new(values, channels, turned))
+}
+
+/// The way of the numbers of a file on `grid` into a volume on `turned`, which is `grid` along other axes.
+fn turning(grid: &Grid, turned: &Grid, channels: usize) -> Scatter {
+    let [d, h, w] = turned.extent;
+    let mut axes = [(0, 0); 4];
+    axes[3] = (channels, (d * h * w) as isize);
+    let mut start = 0;
+    for ((own, backwards), (extent, step)) in
+        grid.axes().to(turned.axes()).into_iter().zip([(w, 1), (h, w), (d, h * w)])
+    {
+        axes[own] = (extent, if backwards { -(step as isize) } else { step as isize });
+        start += if backwards { (extent - 1) * step } else { 0 };
+    }
+    Scatter::new(&axes, start)
 }
 
 /// Reads a label map. A value must be a whole number. Where whole numbers were stored with a slope, as some writers
@@ -101,6 +146,10 @@ impl Reader {
     fn open_inner(path: &Path) -> Result<Self> {
         let (mut source, mut stored, mut compressed) = open(path)?;
         let header = header_of(path, &mut source)?;
+        if !header.scl_slope.is_finite() {
+            let slope = header.scl_slope;
+            log::warn!("{}: scl_slope is {slope}: the numbers are taken as they are stored", path.display());
+        }
         let mut skip = header.vox_offset;
         if header.format.pair {
             let image = image_of(path)?;
@@ -218,7 +267,7 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, u64, bool)> {
     let mut reader = BufReader::with_capacity(1 << 16, file);
     let gzipped = std::io::BufRead::fill_buf(&mut reader)?.starts_with(&[0x1f, 0x8b]);
     match (named_gzip(path), gzipped) {
-        (true, true) => Ok((Box::new(MultiGzDecoder::new(reader)), size, true)),
+        (true, true) => Ok((Box::new(Members::new(reader)), size, true)),
         (false, false) => Ok((Box::new(reader), size, false)),
         (true, false) => Err(Error::new("the name says gzip, but the content is not").help("remove .gz from the name")),
         (false, true) => {

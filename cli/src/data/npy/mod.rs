@@ -13,6 +13,7 @@ use segcal_core::{Context, Error, Result};
 
 use super::limits::{self, Growing};
 use super::number::{self, FromFile, ToFile};
+use super::scatter::Scatter;
 use crate::output;
 pub use header::Header;
 
@@ -30,7 +31,16 @@ pub struct Array<T> {
 /// # Errors
 /// The file is malformed or has no such array, or a number does not fit into `T`.
 pub fn read<T: FromFile>(path: &Path, key: &str) -> Result<Array<T>> {
-    each_source(path, key, |source, size, compressed| read_from(source, size, compressed)).at(path.display())
+    each_source(path, key, |source, size, compressed| read_from(source, size, compressed, None)).at(path.display())
+}
+
+/// As [`read`], with the axes in another order: axis `order[i]` of the file becomes axis `i`. No second copy is made.
+///
+/// # Errors
+/// As [`read`]; or `order` does not name each axis once.
+pub fn read_permuted<T: FromFile>(path: &Path, key: &str, order: &[usize]) -> Result<Array<T>> {
+    each_source(path, key, |source, size, compressed| read_from(source, size, compressed, Some(order)))
+        .at(path.display())
 }
 
 /// Reads the header alone; see [`read`].
@@ -97,40 +107,50 @@ fn member<R: Read + Seek>(archive: &zip::ZipArchive<R>, key: &str) -> Result<Str
     }
 }
 
-fn read_from<T: FromFile>(source: &mut dyn Read, size: u64, compressed: bool) -> Result<Array<T>> {
+fn read_from<T: FromFile>(
+    source: &mut dyn Read,
+    size: u64,
+    compressed: bool,
+    order: Option<&[usize]>,
+) -> Result<Array<T>> {
     let header = Header::read(source)?;
     let count = limits::count(&header.shape).at("shape")?;
     let claimed = header.bytes + (count * header.kind.size()) as u64;
     limits::check_claim(claimed, size, compressed).at("shape")?;
-    let mut values = Growing::new(count)?;
+    let axes: Vec<usize> = order.map_or_else(|| (0..header.shape.len()).collect(), <[usize]>::to_vec);
+    let mut sorted = axes.clone();
+    sorted.sort_unstable();
+    if !sorted.into_iter().eq(0..header.shape.len()) {
+        return Err(Error::new(format!("{:?} has not the axes {axes:?}", header.shape)).at("shape"));
+    }
+    let no_fit = |x: f64| Error::new(format!("the value {x} does not fit the type that is needed here"));
+    if !header.fortran && axes.is_sorted() {
+        let mut values = Growing::new(count)?;
+        number::stream(source, header.kind, header.big_endian, count, |piece| {
+            let mut bad = None;
+            values.extend(
+                piece.len(),
+                piece.iter().map_while(|&x| {
+                    let value = T::from_file(x);
+                    if value.is_none() {
+                        bad = Some(x);
+                    }
+                    value
+                }),
+            )?;
+            bad.map_or(Ok(()), |x| Err(no_fit(x)))
+        })?;
+        return Ok(Array { shape: header.shape, data: values.into_vec() });
+    }
+    let mut data = limits::zeroed(count)?;
+    let mut scatter = Scatter::permuted(&header.shape, &axes, header.fortran);
     number::stream(source, header.kind, header.big_endian, count, |piece| {
-        let mut bad = None;
-        values.extend(
-            piece.len(),
-            piece.iter().map_while(|&x| {
-                let value = T::from_file(x);
-                if value.is_none() {
-                    bad = Some(x);
-                }
-                value
-            }),
-        )?;
-        bad.map_or(Ok(()), |x| Err(Error::new(format!("the value {x} does not fit the type that is needed here"))))
+        for &x in piece {
+            scatter.put(&mut data, T::from_file(x).ok_or_else(|| no_fit(x))?);
+        }
+        Ok(())
     })?;
-    let data = values.into_vec();
-    let data = if header.fortran { from_fortran(&data, &header.shape) } else { data };
-    Ok(Array { shape: header.shape, data })
-}
-
-/// Numbers with the first axis fastest, put into C order.
-fn from_fortran<T: Copy>(data: &[T], shape: &[usize]) -> Vec<T> {
-    let view = ndarray::ArrayViewD::from_shape(ndarray::IxDyn(&reversed(shape)), data);
-    let view = view.expect("as many numbers as the shape has places");
-    view.reversed_axes().iter().copied().collect()
-}
-
-fn reversed(shape: &[usize]) -> Vec<usize> {
-    shape.iter().rev().copied().collect()
+    Ok(Array { shape: axes.iter().map(|&axis| header.shape[axis]).collect(), data })
 }
 
 /// Writes an array as `.npy`, little-endian, C order, whole or not at all.
