@@ -4,9 +4,13 @@
 mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
+#[cfg(feature = "cpu")]
+mod peak;
 
 #[cfg(feature = "cpu")]
 pub use cpu::{Buffer as CpuBuffer, Cpu};
+#[cfg(feature = "cpu")]
+pub use peak::fma_peak;
 use segcal_core::{Backend, Error, Reference, Result};
 
 /// A backend chosen at run time.
@@ -76,13 +80,15 @@ impl Device {
         }
     }
 
-    /// What a graphics card was asked to do so far, in one line; `None` on other backends.
-    pub fn activity(&self) -> Option<String> {
-        #[cfg(feature = "gpu")]
-        if let Self::Gpu(gpu) = self {
-            return Some(gpu.counters().to_string());
+    /// Begins to watch what a graphics card is asked to do.
+    pub fn watch(&self) -> Watch {
+        Watch {
+            #[cfg(feature = "gpu")]
+            card: match self {
+                Self::Gpu(gpu) => Some((gpu.clone(), gpu.counters())),
+                _ => None,
+            },
         }
-        None
     }
 
     /// Runs generic code on the chosen backend.
@@ -94,6 +100,27 @@ impl Device {
             #[cfg(feature = "gpu")]
             Self::Gpu(backend) => visitor.visit(backend),
         }
+    }
+}
+
+/// What a graphics card is asked to do, from look to look; nothing on other backends.
+#[derive(Debug, Default)]
+pub struct Watch {
+    #[cfg(feature = "gpu")]
+    card: Option<(gpu::Gpu, gpu::Counters)>,
+}
+
+impl Watch {
+    /// What was asked since the last look, in one line, and whether shaders were compiled or buffers made for it.
+    #[cfg_attr(not(feature = "gpu"), expect(clippy::unused_self, reason = "only a card is watched"))]
+    pub fn look(&mut self) -> Option<(String, bool)> {
+        #[cfg(feature = "gpu")]
+        if let Some((gpu, before)) = &mut self.card {
+            let now = gpu.counters();
+            let since = now - std::mem::replace(before, now);
+            return Some((since.to_string(), since.pipelines + since.allocations > 0));
+        }
+        None
     }
 }
 

@@ -39,6 +39,10 @@ pub struct Common {
     #[arg(long, global = true, value_name = "INDEX|NAME", help_heading = "Shared options")]
     pub device: Option<String>,
 
+    /// Memory of the graphics card to use at most, in GiB [default: all of it].
+    #[arg(long, global = true, value_name = "GIB", value_parser = parse_gib, help_heading = "Shared options")]
+    pub device_memory: Option<u64>,
+
     /// Number of threads [default: all cores]. Results do not depend on it.
     #[arg(long, global = true, value_name = "N", value_parser = parse_threads, help_heading = "Shared options")]
     pub threads: Option<usize>,
@@ -87,7 +91,11 @@ impl Common {
         let name = self.backend_or(default);
         #[cfg(feature = "gpu")]
         if name == BackendName::Gpu {
-            let options = segcal_backends::gpu::Options { device: self.device.clone(), memory: None };
+            let options = segcal_backends::gpu::Options {
+                device: self.device.clone(),
+                memory: self.device_memory,
+                cache: cache_folder(),
+            };
             return Ok(Device::Gpu(segcal_backends::gpu::Gpu::open(&options)?));
         }
         Device::open(name.as_str(), None).at("--backend")
@@ -108,6 +116,23 @@ impl Common {
     }
 }
 
+/// Where programs of this user keep what they can make again; `None` where the system names no such place.
+#[cfg(feature = "gpu")]
+fn cache_folder() -> Option<std::path::PathBuf> {
+    let named = |variable| std::env::var_os(variable).map(std::path::PathBuf::from).filter(|path| path.is_absolute());
+    let base =
+        named("XDG_CACHE_HOME").or_else(|| named("LOCALAPPDATA")).or_else(|| Some(named("HOME")?.join(".cache")));
+    Some(base?.join("segcal"))
+}
+
+/// Bytes of so many GiB.
+fn parse_gib(text: &str) -> std::result::Result<u64, String> {
+    match text.parse::<f64>() {
+        Ok(gib) if gib > 0.0 && gib <= 1e6 => Ok((gib * f64::from(1 << 30)) as u64),
+        _ => Err("a number of GiB above 0 is needed, such as 4 or 0.5".into()),
+    }
+}
+
 fn parse_threads(text: &str) -> std::result::Result<usize, String> {
     match text.parse() {
         Ok(threads @ 1..=1024) => Ok(threads),
@@ -124,6 +149,14 @@ mod tests {
         assert_eq!(parse_threads("1"), Ok(1));
         for bad in ["0", "-1", "1025", "two", ""] {
             assert!(parse_threads(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn device_memory_is_given_in_gib() {
+        assert_eq!(parse_gib("0.5"), Ok(1 << 29));
+        for bad in ["0", "-1", "nan", "inf", "4GiB", ""] {
+            assert!(parse_gib(bad).is_err(), "{bad}");
         }
     }
 

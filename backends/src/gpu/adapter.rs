@@ -63,19 +63,24 @@ const FEATURES: [(&str, wgpu::Features); 5] = [
     ("cooperative matrices", wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
 ];
 
+/// How much of a card's memory may be filled: an allocation that would leave none becomes an error while there is still
+/// room to report it.
+pub(super) const MEMORY_PERCENT: u8 = 95;
+
 /// Every card that a driver is installed for, in the order in which `--device` counts them.
 ///
 /// A card that can be reached by two interfaces is there twice.
 pub fn adapters() -> Vec<Adapter> {
-    enumerate().iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect()
+    enumerate(MEMORY_PERCENT).iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect()
 }
 
-fn enumerate() -> Vec<wgpu::Adapter> {
+/// Creating a buffer that would fill the card's memory beyond `memory_percent` becomes an error, where the driver tells
+/// how full it is.
+fn enumerate(memory_percent: u8) -> Vec<wgpu::Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
     descriptor.flags = wgpu::InstanceFlags::empty();
-    // An allocation that would leave the card without memory becomes an error while there is still room to report it.
-    descriptor.memory_budget_thresholds.for_resource_creation = Some(95);
+    descriptor.memory_budget_thresholds.for_resource_creation = Some(memory_percent);
     pollster::block_on(wgpu::Instance::new(descriptor).enumerate_adapters(wgpu::Backends::all()))
 }
 
@@ -106,21 +111,22 @@ const fn kind(device_type: wgpu::DeviceType) -> &'static str {
 /// An opened card.
 pub(super) struct Opened {
     pub(super) adapter: Adapter,
+    pub(super) info: wgpu::AdapterInfo,
     pub(super) device: wgpu::Device,
     pub(super) queue: wgpu::Queue,
 }
 
 /// Opens the card that `wanted` names: its number, or a part of its name. Without a wish, the first of the most
 /// capable kind.
-pub(super) fn open(wanted: Option<&str>) -> Result<Opened> {
-    let found = enumerate();
+pub(super) fn open(wanted: Option<&str>, memory_percent: u8) -> Result<Opened> {
+    let found = enumerate(memory_percent);
     let described: Vec<Adapter> = found.iter().enumerate().map(|(index, one)| describe(index, one)).collect();
     let index = choose(&described, wanted)?;
     let adapter = &found[index];
-    let timestamps = adapter.features() & wgpu::Features::TIMESTAMP_QUERY;
+    let optional = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::PIPELINE_CACHE;
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("segcal"),
-        required_features: timestamps,
+        required_features: adapter.features() & optional,
         required_limits: adapter.limits(),
         experimental_features: wgpu::ExperimentalFeatures::disabled(),
         memory_hints: wgpu::MemoryHints::Performance,
@@ -132,7 +138,7 @@ pub(super) fn open(wanted: Option<&str>) -> Result<Opened> {
             .at(&described[index].name)
             .help("update the card's driver, or choose another with --device")
     })?;
-    Ok(Opened { adapter: described[index].clone(), device, queue })
+    Ok(Opened { adapter: described[index].clone(), info: adapter.get_info(), device, queue })
 }
 
 fn choose(adapters: &[Adapter], wanted: Option<&str>) -> Result<usize> {

@@ -5,12 +5,15 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use segcal_core::Result;
+use segcal_core::{Error, Result};
 
+use super::Options;
 use super::adapter::{self, Adapter, Limits};
 use super::buffer::{Buffer, Failure, Pool, class, mib};
 use super::counters::Totals;
 use super::kernel::{Code, GROUP};
+use super::pipelines::{Pipeline, Pipelines};
+use super::profile::KernelTime;
 use super::recorder::{self, Recorder};
 
 /// Words that follow every buffer in tests, to show that nothing writes there.
@@ -19,17 +22,8 @@ pub(super) const GUARD_WORD: f32 = 1.234e-33;
 /// Tables that are kept; a network has a handful, random augmentation makes new ones for ever.
 const MOST_TABLES: usize = 64;
 
-const MEMORY_HELP: &str = "use smaller batches or patches, or a card with more memory";
+const MEMORY_HELP: &str = "use smaller batches or patches, or a larger --device-memory or card";
 const DEVICE_HELP: &str = "update the card's driver; if that does not help, report it";
-
-/// A pipeline with the layout of its bindings.
-pub(super) struct Pipeline {
-    pub(super) pipeline: wgpu::ComputePipeline,
-    pub(super) layout: wgpu::BindGroupLayout,
-}
-
-/// Pipelines by their code and the number of bindings of each array.
-type Pipelines = HashMap<(Code, Vec<u8>), Arc<Pipeline>>;
 
 /// One dispatch.
 pub(super) struct Call<'a> {
@@ -41,6 +35,8 @@ pub(super) struct Call<'a> {
     /// The words of the shader's `Params`.
     pub(super) params: &'a [u32],
     pub(super) groups: usize,
+    /// Arithmetic operations, for timing.
+    pub(super) operations: u64,
 }
 
 pub(super) struct Context {
@@ -53,50 +49,57 @@ pub(super) struct Context {
     pub(super) totals: Totals,
     pool: Arc<Pool>,
     recorder: Mutex<Recorder>,
-    pipelines: Mutex<Pipelines>,
+    pipelines: Pipelines,
     tables: Mutex<HashMap<Vec<u32>, Buffer>>,
     /// The first error that the device reported since the last look.
     fault: Arc<Mutex<Option<String>>>,
     /// A failure after which nothing more can be trusted.
     broken: Arc<OnceLock<Failure>>,
+    /// Names of the operations of the newest submission.
+    sent: Arc<Mutex<Vec<&'static str>>>,
 }
 
 impl Context {
     pub(super) fn open(
-        device: Option<&str>,
-        memory: Option<u64>,
+        options: &Options,
         adjust: impl FnOnce(&mut Limits),
         guard_words: usize,
+        memory_percent: u8,
     ) -> Result<Self> {
-        let opened = adapter::open(device)?;
+        let opened = adapter::open(options.device.as_deref(), memory_percent)?;
         let mut limits = opened.adapter.limits;
         adjust(&mut limits);
-        let fault: Arc<Mutex<Option<String>>> = Arc::default();
-        let (reported, broken) = (fault.clone(), Arc::new(OnceLock::new()));
-        opened.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            lock(&reported).get_or_insert_with(|| first_lines(&error.to_string()));
-        }));
-        let lost: Arc<OnceLock<Failure>> = broken.clone();
-        opened.device.set_device_lost_callback(move |reason, message| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                let _ = lost.set(Failure::new("device", format!("the card was lost: {message}"), DEVICE_HELP));
-            }
-        });
         let recorder = Recorder::new(&opened.device, &limits);
-        Ok(Self {
+        let context = Self {
+            pipelines: Pipelines::new(&opened.device, &opened.info, options.cache.as_deref()),
             adapter: opened.adapter,
             limits,
             guard_words,
             device: opened.device,
             queue: opened.queue,
             totals: Totals::default(),
-            pool: Arc::new(Pool::new(memory.unwrap_or(u64::MAX))),
+            pool: Arc::new(Pool::new(options.memory.unwrap_or(u64::MAX))),
             recorder: Mutex::new(recorder),
-            pipelines: Mutex::default(),
             tables: Mutex::default(),
-            fault,
-            broken,
-        })
+            fault: Arc::default(),
+            broken: Arc::default(),
+            sent: Arc::default(),
+        };
+        context.listen();
+        Ok(context)
+    }
+
+    /// Has the device report what goes wrong.
+    fn listen(&self) {
+        let fault = self.fault.clone();
+        self.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            lock(&fault).get_or_insert_with(|| first_lines(&error.to_string()));
+        }));
+        let (broken, sent) = (self.broken.clone(), self.sent.clone());
+        self.device.set_device_lost_callback(move |_, message| {
+            let what = format!("the card was lost (its last work: {}) {message}", lock(&sent).join(", "));
+            let _ = broken.set(Failure::new("device", what.trim_end(), DEVICE_HELP));
+        });
     }
 
     /// Bytes of all device buffers.
@@ -207,7 +210,8 @@ impl Context {
         let Some(raw) = buffer.raw().filter(|_| words > 0) else { return Ok(Vec::new()) };
         let bytes = words as u64 * 4;
         let staging = lock(&self.recorder).begin_read(self, raw, bytes);
-        let read = recorder::wait(self, &staging, bytes);
+        let read = recorder::read(self, &staging, bytes);
+        self.totals.downloaded.fetch_add(bytes, Ordering::Relaxed);
         if read.is_ok() {
             lock(&self.recorder).end_read(staging);
         }
@@ -238,7 +242,8 @@ impl Context {
         params: &[u32],
         count: usize,
     ) {
-        self.dispatch(&Call { op, code, reads, writes, params, groups: count.div_ceil(GROUP as usize) });
+        let operations = code.operations() * count as u64;
+        self.dispatch(&Call { op, code, reads, writes, params, groups: count.div_ceil(GROUP as usize), operations });
     }
 
     fn record(&self, call: &Call<'_>) -> std::result::Result<(), Failure> {
@@ -267,60 +272,10 @@ impl Context {
     }
 
     fn pipeline(&self, call: &Call<'_>, bindings: Vec<u8>) -> std::result::Result<Arc<Pipeline>, Failure> {
-        let mut pipelines = lock(&self.pipelines);
-        let key = (call.code.clone(), bindings);
-        if let Some(known) = pipelines.get(&key) {
-            return Ok(known.clone());
-        }
-        let made = Arc::new(self.compile(&key.0, &key.1));
-        self.totals.pipelines.fetch_add(1, Ordering::Relaxed);
-        if let Some(what) = self.take_fault() {
-            return Err(Failure::new(call.op, what, DEVICE_HELP));
-        }
-        pipelines.insert(key, made.clone());
-        Ok(made)
-    }
-
-    fn compile(&self, code: &Code, bindings: &[u8]) -> Pipeline {
-        let source = code.source(bindings, self.chunk_words());
-        let label = Some(code.name());
-        let source = wgpu::ShaderSource::Wgsl(source.into());
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
-        let [reads, _] = code.arrays();
-        let read_only: usize = bindings[..reads.len()].iter().map(|&count| usize::from(count)).sum();
-        let total: usize = bindings.iter().map(|&count| usize::from(count)).sum();
-        let entry = |binding: usize| wgpu::BindGroupLayoutEntry {
-            binding: binding as u32,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer {
-                ty: match binding {
-                    0 => wgpu::BufferBindingType::Uniform,
-                    _ => wgpu::BufferBindingType::Storage { read_only: binding <= read_only },
-                },
-                has_dynamic_offset: false,
-                min_binding_size: None,
-            },
-            count: None,
-        };
-        let entries: Vec<_> = (0..=total).map(entry).collect();
-        let descriptor = wgpu::BindGroupLayoutDescriptor { label, entries: &entries };
-        let layout = self.device.create_bind_group_layout(&descriptor);
-        let descriptor =
-            wgpu::PipelineLayoutDescriptor { label, bind_group_layouts: &[Some(&layout)], immediate_size: 0 };
-        let pipeline_layout = self.device.create_pipeline_layout(&descriptor);
-        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label,
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                // Every shader writes its shared memory before it reads it.
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            },
-            cache: None,
-        });
-        Pipeline { pipeline, layout }
+        self.pipelines.get(&self.device, &call.code, bindings, self.chunk_words(), || {
+            self.totals.pipelines.fetch_add(1, Ordering::Relaxed);
+            self.take_fault().map_or(Ok(()), |what| Err(Failure::new(call.op, what, DEVICE_HELP)))
+        })
     }
 
     /// Records a copy of a whole buffer to a place in another.
@@ -346,6 +301,23 @@ impl Context {
         lock(&self.recorder).submit(self);
     }
 
+    /// Runs `work` with a clock on every dispatch; what each kernel took.
+    pub(super) fn time<T>(&self, work: impl FnOnce() -> T) -> Result<(T, Vec<KernelTime>)> {
+        if !self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            return Err(Error::new("the card has no timestamps").at(&self.adapter.name));
+        }
+        lock(&self.recorder).start_timing(self);
+        let result = work();
+        Ok((result, lock(&self.recorder).end_timing(self)))
+    }
+
+    /// Notes the operations of the submission that is about to be sent; the copy of a download is none.
+    pub(super) fn announce(&self, ops: &[&'static str]) {
+        if !ops.is_empty() {
+            *lock(&self.sent) = ops.to_vec();
+        }
+    }
+
     /// An error that shows only when a whole submission is checked cannot be tied to one buffer: all are lost.
     pub(super) fn check_submission(&self, ops: &[&'static str]) {
         if let Some(what) = self.take_fault() {
@@ -367,10 +339,15 @@ impl Context {
         drop(self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source }));
     }
 
+    /// What is wrong with a buffer so far.
+    pub(super) fn failure_of(&self, buffer: &Buffer) -> Option<String> {
+        buffer.failure().map(|failure| failure.error().to_string())
+    }
+
     /// Number of pipelines made for mapping a program.
     pub(super) fn pipelines_of(&self, program: &segcal_core::Program) -> usize {
         let of = |code: &Code| matches!(code, Code::Map(pattern) if pattern.listing.is_of(program));
-        lock(&self.pipelines).keys().filter(|(code, _)| of(code)).count()
+        self.pipelines.count(of)
     }
 }
 

@@ -74,7 +74,9 @@ impl Product {
             head.into_iter().map(|number| number as u32).chain(rest.iter().map(|&number| number as u32)).collect();
         let code = Code::File(kernel, [rows, columns, depth].map(|extent| extent as u32).to_vec());
         let [x, a, y] = arrays;
-        context.dispatch(&Call { op, code, reads: &[x, a], writes: &[y], params: &params, groups: tiles });
+        let operations = 2 * (self.groups * self.rows * self.columns * self.depth) as u64;
+        let call = Call { op, code, reads: &[x, a], writes: &[y], params: &params, groups: tiles, operations };
+        context.dispatch(&call);
     }
 }
 

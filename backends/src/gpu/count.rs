@@ -51,7 +51,9 @@ fn one(context: &Context, bins: &Buffer, weight: &Buffer, len: usize, count: usi
     let params = [groups, len, count, block, parts, width].map(|number| number as u32);
     let code = Code::File(&BINCOUNT, Vec::new());
     let (reads, writes) = ([bins, weight], [&partial]);
-    context.dispatch(&Call { op: "bincount", code, reads: &reads, writes: &writes, params: &params, groups });
+    let operations = (len * count) as u64;
+    let call = Call { op: "bincount", code, reads: &reads, writes: &writes, params: &params, groups, operations };
+    context.dispatch(&call);
     if blocks == 1 {
         return partial;
     }

@@ -86,6 +86,15 @@ impl Code {
         text
     }
 
+    /// Arithmetic operations for each place of the domain. Those of a file are known only to its caller.
+    pub(super) fn operations(&self) -> u64 {
+        match self {
+            Self::File(..) => 0,
+            Self::Map(pattern) => pattern.listing.operations(),
+            Self::Reduce(pattern) => pattern.listing.operations() + pattern.listing.outputs() as u64,
+        }
+    }
+
     /// A name for messages and graphics debuggers.
     pub(super) const fn name(&self) -> &'static str {
         match self {

@@ -23,7 +23,9 @@ mod distance;
 mod kernel;
 mod layout;
 mod map;
+mod pipelines;
 mod pool;
+mod profile;
 mod program;
 mod rank;
 mod recorder;
@@ -31,8 +33,10 @@ mod reduce;
 mod resample;
 #[cfg(test)]
 mod tests;
+mod validation;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use segcal_core::{Backend, Fold, Geometry, Index, Program, Rank, Result, Sampling, Shape, View, Window};
@@ -40,6 +44,8 @@ use segcal_core::{Backend, Fold, Geometry, Index, Program, Rank, Result, Samplin
 pub use adapter::{Adapter, Limits, adapters};
 pub use buffer::Buffer;
 pub use counters::Counters;
+pub use profile::KernelTime;
+pub use validation::validate;
 
 use context::Context;
 
@@ -50,6 +56,8 @@ pub struct Options {
     pub device: Option<String>,
     /// Bytes of device memory to use at most; no limit but the card's own if absent.
     pub memory: Option<u64>,
+    /// Folder in which compiled shaders are kept between runs, where the driver can; none are kept if absent.
+    pub cache: Option<PathBuf>,
 }
 
 /// A graphics card. Cloning shares it.
@@ -71,14 +79,14 @@ impl Gpu {
     /// # Errors
     /// There is no card or no driver, none matches the wish, or the driver refuses.
     pub fn open(options: &Options) -> Result<Self> {
-        let context = Context::open(options.device.as_deref(), options.memory, |_| {}, 0)?;
-        Ok(Self(Arc::new(context)))
+        Ok(Self(Arc::new(Context::open(options, |_| {}, 0, adapter::MEMORY_PERCENT)?)))
     }
 
     /// A card with smaller limits than it has, and with words behind each buffer that must stay as they are.
     #[cfg(test)]
     fn restricted(memory: Option<u64>, guard_words: usize, adjust: impl FnOnce(&mut Limits)) -> Result<Self> {
-        Ok(Self(Arc::new(Context::open(None, memory, adjust, guard_words)?)))
+        let options = Options { memory, ..Options::default() };
+        Ok(Self(Arc::new(Context::open(&options, adjust, guard_words, adapter::MEMORY_PERCENT)?)))
     }
 
     /// The card.
@@ -89,6 +97,15 @@ impl Gpu {
     /// What the card was asked to do so far.
     pub fn counters(&self) -> Counters {
         self.0.totals.now()
+    }
+
+    /// Runs `work` with a clock on every dispatch of this card, and tells what each kernel took, the longest first.
+    /// The work as a whole takes longer than without.
+    ///
+    /// # Errors
+    /// The card has no timestamps.
+    pub fn time<T>(&self, work: impl FnOnce() -> T) -> Result<(T, Vec<KernelTime>)> {
+        self.0.time(work)
     }
 
     /// Bytes of device memory in buffers, those in the pool included.

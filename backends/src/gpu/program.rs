@@ -103,6 +103,11 @@ impl Listing {
         self.steps == program.steps()
     }
 
+    /// Number of instructions.
+    pub(super) fn operations(&self) -> u64 {
+        self.steps.iter().filter(|step| matches!(step, Step::Apply(..))).count() as u64
+    }
+
     /// Number of outputs.
     pub(super) fn outputs(&self) -> usize {
         self.outputs.len()

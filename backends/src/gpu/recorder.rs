@@ -9,7 +9,9 @@ use std::sync::mpsc;
 
 use super::adapter::Limits;
 use super::buffer::Buffer;
-use super::context::{Call, Context, Pipeline};
+use super::context::{Call, Context};
+use super::pipelines::Pipeline;
+use super::profile::{KernelTime, Timing};
 
 /// Bytes of the parameters of one submission.
 const PARAMS_BYTES: usize = 1 << 16;
@@ -28,6 +30,7 @@ pub(super) struct Recorder {
     ops: Vec<&'static str>,
     /// Buffers that the host can read, by size.
     staging: HashMap<u64, wgpu::Buffer>,
+    timing: Option<Timing>,
 }
 
 impl Recorder {
@@ -47,6 +50,7 @@ impl Recorder {
             touched: 0,
             ops: Vec::new(),
             staging: HashMap::new(),
+            timing: None,
         }
     }
 
@@ -55,7 +59,7 @@ impl Recorder {
         let params: &[u8] = bytemuck::cast_slice(call.params);
         let size = params.len().next_multiple_of(16);
         assert!(size <= PARAMS_BYTES, "{}: too many parameters", call.op);
-        if self.params.len() + size > PARAMS_BYTES {
+        if self.params.len() + size > PARAMS_BYTES || self.timing.as_ref().is_some_and(Timing::is_full) {
             self.submit(context);
         }
         let start = self.params.len();
@@ -64,7 +68,7 @@ impl Recorder {
         let group = self.bind(context, call, pipeline, start as u64, size as u64);
         let most = context.limits.groups_per_axis as usize;
         let (x, y) = (call.groups.min(most), call.groups.div_ceil(most));
-        let pass = self.pass(context);
+        let pass = self.pass(context, call);
         pass.set_pipeline(&pipeline.pipeline);
         pass.set_bind_group(0, &group, &[]);
         pass.dispatch_workgroups(x as u32, y as u32, 1);
@@ -95,12 +99,17 @@ impl Recorder {
         })
     }
 
-    /// The pass that is being recorded.
-    fn pass(&mut self, context: &Context) -> &mut wgpu::ComputePass<'static> {
-        if self.pass.is_none() {
-            let encoder = self.encoder(context);
-            let pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime();
-            self.pass = Some(pass);
+    /// The pass that is being recorded; while timing, a new one for each call.
+    fn pass(&mut self, context: &Context, call: &Call<'_>) -> &mut wgpu::ComputePass<'static> {
+        let clock = self.timing.as_mut().map(|timing| timing.begin(call));
+        if clock.is_some() || self.pass.is_none() {
+            let timestamp_writes = clock.as_ref().map(|(query_set, [begin, end])| wgpu::ComputePassTimestampWrites {
+                query_set,
+                beginning_of_pass_write_index: Some(*begin),
+                end_of_pass_write_index: Some(*end),
+            });
+            let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+            self.pass = Some(self.encoder(context).begin_compute_pass(&descriptor).forget_lifetime());
         }
         self.pass.as_mut().expect("just made")
     }
@@ -142,16 +151,35 @@ impl Recorder {
     /// Sends what is recorded.
     pub(super) fn submit(&mut self, context: &Context) {
         self.pass = None;
-        let Some(encoder) = self.encoder.take() else { return };
+        let Some(mut encoder) = self.encoder.take() else { return };
         if !self.params.is_empty() {
             context.queue.write_buffer(&self.uniform, 0, &self.params);
         }
+        if let Some(timing) = &self.timing {
+            timing.resolve(&mut encoder);
+        }
+        context.announce(&self.ops);
         context.queue.submit([encoder.finish()]);
         context.totals.submissions.fetch_add(1, Ordering::Relaxed);
         context.check_submission(&self.ops);
+        if let Some(timing) = &mut self.timing {
+            timing.collect(context);
+        }
         self.params.clear();
         self.ops.clear();
         self.touched = 0;
+    }
+
+    /// From here on, the card measures how long each dispatch takes.
+    pub(super) fn start_timing(&mut self, context: &Context) {
+        self.submit(context);
+        self.timing = Some(Timing::new(&context.device));
+    }
+
+    /// Ends the measurement; what was measured.
+    pub(super) fn end_timing(&mut self, context: &Context) -> Vec<KernelTime> {
+        self.submit(context);
+        self.timing.take().map_or_else(Vec::new, Timing::finish)
     }
 
     /// Sends what is recorded and, behind it, a copy of the first bytes of a buffer to one that the host can read.
@@ -176,8 +204,8 @@ impl Recorder {
     }
 }
 
-/// Waits for the work before a read and gives the numbers. Nothing is locked meanwhile: other threads go on.
-pub(super) fn wait(context: &Context, staging: &wgpu::Buffer, bytes: u64) -> Result<Vec<f32>, String> {
+/// Waits for the work before a read and gives the numbers. The rest of the device goes on meanwhile.
+pub(super) fn read<T: bytemuck::Pod>(context: &Context, staging: &wgpu::Buffer, bytes: u64) -> Result<Vec<T>, String> {
     let (send, receive) = mpsc::channel();
     staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
         // The receiver is gone only if waiting failed, which is reported.
@@ -190,7 +218,6 @@ pub(super) fn wait(context: &Context, staging: &wgpu::Buffer, bytes: u64) -> Res
     let numbers = bytemuck::pod_collect_to_vec(&view);
     drop(view);
     staging.unmap();
-    context.totals.downloaded.fetch_add(bytes, Ordering::Relaxed);
     Ok(numbers)
 }
 

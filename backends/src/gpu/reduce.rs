@@ -113,7 +113,9 @@ fn stage(context: &Context, fold: Fold, scalars: &[f64], bound: Bound, places: u
     let writes: Vec<&Buffer> = results.iter().collect();
     let groups = if grouped { out * blocks } else { (out * blocks).div_ceil(GROUP as usize) };
     let code = Code::Reduce(Pattern::new(bound.listing, &bound.domain, fold, grouped));
-    context.dispatch(&Call { op: "reduce", code, reads: &reads, writes: &writes, params: &params, groups });
+    let operations = code.operations() * places as u64;
+    let call = Call { op: "reduce", code, reads: &reads, writes: &writes, params: &params, groups, operations };
+    context.dispatch(&call);
     if blocks == 1 { results } else { fold_blocks(context, fold, results, out, blocks, grouped) }
 }
 

@@ -4,7 +4,9 @@
 //! the very numbers of the reference. Every buffer is followed by guard words that the download checks.
 
 mod device;
+mod faults;
 mod methods;
+mod profile;
 mod shaders;
 
 use std::sync::OnceLock;

@@ -1,8 +1,6 @@
 //! Every shader file with every set of constants, and many printed programs, through naga's validator: no device.
 
-use segcal_core::{Fold, Opcode, Program, Shape, axis};
-use wgpu::naga::front::wgsl;
-use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
+use segcal_core::{Opcode, Program, Shape, axis};
 
 use crate::gpu::conv::{CONV, CONV_WEIGHT, TILES};
 use crate::gpu::count::{BINCOUNT, TAKE};
@@ -10,29 +8,10 @@ use crate::gpu::distance::DISTANCE;
 use crate::gpu::kernel::{Code, Kernel};
 use crate::gpu::layout::{PLACE, SLICE};
 use crate::gpu::pool::{MAX_POOL, MAX_UNPOOL};
-use crate::gpu::program::{Domain, Listing};
 use crate::gpu::rank::{MODE_FILTER, RANK_FILTER};
 use crate::gpu::resample::{AFFINE_ADJOINT, AFFINE_FORWARD, SEPARABLE};
-use crate::gpu::{map, reduce};
-
-/// Shared memory that every WebGPU device has.
-const GROUP_BYTES: u32 = 16 << 10;
-
-fn validate(code: &Code, bindings_per_array: u8) {
-    let [reads, writes] = code.arrays();
-    let source = code.source(&vec![bindings_per_array; reads.len() + writes.len()], 1 << 25);
-    let module = wgsl::parse_str(&source).unwrap_or_else(|error| {
-        panic!("{}: {}\n{source}", code.name(), error.emit_to_string(&source));
-    });
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
-    if let Err(error) = validator.validate(&module) {
-        panic!("{}: {}\n{source}", code.name(), error.emit_to_string(&source));
-    }
-    let in_group = module.global_variables.iter().filter(|(_, one)| one.space == wgpu::naga::AddressSpace::WorkGroup);
-    let sizes = in_group.map(|(_, one)| module.types[one.ty].inner.size(module.to_ctx()));
-    let bytes: u32 = sizes.sum();
-    assert!(bytes <= GROUP_BYTES, "{}: {bytes} bytes of shared memory", code.name());
-}
+use crate::gpu::validate;
+use crate::gpu::validation::validate_code;
 
 #[test]
 fn every_file_is_valid() {
@@ -59,31 +38,19 @@ fn every_file_is_valid() {
         for values in constants {
             assert_eq!(values.len(), kernel.constants.len(), "{}", kernel.name);
             for bindings in [1, 3] {
-                validate(&Code::File(kernel, values.clone()), bindings);
+                validate_code(&Code::File(kernel, values.clone()), bindings).unwrap_or_else(|what| panic!("{what}"));
             }
         }
     }
 }
 
-/// A program, its derivative and its sums over a few broadcast patterns.
+/// A program and its sums over a few broadcast patterns.
 fn validate_program(program: &Program) {
     let domain = Shape::new(2, 3, 4, 5, 6);
     let patterns = [domain, Shape::new(1, 3, 1, 1, 1), Shape::new(2, 1, 4, 5, 1), Shape::SCALAR];
     for (number, &folded) in patterns.iter().enumerate() {
-        let inputs: Vec<usize> = (0..program.inputs()).collect();
-        let mut views: Vec<Shape> = inputs.iter().map(|input| patterns[(input + number) % 4]).collect();
-        views.push(folded);
-        let merged = Domain::new(domain, &views, std::array::from_fn(|axis| program.uses_coord(axis)));
-        let listing = |packed| Listing::new(program, &inputs, &merged, packed);
-        validate(&Code::Map(map::Pattern::new(listing(false), &merged)), 1);
-        if program.inputs() > 1 {
-            validate(&Code::Map(map::Pattern::new(listing(true), &merged)), 2);
-        }
-        for fold in [Fold::Sum, Fold::Max] {
-            for grouped in [false, true] {
-                validate(&Code::Reduce(reduce::Pattern::new(listing(false), &merged, fold, grouped)), 1);
-            }
-        }
+        let views: Vec<Shape> = (0..program.inputs()).map(|input| patterns[(input + number) % 4]).collect();
+        validate(program, domain, &views, folded).unwrap_or_else(|what| panic!("{what}"));
     }
 }
 

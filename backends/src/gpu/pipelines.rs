@@ -1,0 +1,190 @@
+//! Compiled shaders, and the folder in which the driver's form of them is kept between runs.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::context::lock;
+use super::kernel::Code;
+
+/// A pipeline with the layout of its bindings.
+pub(super) struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+}
+
+/// Pipelines by their code and the number of bindings of each array.
+pub(super) struct Pipelines {
+    known: Mutex<HashMap<(Code, Vec<u8>), Arc<Pipeline>>>,
+    kept: Option<Kept>,
+}
+
+impl Pipelines {
+    /// None yet; what earlier runs left in `folder` will be taken up, where the device can.
+    pub(super) fn new(device: &wgpu::Device, adapter: &wgpu::AdapterInfo, folder: Option<&Path>) -> Self {
+        Self { known: Mutex::default(), kept: folder.and_then(|folder| Kept::open(device, adapter, folder)) }
+    }
+
+    /// The pipeline; one that is not known is compiled, which `check` may refuse.
+    pub(super) fn get<E>(
+        &self,
+        device: &wgpu::Device,
+        code: &Code,
+        bindings: Vec<u8>,
+        chunk_words: u32,
+        check: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Arc<Pipeline>, E> {
+        let mut known = lock(&self.known);
+        let key = (code.clone(), bindings);
+        if let Some(pipeline) = known.get(&key) {
+            return Ok(pipeline.clone());
+        }
+        let made = Arc::new(self.compile(device, code, &key.1, chunk_words));
+        check()?;
+        known.insert(key, made.clone());
+        Ok(made)
+    }
+
+    fn compile(&self, device: &wgpu::Device, code: &Code, bindings: &[u8], chunk_words: u32) -> Pipeline {
+        let source = code.source(bindings, chunk_words);
+        let label = Some(code.name());
+        let source = wgpu::ShaderSource::Wgsl(source.into());
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
+        let [reads, _] = code.arrays();
+        let layout = bind_group_layout(device, label, bindings, reads.len());
+        let descriptor =
+            wgpu::PipelineLayoutDescriptor { label, bind_group_layouts: &[Some(&layout)], immediate_size: 0 };
+        let pipeline_layout = device.create_pipeline_layout(&descriptor);
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                // Every shader writes its shared memory before it reads it.
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: self.kept.as_ref().map(Kept::cache),
+        });
+        Pipeline { pipeline, layout }
+    }
+
+    /// Number of pipelines whose code `of` accepts.
+    #[cfg(test)]
+    pub(super) fn count(&self, of: impl Fn(&Code) -> bool) -> usize {
+        lock(&self.known).keys().filter(|(code, _)| of(code)).count()
+    }
+}
+
+/// Binding 0 holds the parameters, then come the arrays, those that are read first.
+fn bind_group_layout(
+    device: &wgpu::Device,
+    label: Option<&str>,
+    bindings: &[u8],
+    reads: usize,
+) -> wgpu::BindGroupLayout {
+    let sum = |counts: &[u8]| counts.iter().map(|&count| usize::from(count)).sum::<usize>();
+    let read_only = sum(&bindings[..reads]);
+    let entry = |binding: usize| wgpu::BindGroupLayoutEntry {
+        binding: binding as u32,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty: match binding {
+                0 => wgpu::BufferBindingType::Uniform,
+                _ => wgpu::BufferBindingType::Storage { read_only: binding <= read_only },
+            },
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        },
+        count: None,
+    };
+    let entries: Vec<_> = (0..=sum(bindings)).map(entry).collect();
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries })
+}
+
+/// What the driver made of the shaders, in a file that is written when the device is closed.
+struct Kept {
+    cache: wgpu::PipelineCache,
+    file: PathBuf,
+    /// What the file holds already.
+    stored: Vec<u8>,
+    used: AtomicBool,
+}
+
+impl Kept {
+    /// `None` where the device has no such cache.
+    fn open(device: &wgpu::Device, adapter: &wgpu::AdapterInfo, folder: &Path) -> Option<Self> {
+        if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
+            return None;
+        }
+        let file = folder.join(wgpu::util::pipeline_cache_key(adapter)?);
+        let stored = std::fs::read(&file).ok().and_then(|bytes| unsealed(&bytes)).unwrap_or_default();
+        let data = (!stored.is_empty()).then_some(stored.as_slice());
+        let descriptor = wgpu::PipelineCacheDescriptor { label: Some("segcal"), data, fallback: true };
+        // SAFETY: the bytes are those that `get_data` once gave, as the hash before them shows; whether they belong to
+        // this card and driver, wgpu and the driver check themselves.
+        let cache = unsafe { device.create_pipeline_cache(&descriptor) };
+        Some(Self { cache, file, stored, used: AtomicBool::new(false) })
+    }
+
+    fn cache(&self) -> &wgpu::PipelineCache {
+        self.used.store(true, Ordering::Relaxed);
+        &self.cache
+    }
+
+    /// Writes beside the file and renames, so that runs at the same time see a whole file.
+    fn save(&self) -> std::io::Result<()> {
+        let Some(data) = self.cache.get_data().filter(|data| *data != self.stored) else { return Ok(()) };
+        std::fs::create_dir_all(self.file.parent().unwrap_or(Path::new(".")))?;
+        let beside = self.file.with_extension(format!("{}.new", std::process::id()));
+        std::fs::write(&beside, sealed(&data))?;
+        std::fs::rename(&beside, &self.file).inspect_err(|_| drop(std::fs::remove_file(&beside)))
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // A cache that cannot be kept costs the next run some seconds, and is no reason to fail this one.
+        if self.used.load(Ordering::Relaxed)
+            && let Err(error) = self.save()
+        {
+            log::debug!("gpu: compiled shaders are not kept: {}: {error}", self.file.display());
+        }
+    }
+}
+
+/// The bytes behind their hash.
+fn sealed(data: &[u8]) -> Vec<u8> {
+    [&hash(data).to_le_bytes(), data].concat()
+}
+
+/// The bytes behind a hash, if they have it.
+fn unsealed(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (head, data) = bytes.split_at_checked(8)?;
+    (head == hash(data).to_le_bytes()).then(|| data.to_vec())
+}
+
+/// FNV-1a: tells a file that was cut or damaged.
+fn hash(data: &[u8]) -> u64 {
+    data.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_file_is_not_taken_for_a_cache() {
+        let whole = sealed(b"compiled shaders");
+        assert_eq!(unsealed(&whole).unwrap(), b"compiled shaders");
+        assert_eq!(unsealed(&whole[..whole.len() - 1]), None);
+        assert_eq!(unsealed(&whole[..5]), None);
+        for place in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[place] ^= 4;
+            assert_eq!(unsealed(&damaged), None, "byte {place}");
+        }
+    }
+}

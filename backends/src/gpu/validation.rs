@@ -1,0 +1,52 @@
+//! Printed shaders through naga, which wgpu runs them through before a driver sees them. No device is needed.
+
+use segcal_core::{Fold, Program, Shape};
+use wgpu::naga::AddressSpace;
+use wgpu::naga::front::wgsl;
+use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
+
+use super::kernel::Code;
+use super::program::{Domain, Listing};
+use super::{map, reduce};
+
+/// Shared memory that every WebGPU device has.
+const GROUP_BYTES: u32 = 16 << 10;
+
+/// Checks every shader that the program is printed as over `domain`, input `k` read as `views[k]`: mapped, and reduced
+/// to the shape `folded`, from one array for each input and from one for all.
+///
+/// # Errors
+/// A shader is not valid WGSL, or wants more shared memory than every device has: what is wrong, and its text.
+///
+/// # Panics
+/// There are fewer views than inputs.
+pub fn validate(program: &Program, domain: Shape, views: &[Shape], folded: Shape) -> Result<(), String> {
+    let inputs: Vec<usize> = (0..program.inputs()).collect();
+    let mut shapes: Vec<Shape> = inputs.iter().map(|&input| views[input]).collect();
+    shapes.push(folded);
+    let merged = Domain::new(domain, &shapes, std::array::from_fn(|axis| program.uses_coord(axis)));
+    let listing = |packed| Listing::new(program, &inputs, &merged, packed);
+    validate_code(&Code::Map(map::Pattern::new(listing(false), &merged)), 1)?;
+    if program.inputs() > 1 {
+        validate_code(&Code::Map(map::Pattern::new(listing(true), &merged)), 2)?;
+    }
+    for fold in [Fold::Sum, Fold::Max] {
+        for grouped in [false, true] {
+            validate_code(&Code::Reduce(reduce::Pattern::new(listing(false), &merged, fold, grouped)), 1)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks one shader, whose arrays take so many bindings each.
+pub(super) fn validate_code(code: &Code, bindings_per_array: u8) -> Result<(), String> {
+    let [reads, writes] = code.arrays();
+    let source = code.source(&vec![bindings_per_array; reads.len() + writes.len()], 1 << 25);
+    let refused = |what: &str| format!("{}: {what}\n{source}", code.name());
+    let module = wgsl::parse_str(&source).map_err(|error| refused(&error.emit_to_string(&source)))?;
+    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    validator.validate(&module).map_err(|error| refused(&error.emit_to_string(&source)))?;
+    let in_group = module.global_variables.iter().filter(|(_, one)| one.space == AddressSpace::WorkGroup);
+    let bytes: u32 = in_group.map(|(_, one)| module.types[one.ty].inner.size(module.to_ctx())).sum();
+    if bytes > GROUP_BYTES { Err(refused(&format!("{bytes} bytes of shared memory"))) } else { Ok(()) }
+}
