@@ -40,6 +40,7 @@ impl Arena {
         if room > len {
             self.free.insert((segment, offset + len), room - len);
         }
+        #[expect(clippy::cast_ptr_alignment, reason = "a segment starts on a page of memory")]
         let start = self.segments[segment].as_mut_ptr().cast::<f32>().wrapping_add(offset);
         (Extent { segment, offset, len }, start)
     }

@@ -214,7 +214,7 @@ impl Backend for Cpu {
 }
 
 /// One of the three operations of [`conv`].
-type Convolution = fn(&Arc<Pool>, &[f32], Shape, &[f32], Shape, &Geometry, &mut [f32], Shape);
+type Convolution = fn(&Arc<Pool>, Array<'_>, Array<'_>, &Geometry, (&mut [f32], Shape));
 
 impl Cpu {
     /// Runs a convolution on this backend's threads. A sum over nothing is 0.
@@ -226,10 +226,10 @@ impl Cpu {
         act: Convolution,
         out: Shape,
     ) -> Buffer {
-        let ((a, a_shape), (b, b_shape)) = (array(a), array(b));
-        self.written(out.len(), |y| match a.len().min(b.len()) {
+        let (a, b) = (array(a), array(b));
+        self.written(out.len(), |y| match a.0.len().min(b.0.len()) {
             0 => y.fill(0.0),
-            _ => self.install(|| act(&self.memory, a, a_shape, b, b_shape, geometry, y, out)),
+            _ => self.install(|| act(&self.memory, a, b, geometry, (y, out))),
         })
     }
 }

@@ -31,45 +31,18 @@ type View<'a> = (&'a [f32], Shape);
 type ViewMut<'a> = (&'a mut [f32], Shape);
 
 /// `y = conv(x, w)`; every element of `y` is written.
-pub(crate) fn conv(
-    memory: &Arc<Pool>,
-    x: &[f32],
-    xs: Shape,
-    w: &[f32],
-    ws: Shape,
-    g: &Geometry,
-    y: &mut [f32],
-    ys: Shape,
-) {
-    conv_by(memory, path(Operation::Map, ws, g, ys), Level::best(), (x, xs), (w, ws), g, (y, ys));
+pub(crate) fn conv(memory: &Arc<Pool>, x: View, w: View, g: &Geometry, y: ViewMut) {
+    conv_by(memory, path(Operation::Map, w.1, g, y.1), Level::best(), x, w, g, y);
 }
 
 /// `x = conv_transpose(y, w)`; every element of `x` is written.
-pub(crate) fn conv_transpose(
-    memory: &Arc<Pool>,
-    y: &[f32],
-    ys: Shape,
-    w: &[f32],
-    ws: Shape,
-    g: &Geometry,
-    x: &mut [f32],
-    xs: Shape,
-) {
-    conv_transpose_by(memory, path(Operation::Map, ws, g, xs), Level::best(), (y, ys), (w, ws), g, (x, xs));
+pub(crate) fn conv_transpose(memory: &Arc<Pool>, y: View, w: View, g: &Geometry, x: ViewMut) {
+    conv_transpose_by(memory, path(Operation::Map, w.1, g, x.1), Level::best(), y, w, g, x);
 }
 
 /// `w = conv_weight(x, y)`; every element of `w` is written.
-pub(crate) fn conv_weight(
-    memory: &Arc<Pool>,
-    x: &[f32],
-    xs: Shape,
-    y: &[f32],
-    ys: Shape,
-    g: &Geometry,
-    w: &mut [f32],
-    ws: Shape,
-) {
-    conv_weight_by(memory, path(Operation::Weight, ws, g, ys), Level::best(), (x, xs), (y, ys), g, (w, ws));
+pub(crate) fn conv_weight(memory: &Arc<Pool>, x: View, y: View, g: &Geometry, w: ViewMut) {
+    conv_weight_by(memory, path(Operation::Weight, w.1, g, y.1), Level::best(), x, y, g, w);
 }
 
 /// What is computed.

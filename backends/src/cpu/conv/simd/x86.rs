@@ -98,6 +98,41 @@ unsafe fn gather256(from: *const f32, stride: usize) -> __m256 {
     unsafe { _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(_mm_loadu_ps(from)), _mm_loadu_ps(from.add(4 * stride))) }
 }
 
+/// The methods that are one instruction.
+macro_rules! arithmetic {
+    ($splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident) => {
+        #[inline(always)]
+        unsafe fn splat(x: f32) -> Self::V {
+            unsafe { $splat(x) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self::V {
+            unsafe { $load(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, v: Self::V) {
+            unsafe { $store(to, v) }
+        }
+
+        #[inline(always)]
+        unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+            unsafe { $fma(a, b, c) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+            unsafe { $add(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
+            unsafe { $sub(a, b) }
+        }
+    };
+}
+
 // SAFETY of every block below: the trait's contract gives the instruction set and valid pointers.
 #[expect(clippy::undocumented_unsafe_blocks, reason = "one argument for all, above")]
 impl Simd for Avx512 {
@@ -105,35 +140,7 @@ impl Simd for Avx512 {
     const ROWS: usize = 8;
     type V = __m512;
 
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> Self::V {
-        unsafe { _mm512_set1_ps(x) }
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self::V {
-        unsafe { _mm512_loadu_ps(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, v: Self::V) {
-        unsafe { _mm512_storeu_ps(to, v) }
-    }
-
-    #[inline(always)]
-    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        unsafe { _mm512_fmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
-        unsafe { _mm512_add_ps(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
-        unsafe { _mm512_sub_ps(a, b) }
-    }
+    arithmetic!(_mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_sub_ps);
 
     #[inline(always)]
     unsafe fn sum(v: Self::V) -> f32 {
@@ -202,35 +209,7 @@ impl Simd for Avx2 {
     const ROWS: usize = 4;
     type V = __m256;
 
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> Self::V {
-        unsafe { _mm256_set1_ps(x) }
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self::V {
-        unsafe { _mm256_loadu_ps(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, v: Self::V) {
-        unsafe { _mm256_storeu_ps(to, v) }
-    }
-
-    #[inline(always)]
-    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        unsafe { _mm256_fmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
-        unsafe { _mm256_add_ps(a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
-        unsafe { _mm256_sub_ps(a, b) }
-    }
+    arithmetic!(_mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_sub_ps);
 
     #[inline(always)]
     unsafe fn sum(v: Self::V) -> f32 {
