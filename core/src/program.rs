@@ -105,6 +105,14 @@ impl Program {
         builder.finish(&outputs)
     }
 
+    /// The same program with input `from` read as input `to`; what is then equal is shared.
+    #[must_use]
+    pub fn unify(&self, from: usize, to: usize) -> Self {
+        let unified = |&step: &Step| if step == Step::Input(from) { Step::Input(to) } else { step };
+        let renamed = Self { steps: self.steps.iter().map(unified).collect(), ..self.clone() };
+        renamed.select(&(0..self.outputs.len()).collect::<Vec<_>>())
+    }
+
     /// The gradient program for the inputs in `wanted`.
     ///
     /// Its inputs are those of `self` (as many as [`Program::inputs`]) followed by one gradient per output of `self`;

@@ -62,8 +62,13 @@ impl Criterion for AceL1 {
         let sides = if self.soft { 0..2 } else { 0..1 };
         let [gaps, counts] = sides
             .map(|side| {
-                let (bins, share) = (self.bin_numbers(&s, &kept, side), self.share(&s, side));
-                let gap = ops::map(&[&gap, &share], |p| p.input(0) * p.input(1));
+                let bins = self.bin_numbers(&s, &kept, side);
+                let [gap, share] = if self.soft {
+                    let share = self.share(&s, side);
+                    [ops::map(&[&gap, &share], |p| p.input(0) * p.input(1)), share]
+                } else {
+                    [gap.clone(), Tensor::full(s.backend(), s.shape(), 1.0)]
+                };
                 [gap, share].map(|weights| ops::bincount(&bins, &weights, self.count(s.shape())))
             })
             .reduce(|a, b| [ops::sum_of(&[a[0].clone(), b[0].clone()]), ops::sum_of(&[a[1].clone(), b[1].clone()])])
@@ -95,11 +100,8 @@ impl AceL1 {
         })
     }
 
-    /// How much of each pixel its bin gets.
+    /// How much of each pixel the lower or the upper of its two bins gets.
     fn share<B: Backend>(&self, s: &Tensor<B>, side: usize) -> Tensor<B> {
-        if !self.soft {
-            return Tensor::full(s.backend(), s.shape(), 1.0);
-        }
         ops::map(&[s], |p| {
             let s = p.input(0);
             let upper = (s * self.bins as f64 - 0.5 - self.lower(s)).max(0.0).min(1.0);

@@ -71,7 +71,7 @@ impl Criterion for Cals {
         pixelwise(batch, &self.weighting, &[&lambda, &rho], &terms, |p| {
             let h = self.constraint(p);
             let penalty = self.penalty.value(h, p.input(1), p.input(0));
-            vec![Per::cross_entropy(p), Per::Class(penalty * share), Per::Class(h * mean)]
+            vec![Per::cross_entropy(p), Per::Class(penalty, share), Per::Class(h, mean)]
         })
     }
 

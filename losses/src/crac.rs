@@ -134,8 +134,8 @@ impl Criterion for Crac {
         pixelwise(batch, &self.weighting, &inputs, &[("ce", 1.0), ("penalty", 1.0), ("constraint", 0.0)], |p| {
             let (h, outer) = (self.distance(p), p.input(1));
             let (lambda, rho) = (outer.select(p.input(2), p.input(3)), outer.select(p.input(4), p.input(5)));
-            let penalty = self.penalty.value(h, rho, lambda) * share;
-            vec![Per::cross_entropy(p), Per::Class(penalty), Per::Class(h * (1.0 / classes))]
+            let penalty = self.penalty.value(h, rho, lambda);
+            vec![Per::cross_entropy(p), Per::Class(penalty, share), Per::Class(h, 1.0 / classes)]
         })
     }
 

@@ -47,16 +47,16 @@ impl Criterion for Ecp {
     }
 
     fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
-        let share = 1.0 / batch.classes() as f64;
+        let share = if self.shannon { 1.0 } else { 1.0 / batch.classes() as f64 };
         pixelwise(batch, &self.weighting, &[], &[("ce", 1.0), ("entropy", -self.lambda)], |p| {
-            let entropy = if self.shannon {
-                -(p.s() * p.log_s())
+            let negative = if self.shannon {
+                p.s() * p.log_s()
             } else {
                 // The logarithm of the clamped probability is the clamped logarithm.
-                let (least, most) = (1e-10_f64, 1.0 - 1e-10_f64);
-                -(p.s().max(least).min(most) * p.log_s().max(least.ln()).min(most.ln()) * share)
+                let log_p = p.log_s().max(1e-10_f64.ln()).min((1.0 - 1e-10_f64).ln());
+                log_p.exp() * log_p
             };
-            vec![Per::cross_entropy(p), Per::Class(entropy)]
+            vec![Per::cross_entropy(p), Per::Class(negative, -share)]
         })
     }
 }

@@ -15,9 +15,12 @@ use crate::Batch;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Source {
     Logit,
+    /// The logit as a constant that is not differentiated.
+    Held,
     LogSumExp,
     Largest,
-    LabelLogit,
+    /// `log s_y` of the label's class `y`.
+    LogTrue,
     Label,
     Weight,
     /// A further input of the loss.
@@ -31,7 +34,7 @@ pub(crate) enum Source {
 pub(crate) struct Statistics<B: Backend> {
     pub(crate) largest: Tensor<B>,
     log_sum_exp: Tensor<B>,
-    label_logit: Tensor<B>,
+    log_true: Tensor<B>,
 }
 
 impl<B: Backend> Statistics<B> {
@@ -46,9 +49,13 @@ impl<B: Backend> Statistics<B> {
         let views = [logits.view(), largest.view(), labels.view()];
         let buffers = backend.reduce(Fold::Sum, &program, &[], &views, domain, pixels);
         let mut sums = buffers.into_iter().map(|buffer| Tensor::from_buffer(backend, pixels, buffer));
-        let (powers, label_logit) = (sums.next().expect("two outputs"), sums.next().expect("two outputs"));
-        let log_sum_exp = ops::map(&[&largest, &powers], |p| p.input(0) + p.input(1).ln());
-        Self { largest, log_sum_exp, label_logit }
+        let (powers, of_label) = (sums.next().expect("two outputs"), sums.next().expect("two outputs"));
+        let logarithms = ops::maps(pixels, &[], &[&largest, &powers, &of_label], |p| {
+            let log_sum_exp = p.input(0) + p.input(1).ln();
+            vec![log_sum_exp, p.input(2) - log_sum_exp]
+        });
+        let [log_sum_exp, log_true] = logarithms.try_into().ok().expect("two outputs");
+        Self { largest, log_sum_exp, log_true }
     }
 }
 
@@ -96,7 +103,7 @@ impl<'b> Pixel<'b> {
 
     /// `log s_y` of the label's class `y`, which depends on the pixel alone.
     pub fn log_s_y(&self) -> Expr<'b> {
-        self.source(Source::LabelLogit) - self.log_sum_exp()
+        self.source(Source::LogTrue)
     }
 
     /// The pixel's label, a class number.
@@ -164,20 +171,22 @@ impl Written {
 
     /// The statistics that it reads: their input numbers.
     pub(crate) fn statistics(&self) -> Vec<(Source, usize)> {
-        let all = [Source::LogSumExp, Source::Largest, Source::LabelLogit];
+        let all = [Source::LogSumExp, Source::Largest, Source::LogTrue];
         all.into_iter().filter_map(|source| Some((source, self.position(source)?))).collect()
     }
 }
 
-/// The statistic as an expression of the logit whose derivative is that of the statistic: `exp(l - lse)`, `l [l = max]`,
-/// `l [k = y]`.
+/// An expression of the logit whose derivative is that of a statistic: `s_k`, `[l = max]`, `y_k - s_k`.
 pub(crate) fn unfolded<'b>(p: &Pixel<'b>, statistic: Source) -> Expr<'b> {
-    match statistic {
-        Source::LogSumExp => p.s(),
-        Source::Largest => p.logit().equals(p.largest()).select(p.logit(), 0.0),
-        Source::LabelLogit => p.y().select(p.logit(), 0.0),
+    let logit = p.source(Source::Held);
+    let s = (logit - p.log_sum_exp()).exp();
+    let slope = match statistic {
+        Source::LogSumExp => s,
+        Source::Largest => logit.equals(p.largest()),
+        Source::LogTrue => p.y() - s,
         other => unreachable!("{other:?} is no statistic"),
-    }
+    };
+    slope * p.logit()
 }
 
 /// The tensors that the sources stand for, without history.
@@ -204,10 +213,10 @@ impl<B: Backend> Inputs<B> {
 
     fn tensor(&self, source: Source) -> &Tensor<B> {
         match source {
-            Source::Logit => &self.logits,
+            Source::Logit | Source::Held => &self.logits,
             Source::LogSumExp => &self.statistics.log_sum_exp,
             Source::Largest => &self.statistics.largest,
-            Source::LabelLogit => &self.statistics.label_logit,
+            Source::LogTrue => &self.statistics.log_true,
             Source::Label => &self.labels,
             Source::Weight => self.weight.as_ref().expect("only weighted sums ask for a weight"),
             Source::Given(number) => &self.given[number],
@@ -247,6 +256,13 @@ impl<B: Backend> Inputs<B> {
         buffers.into_iter().map(|buffer| Tensor::from_buffer(backend, domain, buffer)).collect()
     }
 
+    /// The smallest domain over which the program, which reads no coordinates, gives all that it can give.
+    pub(crate) fn domain(&self, written: &Written, program: &Program, gradients: &[Tensor<B>]) -> Shape {
+        let read = written.sources.iter().map(|&source| self.tensor(source)).chain(gradients).enumerate();
+        let read = read.filter(|&(number, _)| program.steps().contains(&Step::Input(number)));
+        read.fold(Shape::SCALAR, |domain, (_, tensor)| domain.broadcast(tensor.shape()).expect("shapes that fit"))
+    }
+
     /// The weight of each pixel, where there is one.
     pub(crate) fn weight(&self) -> Option<&Tensor<B>> {
         self.weight.as_ref()
@@ -275,7 +291,9 @@ impl<B: Backend> Inputs<B> {
             *slope = ops::map(&[slope, &attained], |p| p.input(0) / p.input(1));
         }
         let logit = backward.position(Source::Logit).expect("a loss reads its logits");
-        self.map(backward, &backward.program.vjp(&[logit]), &gradients, domain).pop().expect("one output")
+        let program = backward.program.vjp(&[logit]);
+        let program = backward.position(Source::Held).map_or(program.clone(), |held| program.unify(held, logit));
+        self.map(backward, &program, &gradients, domain).pop().expect("one output")
     }
 }
 

@@ -41,7 +41,7 @@ impl Criterion for LabelSmoothing {
         let floor = self.alpha / batch.classes() as f64;
         pixelwise(batch, &self.weighting, &[], &[("label-smoothing", 1.0)], |p| {
             let label = p.y().select(p.constant(1.0 - self.alpha + floor), floor);
-            vec![Per::Class(-(label * p.log_s()))]
+            vec![Per::Class(label * p.log_s(), -1.0)]
         })
     }
 }

@@ -74,7 +74,7 @@ impl Criterion for Mbls {
     fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
         let share = if self.sum_classes { 1.0 } else { 1.0 / batch.classes() as f64 };
         pixelwise(batch, &self.weighting, &[], &[("ce", 1.0), ("margin", self.lambda)], |p| {
-            vec![Per::cross_entropy(p), Per::Class(self.excess(p) * share)]
+            vec![Per::cross_entropy(p), Per::Class(self.excess(p), share)]
         })
     }
 }

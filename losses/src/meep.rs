@@ -85,13 +85,13 @@ impl Criterion for Meep {
             let total = overlap.loss(batch, &self.weighting);
             let terms = vec![("dice", total.detach())];
             let added = pixelwise(batch, &Weighting::SUM, &[&inputs[0]], &[regularizer], |p| {
-                vec![Per::Class(self.regularizer(p, classes) * p.input(0))]
+                vec![Per::Class(self.regularizer(p, classes) * p.input(0), 1.0)]
             });
             return Value { total, terms }.plus(1.0, added);
         }
         pixelwise(batch, &Weighting::SUM, &[&inputs[0], &inputs[1]], &[("ce", 1.0), regularizer], |p| {
             let regularizer = self.regularizer(p, classes) * p.input(0);
-            vec![self.cross_entropy(p, classes), Per::Class(regularizer)]
+            vec![self.cross_entropy(p, classes), Per::Class(regularizer, 1.0)]
         })
     }
 }
@@ -113,7 +113,7 @@ impl Meep {
         if self.shannon {
             Per::Pixel(-(p.log_s_y() * p.input(1)))
         } else {
-            Per::Class(binary_cross_entropy(p.y(), p.s()) * p.input(1) * (1.0 / classes))
+            Per::Class(binary_cross_entropy(p.y(), p.s()) * p.input(1), 1.0 / classes)
         }
     }
 }

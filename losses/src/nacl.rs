@@ -65,7 +65,7 @@ impl Criterion for Nacl {
         pixelwise(batch, &self.weighting, &[&prior], &[("ce", 1.0), ("penalty", self.lambda)], |p| {
             let difference = p.input(0) - if self.on_softmax { p.s() } else { p.logit() };
             let penalty = if self.squared { difference.square() } else { difference.abs() };
-            vec![Per::cross_entropy(p), Per::Class(penalty * share)]
+            vec![Per::cross_entropy(p), Per::Class(penalty, share)]
         })
     }
 }

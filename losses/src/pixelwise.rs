@@ -5,6 +5,8 @@
 //! kind, which also gives their slopes in the statistics where a gradient is wanted, and one for the gradient. What
 //! depends on the pixel alone is computed once a pixel.
 
+use std::cell::Cell;
+
 use segcal_core::{Backend, Expr, Shape, Tensor, custom, ops};
 
 use crate::fused::{Inputs, Pixel, Source, Written, unfolded};
@@ -15,8 +17,8 @@ use crate::{Batch, Value};
 pub(crate) enum Per<'b> {
     /// Once: it depends on the pixel alone.
     Pixel(Expr<'b>),
-    /// Once for each class.
-    Class(Expr<'b>),
+    /// Once for each class, times the number.
+    Class(Expr<'b>, f64),
 }
 
 impl<'b> Per<'b> {
@@ -63,7 +65,7 @@ impl<F: for<'b> Fn(&Pixel<'b>) -> Vec<Per<'b>>> Form<F> {
     /// Sums the terms of classes for each pixel and makes them known to `inputs`, followed by their slopes in
     /// the statistics that are answered, if they are wanted.
     fn fold_classes<B: Backend>(&self, inputs: &mut Inputs<B>, slopes: bool) -> Vec<Source> {
-        let sums = Written::new(|p| self.of_classes(p).into_iter().flatten().collect());
+        let sums = Written::new(|p| self.of_classes(p).into_iter().map(|(value, _)| value).collect());
         let count = sums.program.outputs().len();
         if count == 0 {
             return Vec::new();
@@ -74,9 +76,7 @@ impl<F: for<'b> Fn(&Pixel<'b>) -> Vec<Per<'b>>> Form<F> {
             return Vec::new();
         }
         let both = Written::new(|p| {
-            let values = self.of_classes(p);
-            let total = self.weighed(p, values.iter().map(|value| value.unwrap_or(p.constant(0.0))));
-            values.into_iter().flatten().chain([total]).collect()
+            self.of_classes(p).into_iter().map(|(value, _)| value).chain([self.class_total(p).0]).collect()
         });
         let (statistics, wanted): (Vec<Source>, Vec<usize>) = both.statistics().into_iter().unzip();
         let outputs: Vec<usize> = (0..count).chain((0..wanted.len()).map(|slope| count + 1 + slope)).collect();
@@ -93,32 +93,33 @@ impl<F: for<'b> Fn(&Pixel<'b>) -> Vec<Per<'b>>> Form<F> {
         folded: &[Source],
         total: &Tensor<B>,
     ) -> Tensor<B> {
-        let first_slope = inputs.known.len() - folded.len();
+        let (first_slope, scale) = (inputs.known.len() - folded.len(), self.scale());
         // To first order the classes' part is linear in the statistics, with the slopes that were folded.
         let of_pixel = Written::new(|p| {
             let own = (self.f)(p).into_iter().map(|term| match term {
                 Per::Pixel(value) => value,
-                Per::Class(_) => p.constant(0.0),
+                Per::Class(..) => p.constant(0.0),
             });
-            let slopes = folded.iter().enumerate();
-            let linear =
-                slopes.map(|(number, &statistic)| p.source(Source::Known(first_slope + number)) * p.source(statistic));
+            let slopes = (first_slope..).zip(folded);
+            let linear = slopes.map(|(slope, &statistic)| p.source(Source::Known(slope)) * p.source(statistic) * scale);
             vec![linear.fold(self.weighed(p, own), |sum, part| sum + part) * self.share(p)]
         });
         let (statistics, wanted): (Vec<Source>, Vec<usize>) = of_pixel.statistics().into_iter().unzip();
         let backward = Written::new(|p| {
-            let values = self.of_classes(p).into_iter().map(|value| value.unwrap_or(p.constant(0.0)));
-            let direct = self.weighed(p, values);
-            std::iter::once(direct).chain(statistics.iter().map(|&statistic| unfolded(p, statistic))).collect()
+            std::iter::once(self.class_total(p).0)
+                .chain(statistics.iter().map(|&statistic| unfolded(p, statistic)))
+                .collect()
         });
-        let (share, pixels) = (self.share, batch.labels.shape());
+        let share = self.share;
         custom(&[batch.logits], total, move |gradient| {
             let direct = match (share, inputs.weight()) {
-                (None, Some(weight)) => ops::map(&[gradient, weight], |p| p.input(0) * p.input(1)),
-                (share, _) => ops::map(&[gradient], |p| p.input(0) * share.unwrap_or(1.0)),
+                (None, Some(weight)) => ops::map(&[gradient, weight], |p| p.input(0) * p.input(1) * scale),
+                (share, _) => ops::map(&[gradient], |p| p.input(0) * (share.unwrap_or(1.0) * scale)),
             };
             let program = of_pixel.program.vjp(&wanted);
-            let slopes = inputs.map(&of_pixel, &program, std::slice::from_ref(gradient), pixels);
+            let gradient = std::slice::from_ref(gradient);
+            let domain = inputs.domain(&of_pixel, &program, gradient);
+            let slopes = inputs.map(&of_pixel, &program, gradient, domain);
             let gradients = std::iter::once(direct).chain(slopes).collect();
             vec![Some(inputs.gradient(&backward, &statistics, gradients))]
         })
@@ -128,10 +129,33 @@ impl<F: for<'b> Fn(&Pixel<'b>) -> Vec<Per<'b>>> Form<F> {
         self.share.map_or_else(|| p.weight(), |share| p.constant(share))
     }
 
-    /// For each term its expression per class, if it is of that kind.
-    fn of_classes<'b>(&self, p: &Pixel<'b>) -> Vec<Option<Expr<'b>>> {
-        let of_class = |term| if let Per::Class(value) = term { Some(value) } else { None };
-        (self.f)(p).into_iter().map(of_class).collect()
+    /// The terms per class, each with what it counts in the total.
+    fn of_classes<'b>(&self, p: &Pixel<'b>) -> Vec<(Expr<'b>, f64)> {
+        let terms = (self.f)(p).into_iter().zip(&self.factors);
+        let of_class = |(term, factor)| match term {
+            Per::Class(value, share) => Some((value, share * factor)),
+            Per::Pixel(_) => None,
+        };
+        terms.filter_map(of_class).collect()
+    }
+
+    /// What the terms per class add to the total, divided by a number; and that number, so that it need not be
+    /// multiplied class by class.
+    fn class_total<'b>(&self, p: &Pixel<'b>) -> (Expr<'b>, f64) {
+        let terms: Vec<_> = self.of_classes(p).into_iter().filter(|(_, factor)| *factor != 0.0).collect();
+        let scale = terms.first().map_or(1.0, |(_, factor)| *factor);
+        let add = |sum, &(value, factor): &(Expr<'b>, f64)| sum + value * (factor / scale);
+        (terms.iter().fold(p.constant(0.0), add), scale)
+    }
+
+    /// The number of [`Form::class_total`].
+    fn scale(&self) -> f64 {
+        let scale = Cell::new(1.0);
+        Written::new(|p| {
+            scale.set(self.class_total(p).1);
+            Vec::new()
+        });
+        scale.get()
     }
 
     /// For each term its value at a pixel, the classes being summed already.
@@ -139,7 +163,7 @@ impl<F: for<'b> Fn(&Pixel<'b>) -> Vec<Per<'b>>> Form<F> {
         let mut sums = (0..).map(|number| p.source(Source::Known(number)));
         let value = |term| match term {
             Per::Pixel(value) => value,
-            Per::Class(_) => sums.next().expect("as many as there are terms"),
+            Per::Class(_, share) => sums.next().expect("as many as there are terms") * share,
         };
         (self.f)(p).into_iter().map(value).collect()
     }

@@ -3,10 +3,11 @@
 //!
 //! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. The blurred label is the prior
 //! [`gaussian`](crate::priors::gaussian), whose file tells the two conventions apart: `authors` give the centre half of
-//! the weight for every sigma, `paper` takes the Gaussian as it is.
+//! the weight for every sigma, and blur in float32 whatever the logits are in, which in 3-D can be seen in the 7th digit;
+//! `paper` takes the Gaussian as it is.
 //!
 //! `SVLS = w_c CE + (1 - w_c) (KL(tau || s) + H(tau))` with the centre's weight `w_c` and the neighbours' mixture `tau`.
-//! In the convention `paper`, `sigma -> 0` is cross entropy; a uniform patch gives cross entropy in both.
+//! In the convention `paper`, `sigma -> 0` is cross entropy; a uniform patch gives cross entropy in both (`authors`: to 1e-6).
 //! Source: Islam and Glocker 2021; NACL (Murugesan et al. 2023), Eq. 1 to 5.
 
 use segcal_core::{Backend, Result};
@@ -40,9 +41,7 @@ impl Criterion for Svls {
     }
 
     fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
-        let label = self.blur.value(&batch.labels.detach(), batch.classes(), None);
-        pixelwise(batch, &self.weighting, &[&label], &[("svls", 1.0)], |p| {
-            vec![Per::Class(-(p.input(0) * p.log_s()))]
-        })
+        let label = self.blur.single(&batch.labels.detach(), batch.classes());
+        pixelwise(batch, &self.weighting, &[&label], &[("svls", 1.0)], |p| vec![Per::Class(p.input(0) * p.log_s(), -1.0)])
     }
 }

@@ -14,6 +14,10 @@ use super::math::Fast;
 /// Below this length of a row, blocks run across rows.
 const SHORT: usize = 128;
 
+/// The most places in a block: few enough for the registers to stay in a near cache, many enough for the work beside the
+/// loops not to count.
+pub(super) const BLOCK: usize = 1024;
+
 /// Where the value of a step is while a block is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -128,15 +132,10 @@ impl<'a> Plan<'a> {
         self.program.outputs().len()
     }
 
-    /// The most places in a block: what keeps the registers in the first-level cache.
-    pub(super) fn block(&self) -> usize {
-        if self.registers <= 6 { 1024 } else { 512 }
-    }
-
     /// The longest block from `start` on, of at most `len` places.
     pub(super) fn block_from(&self, start: usize, len: usize) -> usize {
         let within_row = if self.long_rows { self.row() - start % self.row() } else { len };
-        len.min(within_row).min(self.block())
+        len.min(within_row).min(BLOCK)
     }
 
     fn assign_places(&mut self, writes: bool) {
@@ -229,7 +228,7 @@ pub(super) struct Machine<'p, 'a> {
 
 impl<'p, 'a> Machine<'p, 'a> {
     pub(super) fn new(plan: &'p Plan<'a>) -> Self {
-        let registers = vec![vec![0.0; plan.block()]; plan.registers];
+        let registers = vec![vec![0.0; BLOCK]; plan.registers];
         let starts = vec![0; plan.inputs.len()];
         let mut machine = Self { plan, registers, row_values: plan.fixed.clone(), row: 0, starts };
         machine.enter_row(0);

@@ -1,14 +1,15 @@
-//! `reduce`: one pass over the domain with f64 accumulators.
+//! `reduce`: one pass over the domain; sums have f64 accumulators.
 //!
 //! The domain is cut into pieces by its shape alone; each piece is folded in the order of memory, in fixed lanes, and
 //! the pieces are joined in their order. So the bits do not depend on the threads. Three walks serve all layouts:
 //! along long rows that are folded, down columns where the rows are kept, and through short rows in one stream.
 
+use std::marker::PhantomData;
+
 use segcal_core::{Fold, Program, Shape};
 
-use super::interpreter::{Machine, Plan, for_each_row};
-use super::isa::wide;
-use super::kernel::Operand;
+use super::fold::{Folding, Maximum, Sum, joined};
+use super::interpreter::{BLOCK, Machine, Plan, for_each_row};
 use super::{Array, Block, CHUNK, Cpu};
 
 /// Rows that are folded onto one block in one piece.
@@ -26,18 +27,18 @@ pub(super) fn reduce(
 ) -> Vec<Block> {
     let mut outputs: Vec<Block> = program.outputs().iter().map(|_| cpu.block(out.len())).collect();
     if domain.len() == 0 || outputs.is_empty() {
-        for output in &mut outputs {
-            output.fill(start(fold) as f32);
-        }
+        let nothing = match fold {
+            Fold::Sum => Sum::START as f32,
+            Fold::Max => Maximum::START,
+        };
+        outputs.iter_mut().for_each(|output| output.fill(nothing));
         return outputs;
     }
     let plan = Plan::folding(program, scalars, inputs, domain, out);
     let layout = Layout::new(&plan, inputs.len());
-    let folder = Folder { cpu, fold, plan: &plan, layout: &layout };
-    match (plan.long_rows(), layout.row_is_folded) {
-        (true, true) => folder.rows(&mut outputs),
-        (true, false) => folder.columns(&mut outputs),
-        (false, _) => folder.stream(&mut outputs),
+    match fold {
+        Fold::Sum => Folder::<Sum>::new(cpu, &plan, &layout).run(&mut outputs),
+        Fold::Max => Folder::<Maximum>::new(cpu, &plan, &layout).run(&mut outputs),
     }
     outputs
 }
@@ -89,20 +90,32 @@ fn position(axes: &[(usize, usize)], mut index: usize) -> usize {
     position
 }
 
-struct Folder<'a> {
+struct Folder<'a, F> {
     cpu: &'a Cpu,
-    fold: Fold,
     plan: &'a Plan<'a>,
     layout: &'a Layout,
+    folding: PhantomData<fn() -> F>,
 }
 
-impl Folder<'_> {
+impl<'a, F: Folding> Folder<'a, F> {
+    fn new(cpu: &'a Cpu, plan: &'a Plan<'a>, layout: &'a Layout) -> Self {
+        Self { cpu, plan, layout, folding: PhantomData }
+    }
+
+    fn run(&self, outputs: &mut [Block]) {
+        match (self.plan.long_rows(), self.layout.row_is_folded) {
+            (true, true) => self.rows(outputs),
+            (true, false) => self.columns(outputs),
+            (false, _) => self.stream(outputs),
+        }
+    }
+
     /// Each kept place folds rows of its own, cut into pieces of [`CHUNK`] numbers.
     fn rows(&self, outputs: &mut [Block]) {
         let (kept, count_outputs) = (count(&self.layout.kept), outputs.len());
         let length = count(&self.layout.folded) * self.layout.row;
         let pieces = length.div_ceil(CHUNK);
-        let mut partial = vec![start(self.fold); kept * pieces * count_outputs];
+        let mut partial = vec![F::START; kept * pieces * count_outputs];
         let group = (CHUNK / length).max(1);
         let tasks: Vec<_> = partial.chunks_mut(group * count_outputs).enumerate().collect();
         self.cpu.for_each_with(
@@ -117,8 +130,7 @@ impl Folder<'_> {
         );
         for (j, output) in outputs.iter_mut().enumerate() {
             for (value, partial) in output.iter_mut().zip(partial.chunks(pieces * count_outputs)) {
-                let pieces = partial.iter().skip(j).step_by(count_outputs);
-                *value = pieces.fold(start(self.fold), |sum, &piece| join(self.fold, sum, piece)) as f32;
+                *value = joined::<F>(partial.iter().skip(j).step_by(count_outputs));
             }
         }
     }
@@ -128,7 +140,7 @@ impl Folder<'_> {
         machine: &mut Machine<'_, '_>,
         place: usize,
         piece: std::ops::Range<usize>,
-        sums: &mut [f64],
+        sums: &mut [F::Part],
     ) {
         let origin = position(&self.layout.kept, place);
         let mut at = piece.start;
@@ -138,7 +150,7 @@ impl Folder<'_> {
             let len = self.plan.block_from(domain_start, piece.end - at);
             machine.compute(domain_start, len);
             for (j, sum) in sums.iter_mut().enumerate() {
-                *sum = join(self.fold, *sum, fold_block(self.fold, machine.value(j, domain_start, len), len));
+                *sum = F::join(*sum, F::block(machine.value(j, domain_start, len), len));
             }
             at += len;
         }
@@ -148,18 +160,20 @@ impl Folder<'_> {
     fn columns(&self, outputs: &mut [Block]) {
         let pieces = count(&self.layout.folded).div_ceil(DEEP);
         if pieces == 1 {
-            return self.columns_into(outputs.iter_mut().map(|output| &mut output[..]).collect(), |sum| sum as f32);
+            return self.columns_into(outputs.iter_mut().map(|output| &mut output[..]).collect(), F::finish);
         }
-        let mut partial = vec![vec![0.0; pieces * outputs[0].len()]; outputs.len()];
-        self.columns_into(partial.iter_mut().map(|partial| &mut partial[..]).collect(), |sum| sum);
+        let mut partial = vec![vec![F::START; pieces * outputs[0].len()]; outputs.len()];
+        self.columns_into(partial.iter_mut().map(|partial| &mut partial[..]).collect(), |sums, part| {
+            part.copy_from_slice(sums);
+        });
         for (output, partial) in outputs.iter_mut().zip(&partial) {
             self.join_pieces(output, partial);
         }
     }
 
     /// Writes every piece, in the order of the pieces, to `targets`.
-    fn columns_into<T: Send>(&self, targets: Vec<&mut [T]>, round: fn(f64) -> T) {
-        let (row, block) = (self.layout.row, self.plan.block());
+    fn columns_into<T: Send>(&self, targets: Vec<&mut [T]>, finish: fn(&[F::Part], &mut [T])) {
+        let (row, block) = (self.layout.row, BLOCK);
         let blocks = row.div_ceil(block);
         let mut tasks: Vec<Vec<&mut [T]>> = Vec::new();
         for target in targets {
@@ -173,28 +187,29 @@ impl Folder<'_> {
         }
         self.cpu.for_each_with(
             tasks.into_iter().enumerate().collect(),
-            || (Machine::new(self.plan), vec![0.0; block * self.plan.outputs()]),
+            || (Machine::new(self.plan), vec![F::START; block * self.plan.outputs()]),
             |(machine, sums), (task, mut parts)| {
                 let sums = &mut sums[..parts.len() * parts[0].len()];
                 self.column(machine, task / blocks, task % blocks * block, sums);
                 for (part, sums) in parts.iter_mut().zip(sums.chunks(sums.len() / self.plan.outputs())) {
-                    part.iter_mut().zip(sums).for_each(|(value, &sum)| *value = round(sum));
+                    finish(sums, part);
                 }
             },
         );
     }
 
     /// Folds one piece of the columns below some neighbouring places of a row; `sums` has the outputs one by one.
-    fn column(&self, machine: &mut Machine<'_, '_>, row: usize, within: usize, sums: &mut [f64]) {
+    fn column(&self, machine: &mut Machine<'_, '_>, row: usize, within: usize, sums: &mut [F::Part]) {
         let (kept, len) = (count(&self.layout.kept), sums.len() / self.plan.outputs());
         let (piece, place) = (row / kept, row % kept);
         let origin = position(&self.layout.kept, place) + within;
-        sums.fill(start(self.fold));
-        for row in piece * DEEP..count(&self.layout.folded).min((piece + 1) * DEEP) {
+        let rows = piece * DEEP..count(&self.layout.folded).min((piece + 1) * DEEP);
+        for row in rows.clone() {
             let domain_start = origin + position(&self.layout.folded, row);
             machine.compute(domain_start, len);
+            let fold = if row == rows.start { F::begin } else { F::extend };
             for (j, sums) in sums.chunks_mut(len).enumerate() {
-                fold_into(self.fold, machine.value(j, domain_start, len), sums);
+                fold(machine.value(j, domain_start, len), sums);
             }
         }
     }
@@ -210,8 +225,8 @@ impl Folder<'_> {
         let pieces = extent.div_ceil(thick);
         let step = self.plan.axes[0].strides[self.layout.target];
         let places = |piece: usize| if folded { len } else { step * thick.min(extent - piece * thick) };
-        let mut partial: Vec<Vec<f64>> =
-            (0..pieces).map(|piece| vec![start(self.fold); places(piece) * outputs.len()]).collect();
+        let mut partial: Vec<Vec<F::Part>> =
+            (0..pieces).map(|piece| vec![F::START; places(piece) * outputs.len()]).collect();
         self.cpu.for_each_with(
             partial.iter_mut().enumerate().collect(),
             || Machine::new(self.plan),
@@ -222,10 +237,11 @@ impl Folder<'_> {
         );
         for (j, output) in outputs.iter_mut().enumerate() {
             let parts = partial.iter().map(|sums| sums.chunks(sums.len() / self.plan.outputs()).nth(j).unwrap_or(&[]));
+            let parts: Vec<F::Part> = parts.flatten().copied().collect();
             if folded {
-                self.join_pieces(output, &parts.flatten().copied().collect::<Vec<f64>>());
+                self.join_pieces(output, &parts);
             } else {
-                output.iter_mut().zip(parts.flatten()).for_each(|(value, &sum)| *value = sum as f32);
+                F::finish(&parts, output);
             }
         }
     }
@@ -236,7 +252,7 @@ impl Folder<'_> {
         machine: &mut Machine<'_, '_>,
         range: std::ops::Range<usize>,
         origin: usize,
-        sums: &mut [f64],
+        sums: &mut [F::Part],
     ) {
         let (target, outputs) = (self.layout.target, self.plan.outputs());
         let places = sums.len() / outputs;
@@ -252,9 +268,9 @@ impl Folder<'_> {
                         axes.iter().zip(index).map(|(axis, i)| axis.strides[target] * i).sum::<usize>() - origin;
                     let value = value.part(done, part);
                     if self.layout.row_is_folded {
-                        sums[place] = join(self.fold, sums[place], fold_block(self.fold, value, part));
+                        sums[place] = F::join(sums[place], F::block(value, part));
                     } else {
-                        fold_into(self.fold, value, &mut sums[place..place + part]);
+                        F::extend(value, &mut sums[place..place + part]);
                     }
                     done += part;
                 });
@@ -264,112 +280,13 @@ impl Folder<'_> {
     }
 
     /// Joins pieces that each hold the whole target.
-    fn join_pieces(&self, output: &mut [f32], pieces: &[f64]) {
+    fn join_pieces(&self, output: &mut [f32], pieces: &[F::Part]) {
         let len = output.len();
         self.cpu.chunks(output, CHUNK / 8, |chunk, output| {
             for (i, value) in output.iter_mut().enumerate() {
-                let pieces = pieces.iter().skip(chunk * (CHUNK / 8) + i).step_by(len);
-                *value = pieces.fold(start(self.fold), |sum, &piece| join(self.fold, sum, piece)) as f32;
+                *value = joined::<F>(pieces.iter().skip(chunk * (CHUNK / 8) + i).step_by(len));
             }
         });
-    }
-}
-
-/// What a fold starts from.
-fn start(fold: Fold) -> f64 {
-    match fold {
-        Fold::Sum => 0.0,
-        Fold::Max => f64::NEG_INFINITY,
-    }
-}
-
-/// Two parts of a fold in one. A NaN is the largest of all.
-#[inline(always)]
-fn join(fold: Fold, a: f64, b: f64) -> f64 {
-    match fold {
-        Fold::Sum => a + b,
-        Fold::Max => larger(a, b),
-    }
-}
-
-#[inline(always)]
-fn larger(a: f64, b: f64) -> f64 {
-    if b > a || b.is_nan() { b } else { a }
-}
-
-/// The fold of `len` places.
-fn fold_block(fold: Fold, value: Operand<'_>, len: usize) -> f64 {
-    match (fold, value) {
-        (Fold::Sum, Operand::Each(values)) => sum(values),
-        (Fold::Sum, Operand::All(value)) => f64::from(value) * len as f64,
-        (Fold::Max, Operand::Each(values)) => f64::from(maximum(values)),
-        (Fold::Max, Operand::All(value)) => f64::from(value),
-    }
-}
-
-/// Folds each place onto its own sum.
-fn fold_into(fold: Fold, value: Operand<'_>, sums: &mut [f64]) {
-    match (fold, value) {
-        (Fold::Sum, Operand::Each(values)) => add_to(values, sums),
-        (Fold::Sum, Operand::All(value)) => sums.iter_mut().for_each(|sum| *sum += f64::from(value)),
-        (Fold::Max, Operand::Each(values)) => maximum_to(values, sums),
-        (Fold::Max, Operand::All(value)) => sums.iter_mut().for_each(|sum| *sum = larger(*sum, f64::from(value))),
-    }
-}
-
-/// Independent sums in flight: enough to hide the latency of an addition.
-const LANES: usize = 16;
-
-wide! {
-    /// Sum in [`LANES`] lanes, which are then added in pairs.
-    fn sum(values: &[f32]) -> f64 {
-        let (groups, rest) = values.as_chunks::<LANES>();
-        let mut lanes = [0.0; LANES];
-        for group in groups {
-            for lane in 0..LANES {
-                lanes[lane] += f64::from(group[lane]);
-            }
-        }
-        let mut half = LANES / 2;
-        while half > 0 {
-            for lane in 0..half {
-                lanes[lane] += lanes[lane + half];
-            }
-            half /= 2;
-        }
-        rest.iter().fold(lanes[0], |sum, &value| sum + f64::from(value))
-    }
-}
-
-wide! {
-    /// Largest of the values; a NaN is the largest of all.
-    fn maximum(values: &[f32]) -> f32 {
-        let (groups, rest) = values.as_chunks::<32>();
-        let mut lanes = [f32::NEG_INFINITY; 32];
-        for group in groups {
-            for lane in 0..32 {
-                let (old, new) = (lanes[lane], group[lane]);
-                lanes[lane] = if new > old || new.is_nan() { new } else { old };
-            }
-        }
-        let larger = |old: f32, new: f32| if new > old || new.is_nan() { new } else { old };
-        lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |old, &new| larger(old, new))
-    }
-}
-
-wide! {
-    fn add_to(values: &[f32], sums: &mut [f64]) {
-        for (sum, &value) in sums.iter_mut().zip(values) {
-            *sum += f64::from(value);
-        }
-    }
-}
-
-wide! {
-    fn maximum_to(values: &[f32], sums: &mut [f64]) {
-        for (sum, &value) in sums.iter_mut().zip(values) {
-            *sum = larger(*sum, f64::from(value));
-        }
     }
 }
 
@@ -415,14 +332,5 @@ mod tests {
             |fold| cpu.reduce(fold, &identity(), &[], &[(&x, domain)], domain, Shape::new(1, 2, 1, 1, 1))[0].to_vec();
         assert_eq!(folded(Fold::Sum), [0.0; 2]);
         assert_eq!(folded(Fold::Max), [f32::NEG_INFINITY; 2]);
-    }
-
-    #[test]
-    fn lanes_and_rest_of_a_block_count_once() {
-        for len in 0..70 {
-            let values: Vec<f32> = (1..=len).map(|i| i as f32).collect();
-            assert_eq!(sum(&values), f64::from(len * (len + 1) / 2));
-            assert_eq!(maximum(&values), if len == 0 { f32::NEG_INFINITY } else { len as f32 });
-        }
     }
 }

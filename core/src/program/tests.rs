@@ -53,6 +53,14 @@ fn slopes_come_after_the_outputs_and_share_their_steps() {
     assert_eq!(powers, 1);
 }
 
+#[test]
+fn unified_inputs_share_what_becomes_equal() {
+    let program = Program::new(|p| p.input(0).exp() * p.input(2).exp());
+    let unified = program.unify(2, 0);
+    assert_eq!((unified.inputs(), unified.steps().len()), (1, 3));
+    assert_eq!(unified.eval(&[1.0], &[], [0; 5]), vec![1f64.exp() * 1f64.exp()]);
+}
+
 /// Every differentiable opcode of the table against a five-point stencil.
 #[test]
 fn derivatives_of_the_table_match_finite_differences() {

@@ -9,7 +9,7 @@
 //!
 //! Source: Islam and Glocker 2021; NACL (Murugesan et al. 2023), Eq. 1, and supplement, Eq. 2.
 
-use segcal_core::{Backend, Result, Tensor};
+use segcal_core::{Backend, Index, Result, Shape, Tensor, axis};
 
 use super::patch::{Outside, PATCH, filter_labels, patch_extents, squared_radius};
 use crate::{LabelPrior, Param, Range, Settings, Spec};
@@ -47,6 +47,41 @@ impl LabelPrior for Gaussian {
 impl Gaussian {
     /// The weights of a patch of these extents; they sum to one.
     pub fn kernel(&self, extents: [usize; 3]) -> Vec<f64> {
+        normalised(&self.weights(extents))
+    }
+
+    /// The prior in float32, one tap after the other, as the public code blurs labels; a backend of f32 does so anyway, up to
+    /// the order of the additions. In f64 the labels move to the host: there the difference, up to 3e-7, can be seen.
+    pub(crate) fn single<B: Backend>(&self, labels: &Tensor<B>, classes: usize) -> Tensor<B> {
+        let shape = labels.shape();
+        if self.plain || size_of::<B::Elem>() == size_of::<f32>() {
+            return self.value(labels, classes, None);
+        }
+        let extents = patch_extents(self.patch, shape);
+        let patch = Shape::new(1, 1, extents[0], extents[1], extents[2]);
+        let weights: Vec<f32> = self.weights(extents).iter().map(|&weight| weight as f32).collect();
+        let (total, values) = (sum_in_lanes(&weights), labels.to_f64().expect("labels come back from the device"));
+        // The label that a tap sees: outside pixels repeat the nearest one.
+        let seen = |at: Index, tap: usize| {
+            let offset = patch.coordinate(tap);
+            let near = |axis: usize| match axis {
+                0 | 1 => at[axis],
+                _ => (at[axis] + offset[axis]).saturating_sub(extents[axis - 2] / 2).min(shape.dims()[axis] - 1),
+            };
+            values[shape.offset(std::array::from_fn(near))]
+        };
+        let domain = shape.with(axis::C, classes);
+        let blurred = (0..domain.len()).map(|place| {
+            let at = domain.coordinate(place);
+            let pixel = [at[0], 0, at[2], at[3], at[4]];
+            let taps = (0..patch.len()).filter(|&tap| seen(pixel, tap) == at[axis::C] as f64);
+            f64::from(taps.fold(0.0, |sum, tap| sum + weights[tap]) / total)
+        });
+        Tensor::from_f64(labels.backend(), domain, &blurred.collect::<Vec<_>>())
+    }
+
+    /// The weights of a patch before they are divided by their sum.
+    fn weights(&self, extents: [usize; 3]) -> Vec<f64> {
         let mut weights = kernel(extents, self.sigma);
         if self.plain || weights.len() == 1 {
             return weights;
@@ -55,13 +90,20 @@ impl Gaussian {
         let read = extents.iter().fold(0, |offset, &extent| offset * extent + 1.min(extent - 1));
         let others = 1.0 - weights[read] + 1e-16;
         weights[middle] = others;
-        normalised(&weights.iter().map(|weight| weight / others).collect::<Vec<_>>())
+        weights.iter().map(|weight| weight / others).collect()
     }
 }
 
 /// The normalised Gaussian of a patch.
 pub(super) fn kernel(extents: [usize; 3], sigma: f64) -> Vec<f64> {
     normalised(&squared_radius(extents).map(|r2| (-r2 / (2.0 * sigma * sigma)).exp()).collect::<Vec<_>>())
+}
+
+/// The sum as the authors' library adds on a processor with 8 lanes: what is left over, then lane after lane.
+fn sum_in_lanes(values: &[f32]) -> f32 {
+    let (groups, rest) = values.as_chunks::<8>();
+    let lanes: [f32; 8] = std::array::from_fn(|lane| groups.iter().map(|group| group[lane]).sum());
+    rest.iter().chain(&lanes).sum()
 }
 
 fn normalised(weights: &[f64]) -> Vec<f64> {

@@ -87,7 +87,9 @@ pub(super) fn theorems<B: Backend>() -> Vec<Theorem<B>> {
                     for name in Loss::names() {
                         for &convention in Convention::ALL {
                             let [a, b] = [p, &flipped].map(|p| p.evaluate(name, &[], convention));
-                            worst = worst.max(gap(b?.total, a?.total));
+                            // The blur of the public code adds in float32, in the order of the taps.
+                            let rounding = if (name, convention) == ("svls", Authors) { 27.0 * 6e-8 } else { 0.0 };
+                            worst = worst.max(gap(b?.total, a?.total) - rounding);
                         }
                     }
                 }
