@@ -8,6 +8,7 @@ mod buffer;
 mod conv;
 mod count;
 mod distance;
+mod fold;
 mod interpreter;
 mod isa;
 mod kernel;
