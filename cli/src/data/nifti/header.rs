@@ -182,25 +182,19 @@ impl Header {
             sizes: std::array::from_fn(|index| fields.real(at.pixdim, index)),
             dim,
         };
-        header.check_scaling()?;
+        let (_, inter) = header.scaling();
+        if !inter.is_finite() {
+            let error = Error::new(format!("{inter} is no number to add")).at("scl_inter");
+            return Err(error.help("write 0 if nothing is to be added"));
+        }
         Ok(header)
     }
 
-    fn check_scaling(&self) -> Result<()> {
-        for (name, value) in [("scl_slope", self.scl_slope), ("scl_inter", self.scl_inter)] {
-            // Without a slope the intercept is not used, whatever it is.
-            if !value.is_finite() && (name == "scl_slope" || self.scl_slope != 0.0) {
-                return Err(Error::new(format!("{value} is no number to scale with"))
-                    .at(name)
-                    .help("write 0 if the numbers are not scaled"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Factor and summand of each number: 1 and 0 where the header has no scaling.
+    /// Factor and summand of each number: 1 and 0 where the header has no scaling, which is said by a slope of 0 or one
+    /// that is no finite number; the intercept is not used then, whatever it is.
     pub fn scaling(&self) -> (f64, f64) {
-        if self.scl_slope == 0.0 { (1.0, 0.0) } else { (self.scl_slope, self.scl_inter) }
+        let scaled = self.scl_slope != 0.0 && self.scl_slope.is_finite();
+        if scaled { (self.scl_slope, self.scl_inter) } else { (1.0, 0.0) }
     }
 
     /// Number of values.
