@@ -1,24 +1,32 @@
 //! What is written: results on standard output, strict JSON, and files that are whole or not there.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::fs;
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::{Component, Path, PathBuf};
 
-use segcal_core::{Context, Error, Result};
+use segcal_core::{Context, Error, Printable, Result};
+use segcal_models::whole_file;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-/// Prints results on standard output. A reader that has gone (`segcal … | head`) is no error.
+/// Prints results on standard output. A reader that has gone (`segcal … | head`) is no error. Names of files and cases
+/// may come from anyone: on a terminal, what could drive it is escaped, but for line ends.
 ///
 /// # Errors
 /// Standard output cannot be written for another reason, such as a full disk.
 pub fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
+    let text = if out.is_terminal() { lines_for_terminal(text).into() } else { Cow::Borrowed(text) };
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(write_failure(&error)).at("standard output"),
         _ => Ok(()),
     }
+}
+
+fn lines_for_terminal(text: &str) -> String {
+    text.split('\n').map(|line| Printable(line).to_string()).collect::<Vec<_>>().join("\n")
 }
 
 /// Rows of words in columns, each as wide as its widest word and two blanks. A short row ends early.
@@ -115,40 +123,29 @@ fn not_finite(x: f64) -> Option<&'static str> {
     }
 }
 
-/// Writes a file that appears whole or not at all: written beside under a temporary name, synced, renamed. What was
-/// there before stays until then; a symbolic link of that name is replaced, never followed.
+/// Writes a file that appears whole or not at all; see [`segcal_models::whole_file::write`].
 ///
 /// # Errors
 /// Those of `fill`, and a folder or disk that cannot be written (recognised by [`is_write_failure`]).
 pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    write_beside(path, folder, fill).at(path.display())
+    let written = whole_file::write(path, |out| fill(&mut Marking(out)).map_err(Fault::Content));
+    let told = written.map_err(|fault| match fault {
+        Fault::File(error) => write_failure(&error),
+        Fault::Content(error) => error,
+    });
+    told.at(path.display())
 }
 
-fn write_beside(path: &Path, folder: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".segcal-").suffix(".part");
-    #[cfg(unix)]
-    {
-        // The rights of any new file, which the user's mask then narrows: results are for others to read, too.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
+/// Why a file could not be written: the file itself, or what was to go into it.
+enum Fault {
+    File(io::Error),
+    Content(Error),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::File(error)
     }
-    let beside = builder.tempfile_in(folder).map_err(|error| write_failure(&error))?;
-    let mut writer = Marking(BufWriter::with_capacity(1 << 16, beside.as_file()));
-    fill(&mut writer)?;
-    writer.flush().map_err(|error| write_failure(&error))?;
-    drop(writer);
-    beside.as_file().sync_all().map_err(|error| write_failure(&error))?;
-    beside.persist(path).map_err(|error| write_failure(&error.error))?;
-    // The rename itself must outlive a power cut. Not every file system can sync a folder.
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
-    }
-    Ok(())
 }
 
 /// Marks the errors of the file itself, so that they are told from the errors of what is being written.
@@ -276,7 +273,7 @@ mod tests {
         assert!(!is_write_failure(&Error::new("x")));
         let full = Path::new("/dev/full");
         if full.exists() {
-            let mut out = Marking(File::options().write(true).open(full).unwrap());
+            let mut out = Marking(fs::File::options().write(true).open(full).unwrap());
             assert!(is_write_failure(&out.write_all(b"x").map_err(Error::from).unwrap_err()));
         }
     }
@@ -307,6 +304,11 @@ mod tests {
         write_text(&link, "new").unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "target");
         assert_eq!(fs::read_to_string(&link).unwrap(), "new");
+    }
+
+    #[test]
+    fn a_terminal_is_not_driven_by_names() {
+        assert_eq!(lines_for_terminal("a\u{1b}[2J  μ\nb\tc\n"), "a\\u{1b}[2J  μ\nb\\tc\n");
     }
 
     #[test]

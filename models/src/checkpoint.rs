@@ -9,8 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -18,12 +17,12 @@ use segcal_core::{Backend, Context, Elem, Error, Result, Tensor};
 use serde_json::{Map, Value, json};
 
 use crate::params::{Parameter, Parameters};
+use crate::whole_file;
 
 /// Key of the metadata under which the names of the groups are listed.
 const GROUPS: &str = "groups";
 
-/// Writes groups of tensors and string metadata to `path`: beside it under a temporary name, synced, renamed. What was
-/// there before stays until then.
+/// Writes groups of tensors and string metadata to `path`, whole or not at all (see [`whole_file::write`]).
 ///
 /// # Errors
 /// The file cannot be written, the device cannot be read, or a number is NaN or infinite (nothing is written then: the
@@ -75,38 +74,12 @@ fn encode<B: Backend>(parameter: &Parameter<B>) -> Result<(&'static str, Vec<u8>
 fn write_whole(path: &Path, header: &str, data: &[u8]) -> Result<()> {
     let mut header = header.as_bytes().to_vec();
     header.resize(header.len().next_multiple_of(8), b' ');
-    let beside = beside(path)?;
-    let written = (|| {
-        // What a killed process left is removed, and a link of that name is not followed.
-        let _ = fs::remove_file(&beside);
-        let mut file = BufWriter::new(File::create_new(&beside)?);
+    let written = whole_file::write::<std::io::Error>(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
-        file.write_all(data)?;
-        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(&beside, path)
-    })();
-    if let Err(error) = written {
-        // The message of the first failure matters; a leftover is overwritten by the next attempt.
-        let _ = fs::remove_file(&beside);
-        return Err(Error::from(error).help("check that the folder exists, is writable and has room"));
-    }
-    sync_folder(path);
-    Ok(())
-}
-
-/// A hidden name in the same folder.
-fn beside(path: &Path) -> Result<PathBuf> {
-    let name = path.file_name().ok_or_else(|| Error::new("this is not the name of a file"))?;
-    Ok(path.with_file_name(format!(".{}.part", name.to_string_lossy())))
-}
-
-/// Makes the renaming itself durable, where the system can sync a folder at all.
-fn sync_folder(path: &Path) {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
-    }
+        file.write_all(data)
+    });
+    written.map_err(|error| Error::from(error).help("check that the folder exists, is writable and has room"))
 }
 
 /// A checkpoint that was read: its header is sound, and its tensors wait to be asked for.

@@ -3,6 +3,8 @@
 //! A network is a description ([`Network`], [`UNet`]); its numbers are [`Parameters`]; a forward pass is a function of
 //! both. Everything is written once for all backends.
 //!
+//! What is stored, here and above, is written by [`whole_file`].
+//!
 //! Reading order: [`Parameters`] (with one whole training step), [`layers`], [`UNet`], [`Optimiser`], [`checkpoint`].
 
 pub mod checkpoint;
@@ -13,6 +15,7 @@ mod network;
 mod optim;
 mod params;
 mod unet;
+pub mod whole_file;
 
 pub use checkpoint::{Stored, load, save};
 pub use init::{Fill, Init, Spec};

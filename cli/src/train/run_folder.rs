@@ -8,6 +8,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
+use segcal_models::whole_file;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -128,10 +129,15 @@ impl RunFolder {
     fn open(path: &Path) -> Result<Self> {
         let folder = OutputFolder::create(path)?;
         let lock_path = folder.file(".lock")?;
-        let lock = File::create(&lock_path).map_err(|error| output::write_failure(&error)).at(lock_path.display())?;
+        if lock_path.is_symlink() {
+            return Err(Error::new("is a symbolic link").at(lock_path.display()).help("remove it: nobody holds it"));
+        }
+        // Never truncated: whatever has this name, the lock is not its content.
+        let lock = File::options().create(true).write(true).truncate(false).open(&lock_path);
+        let lock = lock.map_err(|error| output::write_failure(&error)).at(lock_path.display())?;
         match lock.try_lock() {
             Ok(()) => {
-                remove_leftovers(folder.path());
+                whole_file::remove_unfinished(folder.path());
                 Ok(Self { folder, records: Vec::new(), _lock: lock })
             }
             Err(TryLockError::WouldBlock) => Err(Error::new("another process writes to this run")
@@ -234,18 +240,6 @@ fn first_difference(stored: &Table, given: &Table) -> Option<String> {
         }
     }
     None
-}
-
-/// Removes what a process that was killed had begun to write. Only the holder of the lock may: the files of a living
-/// process look the same. What cannot be removed does no harm.
-fn remove_leftovers(folder: &Path) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if (name.starts_with(".segcal-") || name.ends_with(".safetensors.part")) && name.ends_with(".part") {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
 }
 
 /// The lines of the log; none before the first epoch is done.

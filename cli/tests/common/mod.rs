@@ -1,6 +1,9 @@
 //! What the tests of the program share.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+#[cfg(unix)]
+pub(crate) mod training;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

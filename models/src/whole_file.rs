@@ -1,0 +1,187 @@
+//! Files that are whole or not there: written beside their place, synced, renamed, and the folder synced.
+//!
+//! Everything that the project stores goes through [`write`]. [`recorded`] tells in which order the disk was asked for
+//! what, so that a test can lose what a power cut may lose.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// Writes a file that appears whole or not at all. What was there before stays until then; a symbolic link of that
+/// name is replaced, never followed. After a failure nothing is left beside it.
+///
+/// # Errors
+/// Those of `fill`, and those of a folder or disk that cannot be written.
+pub fn write<E: From<io::Error>>(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (beside, file) = create_beside(folder)?;
+    let written = fill_and_sync(&beside, file, fill).and_then(|()| {
+        note(|| Step::Rename { from: beside.clone(), to: path.into() });
+        Ok(fs::rename(&beside, path)?)
+    });
+    if written.is_err() {
+        // The message of the first failure matters.
+        note(|| Step::Remove(beside.clone()));
+        let _ = fs::remove_file(&beside);
+    } else if let Ok(handle) = File::open(folder) {
+        // The rename itself must outlive a power cut. Not every file system can sync a folder.
+        note(|| Step::SyncFolder(folder.into()));
+        let _ = handle.sync_all();
+    }
+    written
+}
+
+fn fill_and_sync<E: From<io::Error>>(
+    beside: &Path,
+    file: File,
+    fill: impl FnOnce(&mut dyn Write) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let mut out = BufWriter::with_capacity(1 << 16, Noting { path: beside, file });
+    fill(&mut out)?;
+    let noting = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    note(|| Step::Sync(beside.into()));
+    Ok(noting.file.sync_all()?)
+}
+
+/// A new file under a hidden name that no other process of this machine has. It has the rights of any new file.
+fn create_beside(folder: &Path) -> io::Result<(PathBuf, File)> {
+    for attempt in 0_u64.. {
+        let path = folder.join(format!(".segcal-{}-{attempt}{UNFINISHED}", std::process::id()));
+        match File::create_new(&path) {
+            // Left by a process of the same number that was killed, or another thread's.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+            Ok(file) => {
+                note(|| Step::Create(path.clone()));
+                return Ok((path, file));
+            }
+        }
+    }
+    unreachable!("there are fewer files than numbers")
+}
+
+/// The ending of files that are being written.
+const UNFINISHED: &str = ".part";
+
+/// Removes what processes that were killed had begun to write in a folder. Only who is sure to be its one writer may:
+/// the files of a living process look the same. What cannot be removed does no harm.
+pub fn remove_unfinished(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(".segcal-") && name.ends_with(UNFINISHED) {
+            note(|| Step::Remove(entry.path()));
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// What the disk was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// An empty file of this name.
+    Create(PathBuf),
+    /// More bytes at the end of the file.
+    Append(PathBuf, Vec<u8>),
+    /// That the bytes of the file are safe before work goes on.
+    Sync(PathBuf),
+    /// Another name, in the place of what had it.
+    Rename {
+        /// The name it had.
+        from: PathBuf,
+        /// The name it gets.
+        to: PathBuf,
+    },
+    /// That the names in the folder are safe before work goes on.
+    SyncFolder(PathBuf),
+    /// That the file be removed.
+    Remove(PathBuf),
+}
+
+/// What was asked for since the recording began; nothing is kept while nobody records.
+static STEPS: Mutex<Option<Vec<Step>>> = Mutex::new(None);
+
+/// Does the work and gives, besides its result, what [`write`] and [`remove_unfinished`] asked the disk for meanwhile,
+/// in any thread of the process, in order. For one test at a time.
+pub fn recorded<T>(work: impl FnOnce() -> T) -> (T, Vec<Step>) {
+    *steps() = Some(Vec::new());
+    let result = work();
+    (result, steps().take().unwrap_or_default())
+}
+
+fn note(step: impl FnOnce() -> Step) {
+    if let Some(steps) = steps().as_mut() {
+        steps.push(step());
+    }
+}
+
+fn steps() -> std::sync::MutexGuard<'static, Option<Vec<Step>>> {
+    STEPS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A file whose bytes are noted on their way to the system.
+struct Noting<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl Write for Noting<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        note(|| Step::Append(self.path.into(), bytes[..count].to_vec()));
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_are_synced_before_they_get_their_name_and_the_name_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let (written, steps) = recorded(|| write::<io::Error>(&path, |out| out.write_all(b"whole")));
+        written.unwrap();
+        // Other tests of the process write elsewhere meanwhile.
+        let mine = |step: &&Step| match step {
+            Step::Create(at) | Step::Append(at, _) | Step::Sync(at) | Step::Remove(at) => at.starts_with(folder.path()),
+            Step::Rename { to, .. } => to == &path,
+            Step::SyncFolder(at) => at == folder.path(),
+        };
+        let steps: Vec<&Step> = steps.iter().filter(mine).collect();
+        let [Step::Create(at), rest @ ..] = &steps[..] else { panic!("{steps:?}") };
+        let wanted = [
+            Step::Append(at.clone(), b"whole".to_vec()),
+            Step::Sync(at.clone()),
+            Step::Rename { from: at.clone(), to: path },
+            Step::SyncFolder(folder.path().into()),
+        ];
+        assert_eq!(rest, wanted.iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_failure_leaves_what_was_there_and_nothing_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        write::<io::Error>(&path, |out| out.write_all(b"old")).unwrap();
+        let failed = write(&path, |out| {
+            out.write_all(b"new")?;
+            Err(io::Error::other("stop"))
+        });
+        assert_eq!(failed.unwrap_err().to_string(), "stop");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        fs::write(folder.path().join(".segcal-7-0.part"), "half").unwrap();
+        remove_unfinished(folder.path());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
