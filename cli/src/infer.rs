@@ -4,7 +4,7 @@
 //! mixed with a Gaussian window (standard deviation an eighth of the patch, as nnU-Net does), so that voxels near the
 //! rim of a patch, which the network knows least about, weigh least.
 
-use segcal_core::{Backend, Elem, Result, Shape, Tensor, stable};
+use segcal_core::{Backend, Elem, Error, Result, Shape, Tensor, stable};
 use segcal_models::{Mode, Network, Parameters};
 
 use crate::data::Volume;
@@ -24,7 +24,7 @@ pub struct Tiling<'a> {
 /// Softmax probabilities `[k, d, h, w]` of one prepared image.
 ///
 /// # Errors
-/// The device fails.
+/// The device fails, or the network's output is not finite.
 pub fn probabilities<B: Backend>(
     network: &dyn Network<B>,
     parameters: &Parameters<B>,
@@ -43,11 +43,24 @@ pub fn probabilities<B: Backend>(
         let output = stable::softmax(&network.forward(parameters, &input, Mode::Evaluate));
         let classes = output.shape().c();
         let output: Vec<f32> = output.to_vec()?.into_iter().map(|p| p.f64() as f32).collect();
+        if !output.iter().all(|p| p.is_finite()) {
+            return Err(not_finite(network, parameters, &input));
+        }
         for (tile, output) in group.iter().zip(output.chunks_exact(output.len() / group.len())) {
             mixture.add(tile, classes, output, &weights);
         }
     }
     Ok(mixture.finish())
+}
+
+/// Says that the network's output for this input is not finite, and which layer's output is the first that is not.
+fn not_finite<B: Backend>(network: &dyn Network<B>, parameters: &Parameters<B>, input: &Tensor<B>) -> Error {
+    let watched = parameters.watched();
+    network.forward(&watched, input, Mode::Evaluate);
+    let first = watched.passed_layers().into_iter().find(|(_, finite)| !finite);
+    let place = first.map(|(layer, _)| format!(", first in the output of {layer}")).unwrap_or_default();
+    Error::new(format!("the network's output is not finite{place}"))
+        .help("the training diverged: train with a lower learning rate or with clip_norm")
 }
 
 /// The tiles of a volume: all of one size, a multiple of the stride, together covering every voxel.

@@ -58,8 +58,11 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
             return ExitCode::from(error.exit_code() as u8);
         }
     };
+    let heartbeat = progress::Heartbeat::start(cli.common.quiet);
     let started = signals::survive_file_size_limit().and_then(|()| cli.common.start());
-    match started.and_then(|()| cli.verb.run(&cli.common)) {
+    let outcome = started.and_then(|()| cli.verb.run(&cli.common));
+    drop(heartbeat);
+    match outcome {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::SomeFailed) => ExitCode::from(1),
         Err(error) => {

@@ -2,7 +2,9 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -18,9 +20,66 @@ static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 /// no reason to stop.
 pub fn line(text: &str) {
     let text = Printable(text);
+    *heard() = Instant::now();
     BARS.suspend(|| {
         let _ = writeln!(std::io::stderr(), "{text}");
     });
+}
+
+/// When the last line was printed.
+static HEARD: LazyLock<Mutex<Instant>> = LazyLock::new(|| Mutex::new(Instant::now()));
+
+fn heard() -> MutexGuard<'static, Instant> {
+    HEARD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Number of bars on the terminal.
+static SHOWN: AtomicUsize = AtomicUsize::new(0);
+
+/// Says that work goes on wherever nothing else does: after 2 seconds without a line or a bar, after 4 more, 8, and so
+/// on up to a minute. Dropped, it is silent, and its thread has ended.
+#[derive(Debug)]
+pub struct Heartbeat {
+    /// Closed, it wakes and ends the thread.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How often the thread looks.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The longest time without a word.
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+
+impl Heartbeat {
+    /// Begins to listen, or does nothing if `quiet`.
+    pub fn start(quiet: bool) -> Self {
+        if quiet {
+            return Self { stop: None, thread: None };
+        }
+        let (stop, stopped) = channel();
+        let (started, mut pause) = (Instant::now(), LINE_EVERY);
+        *heard() = started;
+        // Where no thread can be had, silence is the smaller evil.
+        let thread = std::thread::Builder::new().name("heartbeat".into()).spawn(move || {
+            while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+                let silent = heard().elapsed();
+                if silent >= pause && SHOWN.load(Ordering::Relaxed) == 0 {
+                    line(&format!("still at work after {} s", started.elapsed().as_secs()));
+                    pause = (2 * pause).min(LONGEST_SILENCE);
+                }
+            }
+        });
+        Self { stop: Some(stop), thread: thread.ok() }
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// How far a number of steps has come. Dropped, it disappears from a terminal.
@@ -53,6 +112,7 @@ impl Progress {
             let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {eta} {msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_prefix(what.to_owned());
+            SHOWN.fetch_add(1, Ordering::Relaxed);
             Display::Bar(bar)
         } else {
             let now = Instant::now();
@@ -90,6 +150,7 @@ impl Drop for Progress {
     fn drop(&mut self) {
         if let Display::Bar(bar) = &self.0 {
             bar.finish_and_clear();
+            SHOWN.fetch_sub(1, Ordering::Relaxed);
             BARS.remove(bar);
         }
     }

@@ -48,6 +48,8 @@ pub struct Parameters<B: Backend> {
     index: Arc<HashMap<String, usize>>,
     /// What forward passes in training mode observed: new values of tensors that are not trainable.
     observed: Arc<Mutex<BTreeMap<usize, Tensor<B>>>>,
+    /// The layers that a forward pass came by and whether their outputs were finite, where somebody wants to know.
+    watch: Option<Arc<Mutex<Vec<(String, bool)>>>>,
 }
 
 impl<B: Backend> Parameters<B> {
@@ -60,7 +62,7 @@ impl<B: Backend> Parameters<B> {
             assert_eq!(dims.iter().product::<usize>(), value.shape().len(), "parameter {name}: {dims:?} do not fit");
             assert!(index.insert(name.clone(), number).is_none(), "parameter {name} is there twice");
         }
-        Self { list, index: Arc::new(index), observed: Arc::default() }
+        Self { list, index: Arc::new(index), observed: Arc::default(), watch: None }
     }
 
     /// Fresh tensors as `specs` describe them: the same numbers for the same seed and name, on every backend.
@@ -121,7 +123,7 @@ impl<B: Backend> Parameters<B> {
             assert_eq!(old.value.shape(), value.shape(), "with_values: {} has another shape", old.name);
             Parameter { value, ..old.clone() }
         });
-        Self { list: renewed.collect(), index: self.index.clone(), observed: Arc::default() }
+        Self { list: renewed.collect(), index: self.index.clone(), observed: Arc::default(), watch: None }
     }
 
     /// The same tensors, the trainable ones as leaves whose gradient is wanted.
@@ -129,6 +131,30 @@ impl<B: Backend> Parameters<B> {
     pub fn tracked(&self) -> Self {
         let leaf = |p: &Parameter<B>| if p.trainable { p.value.tracked() } else { p.value.detach() };
         self.with_values(self.list.iter().map(leaf).collect())
+    }
+
+    /// The same tensors without history, for a forward pass that is looked into: see [`Parameters::passed_layers`]. It
+    /// reads every layer's output back from the device: for a training that has failed, not for one that goes on.
+    #[must_use]
+    pub fn watched(&self) -> Self {
+        let values = self.list.iter().map(|parameter| parameter.value.detach()).collect();
+        Self { watch: Some(Arc::default()), ..self.with_values(values) }
+    }
+
+    /// The layers in the order in which a forward pass with these [`watched`](Parameters::watched) tensors came by, and
+    /// whether every number of the layer's output was finite. A layer's tensors are named `<layer>.<tensor>`.
+    pub fn passed_layers(&self) -> Vec<(String, bool)> {
+        let watch = self.watch.as_ref();
+        watch.map_or_else(Vec::new, |layers| layers.lock().expect("no panic while a layer is noted").clone())
+    }
+
+    /// The output of a layer on its way to the next.
+    pub(crate) fn passed(&self, layer: &str, output: Tensor<B>) -> Tensor<B> {
+        if let Some(layers) = &self.watch {
+            let finite = output.to_f64().is_ok_and(|numbers| numbers.iter().all(|number| number.is_finite()));
+            layers.lock().expect("no panic while a layer is noted").push((layer.to_owned(), finite));
+        }
+        output
     }
 
     /// What a backward pass found for these leaves, with the statistics that the forward pass observed.

@@ -97,11 +97,11 @@ impl<B: Backend> Network<B> for UNet {
         let mut x = skips.pop().expect("the coarsest level");
         for (enlarge, units) in self.up.iter().rev() {
             let skip = skips.pop().expect("one skip for each enlargement");
-            let enlarged = enlarge.forward(parameters, &x);
+            let enlarged = parameters.passed(&enlarge.name, enlarge.forward(parameters, &x));
             x = units[0].forward_joined(parameters, vec![enlarged, skip], mode);
             x = block(&units[1..], x);
         }
-        self.head.forward(parameters, &x, Activation::Identity)
+        parameters.passed(&self.head.name, self.head.forward(parameters, &x, Activation::Identity))
     }
 
     fn stride(&self) -> [usize; 3] {

@@ -202,25 +202,38 @@ impl<'a, B: Backend> Trainer<'a, B> {
         self.objective.value(&Batch::new(&first, labels).with_second(&second, &mask))
     }
 
-    /// Says where a number that is not finite came from first.
+    /// Says which number of which batch is not finite, and where that began.
     fn diverged(&self, step: usize, batch: &HostBatch, terms: &[(&str, f64)], gradients: &Gradients<B>) -> Error {
-        let term = terms.iter().rev().find(|(_, value)| !value.is_finite());
-        // Gradients flow from the last layer to the first: the last one hit is where it began.
-        let hit = self.parameters.iter().enumerate().filter(|(number, _)| {
-            let numbers = gradients.get(*number).and_then(|gradient| gradient.to_f64().ok()).unwrap_or_default();
-            numbers.iter().any(|x| !x.is_finite())
-        });
-        let hit = hit.last();
-        let mut what = match term {
+        let mut what = match terms.iter().rev().find(|(_, value)| !value.is_finite()) {
             Some((name, value)) => format!("the loss term {name} is {value}"),
             None => "a gradient is not finite".to_owned(),
         };
-        if let Some((_, parameter)) = hit {
-            what += &format!(", first in the gradient of {}", parameter.name);
+        if let Some(place) = self.first_not_finite(batch, gradients) {
+            what += &format!(", first in {place}");
         }
         let place = format!("epoch {}, step {}, cases {}", self.epoch + 1, step + 1, batch.cases().join(" "));
         let error = Error::new(what).at(place).help("lower the learning rate or set clip_norm");
         Error::from_source(Stopped(error))
+    }
+
+    /// The first weights that are not finite; else the first layer whose output is not; else, as gradients flow from the
+    /// last layer to the first, the last layer with a gradient that is not.
+    fn first_not_finite(&self, batch: &HostBatch, gradients: &Gradients<B>) -> Option<String> {
+        let is_bad = |tensor: &Tensor<B>| tensor.to_f64().is_ok_and(|numbers| !numbers.iter().all(|x| x.is_finite()));
+        if let Some(weights) = self.parameters.iter().find(|parameter| is_bad(&parameter.value)) {
+            return Some(format!("the weights {}", weights.name));
+        }
+        let watched = self.parameters.watched();
+        self.network.forward(&watched, &batch.upload(self.backend).0, Mode::Train);
+        let layers = watched.passed_layers();
+        if let Some((layer, _)) = layers.iter().find(|(_, finite)| !finite) {
+            return Some(format!("the output of {layer}"));
+        }
+        let numbered = self.parameters.iter().enumerate();
+        let bad = numbered.filter(|(number, _)| gradients.get(*number).is_some_and(is_bad));
+        let bad: Vec<&str> = bad.map(|(_, parameter)| parameter.name.as_str()).collect();
+        let of = |layer: &str| bad.iter().find(|name| name.rsplit_once('.').is_some_and(|(owner, _)| owner == layer));
+        layers.iter().rev().find_map(|(layer, _)| of(layer)).map(|name| format!("the gradient of {name}"))
     }
 
     /// Shows the validation samples to a loss that keeps multipliers.
@@ -242,7 +255,9 @@ impl<'a, B: Backend> Trainer<'a, B> {
         let tiling =
             Tiling { samples: &self.settings.samples, stride: self.network.stride(), batch: self.settings.batch };
         let (network, classes) = (&*self.network, self.class_names.len());
-        validation::validate(network, &self.parameters, self.backend, &self.validation, classes, &tiling)
+        let bar = self.common.progress("validation", self.validation.len());
+        validation::validate(network, &self.parameters, self.backend, &self.validation, classes, &tiling, &bar)
+            .map_err(|error| Error::from_source(Stopped(error)).at(format!("epoch {}", self.epoch + 1)))
     }
 
     fn epoch_record(&self, terms: &TermMeans, validation: &Validation, seconds: f64) -> EpochRecord {

@@ -8,6 +8,7 @@ use segcal_models::{Network, Parameters};
 
 use super::samples::Cache;
 use crate::infer::{self, Tiling};
+use crate::progress::Progress;
 use crate::signals;
 
 /// Means over the validation volumes.
@@ -31,10 +32,10 @@ fn mean(values: &[f64]) -> f64 {
     present.iter().sum::<f64>() / present.len() as f64
 }
 
-/// Predicts and measures every volume of the cache.
+/// Predicts and measures every volume of the cache, each a step of the bar.
 ///
 /// # Errors
-/// A case cannot be read, or the device fails.
+/// A case cannot be read, the device fails, or the network's output is not finite.
 pub fn validate<B: Backend>(
     network: &dyn Network<B>,
     parameters: &Parameters<B>,
@@ -42,13 +43,15 @@ pub fn validate<B: Backend>(
     cases: &Cache,
     classes: usize,
     tiling: &Tiling<'_>,
+    bar: &Progress,
 ) -> Result<Validation> {
     let mut dsc = vec![Vec::new(); classes - 1];
     let mut ece = Vec::new();
     for case in 0..cases.len() {
         let prepared = cases.get(case)?;
         signals::check().at(format!("validation of {}", prepared.name))?;
-        let output = infer::probabilities(network, parameters, backend, &prepared.image, tiling)?;
+        let output = infer::probabilities(network, parameters, backend, &prepared.image, tiling)
+            .at(format!("validation of {}", prepared.name))?;
         let output = Probabilities::new(&output, classes);
         let reference: Vec<Label> = prepared.label.values().iter().map(|&class| class as Label).collect();
         let mut confusion = Confusion::new(classes);
@@ -60,6 +63,7 @@ pub fn validate<B: Backend>(
         let mut calibration = Calibration::new(classes, 15);
         calibration.add(output, &reference, None)?;
         ece.push(calibration.region(Region::Foreground).ece());
+        bar.step(&prepared.name);
     }
     Ok(Validation { dsc: dsc.iter().map(|values| mean(values)).collect(), ece: mean(&ece) })
 }

@@ -49,9 +49,9 @@ impl Unit {
     /// The same for an input whose channels lie in several tensors; see [`Conv::forward_joined`].
     pub fn forward_joined<B: Backend>(&self, parameters: &Parameters<B>, x: Vec<Tensor<B>>, mode: Mode) -> Tensor<B> {
         if self.norm == Norm::None {
-            return self.conv.forward_joined(parameters, x, self.activation);
+            return parameters.passed(&self.conv.name, self.conv.forward_joined(parameters, x, self.activation));
         }
-        let y = self.conv.forward_joined(parameters, x, Activation::Identity);
-        self.norm.forward(parameters, &self.name, &y, self.activation, mode)
+        let y = parameters.passed(&self.conv.name, self.conv.forward_joined(parameters, x, Activation::Identity));
+        parameters.passed(&self.name, self.norm.forward(parameters, &self.name, &y, self.activation, mode))
     }
 }
