@@ -83,10 +83,10 @@ fn main() {
     });
     let all = vec![true; labels.len()];
     time("equal-mass ECE and TACE of one region", || {
-        assert!(EqualMass::of(p, &labels, &all, DEFAULT_BINS).aece() >= 0.0);
+        assert!(EqualMass::of(p, &labels, &all, DEFAULT_BINS).figures().aece >= 0.0);
     });
     time("equal-mass ECE and TACE of every region", || {
-        assert!(every_region(p, &labels, &all, DEFAULT_BINS)[0].aece() >= 0.0);
+        assert!(every_region(p, &labels, &all, DEFAULT_BINS)[0].aece >= 0.0);
     });
     distances();
 }

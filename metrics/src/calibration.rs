@@ -17,7 +17,7 @@ mod pass;
 mod region;
 
 pub use boundary::boundary_band;
-pub use equal_mass::{Boundaries, EqualMass};
+pub use equal_mass::{Boundaries, EqualMass, EqualMassFigures};
 pub use every::every_region;
 pub use fixed::FixedSum;
 pub use pass::Calibration;

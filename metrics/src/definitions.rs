@@ -3,7 +3,7 @@
 //! The command line, the report, the summaries and the tests iterate [`METRICS`]; a metric is one function on a state
 //! and one row here.
 
-use crate::calibration::{EqualMass, RegionBins};
+use crate::calibration::{EqualMassFigures, RegionBins};
 use crate::empty::Outcome;
 use crate::overlap::Counts;
 use crate::surface::{Surface, SurfaceDistances};
@@ -29,7 +29,7 @@ pub enum Compute {
     /// From the bins and sums of a region.
     Calibration(fn(&RegionBins) -> f64),
     /// From the equal-mass histograms of a region.
-    EqualMass(fn(&EqualMass) -> f64),
+    EqualMass(fn(&EqualMassFigures) -> f64),
     /// No number: neither direction is better, or it describes rather than judges.
     Descriptive(fn(&RegionBins) -> f64),
 }
@@ -112,13 +112,13 @@ metrics! {
         "largest |accuracy - mean confidence| over the non-empty bins of ece", "Guo et al. 2017";
     "ace", "1", UNIT, Lower, Calibration(RegionBins::ace),
         "plain mean of |accuracy - mean confidence| over the non-empty bins of ece", "Neumann et al. 2018, equal-width";
-    "aece", "1", UNIT, Lower, Mass(EqualMass::aece),
+    "aece", "1", UNIT, Lower, Mass(|figures| figures.aece),
         "as ece with bins of equal mass: ranks cut at floor(r n / R), voxels of equal confidence shared in proportion", "Nguyen and O'Connor 2015";
     "cece_mean", "1", UNIT, Lower, Calibration(RegionBins::cece_mean),
         "classwise ECE: per class, sum over bins of (share of voxels) |class frequency - mean probability|; mean over all classes, bins as ece", "Kull et al. 2019; the authors' code";
     "cece_sum", "1", POSITIVE, Lower, Calibration(RegionBins::cece_sum),
         "as cece_mean, summed over the classes", "MbLS, NACL (as printed)";
-    "tace", "1", UNIT, Lower, Mass(EqualMass::tace),
+    "tace", "1", UNIT, Lower, Mass(|figures| figures.tace),
         "per class, probabilities above 1e-3 in bins of equal mass, plain mean of |frequency - mean probability| over bins, then over classes that have any", "CRaC appendix B; Nixon et al. 2019";
     "tcece", "1", UNIT, Lower, Calibration(RegionBins::tcece),
         "cece_mean of the probabilities above 1e-3, shares of the retained count (what the CRaC code reports as TACE)", "CRaC's public code";

@@ -167,9 +167,9 @@ pub fn percentile(ascending: &[f64], percent: f64) -> f64 {
 
 /// A box of voxels, `[start, end)` per axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Box3 {
-    start: [usize; 3],
-    end: [usize; 3],
+pub(crate) struct Box3 {
+    pub(crate) start: [usize; 3],
+    pub(crate) end: [usize; 3],
 }
 
 impl Box3 {
@@ -180,12 +180,20 @@ impl Box3 {
         }
     }
 
-    fn extents(&self) -> [usize; 3] {
+    /// With this many voxels more on each side, inside the grid.
+    pub(crate) fn widened(self, by: [usize; 3], spatial: [usize; 3]) -> Self {
+        Self {
+            start: std::array::from_fn(|axis| self.start[axis].saturating_sub(by[axis])),
+            end: std::array::from_fn(|axis| (self.end[axis] + by[axis]).min(spatial[axis])),
+        }
+    }
+
+    pub(crate) fn extents(&self) -> [usize; 3] {
         std::array::from_fn(|axis| self.end[axis] - self.start[axis])
     }
 
     /// The smallest box that holds the mask; `None` for an empty one.
-    fn around(mask: &[bool], [_, height, width]: [usize; 3]) -> Option<Self> {
+    pub(crate) fn around(mask: &[bool], [_, height, width]: [usize; 3]) -> Option<Self> {
         let slices = mask.par_chunks((height * width).max(1)).enumerate();
         let boxes = slices.filter_map(|(d, slice)| {
             let rows = slice.chunks(width).enumerate();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use segcal_core::{Backend, Context, Result};
 use segcal_metrics::authors::{self, AuthorsCalibration, AuthorsSegmentation};
-use segcal_metrics::calibration::{Calibration, EqualMass, Region, boundary_band, every_region};
+use segcal_metrics::calibration::{Calibration, EqualMassFigures, Region, boundary_band, every_region};
 use segcal_metrics::definitions::{Compute, METRICS};
 use segcal_metrics::distribution::LogitDistribution;
 use segcal_metrics::empty::Outcome;
@@ -318,7 +318,7 @@ fn regions(
     calibration: &Calibration,
     how: &Measure,
 ) -> BTreeMap<String, Figures> {
-    let figures = |(region, mass): (Region, EqualMass)| {
+    let figures = |(region, mass): (Region, EqualMassFigures)| {
         let bins = calibration.region(region);
         let figure = |compute: Compute| match compute {
             Compute::Calibration(figure) | Compute::Descriptive(figure) => Some(figure(&bins)),

@@ -31,7 +31,7 @@ const ONE: u32 = 0x3f80_0000;
 const TASK: usize = 1 << 20;
 
 /// Probabilities of a region, counted by value, for the largest probability and for each class (of these only what is
-/// above the threshold of [`EqualMass::tace`]).
+/// above the threshold of [`EqualMassFigures::tace`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EqualMass {
     bins: usize,
@@ -84,11 +84,6 @@ impl EqualMass {
         }
     }
 
-    /// Replaces the counts of a class or, last, of the largest probability.
-    pub(super) fn set_column(&mut self, number: usize, column: BTreeMap<u32, Bin>) {
-        self.columns[number] = column;
-    }
-
     /// Adds the voxels of another part of the same evaluation.
     ///
     /// # Panics
@@ -121,26 +116,35 @@ impl EqualMass {
         exact
     }
 
+    /// The figures: exact after [`EqualMass::resolve`]; before it, the voxels of a cell of relative width 2^-9 count as
+    /// equal.
+    pub fn figures(&self) -> EqualMassFigures {
+        let columns = self.columns.iter().map(|column| gaps(column.values(), self.bins)).collect::<Vec<_>>();
+        EqualMassFigures::new(&columns)
+    }
+}
+
+/// The figures whose bins hold equal numbers of voxels.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EqualMassFigures {
     /// Expected calibration error of the largest probability with bins of equal mass: `sum over bins of
     /// (n_r / n) |accuracy - mean confidence|`; NaN without voxels.
-    ///
-    /// Exact after [`EqualMass::resolve`]; before it, the voxels of a cell of relative width 2^-9 count as equal.
-    pub fn aece(&self) -> f64 {
-        let top = &self.columns[self.columns.len() - 1];
-        let gaps = gaps(top, self.bins);
-        let total: f64 = gaps.iter().map(|&(count, _)| count).sum();
-        gaps.iter().map(|&(count, gap)| count * gap).sum::<f64>() / total
-    }
-
+    pub aece: f64,
     /// Thresholded adaptive calibration error (CRaC, appendix B): per class the plain mean over bins of
     /// |frequency - mean probability|, mean over the classes that have a probability above the threshold; NaN if none.
-    ///
-    /// Exact after [`EqualMass::resolve`]; before it, the voxels of a cell of relative width 2^-9 count as equal.
-    pub fn tace(&self) -> f64 {
-        let classes = self.columns[..self.columns.len() - 1].iter().filter(|column| !column.is_empty());
-        crate::empty::mean(
-            classes.map(|column| crate::empty::mean(gaps(column, self.bins).into_iter().map(|(_, gap)| gap))),
-        )
+    pub tace: f64,
+}
+
+impl EqualMassFigures {
+    /// From count and gap of the bins of each class and, last, of the largest probability.
+    pub(super) fn new(columns: &[Vec<(f64, f64)>]) -> Self {
+        let (classes, top) = columns.split_at(columns.len() - 1);
+        let total: f64 = top[0].iter().map(|&(count, _)| count).sum();
+        let filled = classes.iter().filter(|column| !column.is_empty());
+        Self {
+            aece: top[0].iter().map(|&(count, gap)| count * gap).sum::<f64>() / total,
+            tace: crate::empty::mean(filled.map(|column| crate::empty::mean(column.iter().map(|&(_, gap)| gap)))),
+        }
     }
 }
 
@@ -212,13 +216,13 @@ pub(super) fn cut_cells(column: &BTreeMap<u32, Bin>, bins: usize) -> Vec<u32> {
     column.iter().filter_map(holds_cut).collect()
 }
 
-/// Count and |accuracy - confidence| of each non-empty bin of equal mass.
-fn gaps(column: &BTreeMap<u32, Bin>, bins: usize) -> Vec<(f64, f64)> {
-    let total: u64 = column.values().map(|bin| bin.count).sum();
+/// Count and |accuracy - confidence| of each non-empty bin of equal mass, from groups of equal values, ascending.
+pub(super) fn gaps<'a>(groups: impl Iterator<Item = &'a Bin> + Clone, bins: usize) -> Vec<(f64, f64)> {
+    let total: u64 = groups.clone().map(|bin| bin.count).sum();
     let cuts: Vec<u64> = cuts(total, bins).collect();
     let mut excess = vec![0.0; bins];
     let (mut bin, mut rank) = (0, 0);
-    for group in column.values() {
+    for group in groups {
         let (end, excess_of_one) = (rank + group.count, (group.hits as f64 - group.sum.value()) / group.count as f64);
         while rank < end {
             while cuts[bin + 1] <= rank {
@@ -318,19 +322,19 @@ mod tests {
         // Two classes, four voxels; the largest probabilities 0.5, 0.625, 0.75, 1 are right, wrong, right, right.
         let values = [0.5, 0.375, 0.75, 1.0, 0.5, 0.625, 0.25, 0.0];
         let state = EqualMass::of(Probabilities::new(&values, 2), &[0, 0, 0, 0], &[true; 4], 2);
-        assert_eq!(state.aece(), f64::midpoint((1.0 - 1.125_f64).abs() / 2.0, (2.0 - 1.75) / 2.0));
+        assert_eq!(state.figures().aece, f64::midpoint((1.0 - 1.125_f64).abs() / 2.0, (2.0 - 1.75) / 2.0));
         // Class 0: (.375 .5 | .75 1), all hits; class 1 without its zero: (.25 | .5 .625), no hits.
         let tace = f64::midpoint(f64::midpoint(0.5625, 0.125), f64::midpoint(0.25, 0.5625));
-        assert_eq!(state.tace(), tace);
+        assert_eq!(state.figures().tace, tace);
     }
 
     #[test]
     fn equal_values_share_their_hits() {
         let values = [0.5, 0.5, 0.5, 0.5];
         let state = EqualMass::of(Probabilities::new(&values, 1), &[0, 0, 0, 0], &[true; 4], 3);
-        assert_eq!(state.aece(), 0.5);
+        assert_eq!(state.figures().aece, 0.5);
         let nothing = EqualMass::of(Probabilities::new(&values, 1), &[0; 4], &[false; 4], 3);
-        assert!(nothing.aece().is_nan() && nothing.tace().is_nan());
+        assert!(nothing.figures().aece.is_nan() && nothing.figures().tace.is_nan());
     }
 
     proptest! {
@@ -348,8 +352,8 @@ mod tests {
             let n: f64 = expected.iter().map(|bin| bin.0).sum();
             let aece = expected.iter().map(|(count, gap)| count * gap).sum::<f64>() / n;
             let tace = expected.iter().map(|(_, gap)| gap).sum::<f64>() / expected.len() as f64;
-            prop_assert!((state.aece() - aece).abs() < 1e-11, "{} {}", state.aece(), aece);
-            prop_assert!((state.tace() - tace).abs() < 1e-11, "{} {}", state.tace(), tace);
+            prop_assert!((state.figures().aece - aece).abs() < 1e-11, "{} {}", state.figures().aece, aece);
+            prop_assert!((state.figures().tace - tace).abs() < 1e-11, "{} {}", state.figures().tace, tace);
         }
 
         #[test]
