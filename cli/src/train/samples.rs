@@ -60,9 +60,13 @@ pub fn prepare_image(paths: &[PathBuf], input: &Input) -> Result<Volume<f32>> {
 /// Shifts and scales to `[0, 1]` between two percentiles; values beyond are clipped. A constant image becomes 0.
 fn normalise(values: &mut [f32], [low, high]: [f64; 2]) {
     let (low, high) = percentiles(values, low, high);
-    let scale = if high > low { 1.0 / (high - low) } else { 0.0 };
-    for value in values {
-        *value = ((*value - low) * scale).clamp(0.0, 1.0);
+    let (range, scale) = if high > low { (high - low, 1.0 / (high - low)) } else { (0.0, 0.0) };
+    if range.is_finite() && scale.is_finite() {
+        values.iter_mut().for_each(|value| *value = ((*value - low) * scale).clamp(0.0, 1.0));
+    } else {
+        // At the ends of f32 the range or its inverse overflows, and infinity times 0 is no number.
+        let (low, range) = (f64::from(low), f64::from(high) - f64::from(low));
+        values.iter_mut().for_each(|value| *value = ((f64::from(*value) - low) / range).clamp(0.0, 1.0) as f32);
     }
 }
 
@@ -76,7 +80,11 @@ fn percentiles(values: &[f32], low: f64, high: f64) -> (f32, f32) {
         let rank = percent / 100.0 * (values.len() - 1) as f64;
         let (_, &mut lower, above) = sorted.select_nth_unstable_by(rank as usize, f32::total_cmp);
         let upper = above.iter().copied().fold(f32::INFINITY, f32::min);
-        if rank.fract() == 0.0 { lower } else { lower + (upper - lower) * rank.fract() as f32 }
+        match rank.fract() {
+            0.0 => lower,
+            share if (upper - lower).is_finite() => lower + (upper - lower) * share as f32,
+            share => (f64::from(lower) + (f64::from(upper) - f64::from(lower)) * share) as f32,
+        }
     };
     (at(low), at(high))
 }
@@ -84,28 +92,48 @@ fn percentiles(values: &[f32], low: f64, high: f64) -> (f32, f32) {
 /// Reads a labelled case.
 ///
 /// # Errors
-/// Those of [`prepare_image`]; there is no label, it lies on another grid, or it holds a class beyond `classes`.
-pub fn prepare(case: &Case, input: &Input, classes: usize) -> Result<Prepared> {
+/// Those of [`prepare_image`]; there is no label, it lies on another grid, or it holds neither a class of `classes` nor
+/// the label to ignore.
+pub fn prepare(case: &Case, input: &Input, classes: &Classes) -> Result<Prepared> {
     let image = prepare_image(&case.images, input).at(&case.name)?;
     let path = case.label.as_ref().ok_or_else(|| Error::new("has no label").at(&case.name))?;
     let label = data::read_labels(path)?;
     image.grid.expect_same("the image", &label.grid, "the label").at(path.display()).at(&case.name)?;
-    if let Some(bad) = label.values().iter().find(|&&class| class < 0 || class as usize >= classes) {
-        return Err(Error::new(format!(
-            "holds the label {bad}, but there are {classes} classes, 0 to {}",
-            classes - 1
-        ))
-        .at(path.display())
-        .help("mend the label, or the list of labels in dataset.json"));
+    if let Some(bad) = label.values().iter().find(|&&label| !classes.holds(label)) {
+        let count = classes.count;
+        return Err(Error::new(format!("holds the label {bad}, but there are {count} classes, 0 to {}", count - 1))
+            .at(path.display())
+            .help("mend the label, or the list of labels in dataset.json"));
     }
     Ok(Prepared { name: case.name.clone(), image, label })
+}
+
+/// What labels of a data set may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Classes {
+    /// Number of classes, the background included.
+    pub count: usize,
+    /// The label of voxels that count nowhere.
+    pub ignored: Option<i32>,
+}
+
+impl Classes {
+    fn holds(&self, label: i32) -> bool {
+        Some(label) == self.ignored || usize::try_from(label).is_ok_and(|class| class < self.count)
+    }
+
+    /// Whether a label is of a structure.
+    fn is_foreground(&self, label: i32) -> bool {
+        label != 0 && Some(label) != self.ignored
+    }
 }
 
 /// Prepared volumes, read on first use and kept while they fit.
 pub struct Cache {
     cases: Vec<Case>,
     input: Input,
-    classes: usize,
+    /// What their labels may be.
+    pub classes: Classes,
     kept: Mutex<Kept>,
 }
 
@@ -117,7 +145,7 @@ struct Kept {
 
 impl Cache {
     /// A cache over these cases.
-    pub fn new(cases: Vec<Case>, input: Input, classes: usize) -> Self {
+    pub fn new(cases: Vec<Case>, input: Input, classes: Classes) -> Self {
         Self { cases, input, classes, kept: Mutex::default() }
     }
 
@@ -139,7 +167,7 @@ impl Cache {
         if let Some(volume) = self.kept.lock().expect("no panic while it is held").volumes.get(&case) {
             return Ok(volume.clone());
         }
-        let volume = Arc::new(prepare(&self.cases[case], &self.input, self.classes)?);
+        let volume = Arc::new(prepare(&self.cases[case], &self.input, &self.classes)?);
         let bytes = volume.image.values().len() * 4 + volume.label.values().len() * 4;
         let mut kept = self.kept.lock().expect("no panic while it is held");
         // Once full, later cases are read anew each time: no eviction, so no thrashing when all are visited in turn.
@@ -187,8 +215,9 @@ fn random_patches(cache: &Cache, samples: &Samples, rng: Rng) -> Result<Vec<Bloc
     for case in 0..cache.len() {
         let prepared = cache.get(case)?;
         let extent = prepared.image.grid.extent;
+        let labels = prepared.label.values();
         let foreground: Vec<usize> =
-            (0..prepared.label.values().len()).filter(|&voxel| prepared.label.values()[voxel] != 0).collect();
+            (0..labels.len()).filter(|&voxel| cache.classes.is_foreground(labels[voxel])).collect();
         for number in 0..samples.per_volume {
             let rng = rng.stream(case as u64).stream(number as u64);
             let on_foreground = !foreground.is_empty() && rng.uniform(0) < samples.foreground_share;
@@ -395,6 +424,19 @@ mod tests {
         let mut flat = vec![3.0; 4];
         normalise(&mut flat, [0.0, 100.0]);
         assert_eq!(flat, [0.0; 4]);
+    }
+
+    #[test]
+    fn normalising_the_largest_and_smallest_numbers_gives_numbers() {
+        let mut large = vec![-3e38_f32, 0.0, 3e38];
+        normalise(&mut large, [0.0, 100.0]);
+        assert_eq!(large, [0.0, 0.5, 1.0]);
+        let mut small = vec![0.0_f32, 1e-45, 2.8e-45];
+        normalise(&mut small, [0.0, 100.0]);
+        assert_eq!(small, [0.0, 0.5, 1.0]);
+        let mut between = vec![-3e38_f32, 3e38];
+        normalise(&mut between, [25.0, 75.0]);
+        assert_eq!(between, [0.0, 1.0]);
     }
 
     #[test]
