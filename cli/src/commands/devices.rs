@@ -57,7 +57,7 @@ fn as_text(card: &segcal_backends::gpu::Adapter) -> String {
     let mib = |bytes: u64| bytes >> 20;
     format!(
         "{} {} ({}, {}, {})\n    buffer {} MiB, binding {} MiB, {} bindings; {} threads and {} KiB per workgroup; {} \
-         workgroups per axis\n    arithmetic: f32; offers: {}\n",
+         workgroups per axis\n    offers: {}\n    takes: {}\n",
         card.index,
         card.name,
         card.kind,
@@ -70,7 +70,21 @@ fn as_text(card: &segcal_backends::gpu::Adapter) -> String {
         limits.group_bytes >> 10,
         limits.groups_per_axis,
         if card.features.is_empty() { "nothing more".to_owned() } else { card.features.join(", ") },
+        paths(card).join("; "),
     )
+}
+
+/// What the backend does on this card, where cards differ.
+#[cfg(feature = "gpu")]
+fn paths(card: &segcal_backends::gpu::Adapter) -> Vec<String> {
+    let has = |feature: &str| card.features.contains(&feature);
+    let either = |feature: &str, with: &str, without: &str| if has(feature) { with } else { without }.to_owned();
+    vec![
+        "f32 in memory and in arithmetic".to_owned(),
+        format!("tensors above {} MiB in several bindings", card.limits.binding_bytes >> 20),
+        either("pipeline cache", "compiled shaders kept between runs", "shaders compiled in every run"),
+        either("timestamps", "kernels timed by the card", "kernels not timed"),
+    ]
 }
 
 #[cfg(feature = "gpu")]
@@ -91,5 +105,6 @@ fn as_json(card: &segcal_backends::gpu::Adapter) -> Value {
             "group_bytes": limits.group_bytes,
         },
         "features": card.features,
+        "paths": paths(card),
     })
 }

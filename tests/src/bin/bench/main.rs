@@ -1,20 +1,25 @@
 //! Benchmarks: seconds, GFLOP/s by the direct count, share of the FMA peak measured in the same run, peak memory.
 //!
 //! `cargo run --release -p segcal-tests --bin bench -- unet --net authors --batch 4 --size 128 --base 32 --classes 4
-//! --what train --json`. Kinds: `unet`, `conv`, `loss` and `versus-torch`. Timings are the best of `--reps`, since the machines
-//! are shared.
+//! --what train --json`. Kinds: `unet`, `conv`, `loss` and `versus-torch`. Timings are the best of `--reps`, since the
+//! machines are shared.
+//!
+//! With `--backend gpu` (build with `--features gpu`; `--device` chooses the card) `card` tells what one step asks of
+//! the card, and for each kernel its dispatches, milliseconds by the card's own timestamps, bytes/s of least traffic
+//! and FLOP/s.
 //!
 //! `bench versus-torch --script torch_unet.py --python python3 --what train --times 5` runs the peer script and `unet`
 //! in turn with the same options, and prints the ratios with their spread.
 
+mod card;
 mod conv;
+mod count;
 mod loss;
 mod measure;
 mod options;
 mod unet;
 mod versus_torch;
 
-use segcal_backends::Device;
 use segcal_core::{Error, Result};
 
 use options::Options;
@@ -23,12 +28,11 @@ fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let kind = arguments.next().unwrap_or_default();
     let options = Options::parse(arguments)?;
-    let device = Device::open(&options.text("backend", "cpu"), None)?;
     let result = match kind.as_str() {
         "versus-torch" => versus_torch::run(&options)?,
-        "unet" => device.run(unet::Unet(&options))?,
-        "conv" => device.run(conv::Conv(&options))?,
-        "loss" => device.run(loss::Losses(&options))?,
+        "unet" => card::run(&options, &unet::Unet(&options))?,
+        "conv" => card::run(&options, &conv::Conv(&options))?,
+        "loss" => card::run(&options, &loss::Losses(&options))?,
         _ => {
             return Err(
                 Error::new(format!("there is no benchmark \"{kind}\"")).help("unet, conv, loss or versus-torch")

@@ -1,24 +1,54 @@
 //! `unet`: one training step or one prediction of a UNet.
 
-use segcal_backends::Visitor;
-use segcal_core::{Backend, Result, Shape, ops};
+use segcal_core::{Backend, Result, Shape, Tensor, ops};
 use segcal_losses::{Batch, Convention, Given, Loss};
-use segcal_models::{Adam, Mode, Network, NetworkConfig, Optimiser, Rule};
+use segcal_models::{Adam, Mode, Network, NetworkConfig, Optimiser, Parameters, Rule};
 use serde_json::{Value, json};
 
-use crate::measure::{finish, peak_rss_mib, random, timed};
+use crate::card::{Benchmark, Card};
+use crate::count::Counter;
+use crate::measure::{finish, peak_rss_mib, random, share_of_peak, timed};
 use crate::options::Options;
 
 pub(crate) struct Unet<'a>(pub(crate) &'a Options);
 
-impl Visitor for Unet<'_> {
-    type Output = Result<Value>;
-
-    fn visit<B: Backend>(self, backend: B) -> Result<Value> {
+impl Benchmark for Unet<'_> {
+    fn measure<B: Backend>(&self, backend: B, card: &Card) -> Result<Value> {
         let options = self.0;
+        let mut step = Step::new(options, &backend)?;
+        let (best, median) = timed(options.number("reps", 5)?, || step.run())?;
+        let peak_rss = peak_rss_mib();
+        let counter = Counter::default();
+        Step::new(options, &counter)?.run()?;
+        let mut result = json!({
+            "net": options.text("net", "authors"), "what": options.text("what", "train"),
+            "batch": step.images.shape().n(), "size": options.number("size", 128)?, "base": options.number("base", 32)?,
+            "dims": options.number("dims", 2)?, "parameters": step.parameters.count(),
+            "seconds": best, "seconds_median": median, "peak_rss_mib": peak_rss,
+            "threads": rayon::current_num_threads(),
+        });
+        share_of_peak(&mut result, &backend, counter.operations() as f64, best);
+        card.add_to(&mut result, || step.run())?;
+        Ok(result)
+    }
+}
+
+/// A network with all that a step of it needs.
+struct Step<B: Backend> {
+    infer: bool,
+    network: Box<dyn Network<B>>,
+    parameters: Parameters<B>,
+    optimiser: Optimiser<B>,
+    loss: Loss,
+    images: Tensor<B>,
+    labels: Tensor<B>,
+}
+
+impl<B: Backend> Step<B> {
+    fn new(options: &Options, backend: &B) -> Result<Self> {
         let (batch, size) = (options.number("batch", 4)?, options.number("size", 128)?);
         let (base, classes) = (options.number("base", 32)?, options.number("classes", 4)?);
-        let (dims, reps) = (options.number("dims", 2)?, options.number("reps", 5)?);
+        let dims = options.number("dims", 2)?;
         let name = match options.text("net", "authors").as_str() {
             "authors" => "unet-authors",
             _ => "unet",
@@ -26,28 +56,30 @@ impl Visitor for Unet<'_> {
         let config = NetworkConfig { name: name.into(), base: Some(base), classes, dims, ..NetworkConfig::default() };
         let network: Box<dyn Network<B>> = segcal_models::build(&config)?;
         let shape = Shape::new(batch, 1, if dims == 3 { size } else { 1 }, size, size);
-        let images = random(&backend, shape, 1);
-        let labels = ops::map(&[&random(&backend, shape, 2)], |p| (p.input(0) * classes as f64).floor());
-        let loss = Loss::new(&options.text("loss", "ce"), &Given::new(), Convention::Authors)?;
-        let mut parameters = network.parameters(0, &backend);
-        let mut optimiser = Optimiser::new(Rule::Adam(Adam::default()), &parameters)?;
-        let what = options.text("what", "train");
-        let (best, median) = timed(reps, || {
-            if what == "infer" {
-                return finish(&network.forward(&parameters, &images, Mode::Evaluate));
-            }
-            let leaves = parameters.tracked();
-            let logits = network.forward(&leaves, &images, Mode::Train);
-            let total = loss.value(&Batch::new(&logits, &labels)).total;
-            drop(logits);
-            let gradients = leaves.gradients(&total.backward());
-            optimiser.step(&mut parameters, &gradients, 1e-3);
-            finish(&parameters.iter().next().expect("a parameter").value)
-        })?;
-        Ok(json!({
-            "net": name, "what": what, "batch": batch, "size": size, "base": base, "dims": dims,
-            "parameters": parameters.count(), "seconds": best, "seconds_median": median,
-            "peak_rss_mib": peak_rss_mib(), "threads": rayon::current_num_threads(),
-        }))
+        let images = random(backend, shape, 1);
+        let labels = ops::map(&[&random(backend, shape, 2)], |p| (p.input(0) * classes as f64).floor());
+        let parameters = network.parameters(0, backend);
+        Ok(Self {
+            infer: options.text("what", "train") == "infer",
+            optimiser: Optimiser::new(Rule::Adam(Adam::default()), &parameters)?,
+            loss: Loss::new(&options.text("loss", "ce"), &Given::new(), Convention::Authors)?,
+            network,
+            parameters,
+            images,
+            labels,
+        })
+    }
+
+    fn run(&mut self) -> Result<()> {
+        if self.infer {
+            return finish(&self.network.forward(&self.parameters, &self.images, Mode::Evaluate));
+        }
+        let leaves = self.parameters.tracked();
+        let logits = self.network.forward(&leaves, &self.images, Mode::Train);
+        let total = self.loss.value(&Batch::new(&logits, &self.labels)).total;
+        drop(logits);
+        let gradients = leaves.gradients(&total.backward());
+        self.optimiser.step(&mut self.parameters, &gradients, 1e-3);
+        finish(&self.parameters.iter().next().expect("a parameter").value)
     }
 }
