@@ -253,3 +253,16 @@ fn mistakes_are_named() {
     assert!(message.contains("map.json") && message.contains("calibrate fit"), "{message}");
     assert!(refused(&["fit", "vector", "--labels", text(&labels), "--out", text(&map)]).contains("--probabilities"));
 }
+
+/// Of voxels that are all foreground a map learns that there is no background.
+#[test]
+fn a_region_without_background_is_warned_of_and_not_the_default() {
+    let root = tempfile::tempdir().unwrap();
+    let fitted = cohort(&root, "fit", &[1, 2]);
+    let (scores, labels, map) = (fitted.join("p"), fitted.join("y"), root.path().join("map.json"));
+    let given = ["fit", "vector", "--probabilities", text(&scores), "--labels", text(&labels), "--out", text(&map)];
+    let (found, messages) = done(&given);
+    assert_eq!((found["fit"]["region"].as_str(), messages.contains("background")), (Some("all"), false), "{messages}");
+    let (_, messages) = done(&[&given[..], &["--region", "foreground"]].concat());
+    assert!(messages.contains("vector fitted on foreground") && messages.contains("--region all"), "{messages}");
+}

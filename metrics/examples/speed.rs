@@ -1,6 +1,8 @@
 //! Times the passes over a volume of 192 x 192 x 160 voxels and 4 classes: `cargo run --release -p segcal-metrics
-//! --example speed`.
+//! --example speed`. With a task (`distance`, `calibration`) and the folder of volumes that `tests/peers/speed.py` wrote, it
+//! times that task once and prints the seconds and what it found.
 
+use std::path::Path;
 use std::time::Instant;
 
 use segcal_backends::Cpu;
@@ -64,6 +66,53 @@ fn distances() {
 }
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["distance", folder] => peer_distance(Path::new(folder)),
+        ["calibration", folder] => peer_calibration(Path::new(folder)),
+        _ => passes(),
+    }
+}
+
+/// The numbers of a C-ordered .npy of a version 1 header, whose length stands in bytes 8 and 9.
+fn bytes(path: &Path) -> Vec<u8> {
+    let file = std::fs::read(path).expect("a volume of tests/peers/speed.py");
+    let header = 10 + usize::from(u16::from_le_bytes([file[8], file[9]]));
+    file[header..].to_vec()
+}
+
+fn peer_distance(folder: &Path) {
+    let mask = |name: &str| -> Vec<bool> { bytes(&folder.join(name)).into_iter().map(|x| x == 1).collect() };
+    let (a, b) = (mask("a.npy"), mask("b.npy"));
+    let grid = Grid { spatial: SPATIAL, spacing_mm: [2.0, 1.0, 1.0] };
+    let backend = Cpu::new(None).expect("threads");
+    // The first run takes the memory and starts the threads, as the packages' first round does.
+    let measure = || Surface::measure(&backend, &a, &b, grid).expect("a grid");
+    measure();
+    let start = Instant::now();
+    let surface = measure();
+    let hd95 = surface.figure(SurfaceDistances::hd95_max).formula();
+    println!("{} {}", start.elapsed().as_secs_f64(), hd95.unwrap_or(f64::NAN));
+}
+
+fn peer_calibration(folder: &Path) {
+    let numbers = bytes(&folder.join("p.npy"));
+    let values: Vec<f32> =
+        numbers.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
+    let labels: Vec<Label> = bytes(&folder.join("y.npy")).into_iter().map(Label::from).collect();
+    let measure = || {
+        let mut state = Calibration::new(CLASSES, DEFAULT_BINS);
+        state.add(Probabilities::new(&values, CLASSES), &labels, None).expect("probabilities");
+        let all = state.region(Region::All);
+        (all.ece(), all.cece_mean())
+    };
+    measure();
+    let start = Instant::now();
+    let (ece, cece) = measure();
+    println!("{} {ece} {cece}", start.elapsed().as_secs_f64());
+}
+
+fn passes() {
     let (mut values, labels) = volume();
     let start = Instant::now();
     softmax(&mut values, CLASSES);

@@ -35,6 +35,10 @@ pub struct Evidence {
     pub exp_sum_to_one: u64,
     /// Voxels of which every value is exactly 0 or 1.
     pub saturated: u64,
+    /// Smallest sum over the classes of a voxel.
+    pub smallest_sum: f64,
+    /// Largest sum over the classes of a voxel.
+    pub largest_sum: f64,
 }
 
 /// What an array of class scores is.
@@ -49,6 +53,9 @@ pub enum Kind {
     Independent,
     /// Values outside [0, 1] whose exponentials sum to 1.
     LogProbabilities,
+    /// Values of at least 0 whose sum is the same in every voxel, but not 1: percentages, or 8-bit numbers without their
+    /// slope.
+    Scaled,
     /// Values outside [0, 1].
     Logits,
     /// Holds NaN or infinity.
@@ -88,6 +95,8 @@ impl Evidence {
             sum_to_one: 0,
             exp_sum_to_one: 0,
             saturated: 0,
+            smallest_sum: f64::INFINITY,
+            largest_sum: f64::NEG_INFINITY,
         }
     }
 
@@ -105,6 +114,8 @@ impl Evidence {
             return;
         }
         (self.smallest, self.largest) = (self.smallest.min(low), self.largest.max(high));
+        self.smallest_sum = self.smallest_sum.min(sum);
+        self.largest_sum = self.largest_sum.max(sum);
         self.outside += u64::from(low < -1e-3 || high > 1.0 + 1e-3);
         self.sum_to_one += u64::from((sum - 1.0).abs() <= SUM_TOLERANCE);
         self.saturated += u64::from(saturated);
@@ -124,6 +135,8 @@ impl Evidence {
         self.sum_to_one += other.sum_to_one;
         self.exp_sum_to_one += other.exp_sum_to_one;
         self.saturated += other.saturated;
+        self.smallest_sum = self.smallest_sum.min(other.smallest_sum);
+        self.largest_sum = self.largest_sum.max(other.largest_sum);
         self
     }
 
@@ -138,6 +151,8 @@ impl Evidence {
         let sums = format!("{:.1} % of the voxels sum to 1", percent(self.sum_to_one));
         let (kind, reason) = if self.not_finite > 0 {
             (Kind::Broken, format!("{} of {} voxels hold NaN or infinity", self.not_finite, self.voxels))
+        } else if self.outside > 0 && self.smallest >= 0.0 && self.largest_sum <= 1.02 * self.smallest_sum {
+            (Kind::Scaled, format!("{range}, which sum to {:.4} to {:.4}", self.smallest_sum, self.largest_sum))
         } else if self.outside > 0 && self.nearly_all(self.exp_sum_to_one) {
             (Kind::LogProbabilities, format!("{range}, and the exponentials sum to 1"))
         } else if self.outside > 0 {
@@ -162,6 +177,7 @@ impl Evidence {
         let remedy = match kind {
             Kind::Probabilities | Kind::OneHot => return Ok(()),
             Kind::Logits => "give them with --logits",
+            Kind::Scaled => "divide them by their sum",
             Kind::LogProbabilities => "give them with --logits: softmax of log-probabilities are the probabilities",
             Kind::Independent => {
                 "add a background class and normalise over the classes; sigmoid outputs of overlapping \
@@ -181,6 +197,7 @@ impl Evidence {
         let remedy = match kind {
             Kind::Logits | Kind::LogProbabilities | Kind::Independent => return Ok(()),
             Kind::Probabilities | Kind::OneHot => "give them with --probabilities",
+            Kind::Scaled => "divide them by their sum and give them with --probabilities",
             Kind::Broken => "repair or leave out the case",
         };
         Err(Error::new(format!("these are {kind}, not logits: {reason}")).help(remedy))
@@ -194,6 +211,7 @@ impl fmt::Display for Kind {
             Self::OneHot => "a one-hot segmentation",
             Self::Independent => "independent (sigmoid) outputs",
             Self::LogProbabilities => "log-probabilities",
+            Self::Scaled => "scaled probabilities",
             Self::Logits => "logits",
             Self::Broken => "numbers with NaN or infinity",
         })
@@ -210,12 +228,13 @@ mod tests {
 
     #[test]
     fn every_kind() {
-        let cases: [(&[f32], Kind); 6] = [
+        let cases: [(&[f32], Kind); 7] = [
             (&[0.3, 1.0, 0.7, 0.0], Kind::Probabilities),
             (&[0.0, 1.0, 1.0, 0.0], Kind::OneHot),
             (&[0.3, 0.9, 0.3, 0.9], Kind::Independent),
             (&[0.25_f32.ln(), 0.1_f32.ln(), 0.75_f32.ln(), 0.9_f32.ln()], Kind::LogProbabilities),
             (&[-3.0, 2.0, 3.0, -2.0], Kind::Logits),
+            (&[30.0, 100.0, 70.0, 0.0], Kind::Scaled),
             (&[0.3, f32::NAN, 0.7, 0.5], Kind::Broken),
         ];
         for (values, kind) in cases {

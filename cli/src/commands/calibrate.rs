@@ -83,8 +83,9 @@ pub struct FitArgs {
     /// Reference label maps, a file or a folder.
     #[arg(long, value_name = "Y")]
     pub labels: PathBuf,
-    /// The voxels to fit on: all, foreground, union, or structure:k.
-    #[arg(long, value_name = "REGION", default_value = "foreground")]
+    /// The voxels to fit on: all, foreground, union, or structure:k. Maps are applied to all voxels: only a temperature
+    /// fitted on another region leaves the background in its place.
+    #[arg(long, value_name = "REGION", default_value = "all")]
     pub region: Region,
     /// Images for `local`, a file or a folder, one file a case.
     #[arg(long, value_name = "X", required_if_eq("method", "local"))]
@@ -139,6 +140,13 @@ fn fit(args: &FitArgs, common: &Common) -> Result<Outcome> {
     let (pairs, missing) = inputs::pairs(path, &args.labels)?;
     for case in &missing {
         log::warn!("{case}: has a reference but no prediction; it is not fitted on");
+    }
+    if args.region != Region::All && args.method != Method::Temperature {
+        log::warn!(
+            "{} fitted on {} alone knows too little of the background, but is applied everywhere: --region all",
+            args.method.name(),
+            args.region
+        );
     }
     if args.method == Method::Local {
         return fit_local(args, &pairs, kind, common);

@@ -61,6 +61,12 @@ pub fn pairs(predictions: &Path, labels: &Path) -> Result<(Vec<Pair>, Vec<String
         let Some(Files::One(reference)) = references.get(&case) else {
             let error = Error::new(format!("the case {case} has no reference in {}", labels.display()));
             let error = error.at(prediction.first().display());
+            if case.contains("_label-") {
+                return Err(error.help(
+                    "the names do not say the order of the classes: rename files of one class each to CASE_0 (background), \
+                     CASE_1 …",
+                ));
+            }
             return Err(match nearest(&case, references.keys().map(String::as_str)) {
                 Some(near) => error.help(format!("there is {near}: predictions and references must share their names")),
                 None => error.help("predictions and references must share their names"),
@@ -256,6 +262,8 @@ mod tests {
     fn mistakes_are_named() {
         let message = |predictions: &[&str], labels: &[&str]| paired(predictions, labels).unwrap_err().to_string();
         assert!(message(&["case1.nii"], &["case2.nii"]).contains("there is case2"));
+        let bids = message(&["sub-1_label-GM_probseg.nii", "sub-1_label-WM_probseg.nii"], &["sub-1_dseg.nii"]);
+        assert!(bids.contains("CASE_0"), "{bids}");
         assert!(message(&[], &["a.nii"]).contains("no file that can be read"));
         assert!(message(&["a.nii", "a.npz"], &["a.nii"]).contains("twice"));
     }

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use segcal_core::{Context, Error, Result};
-use segcal_metrics::guard::Evidence;
+use segcal_metrics::guard::{Evidence, Kind};
 use segcal_metrics::volume::{Label, Probabilities, softmax};
 use serde::{Deserialize, Serialize};
 
@@ -51,20 +51,31 @@ pub fn read_stored(files: &Files, reference: &Volume<Label>, kind: Scores) -> Re
         Files::One(path) => on_grid(path, &reference.grid)?,
         Files::PerClass(paths) => per_class(paths, &reference.grid)?,
     };
-    expect(&values, classes, kind).at(files.first().display())?;
+    if !matches!(files, Files::One(path) if npy::is_array(path)) {
+        // The headers agree, and they are believed; but many a tool has turned the numbers and kept the header.
+        if let Err(doubt) = prove_order(Probabilities::new(&values, classes.max(1)), false, reference) {
+            log::warn!("{}: {doubt}; if so, its header is wrong", files.first().display());
+        }
+    }
+    expect(&values, classes, kind, files.first())?;
     Ok((values, classes))
 }
 
 /// Refuses numbers that are not what they are said to be.
-fn expect(values: &[f32], classes: usize, kind: Scores) -> Result<()> {
+fn expect(values: &[f32], classes: usize, kind: Scores, file: &Path) -> Result<()> {
     if classes < 2 {
-        return Err(Error::new("holds one class only").help("a label map is given by --segmentations"));
+        let error = Error::new("holds one class only").at(file.display());
+        return Err(error.help("a label map is given by --segmentations"));
     }
     let evidence = Evidence::new(Probabilities::new(values, classes));
+    if evidence.verdict().kind == Kind::OneHot && kind == Scores::Probabilities {
+        log::warn!("{}: every probability is 0 or 1: a segmentation, whose calibration says nothing", file.display());
+    }
     match kind {
         Scores::Probabilities => evidence.expect_probabilities(),
         Scores::Logits => evidence.expect_logits(),
     }
+    .at(file.display())
 }
 
 /// Where scores lie, so that others can be written to the same place.
@@ -104,7 +115,7 @@ pub fn read_own(files: &Files, kind: Scores) -> Result<(Vec<f32>, usize, Frame)>
             (values, classes, Frame::Grid(grid))
         }
     };
-    expect(&values, classes, kind).at(files.first().display())?;
+    expect(&values, classes, kind, files.first())?;
     Ok((values, classes, frame))
 }
 
