@@ -128,6 +128,8 @@ fn info_goes_on_after_a_file_that_cannot_be_read() {
     assert_eq!(list.as_array().unwrap().len(), 1);
     assert_eq!(segcal(&["info", bad.to_str().unwrap(), bad.to_str().unwrap()]).status.code(), Some(2));
     assert_eq!(segcal(&["info", "/no/such.nii"]).status.code(), Some(2));
+    let missing = segcal(&["info", "/no/such"]);
+    assert!(stderr(&missing).contains("No such file"), "{}", stderr(&missing));
 }
 
 /// A data set of two cases in which nothing is wrong.

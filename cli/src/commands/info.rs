@@ -55,6 +55,8 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
 
 /// What there is to say about a file: one entry, or one for each array of an archive.
 fn describe(path: &Path) -> Result<Vec<Map<String, Value>>> {
+    // A name that does not exist is not one whose ending is unknown.
+    std::fs::metadata(path).at(path.display())?;
     if !npy::is_array(path) {
         let entry = if data::ending(path) == Some(".png") { describe_png(path) } else { describe_nifti(path) };
         return Ok(vec![entry?]);

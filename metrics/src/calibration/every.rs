@@ -29,6 +29,9 @@ const MOST_CLASSES: usize = 4000;
 /// Counters of one worker in the second pass.
 const FINE_COUNTERS: usize = 1 << 22;
 
+/// Counters that are walked over in the time that one value takes to be sorted.
+const SORTED: usize = 16;
+
 /// Voxels after which sums of units could overflow 64 bits.
 const SPAN: usize = 1 << 23;
 
@@ -45,7 +48,7 @@ struct Counter {
 }
 
 /// How often one value is a miss and a hit.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Value {
     bits: u32,
     misses: u32,
@@ -78,7 +81,7 @@ pub fn every_region(p: Probabilities<'_>, reference: &[Label], band: &[bool], bi
         let coarse = volume.coarse(number);
         let columns: Vec<BTreeMap<u32, Bin>> = regions.iter().map(|&region| joined(&coarse, region)).collect();
         let cuts: Vec<Vec<u32>> = columns.iter().map(|column| cut_cells(column, bins)).collect();
-        let fine = volume.fine(number, &cuts);
+        let fine = volume.fine(number, &cuts, &coarse);
         let each = regions.par_iter().zip(columns).zip(cuts).map(|((&region, column), cuts)| {
             let groups = resolved(region, &column, &cuts, &fine);
             gaps(groups.iter(), bins)
@@ -181,11 +184,16 @@ impl Volume<'_> {
     }
 
     /// For each atom the counts by all bits, ascending, inside the cells of any region's cuts.
-    fn fine(&self, number: usize, cuts: &[Vec<u32>]) -> Vec<Vec<Value>> {
+    fn fine(&self, number: usize, cuts: &[Vec<u32>], coarse: &[Vec<(u32, Bin)>]) -> Vec<Vec<Value>> {
         let atoms = atoms(self.p.classes());
         let mut cells: Vec<u32> = cuts.iter().flatten().copied().collect();
         cells.sort_unstable();
         cells.dedup();
+        let inside = coarse.iter().flatten().filter(|(key, _)| cells.binary_search(key).is_ok());
+        // Few voxels are sorted more quickly than a counter of each possible value is walked over.
+        if inside.map(|(_, bin)| bin.count).sum::<u64>() as usize * SORTED <= atoms * cells.len() * OPEN {
+            return self.sorted(number, &cells);
+        }
         let mut fine = vec![Vec::new(); atoms];
         let at_once = (FINE_COUNTERS / (2 * atoms * OPEN)).clamp(1, usize::from(u8::MAX));
         for cells in cells.chunks(at_once) {
@@ -214,6 +222,35 @@ impl Volume<'_> {
             {
                 let bits = cells[place % places / OPEN] + (place % OPEN) as u32;
                 fine[place / places].push(Value { bits, misses, hits });
+            }
+        }
+        fine
+    }
+
+    /// As [`Volume::fine`], by sorting the values themselves.
+    fn sorted(&self, number: usize, cells: &[u32]) -> Vec<Vec<Value>> {
+        let mut held = vec![false; CELLS];
+        cells.iter().for_each(|&key| held[cell(key)] = true);
+        let parts = pieces(&(0..self.reference.len())).into_par_iter().map(|piece| {
+            let mut values = Vec::new();
+            self.visit(number, piece, |atom, value, hit| {
+                let bits = value.to_bits();
+                if held[cell(bits)] {
+                    values.push((atom as u32, bits, hit));
+                }
+            });
+            values
+        });
+        let mut values = parts.collect::<Vec<_>>().concat();
+        values.par_sort_unstable();
+        let mut fine: Vec<Vec<Value>> = vec![Vec::new(); atoms(self.p.classes())];
+        for (atom, bits, hit) in values {
+            let own = &mut fine[atom as usize];
+            if own.last().is_none_or(|value| value.bits != bits) {
+                own.push(Value { bits, misses: 0, hits: 0 });
+            }
+            if let Some(value) = own.last_mut() {
+                *(if hit { &mut value.hits } else { &mut value.misses }) += 1;
             }
         }
         fine
@@ -261,7 +298,7 @@ fn cell(bits: u32) -> usize {
 
 /// As many parts as there are threads, but no more than eight, since each has counters of its own.
 fn pieces(range: &Range<usize>) -> Vec<Range<usize>> {
-    let step = range.len().div_ceil(rayon::current_num_threads().min(8)).max(1);
+    let step = range.len().div_ceil(rayon::current_num_threads().min(8)).max(BLOCK);
     range.clone().step_by(step).map(|start| start..(start + step).min(range.end)).collect()
 }
 
@@ -301,6 +338,31 @@ mod tests {
                 prop_assert!(same(state.aece, plain.aece), "{region}: {} {}", state.aece, plain.aece);
                 prop_assert!(same(state.tace, plain.tace), "{region}: {} {}", state.tace, plain.tace);
             }
+        }
+    }
+
+    /// Many voxels of few values are counted, not sorted.
+    #[test]
+    fn counting_is_sorting() {
+        let rng = segcal_core::Rng::new(8);
+        let scores: Vec<[f32; 3]> =
+            (0..40_000).map(|i| std::array::from_fn(|k| 0.9 + 1e-3 * rng.uniform(3 * i + k as u64) as f32)).collect();
+        let values = normalised(&scores);
+        let p = Probabilities::new(&values, 3);
+        let labels: Vec<Label> = (0..40_000).map(|i| (i % 3) as Label).collect();
+        let band: Vec<bool> = (0..40_000).map(|i| i % 5 == 0).collect();
+        let volume = Volume { p, reference: &labels, flags: (0..40_000).map(|i| flags_of(p, i, band[i])).collect() };
+        for number in 0..4 {
+            let coarse = volume.coarse(number);
+            let cuts = vec![cut_cells(&joined(&coarse, Region::All), 15)];
+            let counted = volume.fine(number, &cuts, &coarse);
+            let sorted = volume.sorted(number, &cuts[0]);
+            assert!(counted.iter().any(|values| values.len() > 1000), "the cells hold most voxels");
+            assert_eq!(counted, sorted);
+        }
+        for (region, figures) in Region::every(3).into_iter().zip(every_region(p, &labels, &band, 15)) {
+            let plain = of_one(p, &labels, &band, 15, region);
+            assert!(same(figures.aece, plain.aece) && same(figures.tace, plain.tace), "{region}");
         }
     }
 
