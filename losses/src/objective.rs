@@ -50,7 +50,7 @@ impl Objective {
     }
 
     /// The value on a batch. The terms are those of the losses, in order; of several losses, each is preceded by its
-    /// own total.
+    /// own total, unless that is a term of the same name.
     pub fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
         let values = self.parts.iter().map(|(weight, loss)| (*weight, loss.own_spec().name, loss.value(batch)));
         let mut values: Vec<_> = values.collect();
@@ -63,7 +63,9 @@ impl Objective {
             weighted.reduce(|a, b| a + b).expect("at least one loss")
         });
         let terms = values.iter().flat_map(|(_, name, value)| {
-            std::iter::once((*name, value.total.detach())).chain(value.terms.iter().cloned())
+            let is_a_term = value.terms.iter().any(|(term, _)| term == name);
+            let own = (!is_a_term).then(|| (*name, value.total.detach()));
+            own.into_iter().chain(value.terms.iter().cloned())
         });
         Value { total, terms: terms.collect() }
     }
