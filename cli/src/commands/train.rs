@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use segcal_backends::Visitor;
+use segcal_backends::{Visitor, Watch};
 use segcal_core::{Backend, Context, Error, Result};
 
 use crate::data::Dataset;
@@ -63,7 +63,9 @@ pub fn train(settings: &Settings, resume: bool, common: &Common) -> Result<()> {
         let problem = format!("{} training and {} validation cases", data.train.len(), data.val.len());
         return Err(Error::new(problem).at(settings.data.display()).help("each part needs at least one"));
     }
-    common.device(BackendName::Cpu)?.run(Training { settings, data, resume, common })
+    let device = common.device(BackendName::Cpu)?;
+    let watch = device.watch();
+    device.run(Training { settings, data, resume, common, watch })
 }
 
 struct Training<'a> {
@@ -71,14 +73,15 @@ struct Training<'a> {
     data: Dataset,
     resume: bool,
     common: &'a Common,
+    watch: Watch,
 }
 
 impl Visitor for Training<'_> {
     type Output = Result<()>;
 
     fn visit<B: Backend>(self, backend: B) -> Result<()> {
-        let Self { settings, data, resume, common } = self;
-        let mut trainer = Trainer::new(&backend, settings, data, common)?;
+        let Self { settings, data, resume, common, watch } = self;
+        let mut trainer = Trainer::new(&backend, settings, data, common)?.watched(watch);
         let table = settings.to_table();
         let mut folder = if resume {
             let mut folder = RunFolder::resume(&settings.out, &table)?;

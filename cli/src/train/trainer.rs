@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use segcal_backends::Watch;
 use segcal_core::{Backend, Context, Error, Result, Rng, Tensor};
 use segcal_losses::bwcr::TwoViews;
 use segcal_losses::{Batch, Objective, Value};
@@ -20,6 +21,7 @@ use crate::Common;
 use crate::data::Dataset;
 use crate::infer::Tiling;
 use crate::output::Number;
+use crate::progress::Progress;
 use crate::{progress, signals};
 
 /// Streams of random numbers, one for each purpose, so that none depends on how many another used.
@@ -42,6 +44,16 @@ pub struct Trainer<'a, B: Backend> {
     learning_rate: f64,
     schedule: Schedule,
     epoch: usize,
+    watch: Watch,
+}
+
+/// A step that the device works on.
+struct Running<B: Backend> {
+    number: usize,
+    batch: HostBatch,
+    terms: Vec<(&'static str, Tensor<B>)>,
+    gradients: Gradients<B>,
+    norm: Tensor<B>,
 }
 
 impl<'a, B: Backend> Trainer<'a, B> {
@@ -80,7 +92,15 @@ impl<'a, B: Backend> Trainer<'a, B> {
             learning_rate,
             schedule,
             epoch: 0,
+            watch: Watch::default(),
         })
+    }
+
+    /// Has what each step asks of a graphics card told, as a message of level info: of the first two steps of an epoch,
+    /// and of every step for which something had to be made.
+    #[must_use]
+    pub fn watched(self, watch: Watch) -> Self {
+        Self { watch, ..self }
     }
 
     /// Goes on from the run's last checkpoint, or from the beginning if no epoch is done.
@@ -154,36 +174,55 @@ impl<'a, B: Backend> Trainer<'a, B> {
         let steps = blocks.len().div_ceil(self.settings.batch);
         let bar = self.common.progress(&format!("epoch {}/{}", self.epoch + 1, self.settings.epochs), steps);
         let (mut terms, mut hash) = (TermMeans::default(), Hash::default());
+        let mut running: Option<Running<B>> = None;
         samples::prefetched(&training, &blocks, self.settings.batch, |number, batch| {
             signals::check().at(format!("epoch {}, step {}", self.epoch + 1, number + 1))?;
             batch.add_to(&mut hash);
-            let values = self.step(number, &batch)?;
-            bar.step(format_args!("loss {:.4}", values[0].1));
-            terms.add(&values, batch.samples());
+            // The batch moves to the device while that still works on the one before.
+            let (images, labels) = batch.upload(self.backend);
+            if let Some(before) = running.take() {
+                self.finish(before, &mut terms, &bar)?;
+            }
+            running = Some(self.begin(number, batch, &images, &labels));
             Ok(())
         })?;
+        if let Some(last) = running {
+            self.finish(last, &mut terms, &bar)?;
+        }
         Ok((terms, hash.hex()))
     }
 
-    /// One optimiser step; the loss and its terms.
-    fn step(&mut self, number: usize, batch: &HostBatch) -> Result<Vec<(&'static str, f64)>> {
-        let (images, labels) = batch.upload(self.backend);
+    /// Asks for the loss of a batch and its gradients.
+    fn begin(&self, number: usize, batch: HostBatch, images: &Tensor<B>, labels: &Tensor<B>) -> Running<B> {
         let leaves = self.parameters.tracked();
-        let value = self.loss(number, &leaves, &images, &labels);
-        let mut scalars = vec![("loss", value.total.detach())];
-        scalars.extend(value.terms);
+        let value = self.loss(number, &leaves, images, labels);
+        let mut terms = vec![("loss", value.total.detach())];
+        terms.extend(value.terms);
         let mut gradients = leaves.gradients(&value.total.backward());
         let norm = gradients.norm();
         if self.settings.clip_norm > 0.0 {
             gradients = gradients.clipped(self.settings.clip_norm);
         }
-        let values: Vec<_> = scalars.iter().map(|(name, term)| Ok((*name, term.item()?))).collect::<Result<_>>()?;
+        Running { number, batch, terms, gradients, norm }
+    }
+
+    /// Waits for the loss of a step, refuses one that is not finite, and moves the weights.
+    fn finish(&mut self, step: Running<B>, means: &mut TermMeans, bar: &Progress) -> Result<()> {
+        let Running { number, batch, terms, gradients, norm } = step;
+        let values: Vec<_> = terms.iter().map(|(name, term)| Ok((*name, term.item()?))).collect::<Result<_>>()?;
         if !values.iter().all(|(_, value)| value.is_finite()) || !norm.item()?.is_finite() {
-            return Err(self.diverged(number, batch, &values, &gradients));
+            return Err(self.diverged(number, &batch, &values, &gradients));
         }
         let rate = self.learning_rate * self.schedule.factor(self.epoch, self.settings.epochs);
         self.optimiser.step(&mut self.parameters, &gradients, rate);
-        Ok(values)
+        if let Some((asked, made)) = self.watch.look()
+            && (made || number < 2)
+        {
+            log::info!("epoch {}, step {}: {asked}", self.epoch + 1, number + 1);
+        }
+        bar.step(format_args!("loss {:.4}", values[0].1));
+        means.add(&values, batch.samples());
+        Ok(())
     }
 
     /// The loss of a batch; of two random views of it, where the objective compares two.
