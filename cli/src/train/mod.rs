@@ -1,9 +1,10 @@
 //! Training: settings, samples, the loop, the run folder.
 //!
 //! [`trainer`] is the loop; it reads samples through [`samples`], measures through [`validation`] and writes through
-//! [`run_folder`]; [`chain`] proves what was done. A finished run is opened again by [`run`].
+//! [`run_folder`] (`events` are for TensorBoard); [`chain`] proves what was done. A finished run is opened again by [`run`].
 
 pub mod chain;
+mod events;
 pub mod objective;
 pub mod run;
 pub mod run_folder;

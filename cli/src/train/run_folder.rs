@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use super::chain::Link;
+use super::events::event_file;
 use crate::output::{self, Number, OutputFolder};
 
 /// What one epoch gave.
@@ -62,6 +63,8 @@ pub struct RunFolder {
 
 const CONFIG: &str = "config.toml";
 const LOG: &str = "log.jsonl";
+/// TensorBoard knows its files by this name.
+const EVENTS: &str = "events.out.tfevents.segcal";
 
 impl RunFolder {
     /// A new run.
@@ -197,6 +200,8 @@ impl RunFolder {
             }
             Ok(())
         })?;
+        let events = event_file(&self.records);
+        output::write_atomic(&self.folder.file(EVENTS)?, |out| Ok(out.write_all(&events)?))?;
         output::write_text(&self.folder.file("metrics.csv")?, &self.csv())
     }
 
