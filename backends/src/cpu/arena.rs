@@ -60,16 +60,17 @@ impl Arena {
     }
 
     /// A new free segment for at least `len` numbers, as large as all before it: their count grows with the logarithm
-    /// of the memory. Where the system refuses that (a limit on addresses), half of it, and so on down to `len`.
+    /// of the memory. Where addresses are limited it takes about half of what is left, or `len`.
     fn reserve(&mut self, len: usize) -> ((usize, usize), usize) {
+        let map = |room: usize| MmapOptions::new().len(room * size_of::<f32>()).no_reserve_swap().map_anon();
         let mut room = len.max(self.reserved).max(FIRST);
-        let memory = loop {
-            match MmapOptions::new().len(room * size_of::<f32>()).no_reserve_swap().map_anon() {
-                Ok(memory) => break memory,
-                Err(problem) if room == len => panic!("{} MiB of memory cannot be had: {problem}", len >> 18),
-                Err(_) => room = (room / 2).next_multiple_of(GRAIN).max(len),
+        if map(room).is_err() {
+            while room > len && map(room).is_err() {
+                room = (room / 2).max(len);
             }
-        };
+            room = (room / 2).next_multiple_of(GRAIN).max(len);
+        }
+        let memory = map(room).unwrap_or_else(|problem| panic!("{} MiB of memory cannot be had: {problem}", len >> 18));
         // One fault and one entry of the address cache per 2 MiB; only a wish, so a refusal changes nothing.
         #[cfg(target_os = "linux")]
         let _ = memory.advise(memmap2::Advice::HugePage);
