@@ -224,6 +224,51 @@ mod tests {
         assert_eq!([1.0, 100.0, 1e3, 1e5, 1e6, 2e9].map(count_tick), ["1", "100", "1 k", "100 k", "1 M", "2 G"]);
     }
 
+    fn drawn(chart: &impl Chart) {
+        let text = svg(chart).unwrap();
+        assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"));
+        assert_eq!(text.matches("<image").count(), chart.pictures().len());
+        let file = png(chart).unwrap();
+        let mut reader = png::Decoder::new(file.as_slice()).read_info().unwrap();
+        assert_eq!([reader.info().width, reader.info().height], chart.size().map(|side| 2 * side));
+        let mut pixels = vec![0; reader.output_buffer_size()];
+        reader.next_frame(&mut pixels).unwrap();
+        assert!(pixels.iter().any(|&value| value < 100), "something is drawn");
+    }
+
+    #[test]
+    fn every_kind_is_drawn_in_both_formats() {
+        use crate::evaluate::slices::{Layers, Slice};
+        use segcal_metrics::reliability::Bar;
+        let bar = Bar { lower: 0.5, upper: 1.0, count: 3, share: 1.0, confidence: Some(0.8), accuracy: Some(0.6) };
+        let empty = Bar { lower: 0.0, upper: 0.5, count: 0, share: 0.0, confidence: None, accuracy: None };
+        drawn(&Reliability { title: "all".into(), what: "accuracy", bars: vec![empty, bar] });
+        drawn(&Reliability { title: "nothing".into(), what: "accuracy", bars: vec![empty] });
+        drawn(&Histogram { title: "all".into(), bins: vec![([0.0, 0.5], [0, 0]), ([0.5, 1.0], [7, 1])] });
+        drawn(&Boxes { title: "dsc".into(), unit: "1".into(), groups: vec![("1 liver".into(), vec![0.5, 0.5])] });
+        let channels = vec![("0".into(), vec![0.0, 1.0]), ("1".into(), vec![0.5, 0.5])];
+        drawn(&Distribution { title: "0".into(), what: "logit", edges: vec![-1.0, 0.0, 1.0], channels });
+        let mut slice = Slice {
+            structure: "1".into(),
+            view: "axial".into(),
+            number: 0,
+            of: 1,
+            spacing_mm: [3.0, 1.0],
+            sides: Some(['R', 'L', 'A', 'P']),
+            size: [2, 3],
+            differing: 1,
+        };
+        let masks = || (vec![0, 1, 1, 0, 0, 0], vec![0, 1, 0, 0, 0, 0]);
+        let layers = |confidence: Vec<u8>, image: Vec<u8>| {
+            let (reference, prediction) = masks();
+            Layers { reference, prediction, confidence, image }
+        };
+        for layers in [layers(vec![255; 6], vec![9; 6]), layers(vec![100; 6], vec![]), layers(vec![], vec![])] {
+            drawn(&Overlay { title: "a".into(), slice: slice.clone(), layers });
+            slice.sides = None;
+        }
+    }
+
     #[test]
     fn a_picture_is_copied_to_its_place() {
         let picture = Picture { at: [1, 0], size: [1, 1], pixels: [2, 1], grey: vec![10, 20] };
