@@ -31,10 +31,16 @@ pub fn log_softmax<B: Backend>(x: &Tensor<B>) -> Tensor<B> {
     ops::map(&[x, &lse], |p| p.input(0) - p.input(1))
 }
 
-/// Softmax over c, in the shape of `x`. Differentiable.
+/// Softmax over c, in the shape of `x`. Differentiable: `dx = s (g - sum over c of s g)`.
 pub fn softmax<B: Backend>(x: &Tensor<B>) -> Tensor<B> {
-    let lse = log_sum_exp(x);
-    ops::map(&[x, &lse], |p| (p.input(0) - p.input(1)).exp())
+    let values = x.detach();
+    let (_, log_sum_exp) = max_and_log_sum_exp(&values);
+    let output = ops::map(&[&values, &log_sum_exp], |p| (p.input(0) - p.input(1)).exp());
+    let saved = output.clone();
+    custom(&[x], &output, move |gradient| {
+        let mean = ops::sum(&[&saved, gradient], log_sum_exp.shape(), |p| p.input(0) * p.input(1));
+        vec![Some(ops::map(&[&saved, gradient, &mean], |p| p.input(0) * (p.input(1) - p.input(2))))]
+    })
 }
 
 /// `1 / (1 + e^-x)`, as an expression; no overflow for any x.
