@@ -18,7 +18,7 @@ struct Part {
 /// Cuts voxels into parts and merges their states in three orders.
 pub fn target(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
-    let (equal_mass, classes, bins) = (bytes.below(8) == 0, 1 + bytes.below(5), 1 + bytes.below(20));
+    let (equal_mass, classes, bins) = (bytes.below(64) == 63, 1 + bytes.below(5), 1 + bytes.below(20));
     let count = 1 + bytes.below(5);
     let parts: Vec<Part> = (0..count).map(|_| part(&mut bytes, classes)).collect();
     merges(&parts, &Calibration::new(classes, bins), Calibration::merge, |state, part| {
@@ -92,6 +92,7 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("five_classes", numbers([1, 4, 19, 4], 29)),
         ("one_bin", numbers([0, 2, 0, 3], 13)),
         ("one_class", numbers([1, 0, 9, 1], 3)),
+        ("equal_mass", numbers([63, 1, 14, 1], 11)),
         ("empty", Vec::new()),
     ]
 }

@@ -1,5 +1,5 @@
-//! Random programs: the CPU backend within its documented accuracy of the reference, and the derivative program equal
-//! to finite differences.
+//! Random programs: the CPU backend within its documented accuracy of the reference, the derivative program equal to
+//! finite differences, and, with the feature `gpu`, both of them valid shaders.
 
 use segcal_backends::Cpu;
 use segcal_core::{Builder, Expr, Opcode, Program, Rng, Shape};
@@ -15,7 +15,8 @@ const SCALARS: [f64; 2] = [0.75, -1.25];
 /// At most this many steps.
 const LONGEST: usize = 12;
 
-/// Any program agrees on `Cpu` and `Reference`; one without kinks has the derivative that stencils show.
+/// Any program agrees on `Cpu` and `Reference` and is valid WGSL, it and its derivative; one without kinks has the
+/// derivative that stencils show.
 pub fn target(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let seed = u64::from(bytes.byte());
@@ -25,11 +26,25 @@ pub fn target(bytes: &[u8]) {
 fn agrees(bytes: &mut Bytes<'_>, seed: u64) {
     let program = program(bytes, Opcode::ALL);
     let shape = Shape::new(1, 2, 1, 2, 1 + bytes.below(9));
+    #[cfg(feature = "gpu")]
+    is_valid_wgsl(&program, shape);
     let arrays = (0..INPUTS as u64).map(|i| Array::uniform(shape, Rng::new(seed).stream(i), -2.0, 2.0)).collect();
     let op = Op::Map { program, scalars: SCALARS.to_vec(), out: shape };
     let case = Case::new("program", op, arrays);
     let outcome = parity::compare(&Cpu::default(), &Accuracy::CPU, &case);
     assert_eq!(outcome, Ok(()), "{case:?}");
+}
+
+/// The shaders of the program and of its derivative, inputs repeated along other axes than the sums run over.
+#[cfg(feature = "gpu")]
+fn is_valid_wgsl(program: &Program, shape: Shape) {
+    let row = Shape::new(1, 1, 1, 1, shape.spatial()[2]);
+    let folded = Shape::new(1, 2, 1, 1, 1);
+    let wanted: Vec<usize> = (0..program.inputs()).collect();
+    for program in [program, &program.vjp(&wanted)] {
+        let views: Vec<Shape> = (0..program.inputs()).map(|input| [shape, row, folded][input % 3]).collect();
+        segcal_backends::gpu::validate(program, shape, &views, folded).unwrap_or_else(|what| panic!("{what}"));
+    }
 }
 
 /// Largest difference between derivative and stencil, relative to one plus the derivative. Values stay below 1e4, so
