@@ -104,11 +104,14 @@ pub(super) fn given(set: &[(String, Setting)]) -> Result<Given> {
     Ok(given)
 }
 
-/// Parameters as JSON.
+/// Parameters as JSON; whole numbers without a fraction, as they are given.
 pub(super) fn parameters(settings: &Settings) -> Map<String, Value> {
+    // Beyond 2^53 not every whole number is a double.
+    let is_whole = |number: f64| number.fract() == 0.0 && number.abs() <= 9e15;
+    let of_number = |number: f64| if is_whole(number) { (number as i64).into() } else { output::number(number) };
     let of = |value: &Setting| match value {
-        Setting::Number(number) => output::number(*number),
-        Setting::Numbers(numbers) => numbers.iter().copied().map(output::number).collect(),
+        Setting::Number(number) => of_number(*number),
+        Setting::Numbers(numbers) => numbers.iter().copied().map(of_number).collect(),
         Setting::Word(word) => match word.as_str() {
             "true" => true.into(),
             "false" => false.into(),

@@ -4,6 +4,7 @@
 //! [`run_folder`] (`events` are for TensorBoard); [`chain`] proves what was done. A finished run is opened again by [`run`].
 
 pub mod chain;
+mod curves;
 mod events;
 pub mod objective;
 pub mod run;

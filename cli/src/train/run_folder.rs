@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use super::chain::Link;
+use super::curves;
 use super::events::event_file;
 use crate::output::{self, Number, OutputFolder};
 
@@ -202,6 +203,7 @@ impl RunFolder {
         })?;
         let events = event_file(&self.records);
         output::write_atomic(&self.folder.file(EVENTS)?, |out| Ok(out.write_all(&events)?))?;
+        output::write_text(&self.folder.file("curves.svg")?, &curves::svg(&self.records))?;
         output::write_text(&self.folder.file("metrics.csv")?, &self.csv())
     }
 

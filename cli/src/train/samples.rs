@@ -92,28 +92,48 @@ fn percentiles(values: &[f32], low: f64, high: f64) -> (f32, f32) {
 /// Reads a labelled case.
 ///
 /// # Errors
-/// Those of [`prepare_image`]; there is no label, it lies on another grid, or it holds a class beyond `classes`.
-pub fn prepare(case: &Case, input: &Input, classes: usize) -> Result<Prepared> {
+/// Those of [`prepare_image`]; there is no label, it lies on another grid, or it holds neither a class of `classes` nor
+/// the label to ignore.
+pub fn prepare(case: &Case, input: &Input, classes: &Classes) -> Result<Prepared> {
     let image = prepare_image(&case.images, input).at(&case.name)?;
     let path = case.label.as_ref().ok_or_else(|| Error::new("has no label").at(&case.name))?;
     let label = data::read_labels(path)?;
     image.grid.expect_same("the image", &label.grid, "the label").at(path.display()).at(&case.name)?;
-    if let Some(bad) = label.values().iter().find(|&&class| class < 0 || class as usize >= classes) {
-        return Err(Error::new(format!(
-            "holds the label {bad}, but there are {classes} classes, 0 to {}",
-            classes - 1
-        ))
-        .at(path.display())
-        .help("mend the label, or the list of labels in dataset.json"));
+    if let Some(bad) = label.values().iter().find(|&&label| !classes.holds(label)) {
+        let count = classes.count;
+        return Err(Error::new(format!("holds the label {bad}, but there are {count} classes, 0 to {}", count - 1))
+            .at(path.display())
+            .help("mend the label, or the list of labels in dataset.json"));
     }
     Ok(Prepared { name: case.name.clone(), image, label })
+}
+
+/// What labels of a data set may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Classes {
+    /// Number of classes, the background included.
+    pub count: usize,
+    /// The label of voxels that count nowhere.
+    pub ignored: Option<i32>,
+}
+
+impl Classes {
+    fn holds(&self, label: i32) -> bool {
+        Some(label) == self.ignored || usize::try_from(label).is_ok_and(|class| class < self.count)
+    }
+
+    /// Whether a label is of a structure.
+    fn is_foreground(&self, label: i32) -> bool {
+        label != 0 && Some(label) != self.ignored
+    }
 }
 
 /// Prepared volumes, read on first use and kept while they fit.
 pub struct Cache {
     cases: Vec<Case>,
     input: Input,
-    classes: usize,
+    /// What their labels may be.
+    pub classes: Classes,
     kept: Mutex<Kept>,
 }
 
@@ -125,7 +145,7 @@ struct Kept {
 
 impl Cache {
     /// A cache over these cases.
-    pub fn new(cases: Vec<Case>, input: Input, classes: usize) -> Self {
+    pub fn new(cases: Vec<Case>, input: Input, classes: Classes) -> Self {
         Self { cases, input, classes, kept: Mutex::default() }
     }
 
@@ -147,7 +167,7 @@ impl Cache {
         if let Some(volume) = self.kept.lock().expect("no panic while it is held").volumes.get(&case) {
             return Ok(volume.clone());
         }
-        let volume = Arc::new(prepare(&self.cases[case], &self.input, self.classes)?);
+        let volume = Arc::new(prepare(&self.cases[case], &self.input, &self.classes)?);
         let bytes = volume.image.values().len() * 4 + volume.label.values().len() * 4;
         let mut kept = self.kept.lock().expect("no panic while it is held");
         // Once full, later cases are read anew each time: no eviction, so no thrashing when all are visited in turn.
@@ -195,8 +215,9 @@ fn random_patches(cache: &Cache, samples: &Samples, rng: Rng) -> Result<Vec<Bloc
     for case in 0..cache.len() {
         let prepared = cache.get(case)?;
         let extent = prepared.image.grid.extent;
+        let labels = prepared.label.values();
         let foreground: Vec<usize> =
-            (0..prepared.label.values().len()).filter(|&voxel| prepared.label.values()[voxel] != 0).collect();
+            (0..labels.len()).filter(|&voxel| cache.classes.is_foreground(labels[voxel])).collect();
         for number in 0..samples.per_volume {
             let rng = rng.stream(case as u64).stream(number as u64);
             let on_foreground = !foreground.is_empty() && rng.uniform(0) < samples.foreground_share;

@@ -64,8 +64,9 @@ impl<'a, B: Backend> Trainer<'a, B> {
     pub fn new(backend: &'a B, settings: &'a Settings, data: Dataset, common: &'a Common) -> Result<Self> {
         let class_names = data.classes;
         let classes = class_names.len();
-        let training = Arc::new(Cache::new(data.train, settings.input.clone(), classes));
-        let validation = Cache::new(data.val, settings.input.clone(), classes);
+        let labels = samples::Classes { count: classes, ignored: data.ignore_label };
+        let training = Arc::new(Cache::new(data.train, settings.input.clone(), labels));
+        let validation = Cache::new(data.val, settings.input.clone(), labels);
         let channels = training.get(0)?.image.channels();
         let network = run::network(settings, channels, classes)?;
         let sample = segcal_core::Shape::new(settings.batch, channels, 1, 1, 1)
@@ -75,7 +76,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
         let (rule, learning_rate) = rule(settings)?;
         let schedule: Schedule = from_table(settings.schedule.clone()).at("schedule")?;
         schedule.check().at("schedule")?;
-        let objective = objective(&settings.loss, channels)?;
+        let objective = objective(&settings.loss, channels, data.ignore_label)?;
         objective.check(classes).at("loss")?;
         let optimiser = Optimiser::new(rule, &parameters).at("optimiser")?;
         Ok(Self {

@@ -52,8 +52,13 @@ pub fn validate<B: Backend>(
         signals::check().at(format!("validation of {}", prepared.name))?;
         let output = infer::probabilities(network, parameters, backend, &prepared.image, tiling)
             .at(format!("validation of {}", prepared.name))?;
+        let labels = prepared.label.values();
+        let kept = |&voxel: &usize| Some(labels[voxel]) != cases.classes.ignored;
+        let kept: Vec<usize> = (0..labels.len()).filter(kept).collect();
+        let reference: Vec<Label> = kept.iter().map(|&voxel| labels[voxel] as Label).collect();
+        let output: Vec<f32> =
+            output.chunks(labels.len()).flat_map(|class| kept.iter().map(|&voxel| class[voxel])).collect();
         let output = Probabilities::new(&output, classes);
-        let reference: Vec<Label> = prepared.label.values().iter().map(|&class| class as Label).collect();
         let mut confusion = Confusion::new(classes);
         confusion.add(&reference, &output.argmax())?;
         for (structure, values) in dsc.iter_mut().enumerate() {
