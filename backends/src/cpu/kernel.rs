@@ -157,6 +157,10 @@ mod tests {
         a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
     }
 
+    fn operand(kinds: usize, bit: usize, values: &[f32]) -> Operand<'_> {
+        if kinds >> bit & 1 == 1 { Operand::All(values[7]) } else { Operand::Each(values) }
+    }
+
     /// Every opcode, kind of operand and instruction set gives the bits of one evaluation at a time.
     #[test]
     fn loops_agree_with_single_evaluations() {
@@ -170,12 +174,8 @@ mod tests {
                     let pick = |bit: usize, values: &[f32], place: usize| {
                         values[if kinds >> bit & 1 == 1 { 7 } else { place }]
                     };
-                    let operand = |bit: usize, values: &'static [f32]| match kinds >> bit & 1 {
-                        1 => Operand::All(values[7]),
-                        _ => Operand::Each(values),
-                    };
-                    let (la, lb, lc) = (a.clone().leak(), b.clone().leak(), c.clone().leak());
-                    apply(opcode, [operand(0, la), operand(1, lb), operand(2, lc)], &mut out);
+                    let operands = [operand(kinds, 0, &a), operand(kinds, 1, &b), operand(kinds, 2, &c)];
+                    apply(opcode, operands, &mut out);
                     for place in 0..a.len() {
                         let args = [pick(0, &a, place), pick(1, &b, place), pick(2, &c, place)];
                         let expected = opcode.eval(args.map(Fast)).0;
