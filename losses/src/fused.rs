@@ -54,7 +54,7 @@ impl<B: Backend> Statistics<B> {
             let log_sum_exp = p.input(0) + p.input(1).ln();
             vec![log_sum_exp, p.input(2) - log_sum_exp]
         });
-        let [log_sum_exp, log_true] = logarithms.try_into().ok().expect("two outputs");
+        let Ok([log_sum_exp, log_true]) = <[_; 2]>::try_from(logarithms) else { unreachable!("two outputs") };
         Self { largest, log_sum_exp, log_true }
     }
 }
