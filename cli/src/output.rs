@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fs;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::{Component, Path, PathBuf};
 
@@ -180,7 +179,7 @@ impl OutputFolder {
     /// It cannot be made, or is a file.
     pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        fs::create_dir_all(&path).map_err(|error| write_failure(&error)).at(path.display())?;
+        whole_file::create_folder(&path).map_err(|error| write_failure(&error)).at(path.display())?;
         Ok(Self(path))
     }
 
@@ -211,7 +210,7 @@ impl OutputFolder {
                     .help("remove the link or choose another output folder"));
             }
         }
-        fs::create_dir_all(&folder).map_err(|error| write_failure(&error)).at(folder.display())?;
+        whole_file::create_folder(&folder).map_err(|error| write_failure(&error)).at(folder.display())?;
         Ok(self.0.join(name))
     }
 }
@@ -249,6 +248,8 @@ pub fn is_write_failure(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

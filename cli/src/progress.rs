@@ -217,4 +217,16 @@ mod tests {
         let Display::Lines(lines) = &progress.0 else { unreachable!() };
         assert_eq!(lines.done.load(Ordering::Relaxed), 20);
     }
+
+    #[test]
+    fn silence_is_broken_and_a_quiet_program_keeps_it() {
+        assert!(Heartbeat::start(true).thread.is_none());
+        let heartbeat = Heartbeat::start(false);
+        let started = *heard();
+        std::thread::sleep(LINE_EVERY + 3 * LOOK_EVERY);
+        assert!(*heard() >= started + LINE_EVERY, "nothing was said");
+        let dropped = Instant::now();
+        drop(heartbeat);
+        assert!(dropped.elapsed() < LINE_EVERY, "the thread is woken and ends");
+    }
 }

@@ -22,6 +22,9 @@ pub struct Parameter<B: Backend> {
     pub trainable: bool,
 }
 
+/// Names of layers in order, and whether their outputs were finite.
+type Passed = Vec<(String, bool)>;
+
 /// An ordered list of named tensors. Cloning shares the numbers.
 ///
 /// One training step reads:
@@ -49,7 +52,7 @@ pub struct Parameters<B: Backend> {
     /// What forward passes in training mode observed: new values of tensors that are not trainable.
     observed: Arc<Mutex<BTreeMap<usize, Tensor<B>>>>,
     /// The layers that a forward pass came by and whether their outputs were finite, where somebody wants to know.
-    watch: Option<Arc<Mutex<Vec<(String, bool)>>>>,
+    watch: Option<Arc<Mutex<Passed>>>,
 }
 
 impl<B: Backend> Parameters<B> {

@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Writes a file that appears whole or not at all. What was there before stays until then; a symbolic link of that
 /// name is replaced, never followed. After a failure nothing is left beside it.
@@ -17,7 +17,7 @@ pub fn write<E: From<io::Error>>(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let (beside, file) = create_beside(folder)?;
     let written = fill_and_sync(&beside, file, fill).and_then(|()| {
         note(|| Step::Rename { from: beside.clone(), to: path.into() });
@@ -27,12 +27,35 @@ pub fn write<E: From<io::Error>>(
         // The message of the first failure matters.
         note(|| Step::Remove(beside.clone()));
         let _ = fs::remove_file(&beside);
-    } else if let Ok(handle) = File::open(folder) {
-        // The rename itself must outlive a power cut. Not every file system can sync a folder.
+    } else {
+        // The rename itself must outlive a power cut.
+        sync_folder(folder);
+    }
+    written
+}
+
+/// Makes a folder and those above it where they do not exist yet; their names are safe then.
+///
+/// # Errors
+/// One of them cannot be made, or is a file.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::create_dir_all(path)?;
+    // `a` stands for `./a`, whose ancestors end with an empty path.
+    missing.iter().filter(|made| !made.as_os_str().is_empty()).for_each(|made| sync_folder(folder_of(made)));
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Asks for the names in a folder to be safe. Not every file system can do that.
+fn sync_folder(folder: &Path) {
+    if let Ok(handle) = File::open(folder) {
         note(|| Step::SyncFolder(folder.into()));
         let _ = handle.sync_all();
     }
-    written
 }
 
 fn fill_and_sync<E: From<io::Error>>(
@@ -106,8 +129,10 @@ pub enum Step {
 static STEPS: Mutex<Option<Vec<Step>>> = Mutex::new(None);
 
 /// Does the work and gives, besides its result, what [`write`] and [`remove_unfinished`] asked the disk for meanwhile,
-/// in any thread of the process, in order. For one test at a time.
+/// in any thread of the process, in order. One recording waits for another; it must not begin within one.
 pub fn recorded<T>(work: impl FnOnce() -> T) -> (T, Vec<Step>) {
+    static RECORDING: Mutex<()> = Mutex::new(());
+    let _alone = RECORDING.lock().unwrap_or_else(PoisonError::into_inner);
     *steps() = Some(Vec::new());
     let result = work();
     (result, steps().take().unwrap_or_default())
@@ -119,8 +144,8 @@ fn note(step: impl FnOnce() -> Step) {
     }
 }
 
-fn steps() -> std::sync::MutexGuard<'static, Option<Vec<Step>>> {
-    STEPS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+fn steps() -> MutexGuard<'static, Option<Vec<Step>>> {
+    STEPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A file whose bytes are noted on their way to the system.
@@ -166,6 +191,21 @@ mod tests {
             Step::SyncFolder(folder.path().into()),
         ];
         assert_eq!(rest, wanted.iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn folders_are_made_and_their_names_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b");
+        let (made, steps) = recorded(|| create_folder(&path));
+        made.unwrap();
+        assert!(path.is_dir());
+        for parent in [folder.path().join("a"), folder.path().into()] {
+            assert!(steps.contains(&Step::SyncFolder(parent)), "{steps:?}");
+        }
+        create_folder(&path).unwrap();
+        fs::write(path.join("file"), "").unwrap();
+        assert!(create_folder(&path.join("file")).is_err());
     }
 
     #[test]

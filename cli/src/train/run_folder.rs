@@ -355,4 +355,17 @@ mod tests {
         let second = RunFolder::create(&folder.path().join("run"), &config);
         assert!(second.err().unwrap().to_string().contains("another process"));
     }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_that_is_a_link_is_refused_and_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, other) = (folder.path().join("run"), folder.path().join("other"));
+        std::fs::create_dir(&run).unwrap();
+        std::fs::write(&other, "precious").unwrap();
+        std::os::unix::fs::symlink(&other, run.join(".lock")).unwrap();
+        let refused = RunFolder::create(&run, &Table::new()).err().unwrap().to_string();
+        assert!(refused.contains(".lock") && refused.contains("symbolic link"), "{refused}");
+        assert_eq!(std::fs::read_to_string(other).unwrap(), "precious");
+    }
 }
