@@ -143,8 +143,8 @@ fn memory_that_does_not_suffice_is_an_error_that_names_need_and_limit() {
     prepare(&folder);
     let output = segcal(&folder, &["train", "tiny.toml", "out=run", "--backend", "gpu", "--device-memory", "0.0001"]);
     let message = stderr(&output);
-    assert!(!output.status.success() && message.contains("gpu: ") && message.contains("MiB are needed"), "{message}");
-    assert!(message.contains("of the budget of 0.1 MiB are in use"), "{message}");
+    assert!(!output.status.success() && message.contains("gpu: ") && message.contains("KiB are needed"), "{message}");
+    assert!(message.contains("of the budget of 104.9 KiB are in use"), "{message}");
     assert!(message.contains("--device-memory"), "the remedy names the option: {message}");
 }
 

@@ -116,8 +116,12 @@ impl Pool {
         }
         let held = self.held();
         if held + size > self.budget {
-            let budget = mib(self.budget);
-            return Err(format!("{} are needed, {} of the budget of {budget} are in use", mib(size), mib(held)));
+            let budget = in_words(self.budget);
+            return Err(format!(
+                "{} are needed, {} of the budget of {budget} are in use",
+                in_words(size),
+                in_words(held)
+            ));
         }
         self.held.fetch_add(size, Ordering::Relaxed);
         Ok(())
@@ -150,8 +154,12 @@ pub(super) fn class(bytes: u64, largest: u64) -> u64 {
 }
 
 /// Bytes as text.
-pub(super) fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+pub(super) fn in_words(bytes: u64) -> String {
+    if bytes < 1 << 20 {
+        format!("{:.1} KiB", bytes as f64 / 1024.0)
+    } else {
+        format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+    }
 }
 
 #[cfg(test)]
@@ -181,6 +189,10 @@ mod tests {
         pool.reserve(2 << 20).unwrap();
         let message = pool.reserve(2 << 20).unwrap_err();
         assert_eq!(message, "2.0 MiB are needed, 2.0 MiB of the budget of 3.0 MiB are in use");
+        assert_eq!(
+            Pool::new(1536).reserve(2048).unwrap_err(),
+            "2.0 KiB are needed, 0.0 KiB of the budget of 1.5 KiB are in use"
+        );
         pool.cancel(2 << 20);
         assert!(pool.reserve(3 << 20).is_ok());
     }

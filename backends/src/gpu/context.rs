@@ -9,7 +9,7 @@ use segcal_core::{Error, Result};
 
 use super::Options;
 use super::adapter::{self, Adapter, Limits};
-use super::buffer::{Buffer, Failure, Pool, class, mib};
+use super::buffer::{Buffer, Failure, Pool, class, in_words};
 use super::counters::Totals;
 use super::kernel::{Code, GROUP};
 use super::pipelines::{Pipeline, Pipelines};
@@ -124,7 +124,11 @@ impl Context {
         let bytes = (len + self.guard_words) as u64 * 4;
         let largest = self.limits.buffer_bytes;
         if bytes > largest {
-            let what = format!("a tensor of {} is above the largest buffer of the card, {}", mib(bytes), mib(largest));
+            let what = format!(
+                "a tensor of {} is above the largest buffer of the card, {}",
+                in_words(bytes),
+                in_words(largest)
+            );
             return Err(Failure::new(op, what, MEMORY_HELP));
         }
         let size = class(bytes, largest);
@@ -164,7 +168,8 @@ impl Context {
         let raw = self.device.create_buffer(&descriptor);
         self.take_fault().map_or(Ok(raw), |what| {
             self.pool.cancel(size);
-            let what = format!("{} more do not fit beside {} in use: {what}", mib(size), mib(self.pool.held()));
+            let what =
+                format!("{} more do not fit beside {} in use: {what}", in_words(size), in_words(self.pool.held()));
             Err(Failure::new(op, what, MEMORY_HELP))
         })
     }
@@ -251,7 +256,7 @@ impl Context {
             call.reads.iter().chain(call.writes).map(|buffer| self.bindings(buffer.len()) as u8).collect();
         let total: usize = bindings.iter().map(|&count| usize::from(count)).sum();
         if total > self.limits.bindings {
-            let (limit, size) = (self.limits.bindings, mib(self.limits.binding_bytes));
+            let (limit, size) = (self.limits.bindings, in_words(self.limits.binding_bytes));
             let what = format!("{total} storage bindings of at most {size} are needed, the card has {limit}");
             return Err(Failure::new(call.op, what, MEMORY_HELP));
         }
@@ -340,7 +345,7 @@ impl Context {
     }
 
     /// What is wrong with a buffer so far.
-    pub(super) fn failure_of(&self, buffer: &Buffer) -> Option<String> {
+    pub(super) fn failure_of(buffer: &Buffer) -> Option<String> {
         buffer.failure().map(|failure| failure.error().to_string())
     }
 

@@ -2,7 +2,8 @@
 //!
 //! One tiled product serves all three. `conv` and `conv_transpose` are the same gather: the transposed convolution of
 //! stride `s` is cut into its `s` phases per axis, each of which reads a fixed subset of the taps, so that no product
-//! with a missing tap is formed. `conv_weight` cuts its long sum into parts that are added in a fixed order.
+//! with a missing tap is formed. `conv_weight` cuts its long sum into parts that are added in a fixed order. Planes of
+//! 3 x 3 with many channels go another way, see `winograd`.
 //!
 //! Accuracy: each output is a sum of f32 products in the order of memory (of the parts, for `conv_weight`); its error
 //! is at most `terms * 2^-24` times the sum of the absolute products.
@@ -13,6 +14,7 @@ use super::buffer::Buffer;
 use super::context::{Call, Context};
 use super::kernel::{Code, Kernel};
 use super::reduce;
+use super::winograd::Plan;
 
 pub(super) static CONV: Kernel = Kernel {
     name: "conv",
@@ -88,6 +90,9 @@ pub(super) fn conv(
     geometry: &Geometry,
     out: Shape,
 ) -> Buffer {
+    if let Some(plan) = Plan::forward(geometry, x_shape, w_shape, out).filter(Plan::pays) {
+        return plan.run(context, "conv", x, w);
+    }
     let y = context.buffer("conv", out.len());
     let taps = w_shape.voxels();
     let axes = std::array::from_fn(|axis| Axis {
@@ -116,6 +121,9 @@ pub(super) fn conv_transpose(
     geometry: &Geometry,
     x_shape: Shape,
 ) -> Buffer {
+    if let Some(plan) = Plan::transpose(geometry, y_shape, w_shape, x_shape).filter(Plan::pays) {
+        return plan.run(context, "conv_transpose", y, w);
+    }
     let x = context.buffer("conv_transpose", x_shape.len());
     let taps = w_shape.voxels();
     let outputs = w_shape.n() / geometry.groups;

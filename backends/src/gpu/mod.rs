@@ -10,8 +10,7 @@
 //! name of the operation.
 //!
 //! Each download tells, as a message of level debug (`-vv` of the program), how much work went before it; the end tells
-//! the sum (`-v`). After the second step of a training, whose optimiser then has its moments, no pipeline and no buffer
-//! is made.
+//! the sum (`-v`). After the first step of a training no pipeline and no buffer is made.
 
 mod adapter;
 mod buffer;
@@ -34,6 +33,7 @@ mod resample;
 #[cfg(test)]
 mod tests;
 mod validation;
+mod winograd;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -14,9 +14,12 @@ pub(super) struct Pipeline {
     pub(super) layout: wgpu::BindGroupLayout,
 }
 
-/// Pipelines by their code and the number of bindings of each array.
+/// A shader with the number of bindings of each array.
+type Key = (Code, Vec<u8>);
+
+/// Pipelines that are compiled, and what compiles more.
 pub(super) struct Pipelines {
-    known: Mutex<HashMap<(Code, Vec<u8>), Arc<Pipeline>>>,
+    known: Mutex<HashMap<Key, Arc<Pipeline>>>,
     kept: Option<Kept>,
 }
 

@@ -3,18 +3,10 @@
 use segcal_core::{Program, Tensor, ops};
 
 use super::*;
-use crate::gpu::Options;
-use crate::gpu::context::{Call, Context};
+use crate::gpu::context::Call;
 use crate::gpu::kernel::{Code, Kernel};
 
 const ELEMENTWISE: &str = include_str!("../shaders/elementwise.wgsl");
-
-/// A card that no other test shares.
-fn own(memory_percent: u8) -> Option<Gpu> {
-    cards()?;
-    let context = Context::open(&Options::default(), |_| {}, GUARD_WORDS, memory_percent).unwrap();
-    Some(Gpu(context.into()))
-}
 
 #[test]
 fn a_lost_card_is_an_error_that_names_its_last_work() {
@@ -28,7 +20,7 @@ fn a_lost_card_is_an_error_that_names_its_last_work() {
     for lost in [&y, &after, &fresh] {
         let message = lost.to_vec().unwrap_err().to_string();
         assert!(message.starts_with("gpu: device: the card was lost"), "{message}");
-        assert!(message.contains("map, reduce"), "{message}");
+        assert!(message.contains("its last work: ") && message.contains("reduce"), "{message}");
     }
 }
 
@@ -96,7 +88,7 @@ fn a_full_card_is_an_error_that_names_the_operation_and_what_is_there_stays() {
     let Some(gpu) = own(1) else { return };
     let small = Tensor::full(&gpu, Shape::new(1, 1, 1, 1, 100), 2.0);
     let mut held: Vec<Buffer> = Vec::new();
-    while held.len() < 40 && held.iter().all(|buffer| gpu.0.failure_of(buffer).is_none()) {
+    while held.len() < 40 && held.iter().all(|buffer| Context::failure_of(buffer).is_none()) {
         held.push(gpu.0.buffer("conv", 24 << 20));
     }
     let Err(failed) = gpu.download(&held.pop().unwrap()) else {

@@ -8,13 +8,15 @@ mod faults;
 mod methods;
 mod profile;
 mod shaders;
+mod winograd;
 
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
 use segcal_core::{Backend, Reference, Shape, View};
 
-use super::{Buffer, Gpu, Limits, adapters};
+use super::context::Context;
+use super::{Buffer, Gpu, Limits, Options, adapters};
 
 const GUARD_WORDS: usize = 64;
 
@@ -38,6 +40,13 @@ fn cards() -> Option<&'static [Gpu; 2]> {
         Some([open(None), open(Some(8 << 10))])
     };
     CARDS.get_or_init(both).as_ref()
+}
+
+/// A card that no other test shares, of whose memory so much may be filled.
+fn own(memory_percent: u8) -> Option<Gpu> {
+    cards()?;
+    let context = Context::open(&Options::default(), |_| {}, GUARD_WORDS, memory_percent).unwrap();
+    Some(Gpu(context.into()))
 }
 
 /// Numbers with a shape, exact in f32.

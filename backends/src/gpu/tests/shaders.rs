@@ -12,13 +12,14 @@ use crate::gpu::rank::{MODE_FILTER, RANK_FILTER};
 use crate::gpu::resample::{AFFINE_ADJOINT, AFFINE_FORWARD, SEPARABLE};
 use crate::gpu::validate;
 use crate::gpu::validation::validate_code;
+use crate::gpu::winograd::{INPUT, OUTPUT, WEIGHT};
 
 #[test]
 fn every_file_is_valid() {
     let flags: Vec<Vec<u32>> = vec![vec![0, 0], vec![0, 1], vec![1, 0], vec![1, 1]];
     let tiles: Vec<Vec<u32>> = TILES.iter().map(|tile| tile.map(|extent| extent as u32).to_vec()).collect();
     let none = vec![Vec::new()];
-    let list: [(&'static Kernel, Vec<Vec<u32>>); 14] = [
+    let list: [(&'static Kernel, Vec<Vec<u32>>); 17] = [
         (&SLICE, none.clone()),
         (&PLACE, vec![vec![0], vec![1]]),
         (&MAX_POOL, none.clone()),
@@ -33,6 +34,9 @@ fn every_file_is_valid() {
         (&AFFINE_ADJOINT, flags),
         (&CONV, tiles.clone()),
         (&CONV_WEIGHT, tiles),
+        (&WEIGHT, vec![Vec::new()]),
+        (&INPUT, vec![Vec::new()]),
+        (&OUTPUT, vec![Vec::new()]),
     ];
     for (kernel, constants) in list {
         for values in constants {
