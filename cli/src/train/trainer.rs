@@ -176,6 +176,8 @@ impl<'a, B: Backend> Trainer<'a, B> {
         let bar = self.common.progress(&format!("epoch {}/{}", self.epoch + 1, self.settings.epochs), steps);
         let (mut terms, mut hash) = (TermMeans::default(), Hash::default());
         let mut running: Option<Running<B>> = None;
+        // What validation asked for is no part of a step.
+        self.watch.look();
         samples::prefetched(&training, &blocks, self.settings.batch, |number, batch| {
             signals::check().at(format!("epoch {}, step {}", self.epoch + 1, number + 1))?;
             batch.add_to(&mut hash);
