@@ -112,7 +112,6 @@ pub struct Watch {
 
 impl Watch {
     /// What was asked since the last look, in one line, and whether shaders were compiled or buffers made for it.
-    #[cfg_attr(not(feature = "gpu"), expect(clippy::unused_self, reason = "only a card is watched"))]
     pub fn look(&mut self) -> Option<(String, bool)> {
         #[cfg(feature = "gpu")]
         if let Some((gpu, before)) = &mut self.card {
