@@ -57,7 +57,7 @@ impl Chart for Boxes {
         for (row, (name, values)) in self.groups.iter().enumerate() {
             let shown: String =
                 if name.chars().count() > 24 { name.chars().take(23).chain(['…']).collect() } else { name.clone() };
-            page.text(&shown, [12, middle_of(row) - 8], page.font(13))?;
+            page.text(&shown, [12, middle_of(row) - 8], &page.font(13))?;
             let at = -(row as f64);
             let [lower, first, middle, third, upper] = five_numbers(values);
             let outline = [(first, at - 0.26), (third, at + 0.26)];

@@ -75,11 +75,11 @@ impl<D: DrawingBackend> Page<'_, D> {
 
     /// The title, at the top left.
     fn title(&self, text: &str) -> Drawn<D> {
-        self.text(text, [10, 8], self.font(14))
+        self.text(text, [10, 8], &self.font(14))
     }
 
-    fn text(&self, text: &str, [x, y]: [u32; 2], style: TextStyle<'_>) -> Drawn<D> {
-        self.area.draw_text(text, &style, (self.px(x) as i32, self.px(y) as i32))
+    fn text(&self, text: &str, [x, y]: [u32; 2], style: &TextStyle<'_>) -> Drawn<D> {
+        self.area.draw_text(text, style, (self.px(x) as i32, self.px(y) as i32))
     }
 
     /// Names with their colours, side by side from a place on.
@@ -92,7 +92,7 @@ impl<D: DrawingBackend> Page<'_, D> {
             }
             let corner = |dx: u32, dy: u32| (self.px(x + dx) as i32, self.px(y + dy) as i32);
             self.area.draw(&Rectangle::new([corner(0, 1), corner(10, 11)], color.filled()))?;
-            self.text(name, [x + 14, y], self.font(12))?;
+            self.text(name, [x + 14, y], &self.font(12))?;
             x += wide;
         }
         Ok(())

@@ -96,7 +96,7 @@ impl Chart for Overlay {
         let [wide, high] = self.panel();
         for (number, (name, _)) in self.panels().iter().enumerate() {
             let left = self.left(number);
-            page.text(name, [left, 46], page.font(12))?;
+            page.text(name, [left, 46], &page.font(12))?;
             for (mask, color) in [(&self.layers.reference, SKY), (&self.layers.prediction, ORANGE)] {
                 self.contour(page, [left, TOP], mask, color)?;
             }
@@ -146,7 +146,7 @@ impl Overlay {
             (north, [left + wide / 2 - 4, TOP - 14]),
             (south, [left + wide / 2 - 4, TOP + high + 2]),
         ];
-        places.into_iter().try_for_each(|(letter, place)| page.text(&letter.to_string(), place, page.font(12)))
+        places.into_iter().try_for_each(|(letter, place)| page.text(&letter.to_string(), place, &page.font(12)))
     }
 
     /// A bar of a round number of millimetres.
@@ -158,7 +158,7 @@ impl Overlay {
         let y = TOP + high + 9;
         let at = |x: u32| (page.px(x) as i32, page.px(y) as i32);
         page.area.draw(&PathElement::new([at(LEFT), at(end)], page.line(INK, 2)))?;
-        page.text(&format!("{} mm", super::tick(length)), [end + 6, y - 7], page.font(12))
+        page.text(&format!("{} mm", super::tick(length)), [end + 6, y - 7], &page.font(12))
     }
 
     fn key<D: DrawingBackend>(&self, page: &Page<'_, D>) -> Drawn<D> {
@@ -166,8 +166,8 @@ impl Overlay {
         let left = self.key_left();
         let corner = |x: u32, y: u32| (page.px(x) as i32, page.px(y) as i32);
         page.area.draw(&Rectangle::new([corner(left, TOP), corner(left + KEY, TOP + high)], page.line(GREY, 1)))?;
-        page.text("1", [left + KEY + 4, TOP], page.font(12))?;
-        page.text(&super::tick(self.darkest()), [left + KEY + 4, TOP + high - 12], page.font(12))
+        page.text("1", [left + KEY + 4, TOP], &page.font(12))?;
+        page.text(&super::tick(self.darkest()), [left + KEY + 4, TOP + high - 12], &page.font(12))
     }
 }
 
