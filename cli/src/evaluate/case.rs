@@ -75,7 +75,7 @@ pub struct CaseState {
     pub regions: BTreeMap<String, Figures>,
     /// Bins of every region, for diagrams of the cohort.
     pub calibration: Option<Calibration>,
-    /// Distributions of the logits; none for a segmentation, or for more than [`MOST_CLASSES`].
+    /// Distributions of the logits; none for a segmentation, or for more than 20 classes.
     pub logits: Option<Logits>,
     /// The figures of the authors' convention.
     pub authors: Authors,
