@@ -1,6 +1,6 @@
 //! Files that are whole or not there: written beside their place, synced, renamed, and the folder synced.
 //!
-//! Everything that the project stores goes through [`write`]. [`recorded`] tells in which order the disk was asked for
+//! Everything that the project stores goes through [`write()`]. [`recorded`] tells in which order the disk was asked for
 //! what, so that a test can lose what a power cut may lose.
 
 use std::fs::{self, File};
@@ -128,7 +128,7 @@ pub enum Step {
 /// What was asked for since the recording began; nothing is kept while nobody records.
 static STEPS: Mutex<Option<Vec<Step>>> = Mutex::new(None);
 
-/// Does the work and gives, besides its result, what [`write`] and [`remove_unfinished`] asked the disk for meanwhile,
+/// Does the work and gives, besides its result, what [`write()`] and [`remove_unfinished`] asked the disk for meanwhile,
 /// in any thread of the process, in order. One recording waits for another; it must not begin within one.
 pub fn recorded<T>(work: impl FnOnce() -> T) -> (T, Vec<Step>) {
     static RECORDING: Mutex<()> = Mutex::new(());
