@@ -193,6 +193,17 @@ impl RunFolder {
         self.folder.file("best.safetensors")
     }
 
+    /// Draws the epochs that are done: `curves.svg`, and TensorBoard's events. Nothing is read back from these, so they
+    /// come after the checkpoint.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn draw(&self) -> Result<()> {
+        let events = event_file(&self.records);
+        output::write_atomic(&self.folder.file(EVENTS)?, |out| Ok(out.write_all(&events)?))?;
+        output::write_text(&self.folder.file("curves.svg")?, &curves::svg(&self.records))
+    }
+
     fn write_logs(&self) -> Result<()> {
         output::write_atomic(&self.folder.file(LOG)?, |out| {
             for record in &self.records {
@@ -201,9 +212,6 @@ impl RunFolder {
             }
             Ok(())
         })?;
-        let events = event_file(&self.records);
-        output::write_atomic(&self.folder.file(EVENTS)?, |out| Ok(out.write_all(&events)?))?;
-        output::write_text(&self.folder.file("curves.svg")?, &curves::svg(&self.records))?;
         output::write_text(&self.folder.file("metrics.csv")?, &self.csv())
     }
 

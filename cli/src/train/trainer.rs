@@ -163,8 +163,10 @@ impl<'a, B: Backend> Trainer<'a, B> {
             }
             self.checkpoint(&link).save(&folder.last()?)?;
             self.epoch += 1;
+            folder.draw()?;
         }
-        Ok(())
+        // Once more for a run that was killed between its last checkpoint and the drawing.
+        folder.draw()
     }
 
     /// One pass over the training samples: the loss terms and the hash of the batches.
