@@ -1,16 +1,17 @@
 """Times segcal's metrics and the same metrics of public packages in turn, in one run.
 
     python3 -m venv VENV && VENV/bin/pip install -r tests/peers/requirements.txt
-    cargo build --release -p segcal-metrics --example speed
-    VENV/bin/python tests/peers/speed.py target/release/examples/speed [ALTERNATIONS]
+    cargo build --release --no-default-features -p segcal-tests --bin bench
+    VENV/bin/python tests/peers/speed.py target/release/bench [ALTERNATIONS]
 
 Two tasks on a grid of 192 x 192 x 160 voxels of 1 x 1 x 2 mm: every surface distance of two balls of radius 55 and 53
 (HD95 is what all packages have), and ECE and classwise ECE of 4 classes over all 5.9 M voxels. The volumes are made once
-and written as .npy; the example reads them, times the work alone, and prints seconds. Packages take the same arrays,
+and written as .npy; `bench metric` reads them, times the work alone, and prints seconds. Packages take the same arrays,
 already in the form they want. Each alternation times every program once, one after the other, so that a busy machine
 slows all alike. Printed is a table in Markdown: median, quartiles, and the ratio of the medians to segcal's.
 """
 
+import json
 import os
 import statistics
 import subprocess
@@ -111,10 +112,11 @@ def torchmetrics_ece(p, labels):
     return both
 
 
-def ours(example, folder, task):
-    """Runs the example, which times the work alone; gives the seconds and what it found."""
-    out = subprocess.run([example, task, folder], check=True, capture_output=True, text=True).stdout.split()
-    return float(out[0]), [float(word) for word in out[1:]]
+def ours(bench, folder):
+    """Runs the benchmark, which times the work alone; gives for each task the seconds and what it found."""
+    command = [bench, "metric", "--volumes", folder, "--reps", "1", "--json"]
+    table = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return {task: (row["best_ms"] / 1e3, row["found"]) for task, row in table.items()}
 
 
 def once(run):
@@ -123,7 +125,7 @@ def once(run):
     return time.perf_counter() - start, result
 
 
-def main(example, alternations):
+def main(bench, alternations):
     masks, p, labels = volumes()
     with tempfile.TemporaryDirectory() as folder:
         for name, array in [("a", masks[0]), ("b", masks[1])]:
@@ -142,7 +144,7 @@ def main(example, alternations):
         for (task, peers), name in zip(tasks.items(), ["distance", "calibration"]):
             seconds, results = {"segcal": []}, {}
             for number in range(alternations + 1):
-                found = {"segcal": ours(example, folder, name)}
+                found = {"segcal": ours(bench, folder)[name]}
                 found.update({peer: once(run) for peer, run in peers.items()})
                 for program, (taken, result) in found.items():
                     results[program] = result

@@ -1,7 +1,7 @@
 //! Benchmarks: seconds, GFLOP/s by the direct count, share of the FMA peak measured in the same run, peak memory.
 //!
 //! `cargo run --release -p segcal-tests --bin bench -- unet --net authors --batch 4 --size 128 --base 32 --classes 4
-//! --what train --json`. Kinds: `unet`, `conv`, `loss` and `versus-torch`. Timings are the best of `--reps`, since the
+//! --what train --json`. Kinds: `unet`, `conv`, `loss`, `metric` and `versus-torch`. Timings are the best of `--reps`, since the
 //! machines are shared.
 //!
 //! With `--backend gpu` (build with `--features gpu`; `--device` chooses the card) `card` tells what one step asks of
@@ -16,6 +16,7 @@ mod conv;
 mod count;
 mod loss;
 mod measure;
+mod metric;
 mod options;
 mod unet;
 mod versus_torch;
@@ -33,10 +34,10 @@ fn main() -> Result<()> {
         "unet" => card::run(&options, &unet::Unet(&options))?,
         "conv" => card::run(&options, &conv::Conv(&options))?,
         "loss" => card::run(&options, &loss::Losses(&options))?,
+        "metric" => card::run(&options, &metric::Metrics(&options))?,
         _ => {
-            return Err(
-                Error::new(format!("there is no benchmark \"{kind}\"")).help("unet, conv, loss or versus-torch")
-            );
+            let problem = format!("there is no benchmark \"{kind}\"");
+            return Err(Error::new(problem).help("unet, conv, loss, metric or versus-torch"));
         }
     };
     println!("{}", if options.flag("json") { result.to_string() } else { format!("{result:#}") });

@@ -1,0 +1,80 @@
+"""Compares exported networks in ONNX Runtime (and OpenVINO, if it is there) with `segcal predict`.
+
+    python3 -m venv VENV && VENV/bin/pip install -r tests/peers/requirements.txt
+    cargo build --release -p segcal
+    VENV/bin/python tests/peers/onnx.py target/release/segcal
+
+For 2-D and 3-D networks of every norm, activation and up-sampling it trains one epoch on a phantom, exports, predicts an
+image with both, and prints the largest difference between the probabilities. Exit status 1 if one is above 1e-5.
+"""
+
+import itertools
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import onnxruntime
+
+try:
+    import openvino
+except ImportError:
+    openvino = None
+
+BOUND = 1e-5
+# Depth, height, width: whole tiles, so that one pass of the network sees all.
+EXTENT = (8, 32, 48)
+
+
+def run(*words):
+    subprocess.run(list(map(str, words)), check=True, stdout=subprocess.DEVNULL)
+
+
+def config(dims, norm, activation, upsample):
+    size = list(EXTENT[3 - dims:])
+    kind = '"slices"' if dims == 2 else '"patches"'
+    network = f'levels = 3\nbase = 4\nnorm = "{norm}"\nactivation = "{activation}"\nupsample = "{upsample}"\n'
+    return f"epochs = 1\nbatch = 4\n[samples]\nkind = {kind}\nsize = {size}\n[network]\n{network}"
+
+
+def largest_difference(segcal, folder, text):
+    (folder / "c.toml").write_text(text)
+    run(segcal, "-q", "train", folder / "c.toml", f"data={folder / 'cohort'}", f"out={folder / 'run'}")
+    run(segcal, "-q", "export", folder / "run", "--out", folder / "exported")
+    case = sorted((folder / "cohort/imagesTs").iterdir())[0]
+    run(segcal, "-q", "predict", folder / "run", case, "--out", folder / "out")
+    image = np.asarray(nibabel.load(case).dataobj, np.float32)
+    image = ((image - image.min()) / (image.max() - image.min())).T
+    expected = np.asarray(nibabel.load(next((folder / "out/probabilities").iterdir())).dataobj, np.float32).T
+    # A 2-D network sees the slices as a batch.
+    batch = image[:, None] if "slices" in text else image[None, None]
+    model = str(folder / "exported/model.onnx")
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    found = [session.run(["probabilities"], {"image": batch})[0]]
+    if openvino:
+        found.append(openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([batch])["probabilities"])
+    place = (lambda p: p.swapaxes(0, 1)) if "slices" in text else (lambda p: p[0])
+    return [float(np.abs(place(p) - expected).max()) for p in found]
+
+
+def main(segcal):
+    worst = 0.0
+    variants = itertools.product(
+        [2, 3], ["none", "instance", "batch"], [("relu", "nearest"), ("silu", "linear"), ("gelu", "transposed"), ("leaky-relu", "transposed")]
+    )
+    for dims, norm, (activation, upsample) in variants:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            size = ",".join(map(str, EXTENT))
+            run(segcal, "-q", "phantom", folder / "cohort", "--train", 2, "--val", 1, "--test", 1, "--size", size)
+            found = largest_difference(segcal, folder, config(dims, norm, activation, upsample))
+        worst = max(worst, *found)
+        print(f"{dims}-D {norm:9} {activation:11} {upsample:11}", *(f"{x:.2e}" for x in found), flush=True)
+    print(f"largest {worst:.2e}, bound {BOUND:.0e}")
+    return int(worst > BOUND)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
