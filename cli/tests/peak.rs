@@ -1,9 +1,9 @@
-//! How much memory `evaluate` takes at its peak, as the system tells.
+//! How much memory `evaluate` and `predict` take at their peak, as the system tells.
 #![cfg(target_os = "linux")]
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use segcal::data::{Grid, Volume, nifti, npy};
@@ -34,23 +34,25 @@ fn volume([d, h, w]: [usize; 3]) -> (Vec<u8>, Vec<f32>) {
     (labels, p)
 }
 
-/// Largest resident memory of an evaluation, in bytes.
-fn peak(prediction: &Path, labels: &Path, out: &Path) -> u64 {
-    let _ = std::fs::remove_dir_all(out);
+/// Largest resident memory of the program with these arguments, in bytes.
+fn peak(arguments: &[&str]) -> u64 {
     // The shell's `ulimit` is not needed: the child waits for its own report to be read.
     let script = "\"$@\" >/dev/null & child=$!; peak=0; while kill -0 $child 2>/dev/null; do \
                   now=$(sed -n 's/^VmHWM:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/$child/status 2>/dev/null); \
                   [ \"${now:-0}\" -gt $peak ] && peak=$now; sleep 0.01; done; wait $child && echo $peak";
-    let arguments = ["-q", "--threads", "2", "evaluate", "--probabilities", text(prediction), "--labels", text(labels)];
     let output = Command::new("sh")
-        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_segcal")])
+        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_segcal"), "-q", "--threads", "2"])
         .args(arguments)
-        .args(["--out", text(out)])
         .stderr(Stdio::inherit())
         .output()
         .unwrap();
     assert!(output.status.success());
     1024 * String::from_utf8(output.stdout).unwrap().trim().parse::<u64>().unwrap()
+}
+
+fn evaluation(prediction: &Path, labels: &Path, out: &Path) -> u64 {
+    let _ = std::fs::remove_dir_all(out);
+    peak(&["evaluate", "--probabilities", text(prediction), "--labels", text(labels), "--out", text(out)])
 }
 
 /// Two sizes tell apart what grows with the volume from what does not: code, fonts, counters. Both are large enough for
@@ -73,11 +75,63 @@ fn memory_grows_by_at_most_one_and_a_half_times_the_probabilities() {
         let turned: Vec<f32> = view.permuted_axes([0, 3, 2, 1]).iter().copied().collect();
         npy::write(&at("t.npy"), &[CLASSES, w, h, d], &turned).unwrap();
         let files = ["p.nii.gz", "p.npy", "p.npz", "t.npy"];
-        peaks.push((4 * p.len() as u64, files.map(|file| peak(&at(file), &at("y.nii"), &at("out"))).to_vec()));
+        peaks.push((4 * p.len() as u64, files.map(|file| evaluation(&at(file), &at("y.nii"), &at("out"))).to_vec()));
     }
     let (small, large) = (&peaks[0], &peaks[1]);
     for (a, b) in small.1.iter().zip(&large.1) {
         let ratio = (b - a) as f64 / (large.0 - small.0) as f64;
         assert!(ratio <= 1.5, "{ratio:.2} times the probabilities: {peaks:?}");
+    }
+}
+
+/// Small phantoms of which their data set says that there are more classes.
+fn cohort_of_classes(count: usize, folder: &Path) -> PathBuf {
+    let cohort = folder.join("cohort");
+    done(&["phantom", text(&cohort), "--train", "1", "--val", "1", "--test", "1", "--size", "16,16,16"]);
+    let path = cohort.join("dataset.json");
+    let mut description: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let names = (0..count).map(|class| (class.to_string(), format!("class {class}").into()));
+    description["labels"] = serde_json::Value::Object(names.collect());
+    std::fs::write(&path, description.to_string()).unwrap();
+    cohort
+}
+
+/// A run of one epoch on slices across an axis.
+fn trained(cohort: &Path, axis: &str) -> PathBuf {
+    let (config, run) = (cohort.join("tiny.toml"), cohort.join(format!("run-{axis}")));
+    let samples = format!("[samples]\naxis = \"{axis}\"\nsize = [16, 16]\n");
+    std::fs::write(&config, format!("epochs = 1\n{samples}[network]\nlevels = 1\nbase = 2\n")).unwrap();
+    let (data, out) = (format!("data={}", text(cohort)), format!("out={}", text(&run)));
+    done(&["train", text(&config), &data, &out]);
+    run
+}
+
+fn done(arguments: &[&str]) {
+    let output = common::segcal(&[&["-q"], arguments].concat());
+    assert!(output.status.success(), "{arguments:?}: {}", common::stderr(&output));
+}
+
+/// A network of twenty classes: their probabilities take 80 bytes a voxel, the image 4, the percentiles of its
+/// intensities 4 more, the labels 1.
+#[test]
+fn memory_of_a_prediction_does_not_hold_the_probabilities() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let cohort = cohort_of_classes(20, folder.path());
+    for (axis, extents) in [("z", [[40, 128, 128], [120, 128, 128]]), ("x", [[128, 128, 40], [128, 128, 120]])] {
+        let run = trained(&cohort, axis);
+        let mut peaks = Vec::new();
+        for extent in extents {
+            let voxels: usize = extent.iter().product();
+            let values = (0..voxels).map(|voxel| (voxel % 251) as f32).collect();
+            nifti::write(&at("image.nii"), &Volume::new(values, 1, Grid::unknown(extent))).unwrap();
+            let (image, out) = (at("image.nii"), at("out"));
+            let arguments = ["predict", text(&run), text(&image), "--batch", "1", "--out", text(&out)];
+            peaks.push((voxels, peak(&arguments)));
+            let written = nifti::read_header(&at("out/probabilities/image.nii.gz")).unwrap();
+            assert_eq!(written.extent(), (extent, 20), "every class of every voxel");
+        }
+        let grown = (peaks[1].1 - peaks[0].1) as f64 / (peaks[1].0 - peaks[0].0) as f64;
+        assert!(grown <= 16.0, "{grown:.1} bytes a voxel along {axis}: {peaks:?}");
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Cases;
 use crate::data::{Case, Volume, dataset, nifti};
-use crate::infer::{self, Tiling};
+use crate::infer::{Predictor, Spill, Tiling};
 use crate::options::BackendName;
 use crate::output::{self, OutputFolder};
 use crate::train::run::Trained;
@@ -93,6 +93,7 @@ impl Visitor for Predicting<'_> {
     }
 }
 
+/// Predicts one case. Its probabilities go to the disk as they come: only image and segmentation are held as a whole.
 fn predict<B: Backend>(
     trained: &Trained<B>,
     backend: &B,
@@ -103,12 +104,20 @@ fn predict<B: Backend>(
     let image = samples::prepare_image(&case.images, &trained.settings.input)?;
     let tiling =
         Tiling { samples: &trained.settings.samples, stride: trained.network.stride(), batch: usize::from(args.batch) };
-    let values = infer::probabilities(&*trained.network, &trained.parameters, backend, &image, &tiling)?;
-    let classes = trained.class_names.len();
-    let labels = Probabilities::new(&values, classes).argmax().into_iter().map(|label| label as u8).collect();
+    let planes = tiling.planes(image.grid.extent);
+    let mut labels = vec![0; image.grid.extent.iter().product()];
+    let mut spill = (!args.no_probabilities).then(|| Spill::create(folder.path(), planes)).transpose()?;
+    let predictor = Predictor { network: &*trained.network, parameters: &trained.parameters, backend };
+    predictor.each_plane(&image, &tiling, |number, plane| {
+        let classes = Probabilities::new(plane, trained.class_names.len()).argmax();
+        classes.into_iter().enumerate().for_each(|(place, class)| labels[planes.voxel(number, place)] = class as u8);
+        spill.as_mut().map_or(Ok(()), |spill| spill.push(plane))
+    })?;
+    let grid = image.grid;
+    drop(image.data);
     let file = |kind: &str| folder.file(Path::new(kind).join(format!("{}.nii.gz", case.name)));
-    if !args.no_probabilities {
-        nifti::write(&file("probabilities")?, &Volume::new(values, classes, image.grid.clone()))?;
+    if let Some(mut spill) = spill {
+        nifti::write_stream(&file("probabilities")?, &grid, spill.classes(), |sink| spill.read(sink))?;
     }
-    nifti::write(&file("segmentations")?, &Volume::new(labels, 1, image.grid))
+    nifti::write(&file("segmentations")?, &Volume::new(labels, 1, grid))
 }

@@ -7,7 +7,7 @@ use segcal_metrics::volume::{Label, Probabilities, Structure};
 use segcal_models::{Network, Parameters};
 
 use super::samples::Cache;
-use crate::infer::{self, Tiling};
+use crate::infer::{Predictor, Tiling};
 use crate::progress::Progress;
 use crate::signals;
 
@@ -45,13 +45,13 @@ pub fn validate<B: Backend>(
     tiling: &Tiling<'_>,
     bar: &Progress,
 ) -> Result<Validation> {
+    let predictor = Predictor { network, parameters, backend };
     let mut dsc = vec![Vec::new(); classes - 1];
     let mut ece = Vec::new();
     for case in 0..cases.len() {
         let prepared = cases.get(case)?;
         signals::check().at(format!("validation of {}", prepared.name))?;
-        let output = infer::probabilities(network, parameters, backend, &prepared.image, tiling)
-            .at(format!("validation of {}", prepared.name))?;
+        let output = predictor.probabilities(&prepared.image, tiling).at(format!("validation of {}", prepared.name))?;
         let labels = prepared.label.values();
         let kept = |&voxel: &usize| Some(labels[voxel]) != cases.classes.ignored;
         let kept: Vec<usize> = (0..labels.len()).filter(kept).collect();
