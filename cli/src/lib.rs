@@ -9,6 +9,7 @@ pub mod commands;
 pub mod config;
 pub mod data;
 pub mod evaluate;
+pub mod export;
 pub mod infer;
 pub mod options;
 pub mod output;

@@ -8,6 +8,7 @@
 //! Reading order: [`Parameters`] (with one whole training step), [`layers`], [`UNet`], [`Optimiser`], [`checkpoint`].
 
 pub mod checkpoint;
+pub mod graph;
 mod init;
 pub mod layers;
 mod local_temperature;
@@ -18,6 +19,7 @@ mod unet;
 pub mod whole_file;
 
 pub use checkpoint::{Stored, load, save};
+pub use graph::Graph;
 pub use init::{Fill, Init, Spec};
 pub use layers::Mode;
 pub use local_temperature::LocalTemperature;

@@ -4,6 +4,7 @@ use segcal_core::{Backend, Error, Result, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Stored;
+use crate::graph::Graph;
 use crate::init::{Init, Spec};
 use crate::layers::{Activation, Mode, Norm, Upsampling};
 use crate::params::Parameters;
@@ -33,6 +34,9 @@ pub trait Network<B: Backend>: Send + Sync {
     /// Logits `[n, classes, d, h, w]` of images `x = [n, in_channels, d, h, w]`. Panics where [`Network::accepts`]
     /// would refuse the shape.
     fn forward(&self, parameters: &Parameters<B>, x: &Tensor<B>, mode: Mode) -> Tensor<B>;
+
+    /// What [`Network::forward`] computes in [`Mode::Evaluate`], in terms of standard layers.
+    fn graph(&self) -> Graph;
 
     /// The spatial extents of an image must be multiples of these.
     fn stride(&self) -> [usize; 3];

@@ -2,6 +2,7 @@
 
 use segcal_core::{Backend, Error, Result, Shape, Tensor};
 
+use crate::graph::{Graph, Layer};
 use crate::init::{Init, Spec};
 use crate::layers::{Activation, Conv, Mode, Norm, Unit, Upsample, Upsampling, max_pool};
 use crate::network::{Extent, Network, NetworkConfig, unknown};
@@ -102,6 +103,27 @@ impl<B: Backend> Network<B> for UNet {
             x = block(&units[1..], x);
         }
         parameters.passed(&self.head.name, self.head.forward(parameters, &x, Activation::Identity))
+    }
+
+    fn graph(&self) -> Graph {
+        let mut graph = Graph::default();
+        let mut x = graph.image();
+        let mut skips = Vec::new();
+        for (level, units) in self.down.iter().enumerate() {
+            if level > 0 {
+                x = graph.add(&format!("down.{level}.pool"), Layer::MaxPool(self.pools[level - 1]), &[x]);
+            }
+            x = units.iter().fold(x, |x, unit| unit.describe(&mut graph, &[x]));
+            skips.push(x);
+        }
+        skips.pop();
+        for (enlarge, units) in self.up.iter().rev() {
+            let enlarged = enlarge.describe(&mut graph, x);
+            x = units[0].describe(&mut graph, &[enlarged, skips.pop().expect("one skip for each enlargement")]);
+            x = units[1..].iter().fold(x, |x, unit| unit.describe(&mut graph, &[x]));
+        }
+        self.head.describe(&mut graph, &[x], Activation::Identity);
+        graph
     }
 
     fn stride(&self) -> [usize; 3] {

@@ -89,6 +89,7 @@ verbs! {
     Phantom phantom,
     Train train,
     Predict predict,
+    Export export,
     Evaluate evaluate,
     Merge merge,
     Rank rank,

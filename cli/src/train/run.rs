@@ -46,7 +46,7 @@ impl<B: Backend> Checkpoint<'_, B> {
     /// Writes the checkpoint, whole or not at all.
     ///
     /// # Errors
-    /// Those of [`models::save`]; a disk or folder that cannot be written is a write failure.
+    /// Those of [`save`].
     pub fn save(&self, path: &Path) -> Result<()> {
         let metadata = BTreeMap::from([
             ("epoch".to_owned(), self.epoch.to_string()),
@@ -55,15 +55,26 @@ impl<B: Backend> Checkpoint<'_, B> {
             ("loss_state".to_owned(), json(&self.objective.state())?),
             (LINK.to_owned(), json(self.link)?),
         ]);
-        let groups = [("", self.parameters), (OPTIMISER, &self.optimiser.state())];
-        models::save(path, &groups, &metadata).map_err(|error| {
-            let source = std::error::Error::source(&error);
-            match source.and_then(<dyn std::error::Error>::downcast_ref::<std::io::Error>) {
-                Some(source) => output::write_failure(source).at(path.display()),
-                None => error,
-            }
-        })
+        save(path, &[("", self.parameters), (OPTIMISER, &self.optimiser.state())], &metadata)
     }
+}
+
+/// [`models::save`], in which a disk or folder that cannot be written is a write failure.
+///
+/// # Errors
+/// Those of [`models::save`].
+pub fn save<B: Backend>(
+    path: &Path,
+    groups: &[(&str, &Parameters<B>)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    models::save(path, groups, metadata).map_err(|error| {
+        let source = std::error::Error::source(&error);
+        match source.and_then(<dyn std::error::Error>::downcast_ref::<std::io::Error>) {
+            Some(source) => output::write_failure(source).at(path.display()),
+            None => error,
+        }
+    })
 }
 
 /// Name of the optimiser's tensors in a checkpoint.

@@ -19,13 +19,14 @@ pub enum Activation {
     Gelu,
 }
 
-/// Slope of [`Activation::LeakyRelu`] below 0.
-const LEAK: f64 = 0.01;
 /// `sqrt(2 / pi)`.
 const GELU_SCALE: f64 = 0.797_884_560_802_865_4;
 const GELU_CUBIC: f64 = 0.044_715;
 
 impl Activation {
+    /// Slope of [`Activation::LeakyRelu`] below 0.
+    pub const LEAK: f64 = 0.01;
+
     /// Every activation.
     pub const ALL: [Self; 5] = [Self::Identity, Self::Relu, Self::LeakyRelu, Self::Silu, Self::Gelu];
 
@@ -35,7 +36,7 @@ impl Activation {
         match self {
             Self::Identity => z,
             Self::Relu => z.max(0.0),
-            Self::LeakyRelu => z.max(z * LEAK),
+            Self::LeakyRelu => z.max(z * Self::LEAK),
             Self::Silu => z * stable::sigmoid(z),
             Self::Gelu => z * gelu_gate(z),
         }
@@ -47,7 +48,7 @@ impl Activation {
         match self {
             Self::Identity => of_value,
             Self::Relu => z.le(0.0).select(0.0, of_value),
-            Self::LeakyRelu => z.le(0.0).select(of_value * LEAK, of_value),
+            Self::LeakyRelu => z.le(0.0).select(of_value * Self::LEAK, of_value),
             Self::Silu => {
                 let gate = stable::sigmoid(z);
                 of_value * (gate * (1.0 + z * (1.0 - gate)))
@@ -64,7 +65,7 @@ impl Activation {
     pub(crate) fn rectifier_slope(self) -> Option<f64> {
         match self {
             Self::Identity => None,
-            Self::LeakyRelu => Some(LEAK),
+            Self::LeakyRelu => Some(Self::LEAK),
             Self::Relu | Self::Silu | Self::Gelu => Some(0.0),
         }
     }

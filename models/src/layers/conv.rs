@@ -3,6 +3,7 @@
 use segcal_core::{Backend, Builder, Expr, Geometry, Shape, Tensor, axis, custom, ops};
 
 use super::Activation;
+use crate::graph::{Graph, Layer, Value};
 use crate::init::{Fill, Init, Spec};
 use crate::params::Parameters;
 
@@ -75,6 +76,19 @@ impl Conv {
         let terms: Vec<Tensor<B>> = terms.collect();
         let bias = self.bias.then(|| parameters.get(&format!("{}.bias", self.name)));
         add_bias(&terms, bias, activation)
+    }
+
+    /// Puts the layer behind values whose channels lie one after the other.
+    pub fn describe(&self, graph: &mut Graph, x: &[Value], activation: Activation) -> Value {
+        let joined = if let [x] = x { *x } else { graph.add(&format!("{}.concat", self.name), Layer::Concat, x) };
+        let layer = Layer::Conv {
+            weight: format!("{}.weight", self.name),
+            bias: self.bias.then(|| format!("{}.bias", self.name)),
+            kernel: self.kernel,
+            geometry: self.geometry,
+        };
+        let y = graph.add(&self.name, layer, &[joined]);
+        graph.activate(&format!("{}.activation", self.name), activation, y)
     }
 }
 

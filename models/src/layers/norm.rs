@@ -4,6 +4,7 @@ use segcal_core::{Backend, Builder, Expr, Fold, Program, Shape, Tensor, View, cu
 use serde::{Deserialize, Serialize};
 
 use super::{Activation, Mode};
+use crate::graph::{Graph, Layer, Value};
 use crate::init::{Fill, Spec};
 use crate::params::Parameters;
 
@@ -80,6 +81,23 @@ impl Norm {
                 })
             }
         }
+    }
+}
+
+impl Norm {
+    /// Puts the layer, as it is in evaluation and without activation, behind a value; [`Norm::None`] adds nothing.
+    pub fn describe(self, graph: &mut Graph, name: &str, x: Value) -> Value {
+        let tensor = |tensor: &str| format!("{name}.{tensor}");
+        let (weight, bias, epsilon) = (tensor("weight"), tensor("bias"), EPSILON);
+        let layer = match self {
+            Self::None => return x,
+            Self::Instance => Layer::InstanceNorm { weight, bias, epsilon },
+            Self::Batch => {
+                let (mean, variance) = (tensor("running_mean"), tensor("running_var"));
+                Layer::BatchNorm { weight, bias, mean, variance, epsilon }
+            }
+        };
+        graph.add(name, layer, &[x])
     }
 }
 

@@ -3,6 +3,7 @@
 use segcal_core::{Backend, Tensor};
 
 use super::{Activation, Conv, Mode, Norm};
+use crate::graph::{Graph, Value};
 use crate::init::{Init, Spec};
 use crate::params::Parameters;
 
@@ -53,5 +54,15 @@ impl Unit {
         }
         let y = parameters.passed(&self.conv.name, self.conv.forward_joined(parameters, x, Activation::Identity));
         parameters.passed(&self.name, self.norm.forward(parameters, &self.name, &y, self.activation, mode))
+    }
+
+    /// Puts the unit behind values whose channels lie one after the other.
+    pub fn describe(&self, graph: &mut Graph, x: &[Value]) -> Value {
+        if self.norm == Norm::None {
+            return self.conv.describe(graph, x, self.activation);
+        }
+        let y = self.conv.describe(graph, x, Activation::Identity);
+        let z = self.norm.describe(graph, &self.name, y);
+        graph.activate(&format!("{}.activation", self.name), self.activation, z)
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Activation;
 use super::conv::add_bias;
+use crate::graph::{Graph, Layer, Value};
 use crate::init::{Fill, Init, Spec};
 use crate::params::Parameters;
 
@@ -62,6 +63,20 @@ impl Upsample {
             Spec::weight(format!("{}.weight", self.name), shape, self.space, weight),
             Spec::per_channel(format!("{}.bias", self.name), self.outputs, bias),
         ]
+    }
+
+    /// Puts the layer behind a value.
+    pub fn describe(&self, graph: &mut Graph, x: Value) -> Value {
+        let factors = self.factors;
+        let layer = match self.kind {
+            Upsampling::Nearest => Layer::Nearest(factors),
+            Upsampling::Linear => Layer::Linear(factors),
+            Upsampling::Transposed => {
+                let (weight, bias) = (format!("{}.weight", self.name), format!("{}.bias", self.name));
+                Layer::ConvTranspose { weight, bias, factors }
+            }
+        };
+        graph.add(&self.name, layer, &[x])
     }
 
     /// The enlarged tensor.
