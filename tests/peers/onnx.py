@@ -5,7 +5,8 @@
     VENV/bin/python tests/peers/onnx.py target/release/segcal
 
 For 2-D and 3-D networks of every norm, activation and up-sampling it trains one epoch on a phantom, exports, predicts an
-image with both, and prints the largest difference between the probabilities. Exit status 1 if one is above 1e-5.
+image with both, and prints the largest difference between the probabilities. Exit status 1 if one is above 4e-5: an
+instance norm multiplies the rounding of a sum (1.2e-7) by up to 1 / sqrt(1e-5) = 316 where a slice is nearly constant.
 """
 
 import itertools
@@ -23,7 +24,7 @@ try:
 except ImportError:
     openvino = None
 
-BOUND = 1e-5
+BOUND = 4e-5
 # Depth, height, width: whole tiles, so that one pass of the network sees all.
 EXTENT = (8, 32, 48)
 
