@@ -2,7 +2,7 @@
 
     python3 -m venv VENV && VENV/bin/pip install -r tests/peers/requirements.txt
     cargo build --release -p segcal
-    VENV/bin/python tests/peers/onnx.py target/release/segcal
+    VENV/bin/python tests/peers/exported.py target/release/segcal
 
 For 2-D and 3-D networks of every norm, activation and up-sampling it trains one epoch on a phantom, exports, predicts an
 image with both, and prints the largest difference between the probabilities. Exit status 1 if one is above 4e-5: an
