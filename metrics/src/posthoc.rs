@@ -130,5 +130,14 @@ pub fn changed_labels(before: &[Label], after: &[Label]) -> usize {
     before.iter().zip(after).filter(|(before, after)| before != after).count()
 }
 
+/// Divides scores of at least 0 by their sum; where all are 0 there is nothing to tell the classes apart.
+fn to_shares(scores: &mut [f64]) {
+    let sum: f64 = scores.iter().sum();
+    let uniform = (scores.len() as f64).recip();
+    for score in scores {
+        *score = if sum > 0.0 { *score / sum } else { uniform };
+    }
+}
+
 #[cfg(test)]
 mod tests;

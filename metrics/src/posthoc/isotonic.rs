@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use segcal_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::Samples;
+use super::{Samples, to_shares};
 use crate::volume::{log_sum_exp, map_voxels};
 
 /// Distinct probabilities per class that a fit keeps; beyond, neighbours are joined.

@@ -3,8 +3,8 @@
 use segcal_core::Result;
 use serde::{Deserialize, Serialize};
 
-use super::Samples;
 use super::newton::{Fit, Objective, Sums, minimise};
+use super::{Samples, to_shares};
 use crate::volume::map_voxels;
 
 /// For each class `q_k = sigmoid(slope_k f_k + intercept_k)` of the log-odds `f_k = ln(p_k / (1 - p_k)) = l_k - ln sum over
