@@ -161,11 +161,7 @@ impl Isotonic {
             for (score, function) in scores.iter_mut().zip(&self.classes) {
                 *score = function.at(*score);
             }
-            let sum: f64 = scores.iter().sum();
-            let uniform = (scores.len() as f64).recip();
-            for score in scores {
-                *score = if sum > 0.0 { *score / sum } else { uniform };
-            }
+            to_shares(scores);
         });
     }
 }

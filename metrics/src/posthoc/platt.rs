@@ -114,12 +114,7 @@ impl Platt {
             for (k, score) in scores.iter_mut().enumerate() {
                 *score = sigmoid(self.slope[k] * *score + self.intercept[k]);
             }
-            let sum: f64 = scores.iter().sum();
-            // Where every class underflows there is nothing to tell them apart.
-            let uniform = (scores.len() as f64).recip();
-            for score in scores {
-                *score = if sum > 0.0 { *score / sum } else { uniform };
-            }
+            to_shares(scores);
         });
     }
 }
