@@ -18,13 +18,20 @@ use toml::{Table, Value};
 /// the default.
 pub fn layered(defaults: Table, path: &Path, overrides: &[String], open: &[&str]) -> Result<Table> {
     let mut table = defaults;
-    let text = std::fs::read_to_string(path).at(path.display())?;
-    let file: Table = text.parse().map_err(|error| parse_error(&error)).at(path.display())?;
-    lay(&mut table, file, "", open).at(path.display())?;
+    lay(&mut table, read(path)?, "", open).at(path.display())?;
     for entry in overrides {
         lay(&mut table, parse_override(entry)?, "", open)?;
     }
     Ok(table)
+}
+
+/// The tables of a file.
+///
+/// # Errors
+/// The file cannot be read or is no TOML.
+pub(crate) fn read(path: &Path) -> Result<Table> {
+    let text = std::fs::read_to_string(path).at(path.display())?;
+    text.parse().map_err(|error| parse_error(&error)).at(path.display())
 }
 
 fn parse_error(error: &toml::de::Error) -> Error {
@@ -32,7 +39,7 @@ fn parse_error(error: &toml::de::Error) -> Error {
 }
 
 /// `a.b=value` as nested tables. A value that is no TOML is taken as a string, so that paths and names need no quotes.
-fn parse_override(entry: &str) -> Result<Table> {
+pub(crate) fn parse_override(entry: &str) -> Result<Table> {
     let Some((key, value)) = entry.split_once('=') else {
         return Err(Error::new(format!("the argument \"{entry}\" is not of the form key=value"))
             .help("for example loss.name=nacl"));
@@ -50,7 +57,10 @@ fn parse_override(entry: &str) -> Result<Table> {
 }
 
 /// Lays `over` onto `base`, whose keys are the known ones.
-fn lay(base: &mut Table, over: Table, prefix: &str, open: &[&str]) -> Result<()> {
+///
+/// # Errors
+/// A key is unknown, or its value has another type than the one it replaces.
+pub(crate) fn lay(base: &mut Table, over: Table, prefix: &str, open: &[&str]) -> Result<()> {
     let is_open = open.contains(&prefix);
     for (key, value) in over {
         let full = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };

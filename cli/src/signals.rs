@@ -35,10 +35,15 @@ impl std::error::Error for Interrupted {}
 
 /// The exit status of an error that comes from a signal.
 pub fn status(error: &Error) -> Option<u8> {
+    interrupted(error).map(Interrupted::status)
+}
+
+/// The signal that an error comes from, if it does.
+pub fn interrupted(error: &Error) -> Option<Interrupted> {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
         if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
-            return Some(interrupted.status());
+            return Some(*interrupted);
         }
         source = error.source();
     }

@@ -161,7 +161,6 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
 /// # Errors
 /// As [`run`].
 pub fn evaluate(args: &Args, common: &Common) -> Result<(Cohort, Outcome)> {
-    let measure = args.measure()?;
     let (_, path) = args.prediction()?;
     let (mut pairs, missing) = inputs::pairs(path, &args.labels)?;
     for case in inputs::add_images(&mut pairs, args.images.as_deref(), &args.labels)? {
@@ -170,16 +169,27 @@ pub fn evaluate(args: &Args, common: &Common) -> Result<(Cohort, Outcome)> {
     for case in &missing {
         log::warn!("{case}: has a reference but no prediction; it is in none of the figures");
     }
+    let (cohort, outcome) = evaluate_pairs(args, &pairs, common)?;
+    Ok((cohort, if missing.is_empty() { outcome } else { Outcome::SomeFailed }))
+}
+
+/// Evaluates these pairs, wherever their files lie, and writes the results. Of the paths in `args` only that of the
+/// labels counts, beside which `dataset.json` names the structures, and that of the results.
+///
+/// # Errors
+/// No case can be evaluated, or the results cannot be written.
+pub fn evaluate_pairs(args: &Args, pairs: &[Pair], common: &Common) -> Result<(Cohort, Outcome)> {
+    let measure = args.measure()?;
     let folder = OutputFolder::create(&args.out)?;
     let names = inputs::label_names(&args.labels);
-    let job = Job { pairs: &pairs, measure: measure.clone(), names, folder: &folder, resume: args.resume, common };
+    let job = Job { pairs, measure: measure.clone(), names, folder: &folder, resume: args.resume, common };
     let (states, outcome) = common.device(BackendName::Cpu)?.run(job)?;
     if states.is_empty() {
-        return Err(Error::new("no case could be evaluated").at(path.display()));
+        return Err(Error::new("no case could be evaluated").at(args.prediction()?.1.display()));
     }
     let cohort = Cohort::new(states, measure, Plan { empty: args.empty, convention: args.convention, seed: args.seed });
     write(&cohort, &folder)?;
-    Ok((cohort, if missing.is_empty() { outcome } else { Outcome::SomeFailed }))
+    Ok((cohort, outcome))
 }
 
 /// Writes every file of an evaluation.

@@ -62,13 +62,27 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
 /// # Errors
 /// As [`run`].
 pub fn predict_all(args: &Args, common: &Common) -> Result<(Vec<String>, Cases)> {
-    let cases = dataset::images(&args.images)?;
-    common.device(BackendName::Cpu)?.run(Predicting { args, cases, common })
+    predict_cases(args, &dataset::images(&args.images)?, &|_, _| {}, common)
+}
+
+/// Predicts these cases, wherever their images lie; `change` is given the name of each and its prepared image
+/// `[channels, d, h, w]`, whose values are in `[0, 1]`, before the network sees it.
+///
+/// # Errors
+/// As [`run`].
+pub fn predict_cases(
+    args: &Args,
+    cases: &[Case],
+    change: &dyn Fn(&str, &mut [f32]),
+    common: &Common,
+) -> Result<(Vec<String>, Cases)> {
+    common.device(BackendName::Cpu)?.run(Predicting { args, cases, change, common })
 }
 
 struct Predicting<'a> {
     args: &'a Args,
-    cases: Vec<Case>,
+    cases: &'a [Case],
+    change: &'a dyn Fn(&str, &mut [f32]),
     common: &'a Common,
 }
 
@@ -76,14 +90,18 @@ impl Visitor for Predicting<'_> {
     type Output = Result<(Vec<String>, Cases)>;
 
     fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        let Self { args, cases, common } = self;
+        let Self { args, cases, change, common } = self;
         let trained = Trained::open(&args.run, &backend)?;
         let folder = OutputFolder::create(&args.out)?;
         let bar = common.progress("predict", cases.len());
         let mut outcomes = Cases::default();
         let mut done = Vec::new();
-        for case in &cases {
-            let written = predict(&trained, &backend, case, &folder, args);
+        for case in cases {
+            let image = samples::prepare_image(&case.images, &trained.settings.input);
+            let written = image.and_then(|mut image| {
+                change(&case.name, image.data.as_slice_mut().expect("volumes are in standard layout"));
+                predict(&trained, &backend, image, &case.name, &folder, args)
+            });
             bar.step(&case.name);
             if outcomes.keep(written.map_err(|error| error.at(&case.name))).is_some() {
                 done.push(case.name.clone());
@@ -93,15 +111,15 @@ impl Visitor for Predicting<'_> {
     }
 }
 
-/// Predicts one case. Its probabilities go to the disk as they come: only image and segmentation are held as a whole.
+/// Predicts one prepared image. Its probabilities go to the disk as they come: only image and segmentation are held as a whole.
 fn predict<B: Backend>(
     trained: &Trained<B>,
     backend: &B,
-    case: &Case,
+    image: Volume<f32>,
+    name: &str,
     folder: &OutputFolder,
     args: &Args,
 ) -> Result<()> {
-    let image = samples::prepare_image(&case.images, &trained.settings.input)?;
     let tiling =
         Tiling { samples: &trained.settings.samples, stride: trained.network.stride(), batch: usize::from(args.batch) };
     let planes = tiling.planes(image.grid.extent);
@@ -115,7 +133,7 @@ fn predict<B: Backend>(
     })?;
     let grid = image.grid;
     drop(image.data);
-    let file = |kind: &str| folder.file(Path::new(kind).join(format!("{}.nii.gz", case.name)));
+    let file = |kind: &str| folder.file(Path::new(kind).join(format!("{name}.nii.gz")));
     if let Some(mut spill) = spill {
         nifti::write_stream(&file("probabilities")?, &grid, spill.classes(), |sink| spill.read(sink))?;
     }

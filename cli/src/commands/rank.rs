@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use segcal_core::{Error, Result};
-use segcal_metrics::bootstrap::{Bootstrap, DEFAULT_REPLICATES, Interval, mean_defined};
-use segcal_metrics::ranking::{
-    CaseValues, Friedman, Setting, Ties, friedman, friedman_rank, friedman_rank_intervals, sum_rank,
-};
+use segcal_metrics::bootstrap::{Bootstrap, DEFAULT_REPLICATES, Interval};
+use segcal_metrics::ranking::{CaseValues, Friedman, Setting, Ties, friedman, friedman_rank_intervals, sum_rank};
 use segcal_metrics::wilcoxon::{SignedRank, signed_rank};
 use serde_json::{Map, Value, json};
 
 use crate::evaluate::methods::{self, Column, Method};
+use crate::evaluate::ranks;
 use crate::output::{self, number};
 use crate::{Common, Outcome};
 
@@ -150,21 +149,16 @@ impl Ranking {
             structures,
             sum_ranks: sum_rank(&settings, ties),
             friedman_ranks: friedman_rank_intervals(&values, ties, args.replicates, args.seed, LEVEL),
-            case_ranks: case_ranks(&columns, cases, ties, args),
+            case_ranks: case_ranks(&columns, ties, args),
             over_metrics: friedman(&settings),
             columns,
         })
     }
 }
 
-/// Per case the mean rank over its metrics, and its mean over the cases; a metric that a case leaves out for every method
-/// has no rank there.
-fn case_ranks(columns: &[ColumnFigures], cases: usize, ties: Ties, args: &Args) -> Vec<Interval> {
-    let per_case: Vec<Vec<f64>> = (0..cases)
-        .map(|case| columns.iter().filter_map(|figures| figures.case(case)).collect::<Vec<Setting>>())
-        .filter(|settings| !settings.is_empty())
-        .map(|settings| friedman_rank(&settings, ties))
-        .collect();
+/// The mean over the cases of the [`ranks::within_cases`].
+fn case_ranks(columns: &[ColumnFigures], ties: Ties, args: &Args) -> Vec<Interval> {
+    let per_case = ranks::within_cases(&columns.iter().map(|figures| &figures.column).collect::<Vec<_>>(), ties);
     let interval = |method: usize| {
         let ranks: Vec<f64> = per_case.iter().map(|ranks| ranks[method]).collect();
         Bootstrap::of_mean(&ranks, args.replicates, args.seed).bca(LEVEL)
@@ -174,14 +168,14 @@ fn case_ranks(columns: &[ColumnFigures], cases: usize, ties: Ties, args: &Args) 
 
 impl ColumnFigures {
     fn new(column: Column, args: &Args) -> Result<Self> {
-        let means: Vec<f64> = column.values.iter().map(|values| mean_defined(values.iter().copied())).collect();
+        let setting = ranks::of_means(&column);
+        let means = setting.values.clone();
         if means.iter().all(|mean| mean.is_nan()) {
             let problem = format!("{} is defined for no case of any method", column.metric.key);
             return Err(Error::new(problem).help("choose other metrics, or another --empty for evaluate"));
         }
         let blocks: Vec<Setting> =
-            (0..column.values[0].len()).filter_map(|case| setting_of_case(&column, case)).collect();
-        let setting = Setting { better: column.better(), values: means.clone() };
+            (0..column.values[0].len()).filter_map(|case| ranks::of_case(&column, case)).collect();
         Ok(Self {
             ranks: setting.ranks(args.ties()),
             over_cases: friedman(&blocks),
@@ -194,17 +188,6 @@ impl ColumnFigures {
     fn setting(&self) -> Setting {
         Setting { better: self.column.better(), values: self.means.clone() }
     }
-
-    fn case(&self, case: usize) -> Option<Setting> {
-        setting_of_case(&self.column, case)
-    }
-}
-
-/// The values of a case, unless it is left out for every method.
-fn setting_of_case(column: &Column, case: usize) -> Option<Setting> {
-    let values: Vec<f64> = column.values.iter().map(|values| values[case]).collect();
-    let defined = values.iter().any(|value| !value.is_nan());
-    defined.then(|| Setting { better: column.better(), values })
 }
 
 fn pairs(column: &Column, args: &Args) -> Vec<Pair> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use segcal_backends::{Visitor, Watch};
+use segcal_backends::{Cpu, Visitor, Watch};
 use segcal_core::{Backend, Context, Error, Result};
 
 use crate::data::Dataset;
@@ -58,14 +58,27 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
 /// # Errors
 /// As [`run`].
 pub fn train(settings: &Settings, resume: bool, common: &Common) -> Result<()> {
+    let data = open(settings)?;
+    let device = common.device(BackendName::Cpu)?;
+    let watch = device.watch();
+    device.run(Training { settings, data, resume, common, watch })
+}
+
+/// Whether the settings describe a training that can begin: builds everything that it needs, and writes nothing.
+///
+/// # Errors
+/// A setting is out of range, or the data set or its first case cannot be read.
+pub fn check(settings: &Settings, common: &Common) -> Result<()> {
+    Trainer::new(&Cpu::new(None)?, settings, open(settings)?, common).map(drop)
+}
+
+fn open(settings: &Settings) -> Result<Dataset> {
     let data = Dataset::open_fold(&settings.data, settings.fold)?;
     if data.train.is_empty() || data.val.is_empty() {
         let problem = format!("{} training and {} validation cases", data.train.len(), data.val.len());
         return Err(Error::new(problem).at(settings.data.display()).help("each part needs at least one"));
     }
-    let device = common.device(BackendName::Cpu)?;
-    let watch = device.watch();
-    device.run(Training { settings, data, resume, common, watch })
+    Ok(data)
 }
 
 struct Training<'a> {

@@ -123,7 +123,11 @@ fn names(files: &[PathBuf]) -> Result<Vec<String>> {
 }
 
 impl Method {
-    fn read(name: String, path: PathBuf) -> Result<Self> {
+    /// Reads one table.
+    ///
+    /// # Errors
+    /// The file is no such table, or holds no case.
+    pub fn read(name: String, path: PathBuf) -> Result<Self> {
         let mut reader = csv::Reader::from_path(&path).map_err(Error::from_source).at(path.display())?;
         let headers = reader.headers().map_err(Error::from_source).at(path.display())?.clone();
         let column = |name: &str| {
@@ -157,6 +161,16 @@ impl Method {
             return Err(Error::new("holds no case").at(path.display()));
         }
         Ok(Self { name, path, cells })
+    }
+
+    /// One method of several tables of it, such as those of several seeds: the cases of each table bear its name.
+    pub fn joined(name: String, tables: Vec<Self>) -> Self {
+        let path = tables.first().map(|table| table.path.clone()).unwrap_or_default();
+        let cells = tables.into_iter().flat_map(|table| {
+            let prefix = table.name;
+            table.cells.into_iter().map(move |(case, cells)| (format!("{prefix}/{case}"), cells))
+        });
+        Self { name, path, cells: cells.collect() }
     }
 
     /// The cases, by name.

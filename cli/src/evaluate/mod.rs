@@ -3,7 +3,8 @@
 //! [`inputs`] pairs predictions with references by case name, [`scores`] reads probabilities onto the reference's grid
 //! and proves their axis order, [`case`] measures one case into a state, [`cohort`] makes the tables of many states,
 //! [`slices`]
-//! keeps what its overlays show, [`methods`] reads those tables of several methods back and puts them side by side.
+//! keeps what its overlays show, [`methods`] reads those tables of several methods back and puts them side by side,
+//! [`ranks`] ranks them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +13,7 @@ pub mod case;
 pub mod cohort;
 pub mod inputs;
 pub mod methods;
+pub mod ranks;
 pub mod scores;
 pub mod slices;
 

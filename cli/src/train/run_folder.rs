@@ -89,8 +89,7 @@ impl RunFolder {
     /// There is no run, it is in use by another process, its files cannot be read, or it was started with another
     /// config (only `epochs` may differ).
     pub fn resume(path: &Path, config: &Table) -> Result<Self> {
-        let stored = stored_config(path)?;
-        if let Some(key) = first_difference(&stored, config) {
+        if let Some(key) = changed_key(path, config)? {
             return Err(Error::new(format!("the run was started with another {key}"))
                 .at(path.join(CONFIG).display())
                 .help("resume with the same config, or start a new run with out=FOLDER"));
@@ -132,23 +131,13 @@ impl RunFolder {
 
     fn open(path: &Path) -> Result<Self> {
         let folder = OutputFolder::create(path)?;
-        let lock_path = folder.file(".lock")?;
-        if lock_path.is_symlink() {
-            return Err(Error::new("is a symbolic link").at(lock_path.display()).help("remove it: nobody holds it"));
-        }
-        // Never truncated: whatever has this name, the lock is not its content.
-        let lock = File::options().create(true).write(true).truncate(false).open(&lock_path);
-        let lock = lock.map_err(|error| output::write_failure(&error)).at(lock_path.display())?;
-        match lock.try_lock() {
-            Ok(()) => {
-                whole_file::remove_unfinished(folder.path());
-                Ok(Self { folder, records: Vec::new(), _lock: lock })
-            }
-            Err(TryLockError::WouldBlock) => Err(Error::new("another process writes to this run")
+        let Some(lock) = lock(&folder)? else {
+            return Err(Error::new("another process writes to this run")
                 .at(path.display())
-                .help("wait until it ends, or choose another folder with out=FOLDER")),
-            Err(TryLockError::Error(error)) => Err(error).at(lock_path.display()),
-        }
+                .help("wait until it ends, or choose another folder with out=FOLDER"));
+        };
+        whole_file::remove_unfinished(folder.path());
+        Ok(Self { folder, records: Vec::new(), _lock: lock })
     }
 
     /// The epochs that are done.
@@ -237,6 +226,33 @@ pub fn stored_config(path: &Path) -> Result<Table> {
     let text = std::fs::read_to_string(&path).at(path.display());
     let text = text.map_err(|error| error.help("is this the folder of a run? `segcal train` makes one"))?;
     text.parse::<Table>().map_err(|error| Error::new(error.message().to_owned())).at(path.display())
+}
+
+/// Locks a folder for one writer, until the file is dropped or the process ends; `None` if another process holds it.
+///
+/// # Errors
+/// The folder cannot be written, or the lock is a symbolic link.
+pub(crate) fn lock(folder: &OutputFolder) -> Result<Option<File>> {
+    let path = folder.file(".lock")?;
+    if path.is_symlink() {
+        return Err(Error::new("is a symbolic link").at(path.display()).help("remove it: nobody holds it"));
+    }
+    // Never truncated: whatever has this name, the lock is not its content.
+    let lock = File::options().create(true).write(true).truncate(false).open(&path);
+    let lock = lock.map_err(|error| output::write_failure(&error)).at(path.display())?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error).at(path.display()),
+    }
+}
+
+/// The first key, dotted, in which a run's config differs from this one so that it cannot go on.
+///
+/// # Errors
+/// The folder holds no run, or its config cannot be read.
+pub(crate) fn changed_key(path: &Path, config: &Table) -> Result<Option<String>> {
+    Ok(first_difference(&stored_config(path)?, config))
 }
 
 /// The first key, dotted, whose value differs; `epochs` may, so that a finished run can be extended, and `out` and

@@ -160,7 +160,7 @@ impl Default for Settings {
 }
 
 /// Tables whose keys other lists own.
-const OPEN: [&str; 4] = ["network", "loss", "optimiser", "schedule"];
+pub(crate) const OPEN: [&str; 4] = ["network", "loss", "optimiser", "schedule"];
 
 impl Settings {
     /// Reads a config file with overrides and checks it.

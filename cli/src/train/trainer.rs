@@ -373,6 +373,12 @@ pub fn is_stopped(error: &Error) -> bool {
     std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<Stopped>)
 }
 
+/// What ended a training that had begun, without the advice on how to go on: that depends on who asks.
+pub fn cause(error: &Error) -> Option<String> {
+    let source = std::error::Error::source(error)?;
+    source.downcast_ref::<Stopped>().map(ToString::to_string)
+}
+
 /// The error of a last checkpoint that cannot be used, with what can be done about it.
 fn offer_best(error: &Error, folder: &RunFolder) -> Error {
     let remedy = match folder.best().and_then(|best| Ok((run::stored_epoch(&best)?, best))) {

@@ -1,0 +1,34 @@
+//! Ranks of methods by several metrics: what a table of ranks is computed from.
+
+use segcal_metrics::bootstrap::mean_defined;
+use segcal_metrics::ranking::{Setting, Ties, friedman_rank};
+
+use super::methods::Column;
+
+/// Each method's mean of a metric over the cases that have a value.
+pub fn means(column: &Column) -> Vec<f64> {
+    column.values.iter().map(|values| mean_defined(values.iter().copied())).collect()
+}
+
+/// A metric as one setting: the [`means`].
+pub fn of_means(column: &Column) -> Setting {
+    Setting { better: column.better(), values: means(column) }
+}
+
+/// A metric in one case, unless it is left out there for every method.
+pub fn of_case(column: &Column, case: usize) -> Option<Setting> {
+    let values: Vec<f64> = column.values.iter().map(|values| values[case]).collect();
+    let defined = values.iter().any(|value| !value.is_nan());
+    defined.then(|| Setting { better: column.better(), values })
+}
+
+/// Per case each method's mean rank over the metrics, which are of the same cases; a metric that a case leaves out for
+/// every method has no rank there, and a case without any metric is left out.
+pub fn within_cases(columns: &[&Column], ties: Ties) -> Vec<Vec<f64>> {
+    let cases = columns.first().map_or(0, |column| column.values[0].len());
+    (0..cases)
+        .map(|case| columns.iter().filter_map(|column| of_case(column, case)).collect::<Vec<Setting>>())
+        .filter(|settings| !settings.is_empty())
+        .map(|settings| friedman_rank(&settings, ties))
+        .collect()
+}
