@@ -91,6 +91,7 @@ verbs! {
     Predict predict,
     Export export,
     Evaluate evaluate,
+    Compare compare,
     Merge merge,
     Rank rank,
     Calibrate calibrate,

@@ -11,24 +11,29 @@ const STYLE: &str = include_str!("style.css");
 
 /// The whole page as one file.
 pub(super) fn page(cohort: &Cohort, plots: &[Plot]) -> String {
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>segcal evaluation</title><style>\n{STYLE}</style></head><body>\n"
-    );
-    page += &head(cohort);
+    let mut page = head(cohort);
     page += &glance(cohort);
     page += &empty_masks(cohort);
     page += &worst_cases(cohort, plots);
     page += &structures(cohort, plots);
     page += &calibration(cohort, plots);
     page += &logits(cohort, plots);
-    page += &definitions(cohort);
+    let used = METRICS.iter().filter(|metric| cohort.rows.iter().any(|row| row.metric.key == metric.key));
+    page += &definitions(used);
     page += &settings(cohort);
-    page + "</body></html>\n"
+    document("segcal evaluation", &page)
 }
 
-fn escape(text: &str) -> String {
+/// A page as one file that needs no other.
+pub(super) fn document(title: &str, body: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>{title}</title><style>\n{STYLE}</style></head><body>\n{body}</body></html>\n"
+    )
+}
+
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
@@ -137,7 +142,7 @@ fn empty_masks(cohort: &Cohort) -> String {
     )
 }
 
-fn arrow(metric: &Metric) -> &'static str {
+pub(super) fn arrow(metric: &Metric) -> &'static str {
     match metric.better {
         Better::Higher => "&uarr;",
         Better::Lower => "&darr;",
@@ -247,7 +252,7 @@ fn cell(row: Option<&Row>) -> String {
 }
 
 /// Four digits where they mean something.
-fn shown(value: f64) -> String {
+pub(super) fn shown(value: f64) -> String {
     if value.is_nan() {
         "&ndash;".into()
     } else if value.is_infinite() {
@@ -259,7 +264,7 @@ fn shown(value: f64) -> String {
     }
 }
 
-fn section_of(section: Section, plots: &[Plot]) -> String {
+pub(super) fn section_of(section: Section, plots: &[Plot]) -> String {
     let figures: String = plots.iter().filter(|plot| plot.section == section).map(figure).collect();
     if figures.is_empty() { figures } else { format!("<div class=\"plots\">{figures}</div>\n") }
 }
@@ -318,8 +323,7 @@ fn worst_cases(cohort: &Cohort, plots: &[Plot]) -> String {
     )
 }
 
-fn definitions(cohort: &Cohort) -> String {
-    let used = METRICS.iter().filter(|metric| cohort.rows.iter().any(|row| row.metric.key == metric.key));
+pub(super) fn definitions<'a>(used: impl Iterator<Item = &'a Metric>) -> String {
     let lines: String = used
         .map(|metric| {
             let unit = if metric.unit == "1" { "&ndash;" } else { metric.unit };

@@ -29,6 +29,8 @@ pub(super) enum Section {
     Confidence,
     /// Logits by true class.
     Logits,
+    /// Figures against noise.
+    Noise,
 }
 
 /// A plot in both formats, with the numbers behind it.
@@ -52,7 +54,7 @@ pub(super) struct Plot {
 }
 
 impl Plot {
-    fn new(name: &str, section: Section, caption: String, chart: &impl Chart, csv: String) -> Result<Self> {
+    pub(super) fn new(name: &str, section: Section, caption: String, chart: &impl Chart, csv: String) -> Result<Self> {
         // Names of unions are the user's; a file name is not.
         let plain = |letter: char| if letter.is_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };
         let name = name.chars().map(plain).collect();

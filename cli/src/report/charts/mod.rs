@@ -6,6 +6,7 @@
 mod boxes;
 mod distribution;
 mod histogram;
+mod lines;
 mod overlay;
 mod reliability;
 
@@ -22,6 +23,7 @@ use segcal_core::{Error, Result};
 pub(super) use boxes::Boxes;
 pub(super) use distribution::Distribution;
 pub(super) use histogram::Histogram;
+pub(super) use lines::{Line, Lines};
 pub(super) use overlay::Overlay;
 pub(super) use reliability::Reliability;
 
@@ -246,6 +248,10 @@ mod tests {
         drawn(&Reliability { title: "nothing".into(), what: "accuracy", bars: vec![empty] });
         drawn(&Histogram { title: "all".into(), bins: vec![([0.0, 0.5], [0, 0]), ([0.5, 1.0], [7, 1])] });
         drawn(&Boxes { title: "dsc".into(), unit: "1".into(), groups: vec![("1 liver".into(), vec![0.5, 0.5])] });
+        let line = |points: Vec<[f64; 3]>| Line { name: "a".into(), points };
+        let lines = vec![line(vec![[0.0, 0.5, 0.1], [0.1, 0.4, f64::NAN], [0.2, f64::NAN, 0.1]]), line(vec![])];
+        drawn(&Lines { title: "dsc".into(), along: "noise".into(), unit: "1".into(), lines });
+        drawn(&Lines { title: "none".into(), along: "noise".into(), unit: "1".into(), lines: Vec::new() });
         let channels = vec![("0".into(), vec![0.0, 1.0]), ("1".into(), vec![0.5, 0.5])];
         drawn(&Distribution { title: "0".into(), what: "logit", edges: vec![-1.0, 0.0, 1.0], channels });
         let mut slice = Slice {
