@@ -6,8 +6,24 @@ use memmap2::{MmapMut, MmapOptions};
 
 /// Numbers in a cache line, which is the widest vector too: every extent starts and ends on one.
 const GRAIN: usize = 16;
-/// What a segment reserves at first, in numbers: 32 GiB of addresses where they cost nothing, else 64 MiB.
-const FIRST: usize = if cfg!(all(unix, target_pointer_width = "64")) { 1 << 33 } else { 1 << 24 };
+/// What a segment reserves at first where addresses cost nothing, in numbers: 32 GiB.
+const FAR: usize = if cfg!(target_pointer_width = "64") { 1 << 33 } else { NEAR };
+/// The same where they do: 64 MiB.
+const NEAR: usize = 1 << 24;
+
+/// What a segment reserves at first. A Linux that never promises more than it has (`vm.overcommit_memory = 2`) counts
+/// every reserved address as memory that others cannot have.
+fn first() -> usize {
+    let strict = || {
+        let mode = std::fs::read_to_string("/proc/sys/vm/overcommit_memory");
+        mode.is_ok_and(|mode| promises_no_more_than_it_has(&mode))
+    };
+    if cfg!(not(unix)) || strict() { NEAR } else { FAR }
+}
+
+fn promises_no_more_than_it_has(mode: &str) -> bool {
+    mode.trim() == "2"
+}
 
 /// A piece of a segment, in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +79,8 @@ impl Arena {
     /// of the memory. Where addresses are limited it takes about half of what is left, or `len`.
     fn reserve(&mut self, len: usize) -> ((usize, usize), usize) {
         let map = |room: usize| MmapOptions::new().len(room * size_of::<f32>()).no_reserve_swap().map_anon();
-        let mut room = len.max(self.reserved).max(FIRST);
+        let least = if self.segments.is_empty() { first() } else { self.reserved };
+        let mut room = len.max(least);
         if map(room).is_err() {
             while room > len && map(room).is_err() {
                 room = (room / 2).max(len);
@@ -124,6 +141,15 @@ mod tests {
             prop_assert_eq!(whole.len(), arena.segments.len());
             prop_assert_eq!(whole.iter().map(|&(_, _, len)| len).sum::<usize>(), arena.reserved);
         }
+    }
+
+    #[test]
+    fn addresses_are_reserved_where_they_cost_nothing() {
+        assert!(promises_no_more_than_it_has("2\n"));
+        assert!(!promises_no_more_than_it_has("0\n") && !promises_no_more_than_it_has(""));
+        let mut arena = Arena::default();
+        arena.take(5);
+        assert_eq!(arena.reserved, first());
     }
 
     #[test]
