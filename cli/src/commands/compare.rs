@@ -19,8 +19,11 @@ use super::Cases;
 /// Compare losses: train each with several seeds, measure all on the same cases, with and without noise, and rank them.
 ///
 /// PLAN is a TOML file. Each [[method]] has a name and the keys of a training config in which it differs, usually `loss`;
-/// an ablation is a method that differs in one parameter. The keys of [train] are shared. Everything that is done is kept:
-/// the same command goes on where it stopped, and again tells the results.
+/// an ablation is a method that differs in one parameter. The keys of [train] are shared; its `config` is a file beside the
+/// plan, `data` and `out` are folders as seen from here. Everything that is done is kept: the same command goes on where it
+/// stopped, and prints the results again once all is done.
+///
+/// Measured are the labelled test cases of the data set, or its validation cases if it has none.
 ///
 /// Writes results.csv, summary.csv, summary.json, report.html and plots/, and METHOD/seed-N/ with the run, the predictions
 /// and the evaluation of each level of noise.
@@ -31,13 +34,13 @@ use super::Cases;
 A plan:
   out = \"runs/losses\"              # default: runs/ and the name of the plan
   seeds = [1, 2, 3]
-  noise = [0.05, 0.1]              # standard deviations, on images scaled to [0, 1]; 0 is always measured
+  noise = [0.05, 0.1]              # standard deviations (images are in [0, 1]); 0 is always there
   metrics = [\"dsc\", \"hd95_max\", \"ece\", \"cece_mean\"]
   region = \"foreground\"            # of the calibration metrics
   empty = \"nan\"                    # what an empty mask counts, as for evaluate
 
   [train]                          # keys of a training config, for all methods
-  config = \"hippocampus.toml\"      # a config to lay them over, beside the plan
+  config = \"hippocampus.toml\"      # what they are laid over
   data = \"../hippocampus\"
   epochs = 12
 
@@ -71,10 +74,7 @@ pub struct Args {
 /// The plan or the data set is malformed, what was done before was done with another plan, or the folder cannot be
 /// written. A training that fails is reported, and the others go on.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
-    let mut plan = Plan::read(&args.plan, &args.overrides)?;
-    if let Some(out) = &args.out {
-        plan.out.clone_from(out);
-    }
+    let plan = Plan::read(&args.plan, &args.overrides, args.out.as_deref())?;
     let part = Part::of(&plan.methods[0].settings)?;
     let cells = running::cells(&plan, &part);
     let steps = cells.iter().map(|cell| steps(cell, &plan)).collect::<Result<Vec<_>>>()?.concat();
@@ -88,7 +88,9 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         return Err(error.help("wait until it ends, or give another folder with --out"));
     };
     let done = steps.iter().filter(|step| step.state == DONE).count();
-    say(common, &format!("{done} of {} steps are done already", steps.len()));
+    if done > 0 {
+        say(common, &format!("{done} of {} steps are done already", steps.len()));
+    }
     let (mut failures, mut outcomes) = (Failures::default(), Cases::default());
     for cell in &cells {
         if let Err(error) = complete(cell, &plan, args, common) {
@@ -96,6 +98,10 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         }
     }
     let whole: Vec<&Cell<'_>> = cells.iter().filter(|cell| !failures.methods.contains(&cell.number)).collect();
+    if whole.is_empty() {
+        progress::line("no method is done with all its seeds: there is nothing to compare");
+        return Ok(Outcome::SomeFailed);
+    }
     let results = Results::read(&plan, &part, &whole, failures.messages)?;
     write(&results, &folder)?;
     if common.json {

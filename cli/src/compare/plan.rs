@@ -59,18 +59,22 @@ fn defaults() -> Table {
 }
 
 impl Plan {
-    /// Reads a plan; `overrides` (`key=value`) are laid onto its `[train]`.
+    /// Reads a plan; `overrides` (`key=value`) are laid onto its `[train]`, `out` goes before its own.
     ///
     /// # Errors
     /// The file cannot be read, a key is unknown (the message names the nearest one) or out of its range.
-    pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
+    pub fn read(path: &Path, overrides: &[String], out: Option<&Path>) -> Result<Self> {
         let mut table = defaults();
         config::lay(&mut table, config::read(path)?, "", &["train"]).at(path.display())?;
-        if table["out"].as_str() == Some("") {
+        if let Some(out) = out {
+            table.insert("out".into(), out.display().to_string().into());
+        } else if table["out"].as_str() == Some("") {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
             table.insert("out".into(), format!("runs/{stem}").into());
         }
-        Self::of(table, path, overrides).at(path.display())
+        let plan = Self::of(table, path, overrides).at(path.display())?;
+        // A path that is no text stays what it is.
+        Ok(Self { out: out.map_or(plan.out, Path::to_path_buf), ..plan })
     }
 
     fn of(mut table: Table, path: &Path, overrides: &[String]) -> Result<Self> {
@@ -252,7 +256,7 @@ mod tests {
         file("plan.toml", text);
         file("base.toml", "epochs = 5\nseed = 9\n[loss]\nname = \"nacl\"\nlambda = 0.3\nconvention = \"paper\"\n");
         let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
-        Plan::read(&folder.path().join("plan.toml"), &overrides)
+        Plan::read(&folder.path().join("plan.toml"), &overrides, None)
     }
 
     const TWO: &str = "noise = [0.1, 0.05]\n[train]\nconfig = \"base.toml\"\ndata = \"d\"\nbatch = 3\n\

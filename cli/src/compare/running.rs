@@ -23,7 +23,7 @@ use crate::train::run_folder;
 use crate::train::settings::Settings;
 
 /// Stream of the noise among those of a seed's random numbers.
-const NOISE: u64 = 0x6e6f_6973_65;
+const NOISE: u64 = 0x006e_6f69_7365;
 /// Samples that go through the network together when it predicts.
 const BATCH: u16 = 16;
 const MARK: &str = "made-of.json";
@@ -350,7 +350,7 @@ mod tests {
         let text =
             "seeds = [1, 2]\n[train]\ndata = \"d\"\n[[method]]\nname = \"a\"\n[[method]]\nname = \"b\"\nepochs = 2\n";
         fs::write(&path, text).unwrap();
-        let plan = Plan::read(&path, &[]).unwrap();
+        let plan = Plan::read(&path, &[], None).unwrap();
         let part = Part { name: "test", cases: Vec::new() };
         let cells = cells(&plan, &part);
         let count = 20_000;

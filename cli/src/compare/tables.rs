@@ -193,24 +193,32 @@ pub fn notes(results: &Results<'_>) -> String {
     let mut lines: Vec<String> = Vec::new();
     if results.part.name == "validation" {
         lines.push(
-            "The test part has no labels: these are the validation cases, which chose the best epoch of each training as well"
+            "The test part has no labels: these are the validation cases, which chose the best epoch of each training as well."
                 .into(),
         );
     }
+    let cases = results.part.cases.len() * results.plan.seeds.len();
+    let before = lines.len();
     for level in &results.levels {
         for column in &level.columns {
-            for (method, &missed) in results.methods.iter().zip(&column.missed).filter(|(_, missed)| **missed > 0) {
+            let missed = results.methods.iter().zip(&column.missed).filter(|(_, missed)| **missed > 0);
+            let missed: Vec<String> = missed.map(|(method, missed)| format!("{} in {missed}", method.name)).collect();
+            if !missed.is_empty() {
+                let (noise, key) = (level.noise, column.metric.key);
                 lines.push(format!(
-                    "Noise {}, {}: {} missed a structure in {}; such cases rank last but are not in its \
-                     mean (empty = \"penalise\" in the plan counts them)",
-                    level.noise,
-                    column.metric.key,
-                    method.name,
-                    counted(missed, "case")
+                    "Noise {noise}, {key}: missed a structure, of {cases} cases: {}.",
+                    missed.join(", ")
                 ));
             }
         }
     }
-    lines.extend(results.failed.iter().map(|failed| format!("Left out, it failed: {failed}")));
+    if lines.len() > before {
+        lines.push(
+            "Cases with a missed structure rank last but are not in the means, and a mean without any case is –: empty = \
+             \"penalise\" in the plan counts them."
+                .into(),
+        );
+    }
+    lines.extend(results.failed.iter().map(|failed| format!("Left out, as it failed: {failed}")));
     lines.iter().map(|line| format!("\n{line}")).collect::<String>() + if lines.is_empty() { "" } else { "\n" }
 }

@@ -83,7 +83,7 @@ fn noise_plot(results: &Results<'_>, metric: &Metric) -> Result<Plot> {
         title: format!("{}, {of}", metric.key),
         along: "standard deviation of the noise".into(),
         unit: unit(metric),
-        lines,
+        methods: lines,
     };
     let caption = format!("{}, {of}: mean over the seeds, bars of one standard deviation.", metric.key);
     Plot::new(&format!("noise-{}", metric.key), Section::Noise, caption, &chart, csv)
@@ -139,7 +139,9 @@ fn main_table(results: &Results<'_>) -> String {
     let line = |method: usize| {
         let figures: String = columns.iter().map(|cells| cells[method].clone()).collect();
         let rank = |ranks: &&Vec<f64>| {
-            let text = format!("{:.2}", ranks[method]);
+            // Sums of whole ranks are whole.
+            let text =
+                if ranks[method].fract() == 0.0 { ranks[method].to_string() } else { format!("{:.2}", ranks[method]) };
             let bold = results.methods.len() > 1 && ranks[method] <= best(ranks);
             if bold { format!("<td class=\"n\"><b>{text}</b></td>") } else { format!("<td class=\"n\">{text}</td>") }
         };
@@ -263,7 +265,9 @@ fn methods(results: &Results<'_>) -> String {
     format!(
         "<h2>What was compared</h2>\n<p class=\"lead\">The keys of the training config in which each method differs from what \
          all share (plan.toml), and the reports of its evaluations.</p>\n<div class=\"wide\"><table><thead><tr><th>Method</th>\
-         <th>keys</th><th>evaluations</th></tr></thead>\n{lines}</table></div>\n"
+         <th>keys</th><th>evaluations</th></tr></thead>\n{lines}</table></div>\n<details><summary>What all share</summary>\
+         <pre>{}</pre></details>\n",
+        escape(&results.plan.resolved["train"].as_table().map(ToString::to_string).unwrap_or_default())
     )
 }
 

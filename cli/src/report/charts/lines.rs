@@ -13,7 +13,7 @@ pub(in crate::report) struct Lines {
     /// Label of the vertical axis.
     pub(in crate::report) unit: String,
     /// From the top of the legend on.
-    pub(in crate::report) lines: Vec<Line>,
+    pub(in crate::report) methods: Vec<Line>,
 }
 
 /// The points of a method.
@@ -33,7 +33,7 @@ const LONGEST: usize = 24;
 impl Lines {
     /// The lowest and the highest place and value that are drawn, with some room.
     fn range(&self) -> [[f64; 2]; 2] {
-        let points = || self.lines.iter().flat_map(|line| line.drawn());
+        let points = || self.methods.iter().flat_map(Line::drawn);
         let ends = points().flat_map(|[_, mean, sd]| [mean - sd, mean + sd]);
         let range = |values: &mut dyn Iterator<Item = f64>| {
             let [low, high] =
@@ -66,7 +66,7 @@ impl Chart for Lines {
             ..=LONGEST => name.to_owned(),
             _ => name.chars().take(LONGEST - 1).chain(['…']).collect(),
         };
-        let entries: Vec<_> = self.lines.iter().map(|line| short(&line.name)).zip(colors()).collect();
+        let entries: Vec<_> = self.methods.iter().map(|line| short(&line.name)).zip(colors()).collect();
         page.legend(&entries, [10, 32], SIZE[0])?;
         let wide: u32 = entries.iter().map(|(name, _)| 20 + 7 * name.chars().count() as u32).sum();
         let [[left, right], [low, high]] = self.range();
@@ -94,8 +94,8 @@ impl Chart for Lines {
             .draw()?;
         // Side by side, so that bars do not hide each other.
         let step = DODGE * (right - left);
-        for (number, (line, color)) in self.lines.iter().zip(colors()).enumerate() {
-            let aside = step * (number as f64 - (self.lines.len() as f64 - 1.0) / 2.0);
+        for (number, (line, color)) in self.methods.iter().zip(colors()).enumerate() {
+            let aside = step * (number as f64 - (self.methods.len() as f64 - 1.0) / 2.0);
             let drawn = || line.drawn().map(|[at, mean, sd]| [at + aside, mean, sd]);
             chart.draw_series([PathElement::new(
                 drawn().map(|[at, mean, _]| (at, mean)).collect::<Vec<_>>(),

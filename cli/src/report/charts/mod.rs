@@ -250,8 +250,8 @@ mod tests {
         drawn(&Boxes { title: "dsc".into(), unit: "1".into(), groups: vec![("1 liver".into(), vec![0.5, 0.5])] });
         let line = |points: Vec<[f64; 3]>| Line { name: "a".into(), points };
         let lines = vec![line(vec![[0.0, 0.5, 0.1], [0.1, 0.4, f64::NAN], [0.2, f64::NAN, 0.1]]), line(vec![])];
-        drawn(&Lines { title: "dsc".into(), along: "noise".into(), unit: "1".into(), lines });
-        drawn(&Lines { title: "none".into(), along: "noise".into(), unit: "1".into(), lines: Vec::new() });
+        drawn(&Lines { title: "dsc".into(), along: "noise".into(), unit: "1".into(), methods: lines });
+        drawn(&Lines { title: "none".into(), along: "noise".into(), unit: "1".into(), methods: Vec::new() });
         let channels = vec![("0".into(), vec![0.0, 1.0]), ("1".into(), vec![0.5, 0.5])];
         drawn(&Distribution { title: "0".into(), what: "logit", edges: vec![-1.0, 0.0, 1.0], channels });
         let mut slice = Slice {
