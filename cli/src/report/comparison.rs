@@ -141,7 +141,7 @@ fn main_table(results: &Results<'_>) -> String {
         let rank = |ranks: &&Vec<f64>| {
             // Sums of whole ranks are whole.
             let text =
-                if ranks[method].fract() == 0.0 { ranks[method].to_string() } else { format!("{:.2}", ranks[method]) };
+                if ranks[method].fract() == 0.0 { ranks[method].to_string() } else { format!("{:.3}", ranks[method]) };
             let bold = results.methods.len() > 1 && ranks[method] <= best(ranks);
             if bold { format!("<td class=\"n\"><b>{text}</b></td>") } else { format!("<td class=\"n\">{text}</td>") }
         };
