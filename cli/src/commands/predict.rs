@@ -12,8 +12,8 @@ use crate::data::{Case, Volume, dataset, nifti};
 use crate::infer::{Predictor, Spill, Tiling};
 use crate::options::BackendName;
 use crate::output::{self, OutputFolder};
+use crate::train::prepared;
 use crate::train::run::Trained;
-use crate::train::samples;
 use crate::{Common, Outcome};
 
 /// Segment images with a trained network.
@@ -97,7 +97,7 @@ impl Visitor for Predicting<'_> {
         let mut outcomes = Cases::default();
         let mut done = Vec::new();
         for case in cases {
-            let image = samples::prepare_image(&case.images, &trained.settings.input);
+            let image = prepared::prepare_image(&case.images, &trained.settings.input);
             let written = image.and_then(|mut image| {
                 change(&case.name, image.data.as_slice_mut().expect("volumes are in standard layout"));
                 predict(&trained, &backend, image, &case.name, &folder, args)

@@ -124,11 +124,11 @@ pub fn text(results: &Results<'_>) -> String {
     let plan = results.plan;
     let seeds: Vec<String> = plan.seeds.iter().map(ToString::to_string).collect();
     let mut text = format!(
-        "{} of the {} part of {}, seeds {}; mean ± standard deviation over the seeds, * the best\n",
+        "{} of the {} part of {}, {}; mean ± standard deviation over the seeds, * the best of a column\n",
         counted(results.part.cases.len(), "case"),
         results.part.name,
         plan.methods[0].settings.data.display(),
-        seeds.join(", ")
+        if seeds.len() == 1 { format!("seed {}", seeds[0]) } else { format!("seeds {}", seeds.join(", ")) }
     );
     for level in &results.levels {
         let title = if level.noise == 0.0 { "without noise".into() } else { format!("noise {}", level.noise) };

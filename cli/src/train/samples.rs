@@ -3,181 +3,14 @@
 //! A slice is a block whose extent is 1 along one axis; dropping that axis gives the `[1, h, w]` of a 2-D network. So
 //! slices of any axis, 2-D images and 3-D patches are one mechanism.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex};
 
-use segcal_core::{Backend, Context, Elem, Error, Result, Rng, Shape, Tensor};
+use segcal_core::{Backend, Elem, Error, Result, Rng, Shape, Tensor};
 
 use super::chain::Hash;
-use super::settings::{Input, SampleKind, Samples};
-use crate::data::{self, Case, Grid, Volume};
-
-/// A volume ready for the network, with its label.
-pub struct Prepared {
-    /// Name of the case.
-    pub name: String,
-    /// Normalised image, `[channels, d, h, w]`.
-    pub image: Volume<f32>,
-    /// Classes, one channel; 0 everywhere if the case has no label.
-    pub label: Volume<i32>,
-}
-
-/// Reads and normalises one image: its channels, checked to lie on one grid.
-///
-/// # Errors
-/// A file is malformed, holds NaN or infinity, or the channels lie on different grids.
-pub fn prepare_image(paths: &[PathBuf], input: &Input) -> Result<Volume<f32>> {
-    let mut values = Vec::new();
-    let mut first: Option<(Grid, &PathBuf)> = None;
-    let mut channels = 0;
-    for path in paths {
-        let volume = data::read_image(path)?;
-        if let Some(bad) = volume.values().iter().find(|x| !x.is_finite()) {
-            return Err(Error::new(format!("holds the value {bad}"))
-                .at(path.display())
-                .help("replace NaN and infinity in the image before training or predicting"));
-        }
-        match &first {
-            None => first = Some((volume.grid.clone(), path)),
-            Some((grid, other)) => grid.expect_same("the first channel", &volume.grid, "this one").at(format!(
-                "{} and {}",
-                other.display(),
-                path.display()
-            ))?,
-        }
-        let voxels = volume.grid.extent.iter().product();
-        channels += volume.channels();
-        let mut data = volume.data.into_raw_vec_and_offset().0;
-        data.chunks_mut(voxels).for_each(|channel| normalise(channel, input.clip_percentiles));
-        values.append(&mut data);
-    }
-    let Some((grid, _)) = first else { return Err(Error::new("the case has no image")) };
-    Ok(Volume::new(values, channels, grid))
-}
-
-/// Shifts and scales to `[0, 1]` between two percentiles; values beyond are clipped. A constant image becomes 0.
-fn normalise(values: &mut [f32], [low, high]: [f64; 2]) {
-    let (low, high) = percentiles(values, low, high);
-    let (range, scale) = if high > low { (high - low, 1.0 / (high - low)) } else { (0.0, 0.0) };
-    if range.is_finite() && scale.is_finite() {
-        values.iter_mut().for_each(|value| *value = ((*value - low) * scale).clamp(0.0, 1.0));
-    } else {
-        // At the ends of f32 the range or its inverse overflows, and infinity times 0 is no number.
-        let (low, range) = (f64::from(low), f64::from(high) - f64::from(low));
-        values.iter_mut().for_each(|value| *value = ((f64::from(*value) - low) / range).clamp(0.0, 1.0) as f32);
-    }
-}
-
-/// The values at two percentiles, interpolated between ranks as NumPy does; 0 and 100 are minimum and maximum.
-fn percentiles(values: &[f32], low: f64, high: f64) -> (f32, f32) {
-    if values.is_empty() {
-        return (0.0, 0.0);
-    }
-    let mut sorted = values.to_vec();
-    let mut at = |percent: f64| {
-        let rank = percent / 100.0 * (values.len() - 1) as f64;
-        let (_, &mut lower, above) = sorted.select_nth_unstable_by(rank as usize, f32::total_cmp);
-        let upper = above.iter().copied().fold(f32::INFINITY, f32::min);
-        match rank.fract() {
-            0.0 => lower,
-            share if (upper - lower).is_finite() => lower + (upper - lower) * share as f32,
-            share => (f64::from(lower) + (f64::from(upper) - f64::from(lower)) * share) as f32,
-        }
-    };
-    (at(low), at(high))
-}
-
-/// Reads a labelled case.
-///
-/// # Errors
-/// Those of [`prepare_image`]; there is no label, it lies on another grid, or it holds neither a class of `classes` nor
-/// the label to ignore.
-pub fn prepare(case: &Case, input: &Input, classes: &Classes) -> Result<Prepared> {
-    let image = prepare_image(&case.images, input).at(&case.name)?;
-    let path = case.label.as_ref().ok_or_else(|| Error::new("has no label").at(&case.name))?;
-    let label = data::read_labels(path)?;
-    image.grid.expect_same("the image", &label.grid, "the label").at(path.display()).at(&case.name)?;
-    if let Some(bad) = label.values().iter().find(|&&label| !classes.holds(label)) {
-        let count = classes.count;
-        return Err(Error::new(format!("holds the label {bad}, but there are {count} classes, 0 to {}", count - 1))
-            .at(path.display())
-            .help("mend the label, or the list of labels in dataset.json"));
-    }
-    Ok(Prepared { name: case.name.clone(), image, label })
-}
-
-/// What labels of a data set may be.
-#[derive(Clone, Copy, Debug)]
-pub struct Classes {
-    /// Number of classes, the background included.
-    pub count: usize,
-    /// The label of voxels that count nowhere.
-    pub ignored: Option<i32>,
-}
-
-impl Classes {
-    fn holds(&self, label: i32) -> bool {
-        Some(label) == self.ignored || usize::try_from(label).is_ok_and(|class| class < self.count)
-    }
-
-    /// Whether a label is of a structure.
-    fn is_foreground(&self, label: i32) -> bool {
-        label != 0 && Some(label) != self.ignored
-    }
-}
-
-/// Prepared volumes, read on first use and kept while they fit.
-pub struct Cache {
-    cases: Vec<Case>,
-    input: Input,
-    /// What their labels may be.
-    pub classes: Classes,
-    kept: Mutex<Kept>,
-}
-
-#[derive(Default)]
-struct Kept {
-    volumes: HashMap<usize, Arc<Prepared>>,
-    bytes: usize,
-}
-
-impl Cache {
-    /// A cache over these cases.
-    pub fn new(cases: Vec<Case>, input: Input, classes: Classes) -> Self {
-        Self { cases, input, classes, kept: Mutex::default() }
-    }
-
-    /// Number of cases.
-    pub fn len(&self) -> usize {
-        self.cases.len()
-    }
-
-    /// Whether there is no case.
-    pub fn is_empty(&self) -> bool {
-        self.cases.is_empty()
-    }
-
-    /// The prepared volume of a case.
-    ///
-    /// # Errors
-    /// Those of [`prepare`].
-    pub fn get(&self, case: usize) -> Result<Arc<Prepared>> {
-        if let Some(volume) = self.kept.lock().expect("no panic while it is held").volumes.get(&case) {
-            return Ok(volume.clone());
-        }
-        let volume = Arc::new(prepare(&self.cases[case], &self.input, &self.classes)?);
-        let bytes = volume.image.values().len() * 4 + volume.label.values().len() * 4;
-        let mut kept = self.kept.lock().expect("no panic while it is held");
-        // Once full, later cases are read anew each time: no eviction, so no thrashing when all are visited in turn.
-        if kept.bytes + bytes <= (self.input.cache_gib * f64::from(1 << 30)) as usize {
-            kept.bytes += bytes;
-            kept.volumes.insert(case, volume.clone());
-        }
-        Ok(volume)
-    }
-}
+use super::prepared::Cache;
+use super::settings::{SampleKind, Samples};
+use crate::data::Volume;
 
 /// A block of a case: `size` voxels from `start`, which may lie outside, where image and label are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -387,6 +220,7 @@ fn consume_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Grid;
 
     fn volume() -> Volume<f32> {
         Volume::new((0..24).map(|x| x as f32 + 1.0).collect(), 1, Grid::unknown([2, 3, 4]))
@@ -413,30 +247,6 @@ mod tests {
         assert_eq!(flat_last([5, 1, 6]), [1, 5, 6]);
         assert_eq!(flat_last([5, 6, 1]), [1, 5, 6]);
         assert_eq!(flat_last([4, 5, 6]), [4, 5, 6]);
-    }
-
-    #[test]
-    fn normalising_maps_the_percentiles_to_zero_and_one() {
-        let mut values: Vec<f32> = (0..=100).map(|x| x as f32).collect();
-        normalise(&mut values, [10.0, 90.0]);
-        assert_eq!((values[0], values[10], values[50], values[90], values[100]), (0.0, 0.0, 0.5, 1.0, 1.0));
-        assert_eq!(percentiles(&[4.0, 1.0, 2.0], 25.0, 100.0), (1.5, 4.0));
-        let mut flat = vec![3.0; 4];
-        normalise(&mut flat, [0.0, 100.0]);
-        assert_eq!(flat, [0.0; 4]);
-    }
-
-    #[test]
-    fn normalising_the_largest_and_smallest_numbers_gives_numbers() {
-        let mut large = vec![-3e38_f32, 0.0, 3e38];
-        normalise(&mut large, [0.0, 100.0]);
-        assert_eq!(large, [0.0, 0.5, 1.0]);
-        let mut small = vec![0.0_f32, 1e-45, 2.8e-45];
-        normalise(&mut small, [0.0, 100.0]);
-        assert_eq!(small, [0.0, 0.5, 1.0]);
-        let mut between = vec![-3e38_f32, 3e38];
-        normalise(&mut between, [25.0, 75.0]);
-        assert_eq!(between, [0.0, 1.0]);
     }
 
     #[test]

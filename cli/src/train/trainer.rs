@@ -12,9 +12,10 @@ use segcal_models::{Gradients, Mode, Network, Optimiser, Parameters, Rule, Sched
 
 use super::chain::{self, Hash, Link};
 use super::objective::objective;
+use super::prepared::{self, Cache};
 use super::run::{self, Checkpoint};
 use super::run_folder::{EpochRecord, RunFolder};
-use super::samples::{self, Cache, HostBatch};
+use super::samples::{self, HostBatch};
 use super::settings::{Settings, from_table};
 use super::validation::{self, Validation};
 use crate::Common;
@@ -64,7 +65,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
     pub fn new(backend: &'a B, settings: &'a Settings, data: Dataset, common: &'a Common) -> Result<Self> {
         let class_names = data.classes;
         let classes = class_names.len();
-        let labels = samples::Classes { count: classes, ignored: data.ignore_label };
+        let labels = prepared::Classes { count: classes, ignored: data.ignore_label };
         let training = Arc::new(Cache::new(data.train, settings.input.clone(), labels));
         let validation = Cache::new(data.val, settings.input.clone(), labels);
         let channels = training.get(0)?.image.channels();

@@ -6,7 +6,7 @@ use segcal_metrics::overlap::Confusion;
 use segcal_metrics::volume::{Label, Probabilities, Structure};
 use segcal_models::{Network, Parameters};
 
-use super::samples::Cache;
+use super::prepared::Cache;
 use crate::infer::{Predictor, Tiling};
 use crate::progress::Progress;
 use crate::signals;

@@ -25,6 +25,9 @@ pub(in crate::report) struct Line {
 }
 
 const SIZE: [u32; 2] = [500, 330];
+/// Colours of the methods beyond the categories: the papers compare up to a dozen.
+const MORE: [RGBColor; 5] =
+    [RGBColor(140, 86, 45), RGBColor(170, 160, 20), RGBColor(90, 50, 140), RGBColor(0, 90, 90), RGBColor(150, 0, 40)];
 /// Distance between two methods at the same place, as a share of the axis.
 const DODGE: f64 = 0.008;
 /// Longest name of a legend, in letters.
@@ -61,7 +64,7 @@ impl Chart for Lines {
 
     fn draw<D: DrawingBackend>(&self, page: &Page<'_, D>) -> Drawn<D> {
         page.title(&self.title)?;
-        let colors = || CATEGORIES.into_iter().cycle();
+        let colors = || CATEGORIES.into_iter().chain(MORE).cycle();
         let short = |name: &str| match name.chars().count() {
             ..=LONGEST => name.to_owned(),
             _ => name.chars().take(LONGEST - 1).chain(['…']).collect(),
