@@ -18,8 +18,8 @@ use super::Cases;
 
 /// Compare losses: train each with several seeds, measure all on the same cases, with and without noise, and rank them.
 ///
-/// PLAN is a TOML file. Each [[method]] has a name and the keys of a training config in which it differs, usually `loss`;
-/// an ablation is a method that differs in one parameter. The keys of [train] are shared; its `config` is a file beside the
+/// PLAN is a TOML file. Each `[[method]]` has a name and the keys of a training config in which it differs, usually `loss`;
+/// an ablation is a method that differs in one parameter. The keys of `[train]` are shared; its `config` is a file beside the
 /// plan, `data` and `out` are folders as seen from here. Everything that is done is kept: the same command goes on where it
 /// stopped, and prints the results again once all is done.
 ///
@@ -54,7 +54,7 @@ A plan:
 pub struct Args {
     /// The plan, a TOML file.
     pub plan: PathBuf,
-    /// Keys that replace those of the plan's [train], such as epochs=50.
+    /// Keys that replace those of the plan's `[train]`, such as epochs=50.
     #[arg(value_name = "key=value")]
     pub overrides: Vec<String>,
     /// Folder of everything it makes, instead of the plan's `out`.
