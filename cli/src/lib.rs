@@ -69,7 +69,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         Ok(Outcome::SomeFailed) => ExitCode::from(1),
         Err(error) => {
             progress::line(&format!("error: {error}"));
-            let partial = output::is_write_failure(&error) || train::trainer::is_stopped(&error);
+            let partial = output::is_write_failure(&error) || train::stopped::is_stopped(&error);
             ExitCode::from(signals::status(&error).unwrap_or(if partial { 1 } else { 2 }))
         }
     }

@@ -11,7 +11,7 @@ use crate::compare::running::{self, Cell, Part, Training};
 use crate::compare::tables;
 use crate::output::{self, OutputFolder};
 use crate::report::comparison;
-use crate::train::{run_folder, trainer};
+use crate::train::{run_folder, stopped};
 use crate::{Common, Outcome, progress, signals};
 
 use super::Cases;
@@ -173,7 +173,7 @@ impl Failures {
         if output::is_write_failure(&error) {
             return Err(error.at(&cell.place));
         }
-        let error = trainer::cause(&error).map_or(error, Error::new).at(&cell.place);
+        let error = stopped::cause(&error).map_or(error, Error::new).at(&cell.place);
         self.methods.push(cell.number);
         self.messages.push(error.to_string());
         Ok(error)

@@ -13,5 +13,6 @@ pub mod run;
 pub mod run_folder;
 pub mod samples;
 pub mod settings;
+pub mod stopped;
 pub mod trainer;
 pub mod validation;

@@ -1,6 +1,5 @@
 //! The training loop.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +16,7 @@ use super::run::{self, Checkpoint};
 use super::run_folder::{EpochRecord, RunFolder};
 use super::samples::{self, HostBatch};
 use super::settings::{Settings, from_table};
+use super::stopped::{is_stopped, stopped};
 use super::validation::{self, Validation};
 use crate::Common;
 use crate::data::Dataset;
@@ -141,7 +141,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
             if signals::status(&error).is_some() {
                 error.help(go_on)
             } else if self.epoch > 0 || is_stopped(&error) {
-                Error::from_source(Stopped(error)).help(go_on)
+                stopped(error).help(go_on)
             } else {
                 error
             }
@@ -258,7 +258,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
         }
         let place = format!("epoch {}, step {}, cases {}", self.epoch + 1, step + 1, batch.cases().join(" "));
         let error = Error::new(what).at(place).help("lower the learning rate or set clip_norm");
-        Error::from_source(Stopped(error))
+        stopped(error)
     }
 
     /// The first weights that are not finite; else the first layer whose output is not; else, as gradients flow from the
@@ -302,7 +302,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
         let (network, classes) = (&*self.network, self.class_names.len());
         let bar = self.common.progress("validation", self.validation.len());
         validation::validate(network, &self.parameters, self.backend, &self.validation, classes, &tiling, &bar)
-            .map_err(|error| Error::from_source(Stopped(error)).at(format!("epoch {}", self.epoch + 1)))
+            .map_err(|error| stopped(error).at(format!("epoch {}", self.epoch + 1)))
     }
 
     fn epoch_record(&self, terms: &TermMeans, validation: &Validation, seconds: f64) -> EpochRecord {
@@ -351,33 +351,6 @@ impl<'a, B: Backend> Trainer<'a, B> {
             class_names: &self.class_names,
         }
     }
-}
-
-/// Marks the error of a training that ended before its last epoch, and whose epochs so far are kept.
-#[derive(Debug)]
-struct Stopped(Error);
-
-impl fmt::Display for Stopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Stopped {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        std::error::Error::source(&self.0)
-    }
-}
-
-/// Whether the error ended a training that had begun (exit status 1), as opposed to one that could not begin.
-pub fn is_stopped(error: &Error) -> bool {
-    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<Stopped>)
-}
-
-/// What ended a training that had begun, without the advice on how to go on: that depends on who asks.
-pub fn cause(error: &Error) -> Option<String> {
-    let source = std::error::Error::source(error)?;
-    source.downcast_ref::<Stopped>().map(ToString::to_string)
 }
 
 /// The error of a last checkpoint that cannot be used, with what can be done about it.
