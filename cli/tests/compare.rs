@@ -207,7 +207,7 @@ fn what_is_done_is_not_done_again_and_is_ranked_as_rank_does() {
 fn killed_at_random_moments_it_ends_with_the_same_results() {
     let scene = Scene::shared();
     let rng = Rng::new(11);
-    for attempt in 0..6 {
+    for attempt in 0..4 {
         let mut command = scene.command("plan.toml", "killed", &["-q"]);
         let mut child: Child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         std::thread::sleep(Duration::from_secs_f64(rng.range(attempt, 0.0, 0.5 * scene.seconds)));

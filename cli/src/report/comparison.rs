@@ -85,7 +85,7 @@ fn noise_plot(results: &Results<'_>, metric: &Metric) -> Result<Plot> {
         unit: unit(metric),
         methods: lines,
     };
-    let caption = format!("{}, {of}: mean over the seeds, bars of one standard deviation.", metric.key);
+    let caption = format!("{}, {of}: mean over the seeds, bars of one standard deviation, side by side.", metric.key);
     Plot::new(&format!("noise-{}", metric.key), Section::Noise, caption, &chart, csv)
 }
 
@@ -138,14 +138,13 @@ fn main_table(results: &Results<'_>) -> String {
     let ranks = [&level.sum_ranks, &level.case_ranks, &level.friedman_ranks];
     let line = |method: usize| {
         let figures: String = columns.iter().map(|cells| cells[method].clone()).collect();
-        let rank = |ranks: &&Vec<f64>| {
-            // Sums of whole ranks are whole.
-            let text =
-                if ranks[method].fract() == 0.0 { ranks[method].to_string() } else { format!("{:.3}", ranks[method]) };
+        let rank = |(ranks, digits): (&&Vec<f64>, usize)| {
+            let text = format!("{:.digits$}", ranks[method]);
             let bold = results.methods.len() > 1 && ranks[method] <= best(ranks);
             if bold { format!("<td class=\"n\"><b>{text}</b></td>") } else { format!("<td class=\"n\">{text}</td>") }
         };
-        let ranks: String = ranks.iter().map(rank).collect();
+        // Sums of whole ranks are whole.
+        let ranks: String = ranks.iter().zip([0, 3, 3]).map(rank).collect();
         format!("<tr><td>{}</td>{figures}{ranks}</tr>\n", escape(&results.methods[method].name))
     };
     let lines: String = (0..results.methods.len()).map(line).collect();

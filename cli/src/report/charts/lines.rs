@@ -28,8 +28,8 @@ const SIZE: [u32; 2] = [500, 330];
 /// Colours of the methods beyond the categories: the papers compare up to a dozen.
 const MORE: [RGBColor; 5] =
     [RGBColor(140, 86, 45), RGBColor(170, 160, 20), RGBColor(90, 50, 140), RGBColor(0, 90, 90), RGBColor(150, 0, 40)];
-/// Distance between two methods at the same place, as a share of the axis.
-const DODGE: f64 = 0.008;
+/// Distance between two methods at the same place, and between the first and the last, at most, as shares of the axis.
+const DODGE: [f64; 2] = [0.008, 0.04];
 /// Longest name of a legend, in letters.
 const LONGEST: usize = 24;
 
@@ -96,7 +96,7 @@ impl Chart for Lines {
             .axis_style(page.line(GREY, 1))
             .draw()?;
         // Side by side, so that bars do not hide each other.
-        let step = DODGE * (right - left);
+        let step = DODGE[0].min(DODGE[1] / self.methods.len().max(1) as f64) * (right - left);
         for (number, (line, color)) in self.methods.iter().zip(colors()).enumerate() {
             let aside = step * (number as f64 - (self.methods.len() as f64 - 1.0) / 2.0);
             let drawn = || line.drawn().map(|[at, mean, sd]| [at + aside, mean, sd]);
