@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::{BLUE, Chart, Drawn, FAINT, GREY, Page, VERMILION, tick};
+use super::{BLUE, Chart, Drawn, Page, VERMILION, tick};
 
 /// One box for each group of values.
 pub(in crate::report) struct Boxes {
@@ -40,19 +40,9 @@ impl Chart for Boxes {
             .x_label_area_size(page.px(AXIS))
             .y_label_area_size(page.px(left))
             .build_cartesian_2d(low - room..high + room, -rows + 0.5..0.5)?;
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
-            .y_labels(0)
-            .x_labels(6)
-            .x_label_formatter(&|value| tick(*value))
-            .x_desc(&self.unit)
-            .axis_desc_style(page.font(13))
-            .label_style(page.font(12))
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(page.line(FAINT, 1))
-            .axis_style(page.line(GREY, 1))
-            .draw()?;
+        let mut mesh = chart.configure_mesh();
+        mesh.disable_y_mesh().y_labels(0).x_labels(6).x_label_formatter(&|value| tick(*value)).x_desc(&self.unit);
+        page.looks(&mut mesh, 13).draw()?;
         let middle_of = |row: usize| TOP + ROW / 2 + row as u32 * ROW;
         for (row, (name, values)) in self.groups.iter().enumerate() {
             let shown: String =

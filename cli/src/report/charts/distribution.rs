@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::{CATEGORIES, Chart, Drawn, FAINT, GREY, Page, tick};
+use super::{CATEGORIES, Chart, Drawn, Page, tick};
 
 /// One curve for each channel.
 pub(in crate::report) struct Distribution {
@@ -44,21 +44,15 @@ impl Chart for Distribution {
             .x_label_area_size(page.px(40))
             .y_label_area_size(page.px(56))
             .build_cartesian_2d(self.edges[from]..self.edges[to], (LEAST..130.0).log_scale())?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
+        let mut mesh = chart.configure_mesh();
+        mesh.disable_x_mesh()
             .x_labels(7)
             .x_label_formatter(&|value| tick(*value))
             .y_labels(4)
             .y_label_formatter(&|value| format!("{} %", tick(*value)))
             .x_desc(self.what)
-            .y_desc("share of the voxels (log)")
-            .axis_desc_style(page.font(12))
-            .label_style(page.font(12))
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(page.line(FAINT, 1))
-            .axis_style(page.line(GREY, 1))
-            .draw()?;
+            .y_desc("share of the voxels (log)");
+        page.looks(&mut mesh, 12).draw()?;
         for ((_, shares), color) in self.channels.iter().zip(colors()) {
             let mut outline = vec![(self.edges[from], LEAST)];
             for bin in from..to {

@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::{BLUE, Chart, Drawn, FAINT, GREY, Page, VERMILION, count_tick, tick};
+use super::{BLUE, Chart, Drawn, Page, VERMILION, count_tick, tick};
 
 /// How many voxels of each confidence are right and wrong.
 pub(in crate::report) struct Histogram {
@@ -39,21 +39,15 @@ impl Chart for Histogram {
             .x_label_area_size(page.px(40))
             .y_label_area_size(page.px(56))
             .build_cartesian_2d(start..1.0, 0.0..1.05 * tallest)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
+        let mut mesh = chart.configure_mesh();
+        mesh.disable_x_mesh()
             .x_labels(6)
             .x_label_formatter(&|value| tick(*value))
             .y_labels(5)
             .y_label_formatter(&|value| format!("{} %", tick(*value)))
             .x_desc("confidence (largest probability)")
-            .y_desc("share of the right, the wrong")
-            .axis_desc_style(page.font(12))
-            .label_style(page.font(12))
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(page.line(FAINT, 1))
-            .axis_style(page.line(GREY, 1))
-            .draw()?;
+            .y_desc("share of the right, the wrong");
+        page.looks(&mut mesh, 12).draw()?;
         for (side, color) in [BLUE, VERMILION].into_iter().enumerate() {
             chart.draw_series(self.bins.iter().filter(|(_, counts)| counts[side] > 0).map(
                 |([lower, upper], counts)| {

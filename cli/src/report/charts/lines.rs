@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::{CATEGORIES, Chart, Drawn, FAINT, GREY, Page, tick};
+use super::{CATEGORIES, Chart, Drawn, Page, tick};
 
 /// One line for each method.
 pub(in crate::report) struct Lines {
@@ -80,21 +80,15 @@ impl Chart for Lines {
             .x_label_area_size(page.px(42))
             .y_label_area_size(page.px(62))
             .build_cartesian_2d(left..right, low..high)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
+        let mut mesh = chart.configure_mesh();
+        mesh.disable_x_mesh()
             .x_labels(6)
             .x_label_formatter(&|value| tick(*value))
             .y_labels(6)
             .y_label_formatter(&|value| tick(*value))
             .x_desc(&self.along)
-            .y_desc(&self.unit)
-            .axis_desc_style(page.font(13))
-            .label_style(page.font(12))
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(page.line(FAINT, 1))
-            .axis_style(page.line(GREY, 1))
-            .draw()?;
+            .y_desc(&self.unit);
+        page.looks(&mut mesh, 13).draw()?;
         // Side by side, so that bars do not hide each other.
         let step = DODGE[0].min(DODGE[1] / self.methods.len().max(1) as f64) * (right - left);
         for (number, (line, color)) in self.methods.iter().zip(colors()).enumerate() {

@@ -15,7 +15,9 @@ use std::sync::Once;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::Ranged;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 use segcal_core::{Error, Result};
@@ -73,6 +75,19 @@ impl<D: DrawingBackend> Page<'_, D> {
     /// A line of this width.
     fn line(&self, color: RGBColor, units: u32) -> ShapeStyle {
         color.stroke_width(self.px(units))
+    }
+
+    /// The looks that all axes share, with descriptions in this size.
+    fn looks<'m, 'a, 'b, X: Ranged, Y: Ranged>(
+        &self,
+        mesh: &'m mut MeshStyle<'a, 'b, X, Y, D>,
+        description: u32,
+    ) -> &'m mut MeshStyle<'a, 'b, X, Y, D> {
+        mesh.axis_desc_style(self.font(description))
+            .label_style(self.font(12))
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(self.line(FAINT, 1))
+            .axis_style(self.line(GREY, 1))
     }
 
     /// The title, at the top left.

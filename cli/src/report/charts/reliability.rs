@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use segcal_metrics::reliability::Bar;
 
-use super::{BLUE, Chart, Drawn, FAINT, GREY, INK, ORANGE, Page, SKY, VERMILION, count_tick, tick};
+use super::{BLUE, Chart, Drawn, GREY, INK, ORANGE, Page, SKY, VERMILION, count_tick, tick};
 
 /// A reliability diagram.
 pub(in crate::report) struct Reliability {
@@ -47,19 +47,9 @@ impl Reliability {
             .x_label_area_size(page.px(4))
             .y_label_area_size(page.px(56))
             .build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .x_labels(0)
-            .y_labels(6)
-            .y_label_formatter(&|value| tick(*value))
-            .y_desc(self.what)
-            .axis_desc_style(page.font(13))
-            .label_style(page.font(12))
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(page.line(FAINT, 1))
-            .axis_style(page.line(GREY, 1))
-            .draw()?;
+        let mut mesh = chart.configure_mesh();
+        mesh.disable_x_mesh().x_labels(0).y_labels(6).y_label_formatter(&|value| tick(*value)).y_desc(self.what);
+        page.looks(&mut mesh, 13).draw()?;
         // Empty bins show nothing: a bar there would be an invention.
         let filled = || self.bars.iter().filter_map(|bar| Some((bar, bar.accuracy?, bar.confidence?)));
         chart.draw_series(filled().map(|(bar, accuracy, confidence)| {
@@ -92,21 +82,15 @@ impl Reliability {
             .x_label_area_size(page.px(40))
             .y_label_area_size(page.px(56))
             .build_cartesian_2d(0.0..1.0, (bottom..tallest * 1.5).log_scale())?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
+        let mut mesh = chart.configure_mesh();
+        mesh.disable_x_mesh()
             .x_labels(6)
             .x_label_formatter(&|value| tick(*value))
             .y_labels(4)
             .y_label_formatter(&|value| count_tick(*value))
             .x_desc("probability")
-            .y_desc("voxels (log)")
-            .axis_desc_style(page.font(13))
-            .label_style(page.font(12))
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(page.line(FAINT, 1))
-            .axis_style(page.line(GREY, 1))
-            .draw()?;
+            .y_desc("voxels (log)");
+        page.looks(&mut mesh, 13).draw()?;
         let filled = self.bars.iter().filter(|bar| bar.count > 0);
         chart.draw_series(filled.map(|bar| {
             let inset = 0.06 * (bar.upper - bar.lower);
