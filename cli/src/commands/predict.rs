@@ -19,7 +19,8 @@ use crate::{Common, Outcome};
 /// Segment images with a trained network.
 ///
 /// Writes segmentations/CASE.nii.gz and probabilities/CASE.nii.gz (4-D, class last), both in the geometry of the
-/// image. A case that fails is reported and the others go on; cases that are done already are written anew.
+/// image. A case that fails is reported and the others go on; cases that are done already are written anew. While a case
+/// is predicted its probabilities wait in DIR, four bytes for each voxel and class, and go with the program.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal predict runs/hippocampus-nacl ../hippocampus/imagesTs --out predictions")]
 pub struct Args {
