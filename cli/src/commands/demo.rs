@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use segcal_core::Result;
-use segcal_metrics::empty::Policy;
 use toml::Table;
 
 use super::{evaluate, phantom, predict, train};
-use crate::evaluate::cohort::{Cohort, Convention, Kind};
+use crate::evaluate::cohort::{Cohort, Kind};
 use crate::phantom::Recipe;
 use crate::train::settings::{SampleKind, Samples, Settings};
 use crate::{Common, Outcome, output, progress};
@@ -71,23 +70,7 @@ fn train_and_evaluate(
 }
 
 fn evaluation(probabilities: PathBuf, cohort: &Path, out: PathBuf) -> evaluate::Args {
-    evaluate::Args {
-        probabilities: Some(probabilities),
-        logits: None,
-        segmentations: None,
-        labels: cohort.join("labelsTs"),
-        images: None,
-        out,
-        config: None,
-        bins: None,
-        tolerance_mm: None,
-        band_mm: None,
-        voxel_units: false,
-        empty: Policy::Nan,
-        convention: Convention::Segcal,
-        seed: 0,
-        resume: false,
-    }
+    evaluate::Args::new(probabilities, cohort.join("labelsTs"), out)
 }
 
 /// One line for each loss, and one for the true posterior, which nothing can beat.

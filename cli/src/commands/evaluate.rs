@@ -103,6 +103,27 @@ impl Default for FileKeys {
 }
 
 impl Args {
+    /// The evaluation of stored probabilities with everything else as it is by default.
+    pub fn new(probabilities: PathBuf, labels: PathBuf, out: PathBuf) -> Self {
+        Self {
+            probabilities: Some(probabilities),
+            logits: None,
+            segmentations: None,
+            labels,
+            images: None,
+            out,
+            config: None,
+            bins: None,
+            tolerance_mm: None,
+            band_mm: None,
+            voxel_units: false,
+            empty: Policy::Nan,
+            convention: Convention::Segcal,
+            seed: 0,
+            resume: false,
+        }
+    }
+
     fn measure(&self) -> Result<Measure> {
         let keys: FileKeys = match &self.config {
             None => FileKeys::default(),

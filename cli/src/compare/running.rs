@@ -15,7 +15,6 @@ use super::plan::{Method, Plan};
 use crate::Common;
 use crate::commands::{Outcome, evaluate, predict, train};
 use crate::data::{Case, Dataset, ENDINGS};
-use crate::evaluate::cohort::Convention;
 use crate::evaluate::inputs::{Files, Pair};
 use crate::output::{self, OutputFolder};
 use crate::train::run;
@@ -286,7 +285,8 @@ impl Cell<'_> {
         };
         let pairs: Vec<Pair> = labelled().map(pair).collect();
         let labels = labelled().find_map(|(_, label)| label.parent().map(Path::to_path_buf)).unwrap_or_default();
-        let args = evaluation_of(probabilities, labels, path.clone(), self.plan);
+        let args =
+            evaluate::Args { empty: self.plan.empty, ..evaluate::Args::new(probabilities, labels, path.clone()) };
         let (_, outcome) = evaluate::evaluate_pairs(&args, &pairs, common)?;
         if outcome != Outcome::Done {
             return Err(Error::new("some cases could not be evaluated").at(path.display()));
@@ -301,26 +301,6 @@ impl Cell<'_> {
     /// The folder cannot be written.
     pub fn discard(&self, noise: f64) -> Result<()> {
         remove_folder(&self.predictions(noise).join("probabilities"))
-    }
-}
-
-fn evaluation_of(probabilities: PathBuf, labels: PathBuf, out: PathBuf, plan: &Plan) -> evaluate::Args {
-    evaluate::Args {
-        probabilities: Some(probabilities),
-        logits: None,
-        segmentations: None,
-        labels,
-        images: None,
-        out,
-        config: None,
-        bins: None,
-        tolerance_mm: None,
-        band_mm: None,
-        voxel_units: false,
-        empty: plan.empty,
-        convention: Convention::Segcal,
-        seed: 0,
-        resume: false,
     }
 }
 
