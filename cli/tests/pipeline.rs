@@ -242,6 +242,24 @@ fn bad_cases_are_named_and_a_finished_run_is_not_overwritten() {
 }
 
 #[test]
+fn a_data_set_that_names_no_two_classes_is_refused_before_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cohort, config) = (cohort(&folder), config(&folder));
+    let (description, run) = (cohort.join("dataset.json"), folder.path().join("run"));
+    let arguments = train(&config, &cohort, &run, &[]);
+    let refused = |what: &str| {
+        let message = failed(2, &words(&arguments));
+        assert!(message.contains(what), "{message}");
+        message
+    };
+    fs::write(&description, "{\"labels\": {\"background\": 0}}").unwrap();
+    assert!(refused("names one class").contains("dataset.json"));
+    fs::remove_file(&description).unwrap();
+    assert!(refused("does not say which classes there are").contains("add \"labels\""));
+    assert!(!run.exists());
+}
+
+#[test]
 fn a_damaged_checkpoint_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let (cohort, config) = (cohort(&folder), config(&folder));

@@ -74,6 +74,7 @@ pub fn check(settings: &Settings, common: &Common) -> Result<()> {
 
 fn open(settings: &Settings) -> Result<Dataset> {
     let data = Dataset::open_fold(&settings.data, settings.fold)?;
+    data.expect_classes()?;
     if data.train.is_empty() || data.val.is_empty() {
         let problem = format!("{} training and {} validation cases", data.train.len(), data.val.len());
         return Err(Error::new(problem).at(settings.data.display()).help("each part needs at least one"));

@@ -72,17 +72,6 @@ pub struct Dataset {
     pub test: Vec<Case>,
 }
 
-/// What training needs of a data set.
-#[derive(Clone, Debug)]
-pub struct Split {
-    /// Cases to train on. All have labels.
-    pub train: Vec<Case>,
-    /// Cases to choose the best epoch on. All have labels.
-    pub val: Vec<Case>,
-    /// Names of the classes; the index is the label.
-    pub class_names: Vec<String>,
-}
-
 /// The images to predict: one file, or all of a folder, whose channels are put together where they are files of their
 /// own (`CASE_0000`, `CASE_0001` …).
 ///
@@ -105,17 +94,20 @@ pub fn images(path: &Path) -> Result<Vec<Case>> {
 }
 
 impl Dataset {
-    /// The parts to train and to validate on, with the names of the classes.
+    /// Refuses a data set that does not say which classes there are, or names fewer than two: there is nothing to tell
+    /// apart then.
     ///
     /// # Errors
-    /// The data set does not say which classes there are.
-    pub fn split(self) -> Result<Split> {
-        if self.classes.is_empty() {
-            return Err(Error::new("the data set does not say which classes there are")
-                .at(self.root.join("dataset.json").display())
-                .help("add \"labels\": {\"background\": 0, \"NAME\": 1, …}"));
-        }
-        Ok(Split { train: self.train, val: self.val, class_names: self.classes })
+    /// It is such a one.
+    pub fn expect_classes(&self) -> Result<()> {
+        let problem = match self.classes.len() {
+            0 => "the data set does not say which classes there are",
+            1 => "the data set names one class",
+            _ => return Ok(()),
+        };
+        Err(Error::new(problem)
+            .at(self.root.join("dataset.json").display())
+            .help("add \"labels\": {\"background\": 0, \"NAME\": 1, …}"))
     }
 
     /// Finds the cases of a data set; of several folds, the first.
