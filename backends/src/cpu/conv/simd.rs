@@ -12,7 +12,7 @@ mod x86;
 ///
 /// # Safety
 /// Every method may be called only where the instruction set of the level is present, which holds inside
-/// [`Job::run`]. Pointers must be valid for `LANES` numbers (unaligned); for `blocks`, as its doc says.
+/// [`Job::run`]. Pointers must be valid (unaligned) for `LANES` numbers, or for those that the method's text names.
 pub(super) trait Simd: Copy + Send + Sync {
     /// Numbers in a vector.
     const LANES: usize;
@@ -35,12 +35,52 @@ pub(super) trait Simd: Copy + Send + Sync {
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     /// The sum of the lanes, in an order that is the same for every call.
     unsafe fn sum(v: Self::V) -> f32;
+    /// The 4 x 4 numbers at `4 k .. 4 k + 4` of the four vectors, transposed for each `k`: number `4 k + i` of result
+    /// `j` is number `4 k + j` of vector `i`.
+    unsafe fn turn(rows: [Self::V; 4]) -> [Self::V; 4];
+    /// Four numbers from each of `LANES / 4` places that are `step` apart.
+    unsafe fn gather(from: *const f32, step: usize) -> Self::V;
+    /// Four numbers to each of `LANES / 4` places that are `step` apart.
+    unsafe fn scatter(to: *mut f32, step: usize, v: Self::V);
+
     /// `to[i * to_stride + j] = from[j * from_stride + i]` for `i, j` in `0..LANES`, through registers.
-    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        for i in (0..Self::LANES).step_by(4) {
+            // SAFETY: the caller's promise holds for every four of its columns.
+            unsafe { Self::transpose_in(from.add(i), from_stride, to.add(i * to_stride), to_stride) };
+        }
+    }
+
     /// The same for `i` in `0..4`: `LANES` rows of four numbers become four vectors.
-    unsafe fn transpose_in(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+    #[inline(always)]
+    unsafe fn transpose_in(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: vector `j` has the rows `j`, `j + 4` and so on, of those that the caller promises.
+        unsafe {
+            let a = Self::gather(from, 4 * from_stride);
+            let b = Self::gather(from.add(from_stride), 4 * from_stride);
+            let c = Self::gather(from.add(2 * from_stride), 4 * from_stride);
+            let d = Self::gather(from.add(3 * from_stride), 4 * from_stride);
+            for (i, v) in Self::turn([a, b, c, d]).into_iter().enumerate() {
+                Self::store(to.add(i * to_stride), v);
+            }
+        }
+    }
+
     /// The same for `j` in `0..4`: four vectors become `LANES` rows of four numbers.
-    unsafe fn transpose_out(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+    #[inline(always)]
+    unsafe fn transpose_out(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // SAFETY: vector `i` has the rows `i`, `i + 4` and so on, of those that the caller promises.
+        unsafe {
+            let a = Self::load(from);
+            let b = Self::load(from.add(from_stride));
+            let c = Self::load(from.add(2 * from_stride));
+            let d = Self::load(from.add(3 * from_stride));
+            for (i, v) in Self::turn([a, b, c, d]).into_iter().enumerate() {
+                Self::scatter(to.add(i * to_stride), 4 * to_stride, v);
+            }
+        }
+    }
 }
 
 /// Work that is written once for every level.
@@ -169,24 +209,20 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
-        for i in 0..4 {
-            for j in 0..4 {
-                // SAFETY: the trait's contract.
-                unsafe { *to.add(i * to_stride + j) = *from.add(j * from_stride + i) };
-            }
-        }
+    unsafe fn turn(rows: [Self::V; 4]) -> [Self::V; 4] {
+        let column = |j: usize| [rows[0][j], rows[1][j], rows[2][j], rows[3][j]];
+        [column(0), column(1), column(2), column(3)]
     }
 
     #[inline(always)]
-    unsafe fn transpose_in(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+    unsafe fn gather(from: *const f32, _step: usize) -> Self::V {
         // SAFETY: the trait's contract.
-        unsafe { Self::transpose(from, from_stride, to, to_stride) }
+        unsafe { Self::load(from) }
     }
 
     #[inline(always)]
-    unsafe fn transpose_out(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+    unsafe fn scatter(to: *mut f32, _step: usize, v: Self::V) {
         // SAFETY: the trait's contract.
-        unsafe { Self::transpose(from, from_stride, to, to_stride) }
+        unsafe { Self::store(to, v) }
     }
 }
