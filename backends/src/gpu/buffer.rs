@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use segcal_core::Error;
 
+use super::context::lock;
+
 /// Numbers on the device. Cloning shares them.
 #[derive(Clone)]
 pub struct Buffer(Arc<Inner>);
@@ -102,11 +104,11 @@ impl Pool {
 
     /// A free buffer of exactly this size.
     pub(super) fn take(&self, size: u64) -> Option<wgpu::Buffer> {
-        self.free.lock().expect("no panic inside").get_mut(&size)?.pop()
+        lock(&self.free).get_mut(&size)?.pop()
     }
 
     fn give_back(&self, raw: wgpu::Buffer) {
-        self.free.lock().expect("no panic inside").entry(raw.size()).or_default().push(raw);
+        lock(&self.free).entry(raw.size()).or_default().push(raw);
     }
 
     /// Puts a new buffer on the account, unless the budget forbids it even after all free ones are dropped.
@@ -134,7 +136,7 @@ impl Pool {
 
     /// Drops every free buffer.
     pub(super) fn trim(&self) {
-        for (size, buffers) in self.free.lock().expect("no panic inside").drain() {
+        for (size, buffers) in lock(&self.free).drain() {
             self.held.fetch_sub(size * buffers.len() as u64, Ordering::Relaxed);
         }
     }

@@ -10,6 +10,7 @@ use segcal_core::{Error, Result};
 use super::Options;
 use super::adapter::{self, Adapter, Limits};
 use super::buffer::{Buffer, Failure, Pool, class, in_words};
+use super::call::Call;
 use super::counters::Totals;
 use super::kernel::{Code, GROUP};
 use super::pipelines::{Pipeline, Pipelines};
@@ -25,20 +26,7 @@ const MOST_TABLES: usize = 64;
 const MEMORY_HELP: &str = "use smaller batches or patches, or a larger --device-memory or card";
 const DEVICE_HELP: &str = "update the card's driver; if that does not help, report it";
 
-/// One dispatch.
-pub(super) struct Call<'a> {
-    /// The operation of the trait that asks for it, for messages.
-    pub(super) op: &'static str,
-    pub(super) code: Code,
-    pub(super) reads: &'a [&'a Buffer],
-    pub(super) writes: &'a [&'a Buffer],
-    /// The words of the shader's `Params`.
-    pub(super) params: &'a [u32],
-    pub(super) groups: usize,
-    /// Arithmetic operations, for timing.
-    pub(super) operations: u64,
-}
-
+/// A device with everything that is kept for it.
 pub(super) struct Context {
     pub(super) adapter: Adapter,
     /// Those of the device; tests set smaller ones.
@@ -150,9 +138,7 @@ impl Context {
     }
 
     fn create(&self, op: &'static str, size: u64) -> std::result::Result<wgpu::Buffer, Failure> {
-        if let Some(earlier) = self.take_fault() {
-            return Err(Failure::new(op, earlier, DEVICE_HELP));
-        }
+        self.check(op)?;
         self.pool.reserve(size).map_err(|what| Failure::new(op, what, MEMORY_HELP))?;
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let descriptor = wgpu::BufferDescriptor { label: Some(op), size, usage, mapped_at_creation: false };
@@ -187,8 +173,8 @@ impl Context {
         self.queue.write_buffer(&raw, 0, bytemuck::cast_slice(data));
         self.totals.uploaded.fetch_add(data.len() as u64 * 4, Ordering::Relaxed);
         let buffer = Buffer::new(raw, data.len(), &self.pool);
-        if let Some(what) = self.take_fault() {
-            buffer.fail(&Failure::new("upload", what, DEVICE_HELP));
+        if let Err(failure) = self.check("upload") {
+            buffer.fail(&failure);
         }
         buffer
     }
@@ -230,30 +216,44 @@ impl Context {
 
     /// Records one dispatch. A failure of what it reads, or of the dispatch itself, is that of what it writes.
     pub(super) fn dispatch(&self, call: &Call<'_>) {
-        let known = call.reads.iter().chain(call.writes).find_map(|buffer| buffer.failure().cloned());
+        let known = call.arrays().find_map(|buffer| buffer.failure().cloned());
         let done = known.map_or(Ok(()), Err).and_then(|()| if call.groups > 0 { self.record(call) } else { Ok(()) });
         if let Err(failure) = done {
             call.writes.iter().for_each(|buffer| buffer.fail(&failure));
         }
     }
 
-    /// Records a dispatch of one thread for each of `count` elements.
+    /// A new buffer of `len` elements, each made by one thread.
     pub(super) fn elementwise(
         &self,
         op: &'static str,
         code: Code,
         reads: &[&Buffer],
-        writes: &[&Buffer],
+        len: usize,
         params: &[u32],
+    ) -> Buffer {
+        let y = self.buffer(op, len);
+        self.elementwise_into(op, code, reads, &[&y], len, params);
+        y
+    }
+
+    /// Records a dispatch of one thread for each of `count` elements; in `Params`, the count goes before `params`.
+    pub(super) fn elementwise_into(
+        &self,
+        op: &'static str,
+        code: Code,
+        reads: &[&Buffer],
+        writes: &[&Buffer],
         count: usize,
+        params: &[u32],
     ) {
-        let operations = code.operations() * count as u64;
-        self.dispatch(&Call { op, code, reads, writes, params, groups: count.div_ceil(GROUP as usize), operations });
+        let (groups, operations) = (count.div_ceil(GROUP as usize), code.operations() * count as u64);
+        let params = &[&[count as u32], params].concat();
+        self.dispatch(&Call { op, code, reads, writes, params, groups, operations });
     }
 
     fn record(&self, call: &Call<'_>) -> std::result::Result<(), Failure> {
-        let bindings: Vec<u8> =
-            call.reads.iter().chain(call.writes).map(|buffer| self.bindings(buffer.len()) as u8).collect();
+        let bindings: Vec<u8> = call.arrays().map(|array| self.bindings(array.len()) as u8).collect();
         let total: usize = bindings.iter().map(|&count| usize::from(count)).sum();
         if total > self.limits.bindings {
             let (limit, size) = (self.limits.bindings, in_words(self.limits.binding_bytes));
@@ -263,7 +263,7 @@ impl Context {
         let pipeline = self.pipeline(call, bindings)?;
         let mut recorder = lock(&self.recorder);
         recorder.dispatch(self, call, &pipeline);
-        self.take_fault().map_or(Ok(()), |what| Err(Failure::new(call.op, what, DEVICE_HELP)))
+        self.check(call.op)
     }
 
     /// Number of bindings that so many words take.
@@ -279,7 +279,7 @@ impl Context {
     fn pipeline(&self, call: &Call<'_>, bindings: Vec<u8>) -> std::result::Result<Arc<Pipeline>, Failure> {
         self.pipelines.get(&self.device, &call.code, bindings, self.chunk_words(), || {
             self.totals.pipelines.fetch_add(1, Ordering::Relaxed);
-            self.take_fault().map_or(Ok(()), |what| Err(Failure::new(call.op, what, DEVICE_HELP)))
+            self.check(call.op)
         })
     }
 
@@ -329,6 +329,11 @@ impl Context {
             let what = format!("{what} (one of: {})", ops.join(", "));
             let _ = self.broken.set(Failure::new("submit", what, DEVICE_HELP));
         }
+    }
+
+    /// What the device reported since the last look, as a failure of `op`.
+    fn check(&self, op: &'static str) -> std::result::Result<(), Failure> {
+        self.take_fault().map_or(Ok(()), |what| Err(Failure::new(op, what, DEVICE_HELP)))
     }
 
     fn take_fault(&self) -> Option<String> {

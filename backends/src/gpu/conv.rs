@@ -8,11 +8,12 @@
 //! Accuracy: each output is a sum of f32 products in the order of memory (of the parts, for `conv_weight`); its error
 //! is at most `terms * 2^-24` times the sum of the absolute products.
 
-use segcal_core::{Fold, Geometry, Shape};
+use segcal_core::{Geometry, Shape};
 
 use super::buffer::Buffer;
-use super::context::{Call, Context};
-use super::kernel::{Code, Kernel};
+use super::call::Call;
+use super::context::Context;
+use super::kernel::{Kernel, words};
 use super::reduce;
 use super::winograd::Plan;
 
@@ -40,13 +41,17 @@ pub(super) const TILES: [[usize; 3]; 4] = [[64, 64, 16], [32, 128, 16], [16, 256
 const PART: usize = 1024;
 /// Numbers of all partial weight gradients together, at most.
 const PARTIAL: usize = 1 << 24;
+/// A part that no sum is longer than: all terms in one.
+const WHOLE: usize = (1 << 31) - 1;
 
 /// The size of a matrix product.
 struct Product {
     groups: usize,
     rows: usize,
     columns: usize,
+    /// Terms of each sum.
     depth: usize,
+    /// Terms that one workgroup sums.
     part: usize,
 }
 
@@ -59,6 +64,8 @@ impl Product {
         TILES.into_iter().min_by_key(padded).expect("there are tiles")
     }
 
+    /// Records it: `arrays` are the columns' factor, the rows' factor and the result, `rest` what `Params` holds
+    /// behind the sizes.
     fn dispatch(
         &self,
         context: &Context,
@@ -72,13 +79,18 @@ impl Product {
         let parts = self.depth.div_ceil(self.part).max(1);
         let tiles = row_tiles * column_tiles * self.groups * parts;
         let head = [tiles, row_tiles, column_tiles, self.groups, self.rows, self.columns, self.depth, self.part];
-        let params: Vec<u32> =
-            head.into_iter().map(|number| number as u32).chain(rest.iter().map(|&number| number as u32)).collect();
-        let code = Code::File(kernel, [rows, columns, depth].map(|extent| extent as u32).to_vec());
+        let mut params = words(head);
+        params.extend(rest.iter().map(|&number| number as u32));
         let [x, a, y] = arrays;
-        let operations = 2 * (self.groups * self.rows * self.columns * self.depth) as u64;
-        let call = Call { op, code, reads: &[x, a], writes: &[y], params: &params, groups: tiles, operations };
-        context.dispatch(&call);
+        context.dispatch(&Call {
+            op,
+            code: kernel.code(words([rows, columns, depth])),
+            reads: &[x, a],
+            writes: &[y],
+            params: &params,
+            groups: tiles,
+            operations: 2 * (self.groups * self.rows * self.columns * self.depth) as u64,
+        });
     }
 }
 
@@ -195,6 +207,7 @@ struct Weights {
     channel: usize,
 }
 
+/// Channels and shapes of a convolution in either direction.
 struct Sizes {
     groups: usize,
     /// Result channels of a group.
@@ -206,13 +219,14 @@ struct Sizes {
     out: Shape,
 }
 
+/// The places that `axes` name, in all samples and channels of the result.
 fn gather(context: &Context, op: &'static str, arrays: [&Buffer; 3], sizes: &Sizes, axes: &[Axis; 3], w: &Weights) {
     let product = Product {
         groups: sizes.groups,
         rows: sizes.rows,
         columns: sizes.out.n() * axes.iter().map(|axis| axis.places).product::<usize>(),
         depth: sizes.depth * axes.iter().map(|axis| axis.taps).product::<usize>(),
-        part: usize::MAX >> 33,
+        part: WHOLE,
     };
     let steps = &sizes.w_shape.strides()[2..];
     let start: usize = axes.iter().zip(steps).map(|(axis, step)| axis.tap_start * step).sum();
@@ -263,9 +277,5 @@ pub(super) fn conv_weight(
     rest.extend([y_shape.c() as i64, y_shape.voxels() as i64]);
     let partial = context.buffer("conv_weight", parts * w_shape.len());
     product.dispatch(context, "conv_weight", &CONV_WEIGHT, [x, y, &partial], &rest);
-    if parts == 1 {
-        return partial;
-    }
-    let sums = reduce::fold_blocks(context, Fold::Sum, vec![partial], w_shape.len(), parts, false);
-    sums.into_iter().next().expect("one output")
+    reduce::sum_blocks(context, partial, w_shape.len(), parts)
 }

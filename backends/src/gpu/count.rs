@@ -3,11 +3,12 @@
 //! Counting uses no atomic operation: each bin is summed by threads of its own in a fixed order, so that the same
 //! input gives the same bits, for weights of any scale.
 
-use segcal_core::{Fold, Shape};
+use segcal_core::Shape;
 
 use super::buffer::Buffer;
-use super::context::{Call, Context};
-use super::kernel::{Code, GROUP, Kernel};
+use super::call::Call;
+use super::context::Context;
+use super::kernel::{ELEMENTWISE, GROUP, Kernel, words};
 use super::reduce;
 
 pub(super) static BINCOUNT: Kernel = Kernel {
@@ -20,7 +21,7 @@ pub(super) static BINCOUNT: Kernel = Kernel {
 
 pub(super) static TAKE: Kernel = Kernel {
     name: "take",
-    files: &[include_str!("shaders/take.wgsl"), include_str!("shaders/elementwise.wgsl")],
+    files: &[include_str!("shaders/take.wgsl"), ELEMENTWISE],
     constants: &[],
     reads: &["table", "index"],
     writes: &["y"],
@@ -41,6 +42,7 @@ pub(super) fn bincount(
     weights.iter().map(|weight| one(context, bins, weight, shape.len(), count)).collect()
 }
 
+/// The sums for one weight.
 fn one(context: &Context, bins: &Buffer, weight: &Buffer, len: usize, count: usize) -> Buffer {
     let block = len.div_ceil(MOST_BLOCKS).next_multiple_of(GROUP as usize).max(BLOCK);
     let blocks = len.div_ceil(block).max(1);
@@ -48,16 +50,16 @@ fn one(context: &Context, bins: &Buffer, weight: &Buffer, len: usize, count: usi
     let width = count.next_power_of_two().min(GROUP as usize);
     let groups = blocks * parts;
     let partial = context.buffer("bincount", blocks * count);
-    let params = [groups, len, count, block, parts, width].map(|number| number as u32);
-    let code = Code::File(&BINCOUNT, Vec::new());
-    let (reads, writes) = ([bins, weight], [&partial]);
-    let operations = (len * count) as u64;
-    let call = Call { op: "bincount", code, reads: &reads, writes: &writes, params: &params, groups, operations };
-    context.dispatch(&call);
-    if blocks == 1 {
-        return partial;
-    }
-    reduce::fold_blocks(context, Fold::Sum, vec![partial], count, blocks, false).pop().expect("one output")
+    context.dispatch(&Call {
+        op: "bincount",
+        code: BINCOUNT.code([]),
+        reads: &[bins, weight],
+        writes: &[&partial],
+        params: &words([groups, len, count, block, parts, width]),
+        groups,
+        operations: (len * count) as u64,
+    });
+    reduce::sum_blocks(context, partial, count, blocks)
 }
 
 /// `y[i] = table[index[i]]`.
@@ -66,8 +68,5 @@ pub(super) fn take(
     (table, table_shape): (&Buffer, Shape),
     (index, out): (&Buffer, Shape),
 ) -> Buffer {
-    let y = context.buffer("take", out.len());
-    let params = [out.len() as u32, table_shape.len() as u32];
-    context.elementwise("take", Code::File(&TAKE, Vec::new()), &[table, index], &[&y], &params, out.len());
-    y
+    context.elementwise("take", TAKE.code([]), &[table, index], out.len(), &words([table_shape.len()]))
 }

@@ -4,11 +4,11 @@ use segcal_core::{Shape, axis};
 
 use super::buffer::Buffer;
 use super::context::Context;
-use super::kernel::{Code, Kernel};
+use super::kernel::{ELEMENTWISE, Kernel, words};
 
 pub(super) static DISTANCE: Kernel = Kernel {
     name: "distance",
-    files: &[include_str!("shaders/distance.wgsl"), include_str!("shaders/elementwise.wgsl")],
+    files: &[include_str!("shaders/distance.wgsl"), ELEMENTWISE],
     constants: &["FIRST", "LAST"],
     reads: &["x"],
     writes: &["y"],
@@ -18,13 +18,10 @@ pub(super) static DISTANCE: Kernel = Kernel {
 pub(super) fn distance(context: &Context, (mask, shape): (&Buffer, Shape), spacing: [f64; 3]) -> Buffer {
     let mut current = mask.clone();
     for (number, along) in [axis::W, axis::H, axis::D].into_iter().enumerate() {
-        let next = context.buffer("distance", shape.len());
-        let numbers = [shape.len(), shape.dims()[along], shape.strides()[along]];
-        let mut params = numbers.map(|number| number as u32).to_vec();
+        let mut params = words([shape.dims()[along], shape.strides()[along]]);
         params.push((spacing[along - axis::D] as f32).to_bits());
-        let code = Code::File(&DISTANCE, vec![u32::from(number == 0), u32::from(number == 2)]);
-        context.elementwise("distance", code, &[&current], &[&next], &params, shape.len());
-        current = next;
+        let code = DISTANCE.code([u32::from(number == 0), u32::from(number == 2)]);
+        current = context.elementwise("distance", code, &[&current], shape.len(), &params);
     }
     current
 }

@@ -12,6 +12,9 @@ use super::{map, reduce};
 /// Threads of a workgroup. Every WebGPU device offers as many.
 pub(super) const GROUP: u32 = 256;
 
+/// Calls `element(i)` for each `i` below the first word of `Params`: the last file of an elementwise kernel.
+pub(super) const ELEMENTWISE: &str = include_str!("shaders/elementwise.wgsl");
+
 /// A shader that is kept in files.
 pub(super) struct Kernel {
     /// Names it; no two kernels have one name.
@@ -24,6 +27,13 @@ pub(super) struct Kernel {
     pub(super) reads: &'static [&'static str],
     /// Names of the arrays it writes.
     pub(super) writes: &'static [&'static str],
+}
+
+impl Kernel {
+    /// The shader with values for its constants.
+    pub(super) fn code(&'static self, constants: impl Into<Vec<u32>>) -> Code {
+        Code::File(self, constants.into())
+    }
 }
 
 impl PartialEq for Kernel {
@@ -103,6 +113,11 @@ impl Code {
             Self::Reduce(_) => "reduce",
         }
     }
+}
+
+/// Sizes as words of `Params`.
+pub(super) fn words(sizes: impl IntoIterator<Item = usize>) -> Vec<u32> {
+    sizes.into_iter().map(|size| size as u32).collect()
 }
 
 /// Adds a line to a shader.

@@ -4,13 +4,13 @@ use segcal_core::{Index, Shape};
 
 use super::buffer::Buffer;
 use super::context::Context;
-use super::kernel::{Code, Kernel};
+use super::kernel::{ELEMENTWISE, Kernel, words};
 
-const ELEMENTWISE: &str = include_str!("shaders/elementwise.wgsl");
+const WALK: &str = include_str!("shaders/walk.wgsl");
 
 pub(super) static SLICE: Kernel = Kernel {
     name: "slice",
-    files: &[include_str!("shaders/slice.wgsl"), ELEMENTWISE],
+    files: &[WALK, include_str!("shaders/slice.wgsl"), ELEMENTWISE],
     constants: &[],
     reads: &["x"],
     writes: &["y"],
@@ -18,7 +18,7 @@ pub(super) static SLICE: Kernel = Kernel {
 
 pub(super) static PLACE: Kernel = Kernel {
     name: "place",
-    files: &[include_str!("shaders/place.wgsl"), ELEMENTWISE],
+    files: &[WALK, include_str!("shaders/place.wgsl"), ELEMENTWISE],
     constants: &["ADD"],
     reads: &["x"],
     writes: &["y"],
@@ -26,10 +26,7 @@ pub(super) static PLACE: Kernel = Kernel {
 
 /// `y[o] = x[start + o]`.
 pub(super) fn slice(context: &Context, (x, x_shape): (&Buffer, Shape), start: Index, out: Shape) -> Buffer {
-    let y = context.buffer("slice", out.len());
-    let params = walk(out, x_shape, start);
-    context.elementwise("slice", Code::File(&SLICE, Vec::new()), &[x], &[&y], &params, out.len());
-    y
+    context.elementwise("slice", SLICE.code([]), &[x], out.len(), &walk(out, x_shape, start))
 }
 
 /// Zero, plus every part at its start, in the order of the list.
@@ -42,8 +39,8 @@ pub(super) fn place(context: &Context, parts: &[((&Buffer, Shape), Index)], out:
         context.clear(&y);
     }
     for &((part, shape), start) in parts {
-        let code = Code::File(&PLACE, vec![u32::from(!apart)]);
-        context.elementwise("place", code, &[part], &[&y], &walk(shape, out, start), shape.len());
+        let code = PLACE.code([u32::from(!apart)]);
+        context.elementwise_into("place", code, &[part], &[&y], shape.len(), &walk(shape, out, start));
     }
     y
 }
@@ -51,10 +48,7 @@ pub(super) fn place(context: &Context, parts: &[((&Buffer, Shape), Index)], out:
 /// The parameters of a walk over `inner`, a box that begins at `start` in `outer`.
 fn walk(inner: Shape, outer: Shape, start: Index) -> Vec<u32> {
     let [_, c, d, h, w] = inner.dims();
-    let mut params = vec![inner.len(), c, d, h, w];
-    params.extend(outer.strides());
-    params.push(outer.offset(start));
-    params.into_iter().map(|number| number as u32).collect()
+    words([c, d, h, w].into_iter().chain(outer.strides()).chain([outer.offset(start)]))
 }
 
 /// Whether no two boxes share a place.

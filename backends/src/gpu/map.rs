@@ -4,7 +4,7 @@ use segcal_core::{Program, Shape, Step};
 
 use super::buffer::Buffer;
 use super::context::Context;
-use super::kernel::{Code, line};
+use super::kernel::{Code, ELEMENTWISE, line};
 use super::program::{Domain, Listing, print_coordinates};
 
 /// All that the printed shader depends on.
@@ -32,7 +32,7 @@ impl Pattern {
             line(text, format_args!("    y{output}_set(i, {});", self.listing.output(output)));
         }
         line(text, format_args!("}}"));
-        text.push_str(include_str!("shaders/elementwise.wgsl"));
+        text.push_str(ELEMENTWISE);
     }
 }
 
@@ -51,11 +51,10 @@ pub(super) fn map(
     for_each_part(context, program, inputs, out.len(), outputs.len(), |part, members| {
         let bound = Bound::new(context, "map", &part, inputs, out, None, members.len() * context.bindings(out.len()));
         let pattern = Pattern::new(bound.listing, &bound.domain);
-        let mut params = vec![out.len() as u32];
-        params.extend(pattern.listing.params(&bound.domain.extents, &bound.starts, scalars));
+        let params = pattern.listing.params(&bound.domain.extents, &bound.starts, scalars);
         let reads: Vec<&Buffer> = bound.reads.iter().collect();
         let writes: Vec<&Buffer> = members.iter().map(|&member| &outputs[member]).collect();
-        context.elementwise("map", Code::Map(pattern), &reads, &writes, &params, out.len());
+        context.elementwise_into("map", Code::Map(pattern), &reads, &writes, out.len(), &params);
     });
     outputs
 }

@@ -14,6 +14,7 @@
 
 mod adapter;
 mod buffer;
+mod call;
 mod context;
 mod conv;
 mod count;

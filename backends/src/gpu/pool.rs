@@ -4,13 +4,13 @@ use segcal_core::{Shape, Window};
 
 use super::buffer::Buffer;
 use super::context::Context;
-use super::kernel::{Code, Kernel};
+use super::kernel::{ELEMENTWISE, Kernel, words};
 
-const ELEMENTWISE: &str = include_str!("shaders/elementwise.wgsl");
+const PARAMS: &str = include_str!("shaders/pool.wgsl");
 
 pub(super) static MAX_POOL: Kernel = Kernel {
     name: "max_pool",
-    files: &[include_str!("shaders/max_pool.wgsl"), ELEMENTWISE],
+    files: &[PARAMS, include_str!("shaders/max_pool.wgsl"), ELEMENTWISE],
     constants: &[],
     reads: &["x"],
     writes: &["y", "index"],
@@ -18,7 +18,7 @@ pub(super) static MAX_POOL: Kernel = Kernel {
 
 pub(super) static MAX_UNPOOL: Kernel = Kernel {
     name: "max_unpool",
-    files: &[include_str!("shaders/max_unpool.wgsl"), ELEMENTWISE],
+    files: &[PARAMS, include_str!("shaders/max_unpool.wgsl"), ELEMENTWISE],
     constants: &[],
     reads: &["y", "index"],
     writes: &["x"],
@@ -32,8 +32,8 @@ pub(super) fn max_pool(
     out: Shape,
 ) -> (Buffer, Buffer) {
     let (y, index) = (context.buffer("max_pool", out.len()), context.buffer("max_pool", out.len()));
-    let params = params(out.len(), x_shape, window, out);
-    context.elementwise("max_pool", Code::File(&MAX_POOL, Vec::new()), &[x], &[&y, &index], &params, out.len());
+    let params = params(x_shape, window, out);
+    context.elementwise_into("max_pool", MAX_POOL.code([]), &[x], &[&y, &index], out.len(), &params);
     (y, index)
 }
 
@@ -45,13 +45,9 @@ pub(super) fn max_unpool(
     window: &Window,
     x_shape: Shape,
 ) -> Buffer {
-    let x = context.buffer("max_unpool", x_shape.len());
-    let params = params(x_shape.len(), x_shape, window, out);
-    context.elementwise("max_unpool", Code::File(&MAX_UNPOOL, Vec::new()), &[y, index], &[&x], &params, x_shape.len());
-    x
+    context.elementwise("max_unpool", MAX_UNPOOL.code([]), &[y, index], x_shape.len(), &params(x_shape, window, out))
 }
 
-fn params(count: usize, x: Shape, window: &Window, out: Shape) -> Vec<u32> {
-    let axes = [x.spatial(), out.spatial(), window.size, window.stride];
-    std::iter::once(count).chain(axes.into_iter().flatten()).map(|number| number as u32).collect()
+fn params(x: Shape, window: &Window, out: Shape) -> Vec<u32> {
+    words([x.spatial(), out.spatial(), window.size, window.stride].into_iter().flatten())
 }

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::context::{Call, Context};
+use super::call::Call;
+use super::context::Context;
 use super::recorder;
 
 /// Dispatches of one submission, at most, while timing: half of the timestamps that every device has room for.
@@ -72,13 +73,12 @@ impl Timing {
     /// Notes a dispatch; the timestamps that its pass is to write.
     pub(super) fn begin(&mut self, call: &Call<'_>) -> (wgpu::QuerySet, [u32; 2]) {
         let number = self.pending.len() as u32;
-        let words: usize = call.reads.iter().chain(call.writes).map(|buffer| buffer.len()).sum();
         self.pending.push(KernelTime {
             operation: call.op,
             kernel: call.code.name(),
             dispatches: 1,
             seconds: 0.0,
-            bytes: words as u64 * 4,
+            bytes: call.bytes(),
             operations: call.operations,
         });
         (self.queries.clone(), [2 * number, 2 * number + 1])

@@ -4,13 +4,13 @@ use segcal_core::{Rank, Shape};
 
 use super::buffer::Buffer;
 use super::context::Context;
-use super::kernel::{Code, Kernel};
+use super::kernel::{ELEMENTWISE, Kernel, words};
 
-const ELEMENTWISE: &str = include_str!("shaders/elementwise.wgsl");
+const WINDOW: &str = include_str!("shaders/rank_window.wgsl");
 
 pub(super) static RANK_FILTER: Kernel = Kernel {
     name: "rank_filter",
-    files: &[include_str!("shaders/rank_filter.wgsl"), ELEMENTWISE],
+    files: &[WINDOW, include_str!("shaders/rank_filter.wgsl"), ELEMENTWISE],
     constants: &[],
     reads: &["x"],
     writes: &["y"],
@@ -18,7 +18,7 @@ pub(super) static RANK_FILTER: Kernel = Kernel {
 
 pub(super) static MODE_FILTER: Kernel = Kernel {
     name: "mode_filter",
-    files: &[include_str!("shaders/mode_filter.wgsl"), ELEMENTWISE],
+    files: &[WINDOW, include_str!("shaders/mode_filter.wgsl"), ELEMENTWISE],
     constants: &[],
     reads: &["x"],
     writes: &["y"],
@@ -36,10 +36,7 @@ pub(super) fn rank_filter(
         Rank::Nth(number) => (&RANK_FILTER, number),
         Rank::Mode => (&MODE_FILTER, 0),
     };
-    let y = context.buffer("rank_filter", out.len());
     let axes = [x_shape.spatial(), out.spatial(), size];
-    let numbers = std::iter::once(out.len()).chain(axes.into_iter().flatten()).chain([number]);
-    let params: Vec<u32> = numbers.map(|number| number as u32).collect();
-    context.elementwise("rank_filter", Code::File(kernel, Vec::new()), &[x], &[&y], &params, out.len());
-    y
+    let params = words(axes.into_iter().flatten().chain([number]));
+    context.elementwise("rank_filter", kernel.code([]), &[x], out.len(), &params)
 }

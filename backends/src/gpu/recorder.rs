@@ -9,7 +9,8 @@ use std::sync::mpsc;
 
 use super::adapter::Limits;
 use super::buffer::Buffer;
-use super::context::{Call, Context};
+use super::call::Call;
+use super::context::Context;
 use super::pipelines::Pipeline;
 use super::profile::{KernelTime, Timing};
 
@@ -73,8 +74,7 @@ impl Recorder {
         pass.set_bind_group(0, &group, &[]);
         pass.dispatch_workgroups(x as u32, y as u32, 1);
         context.totals.dispatches.fetch_add(1, Ordering::Relaxed);
-        let words: usize = call.reads.iter().chain(call.writes).map(|buffer| buffer.len()).sum();
-        self.note(context, call.op, words as u64 * 4);
+        self.note(context, call.op, call.bytes());
     }
 
     fn bind(&self, context: &Context, call: &Call<'_>, pipeline: &Pipeline, start: u64, size: u64) -> wgpu::BindGroup {
@@ -82,7 +82,7 @@ impl Recorder {
             wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size: std::num::NonZeroU64::new(size) })
         };
         let mut resources = vec![part(&self.uniform, start, size)];
-        for buffer in call.reads.iter().chain(call.writes) {
+        for buffer in call.arrays() {
             let raw = buffer.raw().expect("a buffer without failure");
             let bytes = bound_bytes(buffer, context.guard_words);
             let chunk = u64::from(context.chunk_words()) * 4;

@@ -8,8 +8,9 @@
 use segcal_core::{Fold, Program, Shape};
 
 use super::buffer::Buffer;
-use super::context::{Call, Context};
-use super::kernel::{Code, GROUP, line};
+use super::call::Call;
+use super::context::Context;
+use super::kernel::{Code, ELEMENTWISE, GROUP, line, words};
 use super::map::{Bound, for_each_part};
 use super::program::{Domain, Listing, print_coordinates};
 
@@ -66,11 +67,12 @@ impl Pattern {
             include_str!("shaders/reduce_sum.wgsl")
         });
         text.push_str(include_str!("shaders/reduce.wgsl"));
-        text.push_str(if self.grouped {
-            include_str!("shaders/reduce_group.wgsl")
+        if self.grouped {
+            text.push_str(include_str!("shaders/reduce_group.wgsl"));
         } else {
-            concat!(include_str!("shaders/reduce_serial.wgsl"), include_str!("shaders/elementwise.wgsl"))
-        });
+            text.push_str(include_str!("shaders/reduce_serial.wgsl"));
+            text.push_str(ELEMENTWISE);
+        }
     }
 }
 
@@ -106,7 +108,7 @@ fn stage(context: &Context, fold: Fold, scalars: &[f64], bound: Bound, places: u
     let count = bound.listing.outputs();
     let results: Vec<Buffer> = (0..count).map(|_| context.buffer("reduce", out * blocks)).collect();
     let start = if fold == Fold::Sum { 0.0 } else { f32::NEG_INFINITY };
-    let mut params = [out * blocks, out, terms, block, blocks].map(|number| number as u32).to_vec();
+    let mut params = words([out * blocks, out, terms, block, blocks]);
     params.push(start.to_bits());
     params.extend(bound.listing.params(&bound.domain.extents, &bound.starts, scalars));
     let reads: Vec<&Buffer> = bound.reads.iter().collect();
@@ -116,11 +118,16 @@ fn stage(context: &Context, fold: Fold, scalars: &[f64], bound: Bound, places: u
     let operations = code.operations() * places as u64;
     let call = Call { op: "reduce", code, reads: &reads, writes: &writes, params: &params, groups, operations };
     context.dispatch(&call);
-    if blocks == 1 { results } else { fold_blocks(context, fold, results, out, blocks, grouped) }
+    fold_blocks(context, fold, results, out, blocks, grouped)
+}
+
+/// The sums over `blocks` of partial sums `[blocks, out]`.
+pub(super) fn sum_blocks(context: &Context, partial: Buffer, out: usize, blocks: usize) -> Buffer {
+    fold_blocks(context, Fold::Sum, vec![partial], out, blocks, false).pop().expect("one output")
 }
 
 /// Folds partial results: `[out, blocks]` after the shader with groups, `[blocks, out]` after the other.
-pub(super) fn fold_blocks(
+fn fold_blocks(
     context: &Context,
     fold: Fold,
     partial: Vec<Buffer>,
@@ -128,6 +135,9 @@ pub(super) fn fold_blocks(
     blocks: usize,
     grouped: bool,
 ) -> Vec<Buffer> {
+    if blocks == 1 {
+        return partial;
+    }
     let (domain, shape) = if grouped {
         (Shape::new(1, 1, 1, out, blocks), Shape::new(1, 1, 1, out, 1))
     } else {

@@ -8,9 +8,8 @@ use segcal_core::{Border, Interpolation, Sampling, Shape};
 
 use super::buffer::Buffer;
 use super::context::Context;
-use super::kernel::{Code, Kernel};
+use super::kernel::{ELEMENTWISE, Kernel, words};
 
-const ELEMENTWISE: &str = include_str!("shaders/elementwise.wgsl");
 const AFFINE: &str = include_str!("shaders/affine.wgsl");
 
 pub(super) static SEPARABLE: Kernel = Kernel {
@@ -39,15 +38,11 @@ pub(super) static AFFINE_ADJOINT: Kernel = Kernel {
 
 /// `y[n, c, o] = x[n, c, .]` at the source coordinate of `o`.
 pub(super) fn resample(context: &Context, (x, x_shape): (&Buffer, Shape), sampling: &Sampling, out: Shape) -> Buffer {
-    let y = context.buffer("resample", out.len());
     if sampling.separable().is_some() {
-        separable(context, "resample", x, &y, sampling, [x_shape, out], false);
-    } else {
-        let params = affine(out.len(), sampling, x_shape, out);
-        let code = Code::File(&AFFINE_FORWARD, flags(sampling).to_vec());
-        context.elementwise("resample", code, &[x], &[&y], &params, out.len());
+        return separable(context, "resample", x, sampling, [x_shape, out], false);
     }
-    y
+    let params = affine(sampling, x_shape, out);
+    context.elementwise("resample", AFFINE_FORWARD.code(flags(sampling)), &[x], out.len(), &params)
 }
 
 /// The adjoint of [`resample`].
@@ -57,26 +52,22 @@ pub(super) fn resample_adjoint(
     sampling: &Sampling,
     x_shape: Shape,
 ) -> Buffer {
-    let x = context.buffer("resample_adjoint", x_shape.len());
     if sampling.separable().is_some() {
-        separable(context, "resample_adjoint", y, &x, sampling, [x_shape, out], true);
-    } else {
-        let params = affine(x_shape.len(), sampling, x_shape, out);
-        let code = Code::File(&AFFINE_ADJOINT, flags(sampling).to_vec());
-        context.elementwise("resample_adjoint", code, &[y], &[&x], &params, x_shape.len());
+        return separable(context, "resample_adjoint", y, sampling, [x_shape, out], true);
     }
-    x
+    let params = affine(sampling, x_shape, out);
+    context.elementwise("resample_adjoint", AFFINE_ADJOINT.code(flags(sampling)), &[y], x_shape.len(), &params)
 }
 
+/// Resampling along each axis by itself; `adjoint` from `y` to `x`.
 fn separable(
     context: &Context,
     op: &'static str,
     from: &Buffer,
-    to: &Buffer,
     sampling: &Sampling,
     [x_shape, y_shape]: [Shape; 2],
     adjoint: bool,
-) {
+) -> Buffer {
     let (x, y) = (x_shape.spatial(), y_shape.spatial());
     let (rows, columns) = if adjoint { (x, y) } else { (y, x) };
     // Room for the beginnings of the rows and for two entries per output place along each axis.
@@ -90,9 +81,8 @@ fn separable(
         }
         table
     });
-    let numbers = [[to.len(); 1].as_slice(), &rows, &columns, &starts].concat();
-    let params: Vec<u32> = numbers.into_iter().map(|number| number as u32).collect();
-    context.elementwise(op, Code::File(&SEPARABLE, Vec::new()), &[from, &table], &[to], &params, to.len());
+    let len = if adjoint { x_shape.len() } else { y_shape.len() };
+    context.elementwise(op, SEPARABLE.code([]), &[from, &table], len, &words([rows, columns, starts].concat()))
 }
 
 /// Whether to mix linearly, and whether to repeat the edges.
@@ -105,7 +95,7 @@ fn key(sampling: &Sampling, x: [usize; 3], y: [usize; 3], adjoint: bool) -> Vec<
     let kind = [u32::from(adjoint)].into_iter().chain(flags(sampling));
     let numbers = sampling.matrix.iter().flatten().map(|number| number.to_bits());
     let halves = numbers.flat_map(|bits| [bits as u32, (bits >> 32) as u32]);
-    kind.chain(x.map(|extent| extent as u32)).chain(y.map(|extent| extent as u32)).chain(halves).collect()
+    kind.chain(words(x)).chain(words(y)).chain(halves).collect()
 }
 
 /// The sparse matrix of one axis by rows: where the entries of each row begin, then the entries.
@@ -144,14 +134,13 @@ fn neighbours(sampling: &Sampling, coordinate: f64, extent: usize) -> impl Itera
 }
 
 /// The parameters of the shaders for matrices that mix axes.
-fn affine(count: usize, sampling: &Sampling, x: Shape, y: Shape) -> Vec<u32> {
+fn affine(sampling: &Sampling, x: Shape, y: Shape) -> Vec<u32> {
     let reach = |row: &[f64; 4]| -> f64 {
         row[3].abs() + (0..3).map(|axis| row[axis].abs() * y.spatial()[axis] as f64).sum::<f64>()
     };
     let limit = f64::from(1 << 30);
     assert!(sampling.matrix.iter().all(|row| reach(row) < limit), "resample: the matrix reaches beyond 2^30 voxels");
-    let numbers = [[count; 1].as_slice(), &y.spatial(), &x.spatial()].concat();
-    let mut params: Vec<u32> = numbers.into_iter().map(|number| number as u32).collect();
+    let mut params = words([y.spatial(), x.spatial()].concat());
     params.push(0);
     for number in sampling.matrix.iter().flatten() {
         let fixed = (number * 4_294_967_296.0).round() as i64;

@@ -7,24 +7,22 @@
 //! stay near 1. The gradient in the input is the same with the kernel turned around.
 //!
 //! Where it pays: per place of the output and with `C` channels in and `K` out, the direct sum takes `18 C K`
-//! operations and this one `4.5 C K`, but it moves `22 (C + K)` bytes (samples read once, points written and read). On a
-//! card whose arithmetic and memory balance at `r` operations per byte it is the faster one from
+//! operations and this one `4.5 C K`, but it moves `22 (C + K)` bytes (samples read once, points written and read). On
+//! a card whose arithmetic and memory balance at `r` operations per byte it is the faster one from
 //! `C K / (C + K) = 22 / 13.5 r` on. That is 60 to 125 for cards from `r = 36` to `r = 76`; see `docs/gpu.md`.
 //!
 //! Accuracy: a result that sums `D` channels differs from the exact one by at most
 //! `157 (D + 45) 2^-24 sum |w| max |x|`, the maximum over the samples of its tile: the chain of the product and 45
 //! roundings of transforms and constants, enlarged by at most 157 (the largest absolute row sum of the three matrices
-//! together). Such a sum is never seen: on random numbers the root mean square error is `3.4e-6` of the result's root mean
-//! square for 256 channels. A value that is not finite spreads over its tile.
+//! together). Such a sum is never seen: on random numbers the root mean square error is `3.4e-6` of the result's root
+//! mean square for 256 channels. A value that is not finite spreads over its tile.
 
 use segcal_core::{Geometry, Shape};
 
 use super::buffer::Buffer;
 use super::context::Context;
 use super::conv;
-use super::kernel::{Code, Kernel};
-
-const ELEMENTWISE: &str = include_str!("shaders/elementwise.wgsl");
+use super::kernel::{ELEMENTWISE, Kernel, words};
 
 pub(super) static WEIGHT: Kernel = Kernel {
     name: "winograd_weight",
@@ -131,12 +129,12 @@ impl Plan {
             let grid = [count, first, down, across, planes];
             let v = context.buffer(op, POINTS * self.depth * count);
             let [_, x_h, x_w] = self.x.spatial();
-            let mut params = words(&[&[self.depth * count], &grid[..], &[self.depth, x_h, x_w]]);
+            let mut params = words(grid.into_iter().chain([self.depth, x_h, x_w]));
             params.extend(self.base.map(|base| base as u32));
-            context.elementwise(op, Code::File(&INPUT, Vec::new()), &[x], &[&v], &params, self.depth * count);
+            context.elementwise_into(op, INPUT.code([]), &[x], &[&v], self.depth * count, &params);
             let m = self.multiply(context, &u, &v, count);
-            let params = words(&[&[self.rows * count], &grid[..], &[self.rows, h, wide]]);
-            context.elementwise(op, Code::File(&OUTPUT, Vec::new()), &[&m], &[&y], &params, self.rows * count);
+            let params = words(grid.into_iter().chain([self.rows, h, wide]));
+            context.elementwise_into(op, OUTPUT.code([]), &[&m], &[&y], self.rows * count, &params);
         }
         y
     }
@@ -145,8 +143,8 @@ impl Plan {
     fn weight(&self, context: &Context, op: &'static str, w: &Buffer) -> Buffer {
         let count = self.rows * self.depth;
         let u = context.buffer(op, POINTS * count);
-        let params = words(&[&[count, self.depth, self.row, self.channel, usize::from(self.turned)]]);
-        context.elementwise(op, Code::File(&WEIGHT, Vec::new()), &[w], &[&u], &params, count);
+        let params = words([self.depth, self.row, self.channel, usize::from(self.turned)]);
+        context.elementwise_into(op, WEIGHT.code([]), &[w], &[&u], count, &params);
         u
     }
 
@@ -162,10 +160,6 @@ impl Plan {
 fn applies(geometry: &Geometry, w: Shape) -> bool {
     let steps = geometry.stride == [1; 3] && geometry.dilation == [1; 3] && geometry.groups == 1;
     steps && w.spatial() == [1, 3, 3] && geometry.pad[0] == 0
-}
-
-fn words(parts: &[&[usize]]) -> Vec<u32> {
-    parts.concat().into_iter().map(|number| number as u32).collect()
 }
 
 #[cfg(test)]

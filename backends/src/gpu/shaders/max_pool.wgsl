@@ -1,11 +1,4 @@
 // Maximum of each window and its place in the window, the first of equals; NaN counts as the largest.
-struct Params {
-    count: u32,
-    d: u32, h: u32, w: u32,
-    out_d: u32, out_h: u32, out_w: u32,
-    size_d: u32, size_h: u32, size_w: u32,
-    step_d: u32, step_h: u32, step_w: u32,
-}
 
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;

@@ -1,11 +1,4 @@
 // Each place of x gathers from the windows that cover it and whose index names it, in the order of memory.
-struct Params {
-    count: u32,
-    d: u32, h: u32, w: u32,
-    out_d: u32, out_h: u32, out_w: u32,
-    size_d: u32, size_h: u32, size_w: u32,
-    step_d: u32, step_h: u32, step_w: u32,
-}
 
 // The first window along an axis that reaches `place`.
 fn first(place: u32, size: u32, step: u32) -> u32 {

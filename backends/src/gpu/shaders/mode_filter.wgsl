@@ -1,16 +1,4 @@
 // The most frequent value of each window; of several, the smallest in the total order.
-struct Params {
-    count: u32,
-    d: u32, h: u32, w: u32,
-    out_d: u32, out_h: u32, out_w: u32,
-    size_d: u32, size_h: u32, size_w: u32,
-    rank: u32,
-}
-
-fn key(x: f32) -> u32 {
-    let bits = bitcast<u32>(x);
-    return bits ^ select(0x80000000u, 0xffffffffu, bits >= 0x80000000u);
-}
 
 // Place of the j-th value of a window relative to its corner.
 fn inside(j: u32) -> u32 {
@@ -21,11 +9,7 @@ fn inside(j: u32) -> u32 {
 }
 
 fn element(i: u32) {
-    let w = i % p.out_w;
-    let h = i / p.out_w % p.out_h;
-    let d = i / (p.out_w * p.out_h) % p.out_d;
-    let plane = i / (p.out_w * p.out_h * p.out_d);
-    let corner = ((plane * p.d + d) * p.h + h) * p.w + w;
+    let corner = corner_of(i);
     let size = p.size_d * p.size_h * p.size_w;
     var best = x_at(corner);
     var most = 0u;

@@ -1,17 +1,4 @@
 // y[o] = x[start + o].
-struct Params {
-    count: u32,
-    c: u32, d: u32, h: u32, w: u32,
-    step_n: u32, step_c: u32, step_d: u32, step_h: u32, step_w: u32,
-    start: u32,
-}
-
 fn element(i: u32) {
-    let w = i % p.w;
-    let h = i / p.w % p.h;
-    let d = i / (p.w * p.h) % p.d;
-    let c = i / (p.w * p.h * p.d) % p.c;
-    let n = i / (p.w * p.h * p.d * p.c);
-    let place = p.start + n * p.step_n + c * p.step_c + d * p.step_d + h * p.step_h + w * p.step_w;
-    y_set(i, x_at(place));
+    y_set(i, x_at(whole(i)));
 }

@@ -3,10 +3,8 @@
 use segcal_core::{Program, Tensor, ops};
 
 use super::*;
-use crate::gpu::context::Call;
-use crate::gpu::kernel::{Code, Kernel};
-
-const ELEMENTWISE: &str = include_str!("../shaders/elementwise.wgsl");
+use crate::gpu::call::Call;
+use crate::gpu::kernel::{ELEMENTWISE, Kernel};
 
 #[test]
 fn a_lost_card_is_an_error_that_names_its_last_work() {
@@ -37,8 +35,7 @@ fn a_shader_that_is_refused_spoils_its_own_results_only() {
     let Some(gpu) = own(95) else { return };
     let context = &gpu.0;
     let x = gpu.upload(vec![1.0; 8]);
-    let y = context.buffer("test", 8);
-    context.elementwise("twist", Code::File(&INVALID, Vec::new()), &[&x], &[&y], &[8], 8);
+    let y = context.elementwise("twist", INVALID.code([]), &[&x], 8, &[]);
     let shape = Shape::new(1, 1, 1, 1, 8);
     let double = Program::new(|p| p.input(0) * 2.0);
     let z = gpu.map(&double, &[], &[(&y, shape)], shape).pop().unwrap();
@@ -66,7 +63,7 @@ fn more_bindings_than_the_card_has_are_an_error() {
     };
     let call = Call {
         op: "twist",
-        code: Code::File(&COPY, Vec::new()),
+        code: COPY.code([]),
         reads: &[&x],
         writes: &[&y],
         params: &[words as u32],

@@ -233,7 +233,13 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn pools_and_ranks(n in 1..3usize, c in 1..9usize, spatial in extents(9), size in extents(4), stride in extents(4)) {
+    fn pools_and_ranks(
+        n in 1..3usize,
+        c in 1..9usize,
+        spatial in extents(9),
+        size in extents(4),
+        stride in extents(4),
+    ) {
         let [d, h, w] = std::array::from_fn(|axis| spatial[axis].max(size[axis]));
         let (x, window) = (Shape::new(n, c, d, h, w), Window { size, stride });
         compare(&Pooling(window, x, window.output(x).unwrap()), &[Array::whole(x, 3)], 0.0);
@@ -277,12 +283,18 @@ proptest! {
     #[test]
     fn counts(len in 1..9000usize, count in prop_oneof![1..20usize, 200..600usize]) {
         let shape = Shape::new(1, 1, 1, 1, len);
-        let bins = Array::new(shape, |i| (i * 31 % (count as u64 + 3)) as f64 - 1.0 + f64::from(u8::from(i % 11 == 0)) / 2.0);
+        let between = |i: u64| if i.is_multiple_of(11) { 0.5 } else { 0.0 };
+        let bins = Array::new(shape, |i| (i * 31 % (count as u64 + 3)) as f64 - 1.0 + between(i));
         compare(&Counting(count), &[bins, Array::whole(shape, 1), Array::new(shape, |_| 1.0)], 0.0);
     }
 
     #[test]
-    fn distances(n in 1..3usize, [d, h, w] in extents(9), rare in 1..60u64, spacing in proptest::array::uniform3(0.5..3.0f64)) {
+    fn distances(
+        n in 1..3usize,
+        [d, h, w] in extents(9),
+        rare in 1..60u64,
+        spacing in proptest::array::uniform3(0.5..3.0f64),
+    ) {
         let mask = Array::new(Shape::new(n, 2, d, h, w), |i| f64::from(u8::from(i * 2_654_435_761 % 61 >= rare)));
         compare(&Distances(spacing), &[mask], DISTANCE_TOLERANCE);
     }

@@ -5,7 +5,7 @@ use segcal_core::{Opcode, Program, Shape, axis};
 use crate::gpu::conv::{CONV, CONV_WEIGHT, TILES};
 use crate::gpu::count::{BINCOUNT, TAKE};
 use crate::gpu::distance::DISTANCE;
-use crate::gpu::kernel::{Code, Kernel};
+use crate::gpu::kernel::Kernel;
 use crate::gpu::layout::{PLACE, SLICE};
 use crate::gpu::pool::{MAX_POOL, MAX_UNPOOL};
 use crate::gpu::rank::{MODE_FILTER, RANK_FILTER};
@@ -42,7 +42,7 @@ fn every_file_is_valid() {
         for values in constants {
             assert_eq!(values.len(), kernel.constants.len(), "{}", kernel.name);
             for bindings in [1, 3] {
-                validate_code(&Code::File(kernel, values.clone()), bindings).unwrap_or_else(|what| panic!("{what}"));
+                validate_code(&kernel.code(values.clone()), bindings).unwrap_or_else(|what| panic!("{what}"));
             }
         }
     }

@@ -43,7 +43,8 @@ fn check(gpu: &Gpu, geometry: &Geometry, x: Shape, w: Shape, tiles: usize) -> [f
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Ragged tiles, maps of one place, padding that is narrower and wider than the kernel, several planes and bindings.
+    /// Ragged tiles, maps of one place, padding that is narrower and wider than the kernel, several planes and
+    /// bindings.
     #[test]
     fn both_directions(
         n in 1..4usize,
