@@ -9,6 +9,7 @@
 //! nearest to an edge lies on the edge. Sums are in units of 2^-40: each addend is rounded to the nearest unit (error
 //! at most 2^-41, about 4.5e-13; a probability of 2^-17 or more is exact), and adding is exact.
 
+mod atom;
 mod boundary;
 mod equal_mass;
 mod every;

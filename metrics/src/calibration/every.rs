@@ -1,10 +1,9 @@
 //! Bins of equal mass for every region of a volume at once.
 //!
 //! As [`EqualMass::of`] for each region, to the same bits (values of one cell without a cut are summed in another order,
-//! but exactly), but the volume is walked over twice in all and not twice for
-//! each region: voxels are counted by atom (see [`super::pass`]), and the regions are put together from the counts.
-//! Inside a coarse cell that holds no cut only count, hits and sum matter; inside one that does, the value follows from
-//! the bits, so that a count is enough.
+//! but exactly), but the volume is walked over twice in all and not twice for each region: voxels are counted by atom
+//! (see [`super::atom`]), and the regions are put together from the counts. Inside a coarse cell that holds no cut only
+//! count, hits and sum matter; inside one that does, the value follows from the bits, so that a count is enough.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,9 +11,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::THRESHOLD;
+use super::atom::{atom, atoms, members};
 use super::equal_mass::{EqualMass, EqualMassFigures, OPEN, OPEN_BITS, cut_cells, gaps};
 use super::fixed::units;
-use super::pass::{atom, atoms, members};
 use super::region::{Bin, Region};
 use crate::volume::{BLOCK, Label, Probabilities, raise};
 

@@ -1,8 +1,7 @@
 //! The one pass over a volume that fills every bin of every region.
 //!
-//! Voxels are sorted into disjoint atoms by reference label, by whether the background is predicted as foreground, and
-//! by the boundary band. All regions are unions of atoms. Inside an atom the reference label is one number, so the
-//! class bins need no counter of hits.
+//! Voxels are counted by atom (see [`super::atom`]). Inside an atom the reference label is one number, so the class bins
+//! need no counter of hits.
 
 use std::ops::Range;
 
@@ -11,6 +10,7 @@ use segcal_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::THRESHOLD;
+use super::atom::{atom, atoms, members};
 use super::fixed::units;
 use super::region::{Bin, Region, RegionBins, cells};
 use crate::overlap::within;
@@ -119,24 +119,6 @@ impl Calibration {
         }
         total
     }
-}
-
-/// Number of atoms.
-pub(super) const fn atoms(classes: usize) -> usize {
-    2 * (classes + 1)
-}
-
-/// The atom of a voxel.
-#[inline]
-pub(super) fn atom(reference: Label, prediction: Label, in_band: bool) -> usize {
-    let slot = if reference == 0 { usize::from(prediction != 0) } else { usize::from(reference) + 1 };
-    2 * slot + usize::from(in_band)
-}
-
-/// Reference label, a prediction that stands for those of the atom, and whether it lies in the band.
-pub(super) fn members(atom: usize) -> (Label, Label, bool) {
-    let slot = (atom / 2) as Label;
-    (slot.saturating_sub(1), Label::from(slot == 1), atom % 2 == 1)
 }
 
 #[derive(Clone, Copy)]
@@ -377,18 +359,6 @@ mod tests {
         fn bins_partition_the_probabilities(p in 0.0_f32..=1.0, bins in 1..1001_usize) {
             prop_assert_eq!(cell_of(p, bins), by_search(p, bins));
             prop_assert!(cell_of(p, bins) < cells(bins));
-        }
-    }
-
-    #[test]
-    fn atoms_and_their_members() {
-        for (reference, prediction) in [(0, 0), (0, 3), (2, 0), (2, 1)] {
-            for in_band in [false, true] {
-                let (label, stand_in, band) = members(atom(reference, prediction, in_band));
-                assert_eq!((label, band), (reference, in_band));
-                let union = |prediction| Region::Union.contains(reference, prediction, in_band);
-                assert_eq!(union(prediction), union(stand_in));
-            }
         }
     }
 
