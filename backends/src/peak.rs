@@ -11,8 +11,8 @@ const STEPS: usize = 20_000;
 const WHILE: Duration = Duration::from_millis(40);
 
 /// What the threads of the CPU backend can multiply and add in f32 while they touch no memory, in operations per second
-/// (a fused multiply-add is two): the peak that a convolution's rate is a share of. Best of three measurements of 40 ms.
-/// `None` where the processor has no fused multiply-add that this build knows.
+/// (a fused multiply-add is two): the peak that a convolution's rate is a share of. Best of three measurements of
+/// 40 ms. `None` where the processor has no fused multiply-add that this build knows.
 ///
 /// ```
 /// assert!(segcal_backends::fma_peak().is_none_or(|peak| peak > 1e9));

@@ -128,9 +128,8 @@ mod tests {
                 }
                 let (new, start) = arena.take(len);
                 prop_assert!(new.len >= len.max(1) && new.len < len + 2 * GRAIN && start.addr().is_multiple_of(64));
-                let apart = |old: &Extent| {
-                    old.segment != new.segment || old.offset + old.len <= new.offset || new.offset + new.len <= old.offset
-                };
+                let below = |a: &Extent, b: &Extent| a.offset + a.len <= b.offset;
+                let apart = |old: &Extent| old.segment != new.segment || below(old, &new) || below(&new, old);
                 prop_assert!(used.iter().all(apart), "{new:?} among {used:?}");
                 used.push(new);
             }

@@ -36,7 +36,7 @@ mod tests {
 
     use super::*;
     use crate::cpu::isa::for_each_level;
-    use crate::cpu::tests::{close, counts_of_threads, numbers, shapes_for};
+    use crate::cpu::tests::{close, counts_of_threads, exactly, numbers, shapes_for};
 
     fn normalise() -> Program {
         Program::new(|p| {
@@ -121,7 +121,7 @@ mod tests {
             })));
             let data: Vec<Vec<f32>> =
                 shapes.iter().enumerate().map(|(i, shape)| numbers(shape.len(), seed.wrapping_add(i as u32))).collect();
-            let exact_data: Vec<_> = data.iter().map(|x| std::sync::Arc::new(x.iter().map(|&x| f64::from(x)).collect())).collect();
+            let exact_data: Vec<_> = data.iter().map(|x| exactly(x)).collect();
             let exact_views: Vec<_> = exact_data.iter().zip(shapes).collect();
             let exact = Reference.map(&program, &[0.3], &exact_views, domain);
             for_each_level(|_| {

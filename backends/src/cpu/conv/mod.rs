@@ -110,8 +110,7 @@ fn conv_by(memory: &Arc<Pool>, path: Path, level: Level, x: View, (w, ws): View,
     direct.run(level, |group, o, c, tap| w[((group * outs + o) * ins + c) * taps + tap], Shared::new(y));
 }
 
-/// [`conv_transpose`] on a path and level: directly, one problem for each remainder of the output's place modulo the
-/// stride, or a single matrix product where windows lie side by side (up-sampling layers); by Winograd, the forward convolution with the kernel turned around.
+/// [`conv_transpose`] on a path and level; by Winograd, the forward convolution with the kernel turned around.
 fn conv_transpose_by(
     memory: &Arc<Pool>,
     path: Path,
@@ -121,20 +120,27 @@ fn conv_transpose_by(
     g: &Geometry,
     (x, xs): ViewMut,
 ) {
-    let (ins, outs, taps) = (ws.c(), ws.n() / g.groups, ws.voxels());
-    let x = Shared::new(x);
-    if path == Path::Winograd {
-        let forward = winograd::Forward {
-            input: y,
-            weight: w,
-            strides: [taps, ins * taps],
-            turned: true,
-            out: xs,
-            offset: std::array::from_fn(|a| g.pad[a] as isize + 1 - ws.spatial()[a] as isize),
-            kernel_depth: ws.spatial()[0],
-        };
-        return forward.run(memory, level, x);
+    let x = (Shared::new(x), xs);
+    if path == Path::Direct {
+        return conv_transpose_directly(level, y, (w, ws), g, x);
     }
+    let taps = ws.voxels();
+    let forward = winograd::Forward {
+        input: y,
+        weight: w,
+        strides: [taps, ws.c() * taps],
+        turned: true,
+        out: xs,
+        offset: std::array::from_fn(|a| g.pad[a] as isize + 1 - ws.spatial()[a] as isize),
+        kernel_depth: ws.spatial()[0],
+    };
+    forward.run(memory, level, x.0);
+}
+
+/// One problem for each remainder of the output's place modulo the stride, or a single matrix product where windows lie
+/// side by side (up-sampling layers).
+fn conv_transpose_directly(level: Level, y: View, (w, ws): View, g: &Geometry, (x, xs): (Shared<'_>, Shape)) {
+    let (ins, outs, taps) = (ws.c(), ws.n() / g.groups, ws.voxels());
     let [sd, sh, sw] = g.stride;
     let starts: Vec<_> = (0..sd * sh * sw).map(|r| [r / (sh * sw), r / sw % sh, r % sw]).collect();
     // Windows side by side: every tap is a place of its own, and all read the same sample.

@@ -3,9 +3,9 @@
 //! Idea: with samples and outputs of a tile laid out as the same flat sequence (see [`stencil`](super::stencil)), each
 //! weight's gradient is a dot product of the outputs with the samples at the tap's distance. A register block of
 //! output channels x (in, tap) pairs shares the loads: `OUTS + PAIRS` loads for `OUTS PAIRS` multiply-adds. Columns
-//! that are no output are zero in the outputs' sequence. Where windows do not overlap (1x1, and the layers that enlarge)
-//! the pairs lie at equal distances, and all of a tile is one product of matrices: with enough of both, packed panels
-//! without sums across lanes are 1.2 to 1.6 times faster.
+//! that are no output are zero in the outputs' sequence. Where windows do not overlap (1x1, and the layers that
+//! enlarge) the pairs lie at equal distances, and all of a tile is one product of matrices: with enough of both, packed
+//! panels without sums across lanes are 1.2 to 1.6 times faster.
 //!
 //! Blocking: the tiles of all images are cut into chunks of consecutive tiles, by shape alone. A task adds up the
 //! tiles of one chunk for some output channels; the chunks' sums are then added in order.

@@ -65,7 +65,9 @@ wide! {
         for ((y, left), right) in y[1.min(last)..last].iter_mut().zip(pairs).zip(pairs.iter().skip(1)) {
             *y = (0.75 * left[1] + 0.25 * left[0]) + (0.75 * right[0] + 0.25 * right[1]);
         }
-        let beside = |pair: Option<&[f32; 2]>, near: usize| pair.map_or(0.0, |pair| 0.75 * pair[near] + 0.25 * pair[1 - near]);
+        let beside = |pair: Option<&[f32; 2]>, near: usize| {
+            pair.map_or(0.0, |pair| 0.75 * pair[near] + 0.25 * pair[1 - near])
+        };
         y[0] += row[0] + beside(pairs.first(), 0);
         y[last] += row[end] + beside(pairs.last(), 1);
     }

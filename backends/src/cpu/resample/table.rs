@@ -135,7 +135,8 @@ pub(super) fn tables(sampling: &Sampling, x_shape: Shape, y_shape: Shape) -> Opt
     }))
 }
 
-/// The two voxels along one axis that a source coordinate is mixed of. What lies outside or does not count has weight 0.
+/// The two voxels along one axis that a source coordinate is mixed of. What lies outside or does not count has
+/// weight 0.
 #[inline(always)]
 pub(super) fn neighbours(sampling: &Sampling, coordinate: f64, extent: usize) -> [(usize, f64); 2] {
     let s = match sampling.border {
