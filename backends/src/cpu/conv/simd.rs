@@ -226,3 +226,41 @@ impl Simd for Portable {
         unsafe { Self::store(to, v) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the three transpositions do what they say, and write nowhere else.
+    struct Transpositions;
+
+    impl Job for Transpositions {
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) {
+            const FROM: usize = 19;
+            const TO: usize = 23;
+            let from: Vec<f32> = (0..16 * FROM).map(|place| place as f32).collect();
+            let mut results = [(); 3].map(|()| vec![-1.0; 16 * TO]);
+            let [square, inwards, outwards] = results.each_mut().map(Vec::as_mut_ptr);
+            // SAFETY: the instruction set is there; at most 16 rows of 16 numbers are read and written.
+            unsafe {
+                S::transpose(from.as_ptr(), FROM, square, TO);
+                S::transpose_in(from.as_ptr(), FROM, inwards, TO);
+                S::transpose_out(from.as_ptr(), FROM, outwards, TO);
+            }
+            let extents = [[S::LANES, S::LANES], [4, S::LANES], [S::LANES, 4]];
+            for (to, [rows, columns]) in results.iter().zip(extents) {
+                for (place, &found) in to.iter().enumerate() {
+                    let (i, j) = (place / TO, place % TO);
+                    let expected = if i < rows && j < columns { (j * FROM + i) as f32 } else { -1.0 };
+                    assert_eq!(found, expected, "{rows} x {columns}: row {i}, column {j}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn transpositions_exchange_rows_and_columns_and_touch_nothing_else() {
+        Level::available().for_each(|level| level.run(Transpositions));
+    }
+}
