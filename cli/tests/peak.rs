@@ -50,9 +50,13 @@ fn peak(arguments: &[&str]) -> u64 {
     1024 * String::from_utf8(output.stdout).unwrap().trim().parse::<u64>().unwrap()
 }
 
+/// The least of three: threads that happen to work on more at once, and what the allocator keeps of it, only add.
 fn evaluation(prediction: &Path, labels: &Path, out: &Path) -> u64 {
-    let _ = std::fs::remove_dir_all(out);
-    peak(&["evaluate", "--probabilities", text(prediction), "--labels", text(labels), "--out", text(out)])
+    let once = |_| {
+        let _ = std::fs::remove_dir_all(out);
+        peak(&["evaluate", "--probabilities", text(prediction), "--labels", text(labels), "--out", text(out)])
+    };
+    (0..3).map(once).min().unwrap_or(0)
 }
 
 /// Two sizes tell apart what grows with the volume from what does not: code, fonts, counters. Both are large enough for
