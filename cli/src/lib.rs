@@ -15,6 +15,7 @@ pub mod infer;
 pub mod options;
 pub mod output;
 pub mod phantom;
+pub mod prepare;
 pub mod progress;
 pub mod report;
 pub mod signals;

@@ -172,6 +172,11 @@ fn voxels(grid: &Grid) -> ([usize; 3], [f64; 3]) {
     ([w, h, d], [x, y, z])
 }
 
+/// Three decimals, or three digits of what is smaller than a hundredth.
+fn millimetres(size: f64) -> String {
+    if size >= 0.01 { format!("{size:.3}") } else { format!("{size:.2e}") }
+}
+
 fn as_json(dataset: &Dataset, findings: &[Finding], problems: &[String]) -> Value {
     let case = |finding: &Finding| {
         let grid = finding.grid.as_ref().map(|grid| (voxels(grid), grid.axes().to_string()));
@@ -205,7 +210,7 @@ fn as_text(dataset: &Dataset, findings: &[Finding], problems: &[String]) -> Stri
         if let Some(grid) = &finding.grid {
             let ([w, h, d], [x, y, z]) = voxels(grid);
             shape = format!("{w} x {h} x {d}");
-            spacing = format!("{x:.3} x {y:.3} x {z:.3}");
+            spacing = [x, y, z].map(millimetres).join(" x ");
             axes = grid.axes().to_string();
         }
         let labels = finding.labels.keys().take(12).map(ToString::to_string).collect::<Vec<_>>().join(" ");

@@ -87,6 +87,7 @@ macro_rules! verbs {
 verbs! {
     Demo demo,
     Phantom phantom,
+    Prepare prepare,
     Train train,
     Predict predict,
     Export export,

@@ -29,4 +29,4 @@ macro_rules! targets {
     };
 }
 
-targets! { nifti, npy, npz, png_image, checkpoint, config, plan, dataset, programs, losses, metrics }
+targets! { nifti, npy, npz, png_image, published, checkpoint, config, plan, dataset, programs, losses, metrics }

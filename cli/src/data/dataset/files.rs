@@ -59,7 +59,8 @@ pub(super) fn from_folders(root: &Path, description: &Description) -> Result<Fou
     // A folder of images alone is a data set to predict.
     let only_images = || FOLDERS.into_iter().find(|([images, _], _)| root.join(images).is_dir());
     let Some(([images, labels], [test_images, test_labels])) = learn.or_else(only_images) else {
-        return Err(Error::new("this folder holds neither dataset.json with lists nor imagesTr nor images"));
+        return Err(Error::new("this folder holds neither dataset.json with lists nor imagesTr nor images")
+            .help("give the folder of a data set; segcal prepare reads other layouts"));
     };
     let folders = |images: &str, labels: &str| -> Result<_> {
         Ok((files(&root.join(images), description)?, files(&root.join(labels), description)?))

@@ -93,6 +93,15 @@ pub fn images(path: &Path) -> Result<Vec<Case>> {
     }
 }
 
+/// The names in `splits.json`, or in the first fold of `splits_final.json`: train, val, test. `None` if there is no such
+/// file.
+///
+/// # Errors
+/// The file is malformed.
+pub fn division(root: &Path) -> Result<Option<[Vec<String>; 3]>> {
+    Ok(Division::read(root, 0)?.map(|division| [division.train, division.val, division.test]))
+}
+
 impl Dataset {
     /// Refuses a data set that does not say which classes there are, or names fewer than two: there is nothing to tell
     /// apart then.

@@ -1,0 +1,115 @@
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::*;
+
+fn folder() -> (tempfile::TempDir, impl Fn(&str, &[u8]) -> PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_owned();
+    let write = move |name: &str, bytes: &[u8]| {
+        std::fs::write(root.join(name), bytes).unwrap();
+        root.join(name)
+    };
+    (folder, write)
+}
+
+fn joined(header: &str, data: &[u8]) -> Vec<u8> {
+    [header.as_bytes(), data].concat()
+}
+
+const SHORTS: [u8; 12] = [0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 255, 255];
+
+#[test]
+fn metaimage_with_its_numbers_beside_it() {
+    let (_folder, write) = folder();
+    let header = "ObjectType = Image\nNDims = 3\nBinaryDataByteOrderMSB = True\nCompressedData = False\n\
+        TransformMatrix = 0 1 0 1 0 0 0 0 1\nOffset = 10 20 30\nElementSpacing = 0.5 2 3\nDimSize = 3 2 1\n\
+        ElementType = MET_SHORT\nElementDataFile = a.raw\n";
+    let path = write("a.mhd", header.as_bytes());
+    assert!(read_image(&path).unwrap_err().to_string().contains("a.raw"));
+    write("a.raw", &SHORTS);
+    let volume = read_image(&path).unwrap();
+    assert_eq!(volume.values(), [1.0, 2.0, 3.0, 4.0, 5.0, -1.0]);
+    assert_eq!(volume.grid.extent, [1, 2, 3]);
+    // The first axis runs along the second of LPS, in steps of 0.5 mm; RAS turns the first two round.
+    let expected = [[0.0, -2.0, 0.0, -10.0], [-0.5, 0.0, 0.0, -20.0], [0.0, 0.0, 3.0, 30.0]];
+    assert_eq!(volume.grid.affine, expected);
+    assert_eq!(read_labels(&path).unwrap().values(), [1, 2, 3, 4, 5, -1]);
+}
+
+#[test]
+fn metaimage_in_one_file_packed() {
+    let (_folder, write) = folder();
+    let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&[7, 8]).unwrap();
+    let header =
+        "NDims = 3\nDimSize = 1 1 2\nCompressedData = True\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n";
+    let path = write("a.mha", &joined(header, &packed.finish().unwrap()));
+    assert_eq!(read_labels(&path).unwrap().values(), [7, 8]);
+}
+
+#[test]
+fn nrrd_packed_and_in_every_space() {
+    let (_folder, write) = folder();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&SHORTS).unwrap();
+    let packed = packed.finish().unwrap();
+    let spaces =
+        [("left-posterior-superior", [-1.0, -1.0]), ("RAS", [1.0, 1.0]), ("left-anterior-superior", [-1.0, 1.0])];
+    for (space, sign) in spaces {
+        let header = format!(
+            "NRRD0004\n# a comment: with a colon\ntype: short\ndimension: 3\nspace: {space}\nsizes: 2 3 1\nmark:=a: b\n\
+             space directions: (0.625,0,0) (0,0.625,0) (0,0,1.25)\nkinds: domain domain domain\nendian: big\n\
+             encoding: gzip\nspace origin: (1,2,3)\n\n"
+        );
+        let volume = read_image(&write("a.nrrd", &joined(&header, &packed))).unwrap();
+        assert_eq!(volume.values(), [1.0, 2.0, 3.0, 4.0, 5.0, -1.0]);
+        assert_eq!(volume.grid.extent, [1, 3, 2]);
+        let [x, y] = sign;
+        let affine = [[0.625 * x, 0.0, 0.0, x], [0.0, 0.625 * y, 0.0, 2.0 * y], [0.0, 0.0, 1.25, 3.0]];
+        assert_eq!(volume.grid.affine, affine, "{space}");
+    }
+}
+
+#[test]
+fn malformed_files_are_errors_that_name_the_field() {
+    let (_folder, write) = folder();
+    let meta = "NDims = 3\nDimSize = 3 2 1\nElementType = MET_SHORT\nElementDataFile = LOCAL\n";
+    let nrrd = "NRRD0004\ntype: short\ndimension: 3\nsizes: 3 2 1\nencoding: raw\n\n";
+    let cases = [
+        ("a.mha", meta, "NDims = 3", "NDims = 4", "NDims: 4"),
+        ("a.mha", meta, "3 2 1", "3 2", "DimSize: \"3 2\""),
+        ("a.mha", meta, "3 2 1", "3 -2 1", "DimSize"),
+        ("a.mha", meta, "3 2 1", "30000 20000 10000", "values"),
+        ("a.mha", meta, "3 2 1", "300 200 1", "the header claims"),
+        ("a.mha", meta, "MET_SHORT", "MET_STRING", "ElementType: \"MET_STRING\""),
+        ("a.mha", meta, "LOCAL", "../x.raw", "ElementDataFile: the data file"),
+        ("a.mha", meta, "ElementType = ", "ElementType ", "header: \"ElementType MET_SHORT\""),
+        ("a.nrrd", nrrd, "NRRD0004", "NIFTI", "magic"),
+        ("a.nrrd", nrrd, "dimension: 3", "dimension: 4", "dimension: 4"),
+        ("a.nrrd", nrrd, "encoding: raw", "encoding: bzip2", "encoding: \"bzip2\""),
+        ("a.nrrd", nrrd, "type: short", "type: block", "type: \"block\""),
+        ("a.nrrd", nrrd, "sizes: 3 2 1", "space: RAS", "sizes: is missing"),
+        (
+            "a.nrrd",
+            nrrd,
+            "sizes: 3 2 1",
+            "sizes: 3 2 1\nspace directions: (1,0,0) (1,0,0) (0,0,1)\nspace: LPS",
+            "plane",
+        ),
+    ];
+    for (name, good, from, to, expected) in cases {
+        assert_eq!(read_image(&write(name, &joined(good, &SHORTS))).unwrap().values().len(), 6);
+        let message = read_image(&write(name, &joined(&good.replace(from, to), &SHORTS))).unwrap_err().to_string();
+        assert!(message.contains(name) && message.contains(expected), "{to}: {message}");
+    }
+    for (name, header) in [("a.mha", meta), ("a.nrrd", nrrd)] {
+        let whole = joined(header, &SHORTS);
+        for length in 0..whole.len() {
+            let error = read_image(&write(name, &whole[..length])).map(|_| length);
+            assert!(error.is_err(), "{name}, cut off after {length} bytes");
+        }
+    }
+    let endless = read_image(&write("b.mha", &vec![b'a'; 1 << 17])).unwrap_err().to_string();
+    assert!(endless.contains("too long"), "{endless}");
+}
