@@ -114,3 +114,33 @@ fn a_flipped_bit_is_found_and_the_best_checkpoint_offered() {
     fs::write(scene.path("run/best.safetensors"), b"half").unwrap();
     refused(b"half", &["no whole best.safetensors"]);
 }
+
+/// Going on with other data would make one curve of two experiments.
+#[test]
+fn other_data_than_the_run_was_begun_with_are_refused_and_the_old_go_on() {
+    let scene = Scene::new();
+    let before = scene.trained("run", &["epochs=2"]);
+    let labels = scene.path("cohort/labelsTr");
+    let (a, b) = (labels.join("phantom_000.nii.gz"), labels.join("phantom_001.nii.gz"));
+    let kept = std::fs::read(&a).unwrap();
+    let refused = |expected: &str| {
+        let output = scene.train("run", &["epochs=3", "--resume"]);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains("cases.json") && message.contains(expected), "{message}");
+        assert!(scene.state("run") == before, "nothing was changed");
+    };
+    std::fs::copy(&b, &a).unwrap();
+    refused("the files of the case phantom_000 are not those");
+    std::fs::write(&a, kept).unwrap();
+    let splits = scene.path("cohort/splits.json");
+    let divided = std::fs::read_to_string(&splits).unwrap();
+    let lists = |train: &str, val: &str| format!(r#"{{"train": [{train}], "val": [{val}]}}"#);
+    std::fs::write(&splits, lists(r#""phantom_000""#, r#""phantom_002""#)).unwrap();
+    refused("the case phantom_001 of the part train is gone");
+    std::fs::write(&splits, lists(r#""phantom_000", "phantom_001", "phantom_002""#, r#""phantom_002""#)).unwrap();
+    let twice = scene.train("run", &["epochs=3", "--resume"]);
+    assert!(stderr(&twice).contains("named twice"), "{}", stderr(&twice));
+    std::fs::write(&splits, divided).unwrap();
+    scene.goes_on_to_the_same_bytes("run");
+}

@@ -8,6 +8,7 @@ use segcal_core::{Backend, Context, Error, Result};
 use crate::data::Dataset;
 use crate::options::BackendName;
 use crate::signals::Listening;
+use crate::train::cases::Cases;
 use crate::train::run_folder::RunFolder;
 use crate::train::settings::Settings;
 use crate::train::trainer::Trainer;
@@ -15,8 +16,8 @@ use crate::{Common, Outcome, output};
 
 /// Train a network.
 ///
-/// The run folder holds the resolved config, a log line and a table row for each epoch, and the best and the last
-/// weights. A run that was interrupted goes on with --resume from its last whole epoch.
+/// The run folder holds the resolved config, the names and checksums of the cases, a log line and a table row for each
+/// epoch, and the best and the last weights. A run that was interrupted goes on with --resume from its last whole epoch.
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Example:\n  segcal train configs/hippocampus.toml data=../hippocampus loss.name=nacl out=runs/nacl"
@@ -61,7 +62,8 @@ pub fn train(settings: &Settings, resume: bool, common: &Common) -> Result<()> {
     let data = open(settings)?;
     let device = common.device(BackendName::Cpu)?;
     let watch = device.watch();
-    device.run(Training { settings, data, resume, common, watch })
+    let cases = Cases::of(&data, common)?;
+    device.run(Training { settings, data, cases, resume, common, watch })
 }
 
 /// Whether the settings describe a training that can begin: builds everything that it needs, and writes nothing.
@@ -77,7 +79,8 @@ fn open(settings: &Settings) -> Result<Dataset> {
     data.expect_classes()?;
     if data.train.is_empty() || data.val.is_empty() {
         let problem = format!("{} training and {} validation cases", data.train.len(), data.val.len());
-        return Err(Error::new(problem).at(settings.data.display()).help("each part needs at least one"));
+        return Err(Error::new(problem).at(settings.data.display())
+            .help("each part needs at least one: name them in splits.json as {\"train\": […], \"val\": […]}"));
     }
     Ok(data)
 }
@@ -85,6 +88,7 @@ fn open(settings: &Settings) -> Result<Dataset> {
 struct Training<'a> {
     settings: &'a Settings,
     data: Dataset,
+    cases: Cases,
     resume: bool,
     common: &'a Common,
     watch: Watch,
@@ -94,15 +98,18 @@ impl Visitor for Training<'_> {
     type Output = Result<()>;
 
     fn visit<B: Backend>(self, backend: B) -> Result<()> {
-        let Self { settings, data, resume, common, watch } = self;
+        let Self { settings, data, cases, resume, common, watch } = self;
         let mut trainer = Trainer::new(&backend, settings, data, common)?.watched(watch);
         let table = settings.to_table();
         let mut folder = if resume {
             let mut folder = RunFolder::resume(&settings.out, &table)?;
+            folder.expect_cases(&cases)?;
             trainer.restore(&mut folder)?;
             folder
         } else {
-            RunFolder::create(&settings.out, &table)?
+            let folder = RunFolder::create(&settings.out, &table)?;
+            folder.expect_cases(&cases)?;
+            folder
         };
         let _listening = Listening::start()?;
         trainer.run(&mut folder).at(settings.out.display())

@@ -7,6 +7,9 @@
 //! same order and have the same bits, and a log or a checkpoint that was changed or damaged is found on resuming.
 
 use std::fmt::Write;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
 use segcal_core::{Backend, Elem, Error, Result};
 use segcal_losses::Objective;
@@ -67,6 +70,22 @@ impl Hash {
         // The bits of an f32 are those of its double, which is exact.
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.f64().to_le_bytes()).collect();
         self.bytes(numbers.len(), &bytes);
+    }
+
+    /// Adds the content of a file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn file(&mut self, path: &Path) -> Result<()> {
+        let mut file = File::open(path)?;
+        self.0.update(file.metadata()?.len().to_le_bytes());
+        let mut bytes = vec![0; 1 << 16];
+        loop {
+            match file.read(&mut bytes)? {
+                0 => return Ok(()),
+                count => self.0.update(&bytes[..count]),
+            }
+        }
     }
 
     fn bytes(&mut self, length: usize, bytes: &[u8]) {

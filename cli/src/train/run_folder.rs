@@ -12,6 +12,7 @@ use segcal_models::whole_file;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use super::cases::Cases;
 use super::chain::Link;
 use super::curves;
 use super::events::event_file;
@@ -62,6 +63,7 @@ pub struct RunFolder {
     _lock: File,
 }
 
+const CASES: &str = "cases.json";
 const CONFIG: &str = "config.toml";
 const LOG: &str = "log.jsonl";
 /// TensorBoard knows its files by this name.
@@ -97,6 +99,20 @@ impl RunFolder {
         let mut run = Self::open(path)?;
         run.records = read_log(&path.join(LOG))?;
         Ok(run)
+    }
+
+    /// Notes in `cases.json` with which cases the run was begun.
+    ///
+    /// # Errors
+    /// The run was begun with other cases (see [`Cases::expect`]); the file is damaged, or cannot be written.
+    pub fn expect_cases(&self, cases: &Cases) -> Result<()> {
+        let path = self.folder.file(CASES)?;
+        if !path.exists() {
+            return output::write_text(&path, &(output::to_json(cases)? + "\n"));
+        }
+        let begun = std::fs::read_to_string(&path).map_err(Error::from);
+        let begun = begun.and_then(|text| serde_json::from_str(&text).map_err(Error::from_source));
+        begun.and_then(|begun| cases.expect(&begun)).at(path.display())
     }
 
     /// Drops the epochs after `done`, the last of the checkpoint, whose hashes are `link`.

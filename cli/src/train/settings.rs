@@ -14,7 +14,8 @@ use crate::config;
 pub struct Settings {
     /// Folder of the data set (MSD, nnU-Net or PNG layout).
     pub data: PathBuf,
-    /// Number of the split, where the data set has several (nnU-Net's splits_final.json).
+    /// Number of the split from 0, where the data set has several (nnU-Net's splits_final.json), or of the five random
+    /// ones where it has none.
     pub fold: usize,
     /// Folder of the run; empty: `runs/CONFIG-LOSS`.
     pub out: PathBuf,

@@ -91,8 +91,13 @@ impl Division {
     fn parse(value: &Value, fold: usize, file: String) -> Result<Self> {
         let part = match value {
             Value::Array(folds) => folds.get(fold).ok_or_else(|| {
-                Error::new(format!("fold {fold} is asked for, {} are there", folds.len())).help("folds count from 0")
+                Error::new(format!("fold {fold} is asked for; the number of folds is {}", folds.len()))
+                    .help("folds count from 0")
             })?,
+            _ if fold > 0 => {
+                return Err(Error::new(format!("fold {fold} is asked for, but this file divides the data set once"))
+                    .help("leave fold at 0, or write a list of folds [{train, val}, …]"));
+            }
             other => other,
         };
         let fields = part.as_object().ok_or_else(|| Error::new("an object {train, val, test} is expected"))?;

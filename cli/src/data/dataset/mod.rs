@@ -14,9 +14,15 @@ mod files;
 
 use std::path::{Path, PathBuf};
 
-use segcal_core::{Context, Error, Result};
+use segcal_core::{Context, Error, Result, Rng};
 
 use description::{Description, Division};
+
+/// The number of folds that a data set without a split is divided into, as by nnU-Net.
+pub const FOLDS: usize = 5;
+
+/// Seed of those folds; fixed, so that runs with other seeds are validated on the same cases.
+const FOLD_SEED: u64 = 12345;
 
 /// One image with its label, if that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,20 +125,30 @@ impl Dataset {
             .help("add \"labels\": {\"background\": 0, \"NAME\": 1, …}"))
     }
 
-    /// Finds the cases of a data set; of several folds, the first.
+    /// Finds the cases of a data set as its own files divide them; of several folds, the first.
     ///
     /// # Errors
     /// The folder holds no data set, or its files and lists contradict each other: a missing label or image, a case
     /// that is there twice, a split that names an unknown case.
     pub fn open(root: &Path) -> Result<Self> {
-        Self::open_fold(root, 0)
+        Self::open_as_divided(root, 0)
     }
 
-    /// Finds the cases of a data set, divided as fold `fold` (from 0) of `splits_final.json` says.
+    /// Finds the cases of a data set, divided as fold `fold` (from 0) of `splits_final.json` says. A data set without any
+    /// split and without validation cases is divided here, as nnU-Net does: into [`FOLDS`] random folds, the same for the
+    /// same names, of which `fold` is there to validate on.
     ///
     /// # Errors
     /// Those of [`Dataset::open`], and a fold that does not exist.
     pub fn open_fold(root: &Path, fold: usize) -> Result<Self> {
+        let mut dataset = Self::open_as_divided(root, fold)?;
+        if dataset.val.is_empty() && Division::read(root, fold)?.is_none() {
+            dataset.hold_out(fold).at(root.display())?;
+        }
+        Ok(dataset)
+    }
+
+    fn open_as_divided(root: &Path, fold: usize) -> Result<Self> {
         let (dataset, problems) = Self::scan(root, fold)?;
         let more = problems.len().saturating_sub(1);
         match problems.into_iter().next() {
@@ -140,6 +156,31 @@ impl Dataset {
             Some(first) if more == 0 => Err(first),
             Some(first) => Err(first.help(format!("{more} more problems: see segcal check {}", root.display()))),
         }
+    }
+
+    /// Takes the validation cases of a fold out of the training cases.
+    fn hold_out(&mut self, fold: usize) -> Result<()> {
+        let folds = FOLDS.min(self.train.len());
+        if folds < 2 {
+            return Ok(());
+        }
+        if fold >= folds {
+            return Err(Error::new(format!("fold {fold} is asked for, {folds} can be made")).help("folds count from 0"));
+        }
+        self.train.sort_by(|a, b| a.name.cmp(&b.name));
+        let count = self.train.len();
+        let order = Rng::new(FOLD_SEED).permutation(count);
+        let mut held: Vec<usize> = order[fold * count / folds..(fold + 1) * count / folds].to_vec();
+        held.sort_unstable();
+        self.val = held.iter().rev().map(|&place| self.train.remove(place)).collect();
+        self.val.reverse();
+        log::warn!(
+            "{}: the data set names no validation cases: fold {fold} of {folds} random ones holds out {} of {count}; \
+             write splits.json to divide it yourself",
+            self.root.display(),
+            self.val.len()
+        );
+        Ok(())
     }
 
     /// Finds the cases of a data set and everything that is wrong with its files and lists.

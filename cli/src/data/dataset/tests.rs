@@ -77,6 +77,33 @@ fn channels_of_nnunet_and_its_folds() {
 }
 
 #[test]
+fn a_data_set_without_a_split_is_divided_into_five_folds() {
+    let files: Vec<(String, &str)> = (0..12)
+        .flat_map(|case| [(format!("images/c{case:02}.png"), ""), (format!("labels/c{case:02}.png"), "")])
+        .collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), *text)).collect();
+    let root = folder(&files);
+    assert_eq!(Dataset::open(root.path()).unwrap().train.len(), 12, "as the files say");
+    let folds: Vec<Dataset> = (0..5).map(|fold| Dataset::open_fold(root.path(), fold).unwrap()).collect();
+    let mut held: Vec<&str> = folds.iter().flat_map(|fold| names(&fold.val)).collect();
+    held.sort_unstable();
+    assert_eq!(held, (0..12).map(|case| format!("c{case:02}")).collect::<Vec<_>>(), "each case is held out once");
+    for fold in &folds {
+        assert!((2..=3).contains(&fold.val.len()) && fold.train.len() + fold.val.len() == 12);
+        assert!(fold.train.iter().all(|case| !names(&fold.val).contains(&case.name.as_str())));
+    }
+    assert_ne!(names(&folds[0].val), ["c00", "c01"], "the order is random");
+    assert_eq!(names(&Dataset::open_fold(root.path(), 0).unwrap().val), names(&folds[0].val));
+    let message = Dataset::open_fold(root.path(), 5).unwrap_err().to_string();
+    assert!(message.contains("fold 5 is asked for, 5 can be made"), "{message}");
+    // A data set that divides itself is not divided again, even where it validates on nothing.
+    fs::write(root.path().join("splits.json"), r#"{"train": ["c00", "c01"], "test": ["c02"]}"#).unwrap();
+    assert!(Dataset::open_fold(root.path(), 0).unwrap().val.is_empty());
+    let message = Dataset::open_fold(root.path(), 1).unwrap_err().to_string();
+    assert!(message.contains("splits.json: fold 1") && message.contains("divides the data set once"), "{message}");
+}
+
+#[test]
 fn numbered_cases_are_no_channels() {
     let root = folder(&[
         ("imagesTr/p_0001.png", ""),
