@@ -193,6 +193,9 @@ fn bad_configs_end_in_messages_that_name_the_key() {
         ("optimiser.learning_rate=-1", "optimiser.learning_rate"),
         ("samples.size=[15,20]", "samples.size"),
         ("samples.size=[16]", "samples.size"),
+        ("samples.size=[65536,65536]", "samples.size"),
+        ("samples.size=[4294967296,4294967296]", "samples.size"),
+        ("batch=9000000000", "samples.size"),
         ("data=/no/such/folder", "/no/such/folder"),
         ("schedule.name=sometimes", "schedule"),
     ] {

@@ -116,18 +116,25 @@ pub fn zeroed<T: Copy + Default>(count: usize) -> Result<Vec<T>> {
 
 /// Refuses what the machine has no memory for, where it says how much is free. (Where memory is promised beyond what
 /// there is, an allocation succeeds and the process is ended later, without a word.)
-fn check_memory(bytes: u64) -> Result<()> {
+///
+/// # Errors
+/// `what` needs more than there is.
+pub fn expect_memory(bytes: u64, what: &str) -> Result<()> {
     const SMALL: u64 = 1 << 30;
     let free = if bytes > SMALL { free_memory() } else { None };
     match free {
         Some(free) if bytes > free => Err(Error::new(format!(
-            "the array needs {:.1} GiB of memory, {:.1} GiB are free",
+            "{what} needs {:.1} GiB of memory, {:.1} GiB are free",
             bytes as f64 / SMALL as f64,
             free as f64 / SMALL as f64
-        ))
-        .help("crop, or cut the file into parts")),
+        ))),
         _ => Ok(()),
     }
+}
+
+/// [`expect_memory`] of an array of a file.
+fn check_memory(bytes: u64) -> Result<()> {
+    expect_memory(bytes, "the array").map_err(|error| error.help("crop, or cut the file into parts"))
 }
 
 /// Bytes of memory that are free, if the system tells.

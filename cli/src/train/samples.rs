@@ -5,12 +5,12 @@
 
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use segcal_core::{Backend, Elem, Error, Result, Rng, Shape, Tensor};
+use segcal_core::{Backend, Context, Elem, Error, Result, Rng, Shape, Tensor};
 
 use super::chain::Hash;
 use super::prepared::Cache;
 use super::settings::{SampleKind, Samples};
-use crate::data::Volume;
+use crate::data::{Volume, limits};
 
 /// A block of a case: `size` voxels from `start`, which may lie outside, where image and label are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,20 @@ pub fn epoch_blocks(cache: &Cache, samples: &Samples, rng: Rng) -> Result<Vec<Bl
         SampleKind::Patches => random_patches(cache, samples, rng.stream(1))?,
     };
     Ok(rng.stream(0).permutation(blocks.len()).into_iter().map(|number| blocks[number]).collect())
+}
+
+/// Refuses samples of which one step cannot fit: image, label, and the `features` of the first layer with their gradient
+/// are the least that it holds at once.
+///
+/// # Errors
+/// The machine says that it has less memory free.
+pub fn expect_room(samples: Shape, features: usize) -> Result<()> {
+    limits::count(&samples.dims()).at("samples.size")?;
+    let places = samples.len() as u64 / samples.c() as u64;
+    let numbers = places.saturating_mul((samples.c() + 1 + 2 * features) as u64);
+    limits::expect_memory(numbers.saturating_mul(4), "one step at least")
+        .map_err(|error| error.help("lower batch, samples.size or network.base"))
+        .at("samples.size")
 }
 
 /// Images and labels of one step, on the host.
@@ -230,6 +244,19 @@ mod tests {
         let mut out = Vec::new();
         cut_block(&volume(), &Block { case: 0, start, size }, |x| x, &mut out);
         out
+    }
+
+    #[test]
+    fn a_step_that_cannot_fit_is_refused_before_it_begins() {
+        let samples = |height: usize| Shape::new(1, 1, 1, height, 46_340);
+        assert!(expect_room(samples(16), 32).is_ok());
+        let message = expect_room(samples(1 << 20), 32).unwrap_err().to_string();
+        assert!(message.starts_with("samples.size: ") && message.contains("values"), "{message}");
+        #[cfg(target_os = "linux")]
+        {
+            let message = expect_room(samples(46_340), 1 << 20).unwrap_err().to_string();
+            assert!(message.contains("GiB") && message.contains("lower batch"), "{message}");
+        }
     }
 
     #[test]

@@ -74,6 +74,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
             .with_spatial(samples::flat_last(settings.samples.block_size()));
         network.accepts(sample).at("samples.size")?;
         let parameters = network.parameters(settings.seed, backend);
+        samples::expect_room(sample, parameters.iter().next().map_or(1, |weight| weight.dims[0]))?;
         let (rule, learning_rate) = rule(settings)?;
         let schedule: Schedule = from_table(settings.schedule.clone()).at("schedule")?;
         schedule.check().at("schedule")?;
