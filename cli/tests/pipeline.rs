@@ -178,6 +178,29 @@ fn the_true_posterior_is_calibrated() {
     assert!(ece < (15.0_f64 / 1728.0).sqrt() * 0.5, "{ece}");
 }
 
+/// Microscopy and ultrasound are larger than what a network is shown at once.
+#[test]
+fn patches_of_two_dimensions_are_trained_on_and_mixed_across_every_axis() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cohort, config) = (cohort(&folder), config(&folder));
+    let image = cohort.join("imagesTs/phantom_005.nii.gz");
+    let grid = data::read_image(&image).unwrap().grid;
+    for axis in ["z", "y", "x"] {
+        let (run, out) = (folder.path().join(axis), folder.path().join(format!("{axis}-out")));
+        let patches = ["samples.kind=patches", "samples.size=[4,8]", "samples.per_volume=2", "epochs=1"];
+        let across = format!("samples.axis={axis}");
+        done(&words(&train(&config, &cohort, &run, &[&patches[..], &[&across]].concat())));
+        done(&["-q", "predict", text(&run), text(&image), "--out", text(&out)]);
+        let probabilities = data::read_image(&out.join("probabilities/phantom_005.nii.gz")).unwrap();
+        assert_eq!((&probabilities.grid, probabilities.channels()), (&grid, 3), "{axis}");
+        let voxels = grid.extent.iter().product::<usize>();
+        for voxel in 0..voxels {
+            let sum: f32 = (0..3).map(|class| probabilities.values()[class * voxels + voxel]).sum();
+            assert!((sum - 1.0).abs() < 1e-5, "{axis}, voxel {voxel}: {sum}");
+        }
+    }
+}
+
 #[test]
 fn bad_configs_end_in_messages_that_name_the_key() {
     let folder = tempfile::tempdir().unwrap();

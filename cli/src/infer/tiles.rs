@@ -15,9 +15,10 @@ pub struct Tiling<'a> {
 }
 
 impl Tiling<'_> {
-    /// The planes of a volume that are done one after the other: slices, or for patches those across the depth.
+    /// The planes of a volume that are done one after the other: those that the network sees, or for three-dimensional
+    /// patches those across the depth.
     pub fn planes(&self, extent: [usize; 3]) -> Planes {
-        Planes { axis: if self.slices() { self.samples.axis.index() } else { 0 }, extent }
+        Planes { axis: if self.flat() { self.samples.axis.index() } else { 0 }, extent }
     }
 
     /// The tiles of a volume: all of one size, a multiple of the stride, together covering every voxel, in the order of
@@ -33,23 +34,33 @@ impl Tiling<'_> {
                 }
             }
         }
+        let across = self.planes(extent).axis;
+        tiles.sort_by_key(|tile| tile.start[across]);
         tiles
     }
 
+    /// Whether the network sees whole slices.
     fn slices(&self) -> bool {
         self.samples.kind == SampleKind::Slices
+    }
+
+    /// Whether the network is two-dimensional.
+    fn flat(&self) -> bool {
+        self.samples.dims() == 2
     }
 
     fn tile_size(&self, extent: [usize; 3]) -> [usize; 3] {
         let block = self.samples.block_size();
         let along = self.samples.axis.index();
-        // The network's own axes: a slice has no depth, so its two axes follow the stride's `h` and `w`.
-        let mut flat = (1..3).map(|axis| self.stride[axis]);
-        std::array::from_fn(|axis| match self.slices() {
-            true if axis == along => 1,
+        // The network's own axes: a plane has no depth, so its two axes follow the stride's `h` and `w`.
+        let mut strides = self.stride[usize::from(self.flat())..].iter();
+        std::array::from_fn(|axis| {
+            if self.flat() && axis == along {
+                return 1;
+            }
             // At least the extent of training: instance norm sees how much of a slice is padding.
-            true => extent[axis].max(block[axis]).next_multiple_of(flat.next().expect("two axes lie in a slice")),
-            false => block[axis].next_multiple_of(self.stride[axis]),
+            let least = if self.slices() { extent[axis].max(block[axis]) } else { block[axis] };
+            least.next_multiple_of(*strides.next().expect("as many strides as axes"))
         })
     }
 
@@ -86,6 +97,32 @@ fn starts(extent: usize, size: usize) -> Vec<isize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::settings::{Settings, SliceAxis};
+
+    #[test]
+    fn two_dimensional_patches_cover_every_plane_of_any_axis_in_its_order() {
+        for (axis, size) in [(SliceAxis::Z, [1, 8, 8]), (SliceAxis::Y, [8, 1, 8]), (SliceAxis::X, [8, 8, 1])] {
+            let samples = Samples { kind: SampleKind::Patches, axis, size: vec![6, 8], ..Settings::default().samples };
+            let tiling = Tiling { samples: &samples, stride: [1, 4, 4], batch: 1 };
+            let extent = [5, 19, 11];
+            assert_eq!(tiling.planes(extent).axis, axis.index());
+            let mut seen = vec![0; 5 * 19 * 11];
+            let tiles = tiling.tiles(extent);
+            assert!(tiles.is_sorted_by_key(|tile| tile.start[axis.index()]));
+            for tile in &tiles {
+                assert_eq!(tile.size, size);
+                let range = |axis: usize| {
+                    let end = (tile.start[axis] + size[axis] as isize).min(extent[axis] as isize);
+                    tile.start[axis].max(0) as usize..end as usize
+                };
+                for (d, h) in range(0).flat_map(|d| range(1).map(move |h| (d, h))) {
+                    range(2).for_each(|w| seen[(d * 19 + h) * 11 + w] += 1);
+                }
+            }
+            assert!(seen.iter().all(|&count| count > 0));
+            assert!(tiling.weights(size).iter().all(|&weight| weight > 0.0));
+        }
+    }
 
     #[test]
     fn tiles_cover_every_voxel() {

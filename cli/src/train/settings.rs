@@ -55,11 +55,12 @@ pub struct Input {
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Samples {
-    /// Two-dimensional slices or three-dimensional patches.
+    /// Whole slices, or patches at random places.
     pub kind: SampleKind,
-    /// Axis across the slices.
+    /// Axis across slices and two-dimensional patches.
     pub axis: SliceAxis,
-    /// Extent in voxels: `[h, w]` of a slice (padded or cropped to it), `[d, h, w]` of a patch.
+    /// Extent in voxels: `[h, w]` of a slice (padded or cropped to it) or of a two-dimensional patch, `[d, h, w]` of a
+    /// three-dimensional patch. The network has as many dimensions.
     pub size: Vec<usize>,
     /// Patches of each volume in one epoch.
     pub per_volume: usize,
@@ -67,13 +68,22 @@ pub struct Samples {
     pub foreground_share: f64,
 }
 
-/// Two-dimensional slices or three-dimensional patches.
+/// Whole slices, or patches at random places.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum SampleKind {
     Slices,
     Patches,
+}
+
+impl SampleKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slices => "slices",
+            Self::Patches => "patches",
+        }
+    }
 }
 
 /// An axis of the file: z is the last of NIfTI's three.
@@ -98,31 +108,34 @@ impl SliceAxis {
 }
 
 impl Samples {
-    /// Extent of a sample along the volume's `[d, h, w]`; 1 across slices.
+    /// Extent of a sample along the volume's `[d, h, w]`; 1 across slices and two-dimensional patches.
     pub fn block_size(&self) -> [usize; 3] {
-        match (self.kind, &self.size[..]) {
-            (SampleKind::Slices, &[a, b]) => match self.axis {
+        match self.size[..] {
+            [d, h, w] => [d, h, w],
+            [a, b] => match self.axis {
                 SliceAxis::Z => [1, a, b],
                 SliceAxis::Y => [a, 1, b],
                 SliceAxis::X => [a, b, 1],
             },
-            (SampleKind::Patches, &[d, h, w]) => [d, h, w],
             _ => unreachable!("sizes are checked when the config is read"),
         }
     }
 
     /// Spatial dimensions of the network that sees such samples.
-    pub const fn dims(&self) -> usize {
-        match self.kind {
-            SampleKind::Slices => 2,
-            SampleKind::Patches => 3,
-        }
+    pub fn dims(&self) -> usize {
+        self.size.len()
     }
 
     fn check(&self) -> Result<()> {
-        if self.size.len() != self.dims() || self.size.contains(&0) {
-            let problem = format!("{:?} are not {} positive extents", self.size, self.dims());
-            return Err(Error::new(problem).at("samples.size").help("[h, w] for slices, [d, h, w] for patches"));
+        let fits = match self.kind {
+            SampleKind::Slices => self.size.len() == 2,
+            SampleKind::Patches => [2, 3].contains(&self.size.len()),
+        };
+        if !fits || self.size.contains(&0) {
+            let problem = format!("{:?} are not the extents of {}", self.size, self.kind.as_str());
+            return Err(Error::new(problem)
+                .at("samples.size")
+                .help("[h, w] for slices, [h, w] or [d, h, w] for patches, all above 0"));
         }
         if !(0.0..=1.0).contains(&self.foreground_share) {
             return Err(
