@@ -3,8 +3,8 @@
 //! The file holds the network alone, with a softmax behind it. What must be done before and after (intensities, tiles,
 //! mixing) stands in its metadata, under the keys that a run's config has.
 //!
-//! Who runs the file computes in its own way: an instance norm of ONNX Runtime 1.31 is less exact the larger the map, 2e-5 of
-//! a standard deviation at 64 x 64 and 3e-4 at 512 x 512 (`tests/peers/instance_norm.py`, 2026-11-22).
+//! Who runs the file computes in its own way: an instance norm of ONNX Runtime 1.31 is less exact the larger the map, 2e-5
+//! of a standard deviation at 64 x 64 and 3e-4 at 512 x 512 (`tests/peers/instance_norm.py`, 2026-11-22).
 
 mod onnx;
 

@@ -68,7 +68,7 @@ pub fn beside(folder: &Path, name: &str) -> Result<PathBuf> {
 pub fn plain(name: &str) -> String {
     let mut plain = String::new();
     for sign in name.chars() {
-        let sign = if sign.is_ascii_alphanumeric() || "-.".contains(sign) { sign } else { '_' };
+        let sign = if sign.is_alphanumeric() || "-.".contains(sign) { sign } else { '_' };
         if sign != '_' || !plain.ends_with('_') {
             plain.push(sign);
         }
@@ -84,6 +84,7 @@ mod tests {
     fn names_become_plain() {
         assert_eq!(plain("benign (12)"), "benign_12");
         assert_eq!(plain("../a b\tc"), "a_b_c");
+        assert_eq!(plain("Müller 2"), "Müller_2");
         assert_eq!(plain("sub-01_ses-2.x"), "sub-01_ses-2.x");
     }
 

@@ -80,6 +80,18 @@ pub(super) fn from_folders(root: &Path, description: &Description) -> Result<Fou
     Ok(Found { layout, train, val: Vec::new(), test, problems })
 }
 
+/// The image of one file; behind a first channel `CASE_0000` come those that lie beside it.
+pub(super) fn image(path: &Path) -> Result<Case> {
+    let stem = data::stem(path).ok_or_else(|| data::unknown_ending(path))?;
+    let ending = &path.file_name().and_then(|name| name.to_str()).unwrap_or_default()[stem.len()..];
+    let Some((name, 0)) = without_channel(stem) else {
+        return Ok(Case { name: stem.into(), images: vec![path.into()], label: None });
+    };
+    let further = (1..).map(|channel| path.with_file_name(format!("{name}_{channel:04}{ending}")));
+    let further = further.take_while(|path| path.is_file());
+    Ok(Case { name: name.into(), images: std::iter::once(path.into()).chain(further).collect(), label: None })
+}
+
 /// The images of a folder, without labels.
 pub(super) fn images(folder: &Path) -> Result<(Vec<Case>, Vec<Error>)> {
     let images = files(folder, &Description::default())?;

@@ -78,8 +78,8 @@ pub struct Dataset {
     pub test: Vec<Case>,
 }
 
-/// The images to predict: one file, or all of a folder, whose channels are put together where they are files of their
-/// own (`CASE_0000`, `CASE_0001` …).
+/// The images to predict: one file, or all of a folder. Channels that are files of their own (`CASE_0000`, `CASE_0001` …)
+/// are put together; of one file, the first channel stands for all.
 ///
 /// # Errors
 /// There is no such file or folder, or it holds no image.
@@ -88,8 +88,7 @@ pub fn images(path: &Path) -> Result<Vec<Case>> {
         if !path.is_file() {
             return Err(Error::new("there is no such file or folder").at(path.display()));
         }
-        let name = super::stem(path).ok_or_else(|| super::unknown_ending(path))?;
-        return Ok(vec![Case { name: name.into(), images: vec![path.into()], label: None }]);
+        return Ok(vec![files::image(path)?]);
     }
     let (cases, problems) = files::images(path).at(path.display())?;
     match problems.into_iter().next() {

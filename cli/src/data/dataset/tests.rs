@@ -160,6 +160,9 @@ fn images_to_predict() {
     let found = |name: &str| images(&root.path().join(name));
     let cases = found("a").unwrap();
     assert_eq!((names(&cases), cases[0].images.len()), (vec!["x"], 2));
+    let cases = found("a/x_0000.nii").unwrap();
+    assert_eq!((names(&cases), cases[0].images.len()), (vec!["x"], 2));
+    assert_eq!(names(&found("a/x_0001.nii").unwrap()), ["x_0001"], "not the first channel");
     assert_eq!(names(&found("b").unwrap()), ["p_0001", "p_0002"]);
     assert_eq!(names(&found("b/p_0001.png").unwrap()), ["p_0001"]);
     assert!(found("c").unwrap_err().to_string().contains("no images"));
