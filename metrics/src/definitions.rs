@@ -58,6 +58,11 @@ impl Metric {
     pub const fn per_structure(&self) -> bool {
         matches!(self.compute, Compute::Overlap(_) | Compute::Surface(_))
     }
+
+    /// Whether one direction is better; a figure that only describes has none, whatever [`Self::better`] says.
+    pub const fn judges(&self) -> bool {
+        !matches!(self.compute, Compute::Descriptive(_))
+    }
 }
 
 /// The row with this key.

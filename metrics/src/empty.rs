@@ -150,6 +150,26 @@ impl Metric {
         }
     }
 
+    /// The better of two values.
+    fn better_of(&self, a: f64, b: f64) -> f64 {
+        match self.better {
+            Better::Higher => a.max(b),
+            Better::Lower => a.min(b),
+            Better::Zero => {
+                if a.abs() < b.abs() {
+                    a
+                } else {
+                    b
+                }
+            }
+        }
+    }
+
+    /// The worse of two values.
+    fn worse_of(&self, a: f64, b: f64) -> f64 {
+        if self.better_of(a, b) == a { b } else { a }
+    }
+
     /// A finite stand-in for the worst value on a grid with this diagonal.
     pub fn penalty(&self, diagonal_mm: f64) -> f64 {
         match self.worst() {
@@ -183,6 +203,16 @@ impl EmptyCounts {
             Emptiness::Both => self.both += 1,
         }
     }
+
+    /// Number of cases.
+    pub const fn cases(&self) -> u64 {
+        self.neither + self.any()
+    }
+
+    /// Number of cases with an empty mask.
+    pub const fn any(&self) -> u64 {
+        self.prediction + self.reference + self.both
+    }
 }
 
 /// The mean of a metric over cases, with the counts of empty masks and the bounds that no policy leaves.
@@ -192,9 +222,10 @@ pub struct Summary {
     pub mean: f64,
     /// Number of cases in that mean.
     pub cases: u64,
-    /// Mean over all cases if each outcome without a value counted as perfect.
+    /// Mean over all cases if each outcome without a value counted as perfect; at least as good as [`Self::mean`].
     pub best: f64,
-    /// Mean over all cases if each outcome without a value counted as [`Metric::penalty`].
+    /// Mean over all cases if each outcome without a value counted as [`Metric::penalty`], or as what the policy gives it
+    /// where that is worse (infinity, by [`Policy::Worst`]).
     pub worst: f64,
     /// Counts of empty masks.
     pub empty: EmptyCounts,
@@ -209,19 +240,29 @@ impl Summary {
         }
         let values: Vec<f64> =
             outcomes.iter().map(|&(outcome, diagonal)| policy.resolve(outcome, metric, diagonal)).collect();
-        let defined: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
-        let or = |otherwise: &dyn Fn(f64) -> f64| {
-            let filled =
-                |&(outcome, diagonal): &(Outcome, f64)| outcome.formula().unwrap_or_else(|| otherwise(diagonal));
-            mean(outcomes.iter().map(filled))
+        // What the policy counts lies within the bounds, also where it is not what the formula gives.
+        let bound = |ends: fn(&Metric, f64, f64) -> f64, otherwise: &dyn Fn(f64) -> f64| {
+            let filled = |(&(outcome, diagonal), &value): (&(Outcome, f64), &f64)| {
+                let open = outcome.formula().unwrap_or_else(|| otherwise(diagonal));
+                if value.is_nan() { open } else { ends(metric, open, value) }
+            };
+            mean(outcomes.iter().zip(&values).map(filled))
         };
         Self {
-            mean: mean(defined.iter().copied()),
-            cases: defined.len() as u64,
-            best: or(&|_| metric.best()),
-            worst: or(&|diagonal| metric.penalty(diagonal)),
+            best: bound(Metric::better_of, &|_| metric.best()),
+            worst: bound(Metric::worse_of, &|diagonal| metric.penalty(diagonal)),
             empty,
+            ..Self::of_defined(&values)
         }
+    }
+
+    /// Summarises figures that no policy fills: NaN, of a region without voxels, is left out of the mean, which both bounds
+    /// are, and counted as empty in both maps.
+    pub fn of_defined(values: &[f64]) -> Self {
+        let cases = values.iter().filter(|value| !value.is_nan()).count() as u64;
+        let mean = mean(values.iter().copied().filter(|value| !value.is_nan()));
+        let empty = EmptyCounts { neither: cases, both: values.len() as u64 - cases, ..EmptyCounts::default() };
+        Self { mean, cases, best: mean, worst: mean, empty }
     }
 }
 
@@ -272,6 +313,33 @@ mod tests {
         assert_eq!((summary.best, summary.worst), (2.0 / 3.0, 22.0 / 3.0));
         assert_eq!(summary.empty, EmptyCounts { neither: 1, prediction: 1, reference: 0, both: 1 });
         assert!(Summary::new(hd, &[], Policy::Worst).mean.is_nan());
+    }
+
+    #[test]
+    fn the_bounds_hold_the_mean_of_every_policy() {
+        let missed = |formula| Outcome::Empty { which: Emptiness::Prediction, formula };
+        let alarm = |formula| Outcome::Empty { which: Emptiness::Reference, formula };
+        for (key, measured, given) in [("hd", 2.0, [None, None]), ("dsc", 0.5, [Some(0.0), Some(0.0)])] {
+            let metric = metric(key).expect("in the table");
+            let outcomes = [Outcome::Measured(measured), missed(given[0]), alarm(given[1]), NOTHING];
+            for policy in Policy::ALL {
+                let Summary { mean, best, worst, .. } = Summary::new(metric, &outcomes.map(|o| (o, 7.0)), policy);
+                assert!(
+                    best.min(worst) <= mean && mean <= best.max(worst),
+                    "{key} {policy:?}: {mean} in {best} {worst}"
+                );
+            }
+        }
+        let hd = metric("hd").expect("in the table");
+        let summary = Summary::new(hd, &[(Outcome::Measured(2.0), 7.0), (MISSED, 7.0)], Policy::Worst);
+        assert_eq!((summary.mean, summary.best, summary.worst), (f64::INFINITY, 1.0, f64::INFINITY));
+    }
+
+    #[test]
+    fn regions_without_voxels_are_left_out_and_counted() {
+        let summary = Summary::of_defined(&[0.25, f64::NAN, 0.75]);
+        assert_eq!((summary.mean, summary.cases, summary.best, summary.worst), (0.5, 2, 0.5, 0.5));
+        assert_eq!((summary.empty.both, summary.empty.any(), summary.empty.cases()), (1, 1, 3));
     }
 
     #[test]
