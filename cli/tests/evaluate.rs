@@ -181,3 +181,140 @@ fn a_run_that_was_cut_off_goes_on_without_doing_cases_again() {
     assert_eq!(status, Some(2));
     assert!(messages.contains("was measured from"), "{messages}");
 }
+
+/// A case of `[1, 4, 6]` voxels: reference, and the labels that scores of so many classes say with 0.75.
+fn write_small(folder: &Folder, case: &str, classes: usize, reference: [u16; 24], said: [u16; 24]) {
+    let rest = 0.25 / (classes - 1) as f32;
+    let p: Vec<f32> =
+        (0..24 * classes).map(|at| if usize::from(said[at % 24]) == at / 24 { 0.75 } else { rest }).collect();
+    npy::write(&folder.at(&format!("p/{case}.npy")), &[classes, 1, 4, 6], &p).unwrap();
+    npy::write(&folder.at(&format!("y/{case}.npy")), &[1, 4, 6], &reference).unwrap();
+}
+
+/// A row of label 1 in the second row, from `first` on.
+fn bar(first: usize) -> [u16; 24] {
+    std::array::from_fn(|voxel| u16::from((6 + first..12).contains(&voxel)))
+}
+
+const SMALL: [&str; 6] = ["--probabilities", "p", "--labels", "y", "--out", "out"];
+
+#[test]
+fn no_rule_for_empty_masks_gives_calibration_to_a_region_without_voxels() {
+    let folder = Folder::new();
+    write_small(&folder, "a", 2, bar(0), bar(2));
+    write_small(&folder, "b", 2, bar(1), bar(1));
+    write_small(&folder, "c", 2, [0; 24], [0; 24]);
+    let figures = |summary: &Value| [&summary["mean"], &summary["bounds"]].map(|of| of["regions"].clone());
+    let (_, _, plain) = folder.evaluate(&SMALL);
+    // Of the foreground 4 of 6 and 5 of 5 voxels are right, all with 0.75.
+    let expected = f64::midpoint(0.75 - 4.0 / 6.0, 1.0 - 0.75);
+    assert!((plain["mean"]["regions"]["foreground"]["ece"].as_f64().unwrap() - expected).abs() < 1e-6);
+    for rule in ["--empty=papers", "--empty=worst", "--empty=penalise"] {
+        let (status, messages, summary) = folder.evaluate(&[&SMALL[..], &[rule]].concat());
+        assert_eq!(status, Some(0), "{messages}");
+        assert_eq!(figures(&summary), figures(&plain), "{rule}");
+        assert_eq!(summary["cases"][2]["regions"]["foreground"]["ece"], "nan");
+    }
+    let table = fs::read_to_string(folder.at("out/summary.csv")).unwrap();
+    let line = table.lines().find(|line| line.starts_with(",foreground,ece,")).unwrap();
+    assert!(line.ends_with(",2,0,0,1"), "two cases, one counted as empty: {line}");
+}
+
+#[test]
+fn an_infinite_mean_has_no_interval_and_lies_within_its_bounds() {
+    let folder = Folder::new();
+    write_small(&folder, "a", 2, bar(0), bar(2));
+    write_small(&folder, "b", 2, bar(1), bar(2));
+    write_small(&folder, "c", 2, bar(1), [0; 24]);
+    let (_, messages, summary) = folder.evaluate(&[&SMALL[..], &["--empty=worst"]].concat());
+    let of = |what: &str| summary[what]["structures"]["1"]["hd"].clone();
+    assert_eq!(of("mean"), "inf", "{messages}");
+    assert_eq!(of("interval95"), serde_json::json!(["nan", "nan"]));
+    assert_eq!(of("bounds"), serde_json::json!(["inf", 1.0]));
+    let page = fs::read_to_string(folder.at("out/report.html")).unwrap();
+    assert!(!page.contains("inf voxels") && !page.contains("+inf") && page.contains("&infin;"));
+}
+
+#[test]
+fn unions_that_no_case_has_or_that_are_named_like_something_else_are_refused() {
+    let folder = Folder::new();
+    write_small(&folder, "a", 4, bar(0), bar(2));
+    for (text, key) in [
+        ("1 = [2, 3]", "regions.1"),
+        ("foreground = [1]", "regions.foreground"),
+        ("E = []", "regions.E"),
+        ("TC = [1, 7]", "regions.TC: [1, 7] holds the label 7"),
+    ] {
+        fs::write(folder.at("c.toml"), format!("[regions]\n{text}\n")).unwrap();
+        let (status, messages, _) = folder.evaluate(&[&SMALL[..], &["--config", "c.toml"]].concat());
+        assert_eq!(status, Some(2), "{messages}");
+        assert!(messages.contains(key), "{messages}");
+        assert!(!folder.at("out").exists(), "nothing is written");
+    }
+}
+
+#[test]
+fn a_structure_is_not_scored_where_the_prediction_has_no_class_for_it() {
+    let folder = Folder::new();
+    write_small(&folder, "a", 2, bar(0), bar(0));
+    write_small(&folder, "b", 4, bar(0).map(|label| 3 * label), bar(2).map(|label| 3 * label));
+    fs::write(folder.at("c.toml"), "[regions]\nlate = [2, 3]\n").unwrap();
+    let (status, messages, summary) =
+        folder.evaluate(&[&SMALL[..], &["--empty=papers", "--config", "c.toml"]].concat());
+    assert_eq!(status, Some(0), "{messages}");
+    for of in ["3", "late"] {
+        assert_eq!(summary["mean"]["structures"][of]["dsc"], 0.8, "the case of four classes alone: {of}");
+        assert_eq!(summary["cases"][0]["structures"][of]["dsc"], "nan", "{of}");
+        assert_eq!(summary["empty"][of]["both"], 0, "{of}");
+    }
+    assert_eq!([&summary["empty"]["3"]["no_class"], &summary["empty"]["1"]["no_class"]], [1, 0]);
+    assert_eq!(summary["empty"]["1"]["both"], 1, "the case of four classes has label 1 in neither map");
+    let table = fs::read_to_string(folder.at("out/cases.csv")).unwrap();
+    assert!(table.contains("a,3,,dsc,NaN,1,no class in the prediction"), "{table}");
+}
+
+/// Every file in which a unit is printed.
+fn printed(folder: &Folder) -> String {
+    let files = ["cases.csv", "summary.csv", "report.html"];
+    files.map(|file| fs::read_to_string(folder.at("out").join(file)).unwrap()).concat()
+}
+
+#[test]
+fn lengths_in_voxels_are_called_so() {
+    let folder = Folder::new();
+    let moved: Vec<u8> = [vec![0], labels()].concat()[..VOXELS].to_vec();
+    folder.labels("y/a.nii", labels());
+    folder.labels("p/a.nii", moved.clone());
+    let given = ["--segmentations", "p", "--labels", "y", "--out", "out"];
+    // To the bits of the header's 32-bit numbers.
+    let hd = |summary: &Value| (summary["mean"]["structures"]["1"]["hd"].as_f64().unwrap() * 1e6).round() / 1e6;
+    let (_, _, summary) = folder.evaluate(&given);
+    assert_eq!((&summary["length_unit"], hd(&summary)), (&"mm".into(), 0.8));
+    assert!(printed(&folder).contains(" mm") && !printed(&folder).contains(",voxels,"));
+    let (_, _, summary) = folder.evaluate(&[&given[..], &["--voxel-units"]].concat());
+    assert_eq!((&summary["length_unit"], hd(&summary)), (&"voxels".into(), 1.0));
+    let text = printed(&folder);
+    assert!(!text.contains(" mm") && !text.contains("(mm)") && !text.contains(",mm,"));
+    assert!(text.contains("hd,1,voxels,") && text.contains("hd95_max (voxels)") && text.contains("5 voxels"));
+    // The authors' distances are in voxels, whatever the size of the voxels.
+    let (_, _, summary) = folder.evaluate(&[&given[..], &["--convention=authors"]].concat());
+    assert_eq!(summary["length_unit"], "voxels");
+    assert!(printed(&folder).contains("hd95_pooled,1,voxels,"));
+}
+
+#[test]
+fn labels_without_a_voxel_size_give_lengths_in_voxels() {
+    let folder = Folder::new();
+    write_small(&folder, "a", 2, bar(0), bar(2));
+    let (_, _, summary) = folder.evaluate(&SMALL);
+    assert_eq!(summary["length_unit"], "voxels");
+    let text = printed(&folder);
+    assert!(!text.contains(" mm") && !text.contains("(mm)") && !text.contains(",mm,"));
+    folder.labels("y/b.nii", labels());
+    folder.scores("p/b.nii", probabilities(&labels()));
+    let (status, messages, _) = folder.evaluate(&SMALL);
+    assert_eq!(status, Some(2), "{messages}");
+    assert!(messages.contains("b: its lengths are in mm, those of a in voxels"), "{messages}");
+    assert!(messages.contains("--voxel-units"), "{messages}");
+    assert_eq!(folder.evaluate(&[&SMALL[..], &["--voxel-units"]].concat()).0, Some(0));
+}

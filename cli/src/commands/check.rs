@@ -172,6 +172,11 @@ fn voxels(grid: &Grid) -> ([usize; 3], [f64; 3]) {
     ([w, h, d], [x, y, z])
 }
 
+/// Where the axes point, if the file says so.
+fn axes_of(grid: &Grid) -> String {
+    if grid.sized { grid.axes().to_string() } else { "unknown".into() }
+}
+
 /// Three decimals, or three digits of what is smaller than a hundredth.
 fn millimetres(size: f64) -> String {
     if size >= 0.01 { format!("{size:.3}") } else { format!("{size:.2e}") }
@@ -180,14 +185,15 @@ fn millimetres(size: f64) -> String {
 fn as_json(dataset: &Dataset, findings: &[Finding], problems: &[String]) -> Value {
     let case = |finding: &Finding| {
         let grid = finding.grid.as_ref().map(|grid| (voxels(grid), grid.axes().to_string()));
+        let sized = finding.grid.as_ref().is_some_and(|grid| grid.sized);
         let labels: serde_json::Map<_, _> =
             finding.labels.iter().map(|(label, count)| (label.to_string(), Value::from(*count))).collect();
         json!({
             "case": finding.case,
             "part": finding.part,
             "shape": grid.as_ref().map(|((shape, _), _)| shape),
-            "spacing_mm": grid.as_ref().map(|((_, spacing), _)| spacing),
-            "axes": grid.as_ref().map(|(_, axes)| axes),
+            "spacing_mm": grid.as_ref().filter(|_| sized).map(|((_, spacing), _)| spacing),
+            "axes": grid.as_ref().filter(|_| sized).map(|(_, axes)| axes),
             "channels": finding.channels,
             "labels": labels,
             "problems": finding.problems,
@@ -210,8 +216,8 @@ fn as_text(dataset: &Dataset, findings: &[Finding], problems: &[String]) -> Stri
         if let Some(grid) = &finding.grid {
             let ([w, h, d], [x, y, z]) = voxels(grid);
             shape = format!("{w} x {h} x {d}");
-            spacing = [x, y, z].map(millimetres).join(" x ");
-            axes = grid.axes().to_string();
+            spacing = if grid.sized { [x, y, z].map(millimetres).join(" x ") } else { "unknown: voxels".into() };
+            axes = axes_of(grid);
         }
         let labels = finding.labels.keys().take(12).map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let part = finding.part.to_owned();
@@ -219,7 +225,7 @@ fn as_text(dataset: &Dataset, findings: &[Finding], problems: &[String]) -> Stri
     }
     let found = problems.iter().chain(findings.iter().flat_map(|finding| &finding.problems));
     let found: Vec<String> = found.map(|problem| format!("  {problem}\n")).collect();
-    let axes = summary(findings.iter().filter_map(|finding| finding.grid.as_ref()).map(|grid| grid.axes().to_string()));
+    let axes = summary(findings.iter().filter_map(|finding| finding.grid.as_ref()).map(axes_of));
     let counts = format!(
         "{} cases ({} train, {} val, {} test), layout {}, axes {axes}",
         findings.len(),

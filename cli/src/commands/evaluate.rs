@@ -15,7 +15,7 @@ use crate::evaluate::case::{self, CaseState, Measure, Prediction};
 use crate::evaluate::cohort::{Cohort, Convention, Kind, Plan};
 use crate::evaluate::inputs::{self, Pair};
 use crate::evaluate::scores::Scores;
-use crate::evaluate::{one_a_thread, slices};
+use crate::evaluate::{one_a_thread, slices, structures};
 use crate::options::BackendName;
 use crate::output::{self, OutputFolder};
 use crate::report;
@@ -57,17 +57,17 @@ pub struct Args {
     /// Number of bins [default: 15].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub bins: Option<u16>,
-    /// Tolerance of nsd in mm [default: 1].
+    /// Tolerance of nsd in mm, or in voxels where lengths are [default: 1].
     #[arg(long, value_name = "MM")]
     pub tolerance_mm: Option<f64>,
-    /// Half-width of the region `boundary` in mm [default: 2].
+    /// Half-width of the region `boundary` in mm, or in voxels where lengths are [default: 2].
     #[arg(long, value_name = "MM")]
     pub band_mm: Option<f64>,
-    /// Distances in voxels, as the papers report them.
+    /// Lengths in voxels, as the papers report them; those of PNG, .npy and .npz labels always are.
     #[arg(long)]
     pub voxel_units: bool,
-    /// What an empty mask counts: nan leaves it out (and says so), papers gives 1 or 0, worst the worst value, penalise
-    /// the grid's diagonal.
+    /// What an empty mask counts in overlap and distance: nan leaves it out (and says so), papers gives 1 or 0, worst the
+    /// worst value, penalise the grid's diagonal.
     #[arg(long, value_name = "RULE", default_value = "nan", value_parser = parse_policy)]
     pub empty: Policy,
     /// Whose definitions: the table of metrics, or the papers' public code.
@@ -141,6 +141,7 @@ impl Args {
             voxel_units: self.voxel_units,
             unions: keys.regions,
         };
+        structures::expect_names(&measure.unions)?;
         for (key, value) in [("tolerance_mm", measure.tolerance_mm), ("band_mm", measure.band_mm)] {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(Error::new(format!("{value} is not a number of at least 0")).at(key));
@@ -201,6 +202,9 @@ pub fn evaluate(args: &Args, common: &Common) -> Result<(Cohort, Outcome)> {
 /// No case can be evaluated, or the results cannot be written.
 pub fn evaluate_pairs(args: &Args, pairs: &[Pair], common: &Common) -> Result<(Cohort, Outcome)> {
     let measure = args.measure()?;
+    if let Prediction::Scores(_) = measure.kind {
+        structures::expect_classes(&measure.unions, pairs)?;
+    }
     let folder = OutputFolder::create(&args.out)?;
     let names = inputs::label_names(&args.labels);
     let job = Job { pairs, measure: measure.clone(), names, folder: &folder, resume: args.resume, common };
@@ -208,7 +212,8 @@ pub fn evaluate_pairs(args: &Args, pairs: &[Pair], common: &Common) -> Result<(C
     if states.is_empty() {
         return Err(Error::new("no case could be evaluated").at(args.prediction()?.1.display()));
     }
-    let cohort = Cohort::new(states, measure, Plan { empty: args.empty, convention: args.convention, seed: args.seed });
+    let plan = Plan { empty: args.empty, convention: args.convention, seed: args.seed };
+    let cohort = Cohort::new(states, measure, plan)?;
     write(&cohort, &folder)?;
     Ok((cohort, outcome))
 }
@@ -329,16 +334,20 @@ pub(crate) fn table(cohort: &Cohort, out: &Path) -> String {
     };
     for row in cohort.rows.iter().filter(|row| shown(row.kind, &row.of, row.metric.key)) {
         let interval = row.interval.map_or_else(String::new, |[low, high]| format!("[{low:.4}, {high:.4}]"));
-        let unit = if row.metric.unit == "1" { "" } else { row.metric.unit };
+        let unit = if row.metric.unit == "1" { "" } else { cohort.unit(row.metric) };
         text += &format!("{:<14} {:<12} {:>9.4} {interval:>21} {unit}\n", row.of, row.metric.key, row.summary.mean);
     }
     for row in cohort.rows.iter().filter(|row| row.metric.key == "dsc") {
         let empty = &row.summary.empty;
-        if empty.prediction + empty.reference + empty.both > 0 {
+        if empty.any() > 0 {
             text += &format!(
                 "structure {}: {} cases with an empty prediction, {} with an empty reference, {} with both\n",
                 row.of, empty.prediction, empty.reference, empty.both
             );
+        }
+        if row.not_scored() > 0 {
+            let of = row.values.len();
+            text += &format!("structure {}: no class in the predictions of {} of {of} cases\n", row.of, row.not_scored());
         }
     }
     text + &format!("{}\n", out.join("report.html").display())

@@ -61,7 +61,7 @@ fn metrics(common: &Common) -> Result<Outcome> {
                 "key": metric.key,
                 "unit": metric.unit,
                 "range": metric.range.map(output::number),
-                "best": output::number(metric.best()),
+                "best": if metric.judges() { output::number(metric.best()) } else { Value::Null },
                 "of": if metric.per_structure() { "structure" } else { "region" },
                 "definition": metric.definition,
                 "source": metric.source,
@@ -72,13 +72,9 @@ fn metrics(common: &Common) -> Result<Outcome> {
         let row = |metric: &Metric| {
             let of = if metric.per_structure() { "structure" } else { "region" };
             let unit = if metric.unit == "1" { String::new() } else { format!(" in {}", metric.unit) };
-            format!(
-                "{}: of a {of}{unit}, best {}\n    {}\n    {}\n",
-                metric.key,
-                metric.best(),
-                metric.definition,
-                metric.source
-            )
+            let best =
+                if metric.judges() { format!("best {}", metric.best()) } else { "neither better nor worse when larger".into() };
+            format!("{}: of a {of}{unit}, {best}\n    {}\n    {}\n", metric.key, metric.definition, metric.source)
         };
         output::print(&METRICS.iter().map(row).collect::<Vec<_>>().join("\n"))?;
     }

@@ -42,15 +42,16 @@ pub struct Args {
 /// written.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let cases = gather(&args.folders)?;
+    let measure = cases.values().next().map(|(_, stored)| stored.measure.clone());
+    let measure = measure.ok_or_else(|| Error::new("the folders hold no case"))?;
+    let states = cases.values().map(|(_, stored)| stored.state.clone()).collect();
+    let plan = Plan { empty: args.empty, convention: args.convention, seed: args.seed };
+    let cohort = Cohort::new(states, measure, plan)?;
     let folder = OutputFolder::create(&args.out)?;
     for (name, (path, stored)) in &cases {
         copy_slices(path, &evaluate::slices_of(&folder, name)?)?;
         stored.write(&folder.file(Path::new("states").join(format!("{name}.json")))?)?;
     }
-    let measure = cases.values().next().map(|(_, stored)| stored.measure.clone());
-    let measure = measure.ok_or_else(|| Error::new("the folders hold no case"))?;
-    let states = cases.into_values().map(|(_, stored)| stored.state).collect();
-    let cohort = Cohort::new(states, measure, Plan { empty: args.empty, convention: args.convention, seed: args.seed });
     evaluate::write(&cohort, &folder)?;
     if common.json {
         output::print_json(&cohort.to_json())?;

@@ -305,7 +305,7 @@ impl Ranking {
         let metric = |figures: &ColumnFigures| {
             json!({
                 "metric": figures.column.metric.key,
-                "unit": figures.column.metric.unit,
+                "unit": figures.column.unit,
                 "mean": by_method(&|method| number(figures.means[method])),
                 "rank": by_method(&|method| number(figures.ranks[method])),
                 "missed": by_method(&|method| figures.column.missed[method].into()),

@@ -11,6 +11,7 @@ use super::plan::{Method, Plan};
 use super::running::{Cell, Part};
 use crate::evaluate::methods::{self, Column};
 use crate::evaluate::ranks;
+use crate::evaluate::units::LengthUnit;
 
 /// The rank of equal values: as in the papers, and as `segcal rank` has it unless asked otherwise.
 const TIES: Ties = Ties::Minimum;
@@ -49,6 +50,8 @@ pub struct Figure {
     pub region: String,
     /// The metric.
     pub metric: &'static Metric,
+    /// Its unit in the evaluation.
+    pub unit: String,
     /// Its mean over the cases.
     pub value: f64,
 }
@@ -118,6 +121,12 @@ impl<'a> Results<'a> {
         let mut results = Self { plan, part, methods, figures, levels: Vec::new(), folders, failed };
         results.levels = plan.noise.iter().map(|&noise| results.level(noise)).collect::<Result<_>>()?;
         Ok(results)
+    }
+
+    /// The unit of lengths, that of the evaluations.
+    pub fn lengths(&self) -> LengthUnit {
+        let in_voxels = |figure: &Figure| figure.unit == LengthUnit::Voxels.name();
+        if self.figures.iter().any(in_voxels) { LengthUnit::Voxels } else { LengthUnit::Mm }
     }
 
     /// The single labels, by number.
@@ -193,15 +202,16 @@ fn read_figures(folder: &Path, method: usize, seed: u64, noise: f64) -> Result<V
         structure: String,
         region: String,
         metric: String,
+        unit: String,
         mean: f64,
     }
     let path = folder.join("summary.csv");
     let mut reader = csv::Reader::from_path(&path).map_err(Error::from_source).at(path.display())?;
     let figure = |line: csv::Result<Line>| {
-        let Line { structure, region, metric: key, mean: value } =
+        let Line { structure, region, metric: key, unit, mean: value } =
             line.map_err(Error::from_source).at(path.display())?;
         let metric = metric(&key).ok_or_else(|| Error::new(format!("there is no metric {key}")).at(path.display()))?;
-        Ok(Figure { method, seed, noise, structure, region, metric, value })
+        Ok(Figure { method, seed, noise, structure, region, metric, unit, value })
     };
     reader.deserialize().map(figure).collect()
 }

@@ -16,7 +16,7 @@ pub fn results_csv(results: &Results<'_>) -> String {
     for figure in &results.figures {
         let name = quoted(&results.methods[figure.method].name);
         let [structure, region] = [&figure.structure, &figure.region].map(|field| quoted(field));
-        let (metric, unit) = (figure.metric.key, figure.metric.unit);
+        let (metric, unit) = (figure.metric.key, &figure.unit);
         csv +=
             &format!("{name},{},{},{structure},{region},{metric},{},{unit}\n", figure.seed, figure.noise, figure.value);
     }
@@ -35,7 +35,8 @@ pub fn summary_csv(results: &Results<'_>) -> String {
                         if metric.per_structure() { (of, String::new()) } else { (String::new(), of) };
                     let words = [&method.name, &level.noise.to_string(), &structure, &region].map(|word| quoted(word));
                     let (mean, sd, seeds) = (spread.mean(), spread.sd(), spread.values.len());
-                    csv += &format!("{},{},{},{mean},{sd},{seeds}\n", words.join(","), metric.key, metric.unit);
+                    let unit = results.lengths().of(metric);
+                    csv += &format!("{},{},{unit},{mean},{sd},{seeds}\n", words.join(","), metric.key);
                 }
             }
         }
@@ -66,7 +67,8 @@ pub fn to_json(results: &Results<'_>) -> Value {
             Better::Zero => "zero",
         };
         let of = if metric.per_structure() { "mean over structures" } else { plan.region.as_str() };
-        json!({ "metric": metric.key, "unit": metric.unit, "better": better, "of": of, "definition": metric.definition })
+        let unit = results.lengths().of(metric);
+        json!({ "metric": metric.key, "unit": unit, "better": better, "of": of, "definition": metric.definition })
     };
     json!({
         "schema": "segcal.comparison/1",
@@ -146,7 +148,7 @@ pub fn counted(count: usize, what: &str) -> String {
 fn level_table(results: &Results<'_>, level: &Level) -> Vec<Vec<String>> {
     let metrics = &results.plan.metrics;
     let mut head = vec!["method".to_owned()];
-    head.extend(metrics.iter().map(|metric| shown_metric(metric)));
+    head.extend(metrics.iter().map(|metric| results.lengths().headed(metric)));
     head.extend(["sum rank", "mean case rank", "Friedman rank"].map(str::to_owned));
     let columns: Vec<Vec<Spread>> = metrics.iter().map(|metric| column(results, level.noise, metric)).collect();
     let marks: Vec<Vec<Option<usize>>> =
@@ -172,10 +174,6 @@ pub fn column(results: &Results<'_>, noise: f64, metric: &Metric) -> Vec<Spread>
 /// The places of the methods by the means over the seeds.
 pub fn marks(metric: &Metric, spreads: &[Spread]) -> Vec<Option<usize>> {
     places(metric.better, &spreads.iter().map(Spread::mean).collect::<Vec<_>>())
-}
-
-fn shown_metric(metric: &Metric) -> String {
-    if metric.unit == "1" { metric.key.into() } else { format!("{} ({})", metric.key, metric.unit) }
 }
 
 /// Mean, and the standard deviation where there is one.

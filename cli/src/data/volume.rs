@@ -27,13 +27,16 @@ pub struct Grid {
     pub affine: [[f64; 4]; 3],
     /// NIfTI's code of that space: 0 unknown, 1 scanner, 2 aligned to another scan, 3 Talairach, 4 MNI 152.
     pub space: i16,
+    /// Whether the file gives the size of its voxels. PNG and arrays give none: their voxels count 1 along each axis,
+    /// and lengths are in voxels.
+    pub sized: bool,
 }
 
 impl Grid {
-    /// A grid of 1 mm voxels for data whose place in space is not known.
+    /// A grid for data whose voxel size and place in space are not known.
     pub const fn unknown(extent: [usize; 3]) -> Self {
         let affine = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
-        Self { extent, affine, space: 0 }
+        Self { extent, affine, space: 0, sized: false }
     }
 
     /// The grid with this affine.
@@ -41,7 +44,7 @@ impl Grid {
     /// # Errors
     /// The affine is not finite, or maps the volume onto a plane.
     pub fn new(extent: [usize; 3], affine: [[f64; 4]; 3], space: i16) -> Result<Self> {
-        let grid = Self { extent, affine, space };
+        let grid = Self { extent, affine, space, sized: true };
         if affine.iter().flatten().any(|x| !x.is_finite()) {
             return Err(Error::new(format!("the affine {affine:?} is not finite")));
         }
@@ -54,7 +57,7 @@ impl Grid {
         Ok(grid)
     }
 
-    /// Distance between neighbouring voxels along `[d, h, w]`, in mm.
+    /// Distance between neighbouring voxels along `[d, h, w]`, in mm; 1 where the file gives none.
     pub fn spacing_mm(&self) -> [f64; 3] {
         let [x, y, z] = column_lengths(&self.linear());
         [z, y, x]
@@ -136,6 +139,9 @@ impl Grid {
 impl std::fmt::Display for Grid {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ([d, h, w], [z, y, x]) = (self.extent, self.spacing_mm());
+        if !self.sized {
+            return write!(f, "{w} x {h} x {d} voxels of unknown size");
+        }
         let origin = [self.affine[0][3], self.affine[1][3], self.affine[2][3]];
         write!(f, "{w} x {h} x {d} voxels of {x:.6} x {y:.6} x {z:.6} mm, {}, origin {origin:?}", self.axes())?;
         if self.oblique() { write!(f, ", directions {:?}", self.rotation()) } else { Ok(()) }

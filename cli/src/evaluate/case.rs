@@ -7,15 +7,17 @@ use segcal_metrics::authors::{self, AuthorsCalibration, AuthorsSegmentation};
 use segcal_metrics::calibration::{Calibration, EqualMassFigures, Region, boundary_band, every_region};
 use segcal_metrics::definitions::{Compute, METRICS};
 use segcal_metrics::distribution::LogitDistribution;
-use segcal_metrics::empty::Outcome;
+use segcal_metrics::empty::{Emptiness, Outcome};
 use segcal_metrics::overlap::Confusion;
 use segcal_metrics::surface::Surface;
-use segcal_metrics::volume::{Grid, Label, Probabilities, Structure, softmax};
+use segcal_metrics::volume::{Grid, Label, Probabilities, softmax};
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Pair;
 use super::scores::{self, Scores};
 use super::slices::{self, Chosen, Slice};
+use super::structures::{Structures, Unions};
+use super::units::LengthUnit;
 use crate::data::{self, Volume};
 use crate::output::Number;
 
@@ -26,14 +28,21 @@ pub struct Measure {
     pub kind: Prediction,
     /// Number of equal-width or equal-mass bins.
     pub bins: usize,
-    /// Tolerance of NSD in mm.
+    /// Tolerance of NSD, in the unit of the lengths.
     pub tolerance_mm: f64,
-    /// Half-width of the boundary region in mm.
+    /// Half-width of the boundary region, in the unit of the lengths.
     pub band_mm: f64,
-    /// Distances in voxels instead of mm.
+    /// Lengths in voxels, also where the voxel size is known.
     pub voxel_units: bool,
     /// Nested regions: names with the labels they unite.
-    pub unions: BTreeMap<String, Vec<Label>>,
+    pub unions: Unions,
+}
+
+impl Measure {
+    /// The unit of lengths on the grid of a reference.
+    const fn length_unit(&self, grid: &data::Grid) -> LengthUnit {
+        if self.voxel_units || !grid.sized { LengthUnit::Voxels } else { LengthUnit::Mm }
+    }
 }
 
 /// What the predictions are.
@@ -67,9 +76,11 @@ pub struct CaseState {
     pub classes: usize,
     /// What the labels are called, as far as it is known.
     pub names: BTreeMap<Label, String>,
-    /// Diagonal of the grid, the penalty of a missed structure.
+    /// What lengths are in.
+    pub length_unit: LengthUnit,
+    /// Diagonal of the grid, the penalty of a missed structure, in that unit.
     pub diagonal_mm: f64,
-    /// Figures of each structure.
+    /// Figures of each structure that the prediction has a class for.
     pub structures: BTreeMap<String, Outcomes>,
     /// Figures of each region; none for a segmentation.
     pub regions: BTreeMap<String, Figures>,
@@ -81,6 +92,29 @@ pub struct CaseState {
     pub authors: Authors,
     /// The slices that the report shows, whose voxels are stored beside this state.
     pub slices: Vec<Slice>,
+}
+
+impl CaseState {
+    /// A figure of a structure; `None` where the class scores have no class for it. Label maps have every label: one that
+    /// neither holds is empty in both.
+    pub fn outcome(&self, structure: &str, key: &str) -> Option<Outcome> {
+        let found = self.structures.get(structure).and_then(|figures| figures.get(key)).copied();
+        found.or_else(|| self.of_labels().then_some(Outcome::Empty { which: Emptiness::Both, formula: None }))
+    }
+
+    /// A figure of a structure by the authors' convention, else as [`Self::outcome`].
+    pub fn authors_outcome(&self, structure: &str, key: &str) -> Option<Outcome> {
+        let own = self.authors.structures.iter().find(|figures| figures.structure == structure);
+        let value = |of: fn(&AuthorsSegmentation) -> f64, empty: f64| {
+            own.map(of).or_else(|| self.of_labels().then_some(empty)).map(Outcome::Measured)
+        };
+        if key == "dsc" { value(|figures| figures.dsc, 1.0) } else { value(|figures| figures.hd95, 0.0) }
+    }
+
+    /// Whether the prediction was a label map, without scores.
+    const fn of_labels(&self) -> bool {
+        self.calibration.is_none()
+    }
 }
 
 /// Logits by true class.
@@ -118,7 +152,8 @@ pub struct Authors {
 pub fn measure<B: Backend>(backend: &B, pair: &Pair, how: &Measure) -> Result<(CaseState, Vec<Chosen>)> {
     let volume = scores::read_reference(&pair.reference)?;
     let place = volume.grid.clone();
-    let spacing_mm = if how.voxel_units { [1.0; 3] } else { place.spacing_mm() };
+    let length_unit = how.length_unit(&place);
+    let spacing_mm = if length_unit == LengthUnit::Voxels { [1.0; 3] } else { place.spacing_mm() };
     let grid = Grid { spatial: place.extent, spacing_mm };
     let (scored, labels, reference) = match how.kind {
         Prediction::Scores(kind) => {
@@ -130,24 +165,22 @@ pub fn measure<B: Backend>(backend: &B, pair: &Pair, how: &Measure) -> Result<(C
             (None, labels, volume.data.into_raw_vec_and_offset().0)
         }
     };
-    let (mut compact, maps) = match &scored {
-        Some(scored) => (Compact::all(scored.classes), [labels, reference]),
-        None => Compact::of([labels, reference]),
+    let (parts, [labels, reference]) = match &scored {
+        Some(scored) => (Structures::of_scores(scored.classes, &how.unions), [labels, reference]),
+        None => Structures::of_maps([labels, reference], &how.unions),
     };
-    compact.add_unions(&how.unions);
-    let [labels, reference] = &maps;
-    let classes = compact.classes;
     let state = CaseState {
         case: pair.case.clone(),
         prediction: pair.prediction.first().display().to_string(),
         reference: pair.reference.display().to_string(),
         image: pair.image.as_ref().map(|path| path.display().to_string()),
-        classes: scored.as_ref().map_or(compact.largest + 1, |scored| scored.classes),
+        classes: scored.as_ref().map_or(parts.largest + 1, |scored| scored.classes),
         names: BTreeMap::new(),
+        length_unit,
         diagonal_mm: grid.diagonal_mm(),
-        structures: structures(backend, labels, reference, grid, &compact, how)?,
+        structures: structures(backend, &labels, &reference, grid, &parts, how)?,
         authors: Authors {
-            structures: authors::segmentation(backend, labels, reference, grid.spatial, classes, &compact.structures)?,
+            structures: authors::segmentation(backend, &labels, &reference, grid.spatial, parts.classes, &parts.list)?,
             calibration: scored.as_ref().map(|scored| as_authors(&scored.calibration)),
         },
         slices: Vec::new(),
@@ -157,7 +190,7 @@ pub fn measure<B: Backend>(backend: &B, pair: &Pair, how: &Measure) -> Result<(C
     };
     let chosen = match &scored {
         Some(_) => Vec::new(),
-        None => slices::choose(&place, labels, reference, &compact.structures),
+        None => slices::choose(&place, &labels, &reference, &parts.list),
     };
     Ok(finished(state, scored, chosen, pair, &place))
 }
@@ -217,8 +250,8 @@ fn scored<B: Backend>(
     let regions = regions(p, reference, &band, &calibration, how);
     drop(band);
     let labels = p.argmax();
-    let structures = Compact::with_unions(classes, &how.unions);
-    let mut chosen = slices::choose(&volume.grid, &labels, reference, &structures);
+    let structures = Structures::of_scores(classes, &how.unions);
+    let mut chosen = slices::choose(&volume.grid, &labels, reference, &structures.list);
     chosen.iter_mut().for_each(|slice| slice.add_confidence(p));
     Ok((Scored { classes, regions, calibration, logits, chosen }, labels))
 }
@@ -236,68 +269,18 @@ fn logits(scores: Probabilities<'_>, reference: &[Label], of: Scores) -> Result<
     Ok(Some(Logits { of, counts }))
 }
 
-/// The structures of a case. Label maps may hold few labels of large numbers; those are counted by their rank, since the
-/// tables of counts grow with the square of the number of classes.
-struct Compact {
-    /// The labels that the maps now hold are below this.
-    classes: usize,
-    /// The largest label of the files.
-    largest: usize,
-    /// Each label's rank.
-    ranks: BTreeMap<Label, Label>,
-    structures: Vec<Structure>,
-}
-
-impl Compact {
-    /// Every label below a number of classes, as it is.
-    fn all(classes: usize) -> Self {
-        let ranks = (0..classes as Label).map(|label| (label, label)).collect();
-        let structures = (1..classes as Label).map(Structure::single).collect();
-        Self { classes, largest: classes - 1, ranks, structures }
-    }
-
-    fn with_unions(classes: usize, unions: &BTreeMap<String, Vec<Label>>) -> Vec<Structure> {
-        let mut compact = Self::all(classes);
-        compact.add_unions(unions);
-        compact.structures
-    }
-
-    /// The labels that two maps hold, and the maps with ranks for labels.
-    fn of(mut maps: [Vec<Label>; 2]) -> (Self, [Vec<Label>; 2]) {
-        let mut present = vec![false; usize::from(Label::MAX) + 1];
-        present[0] = true;
-        maps.iter().flatten().for_each(|&label| present[usize::from(label)] = true);
-        let held: Vec<Label> = (0..=Label::MAX).filter(|&label| present[usize::from(label)]).collect();
-        let ranks: BTreeMap<Label, Label> = held.iter().copied().zip(0..).collect();
-        let mut rank_of = vec![0; present.len()];
-        ranks.iter().for_each(|(&label, &rank)| rank_of[usize::from(label)] = rank);
-        maps.iter_mut().flatten().for_each(|label| *label = rank_of[usize::from(*label)]);
-        let named = |(&label, &rank): (&Label, &Label)| Structure { name: label.to_string(), labels: vec![rank] };
-        let structures = ranks.iter().skip(1).map(named).collect();
-        let largest = held.last().copied().map_or(0, usize::from);
-        (Self { classes: held.len(), largest, ranks, structures }, maps)
-    }
-
-    fn add_unions(&mut self, unions: &BTreeMap<String, Vec<Label>>) {
-        for (name, labels) in unions {
-            let labels = labels.iter().filter_map(|label| self.ranks.get(label).copied()).collect();
-            self.structures.push(Structure { name: name.clone(), labels });
-        }
-    }
-}
-
 fn structures<B: Backend>(
     backend: &B,
     prediction: &[Label],
     reference: &[Label],
     grid: Grid,
-    compact: &Compact,
+    parts: &Structures,
     how: &Measure,
 ) -> Result<BTreeMap<String, Outcomes>> {
-    let mut confusion = Confusion::new(compact.classes);
+    let mut confusion = Confusion::new(parts.classes);
     confusion.add(reference, prediction)?;
     let mut all = BTreeMap::new();
-    for structure in &compact.structures {
+    for structure in &parts.list {
         let counts = confusion.counts(structure);
         let surface = Surface::measure(backend, &structure.mask(prediction), &structure.mask(reference), grid)?;
         let outcome = |compute: Compute| match compute {

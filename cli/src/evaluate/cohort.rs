@@ -1,15 +1,17 @@
 //! What a cohort gives: means with intervals and bounds, as JSON and CSV.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use segcal_core::Result;
 use segcal_metrics::bootstrap::{Bootstrap, DEFAULT_REPLICATES};
 use segcal_metrics::definitions::{METRICS, Metric, metric};
 use segcal_metrics::empty::{Emptiness, EmptyCounts, Outcome, Policy, Summary};
 use segcal_metrics::volume::Label;
 use serde_json::{Map, Value, json};
 
-use super::case::{CaseState, Measure};
-use crate::output::{Number, number};
+use super::case::{CaseState, Figures, Measure};
+use super::units::LengthUnit;
+use crate::output::number;
 
 /// Whose definitions the figures follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum, serde::Serialize)]
@@ -19,6 +21,17 @@ pub enum Convention {
     Segcal,
     /// Those of the papers' public evaluation code, so that published tables can be compared.
     Authors,
+}
+
+impl Convention {
+    /// Whether it has a figure.
+    fn has(self, kind: Kind, of: &str, key: &str) -> bool {
+        match (self, kind) {
+            (Self::Segcal, _) => true,
+            (Self::Authors, Kind::Structure) => ["dsc", "hd95_pooled"].contains(&key),
+            (Self::Authors, Kind::Region) => of == "foreground" && ["ece", "cece_mean", "tcece"].contains(&key),
+        }
+    }
 }
 
 /// How a cohort is summarised.
@@ -45,8 +58,15 @@ pub struct Row {
     pub values: Vec<f64>,
     /// Mean and bounds.
     pub summary: Summary,
-    /// 95 % BCa bootstrap interval of the mean over cases.
+    /// 95 % BCa bootstrap interval of the mean over cases; none of one case or of an infinite mean.
     pub interval: Option<[f64; 2]>,
+}
+
+impl Row {
+    /// Number of cases whose class scores have no class for the structure.
+    pub const fn not_scored(&self) -> u64 {
+        self.values.len() as u64 - self.summary.empty.cases()
+    }
 }
 
 /// What a figure is about.
@@ -77,23 +97,55 @@ pub struct Cohort {
     pub rows: Vec<Row>,
     /// How the cases were measured.
     pub measure: Measure,
+    /// The unit that they were measured in: that of the band and of the tolerance of NSD.
+    pub measured_in: LengthUnit,
     plan: Plan,
 }
 
 impl Cohort {
     /// Summarises the states of some cases.
-    pub fn new(mut cases: Vec<CaseState>, measure: Measure, plan: Plan) -> Self {
+    ///
+    /// # Errors
+    /// The lengths of some are in mm, those of others in voxels.
+    pub fn new(mut cases: Vec<CaseState>, measure: Measure, plan: Plan) -> Result<Self> {
         cases.sort_by(|a, b| a.case.cmp(&b.case));
+        let measured_in = LengthUnit::common(&cases)?;
         let structures = names(&cases, |case| case.structures.keys());
         let regions = names(&cases, |case| case.regions.keys());
         let mut rows = Vec::new();
         for (kind, names) in [(Kind::Structure, structures), (Kind::Region, regions)] {
             for of in names {
                 let metrics = METRICS.iter().filter(|metric| metric.per_structure() == (kind == Kind::Structure));
-                rows.extend(metrics.filter_map(|metric| row(&cases, kind, &of, metric, plan)));
+                let metrics = metrics.filter(|metric| plan.convention.has(kind, &of, metric.key));
+                rows.extend(metrics.map(|metric| row(&cases, kind, &of, metric, plan)));
             }
         }
-        Self { cases, rows, measure, plan }
+        Ok(Self { cases, rows, measure, measured_in, plan })
+    }
+
+    /// The unit of the distances; the authors' are in voxels whatever the voxel size.
+    pub fn length_unit(&self) -> LengthUnit {
+        if self.plan.convention == Convention::Authors { LengthUnit::Voxels } else { self.measured_in }
+    }
+
+    /// The unit of a metric in this cohort.
+    pub fn unit(&self, metric: &Metric) -> &'static str {
+        self.length_unit().of(metric)
+    }
+
+    /// A metric's key with its unit, as heads of tables have it.
+    pub fn headed(&self, metric: &Metric) -> String {
+        self.length_unit().headed(metric)
+    }
+
+    /// The tolerance of NSD with its unit.
+    pub fn tolerance(&self) -> String {
+        format!("{} {}", self.measure.tolerance_mm, self.measured_in.name())
+    }
+
+    /// The half-width of the boundary with its unit.
+    pub fn band(&self) -> String {
+        format!("{} {}", self.measure.band_mm, self.measured_in.name())
     }
 
     /// How the cohort is summarised.
@@ -142,12 +194,13 @@ impl Cohort {
             "convention": self.plan.convention,
             "empty_policy": self.plan.empty.name(),
             "settings": self.measure,
+            "length_unit": self.length_unit(),
             "definitions": definitions,
             "cases": (0..self.cases.len()).map(|number| self.case_json(number)).collect::<Vec<_>>(),
             "mean": self.nested(|row| number(row.summary.mean)),
-            "interval95": self.nested(|row| row.interval.map_or(Value::Null, |[low, high]| json!([number(low), number(high)]))),
+            "interval95": self.nested(|row| json!(row.interval.unwrap_or([f64::NAN; 2]).map(number))),
             "bounds": self.nested(|row| json!([number(row.summary.worst), number(row.summary.best)])),
-            "empty": self.nested_structures(|row| counts(&row.summary.empty)),
+            "empty": self.nested_structures(|row| counts(row)),
         })
     }
 
@@ -188,8 +241,10 @@ impl Cohort {
                     Kind::Region => ("", row.of.as_str()),
                 };
                 let note = match row.kind {
-                    Kind::Structure => note(outcome(case, &row.of, row.metric.key).emptiness()),
-                    Kind::Region if row.values[number].is_nan() => "no voxel in the region",
+                    Kind::Structure => {
+                        case.outcome(&row.of, row.metric.key).map_or(NO_CLASS, |it| note(it.emptiness()))
+                    }
+                    Kind::Region if row.values[number].is_nan() => region_note(case.regions.get(&row.of)),
                     Kind::Region => "",
                 };
                 let fields = [
@@ -198,7 +253,7 @@ impl Cohort {
                     region,
                     row.metric.key,
                     &row.values[number].to_string(),
-                    row.metric.unit,
+                    self.unit(row.metric),
                     note,
                 ];
                 csv += &(fields.map(quoted).join(",") + "\n");
@@ -218,7 +273,7 @@ impl Cohort {
             let [low, high] = row.interval.unwrap_or([f64::NAN; 2]);
             let (summary, empty) = (&row.summary, &row.summary.empty);
             let numbers = [summary.mean, low, high, summary.worst, summary.best].map(|x| x.to_string()).join(",");
-            let words = [structure, region, row.metric.key, row.metric.unit].map(quoted).join(",");
+            let words = [structure, region, row.metric.key, self.unit(row.metric)].map(quoted).join(",");
             csv += &format!(
                 "{words},{numbers},{},{},{},{}\n",
                 summary.cases, empty.prediction, empty.reference, empty.both
@@ -243,60 +298,56 @@ fn rank(name: &str) -> u32 {
     common.map_or_else(|| label.map_or(u32::MAX, |label| 10 + u32::from(label)), |place| place as u32)
 }
 
-/// A structure's figure in a case; one that neither map holds is empty in both.
-fn outcome(case: &CaseState, structure: &str, key: &str) -> Outcome {
-    let found = case.structures.get(structure).and_then(|figures| figures.get(key));
-    found.copied().unwrap_or(Outcome::Empty { which: Emptiness::Both, formula: None })
-}
-
-/// One metric over the cases; `None` where the convention does not have it.
-fn row(cases: &[CaseState], kind: Kind, of: &str, metric: &'static Metric, plan: Plan) -> Option<Row> {
-    let outcomes: Vec<(Outcome, f64)> = cases
-        .iter()
-        .map(|case| Some((figure(case, kind, of, metric, plan)?, case.diagonal_mm)))
-        .collect::<Option<_>>()?;
-    let summary = Summary::new(metric, &outcomes, plan.empty);
-    let resolved = |&(outcome, diagonal): &(Outcome, f64)| match kind {
-        Kind::Structure => plan.empty.resolve(outcome, metric, diagonal),
-        Kind::Region => outcome.formula().unwrap_or(f64::NAN),
+/// One metric over the cases.
+fn row(cases: &[CaseState], kind: Kind, of: &str, metric: &'static Metric, plan: Plan) -> Row {
+    let (values, summary) = match kind {
+        Kind::Structure => of_structure(cases, of, metric, plan),
+        Kind::Region => of_region(cases, of, metric, plan),
     };
-    let values: Vec<f64> = outcomes.iter().map(resolved).collect();
-    let defined: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
-    let interval = (defined.len() > 1).then(|| {
+    let defined: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
+    let has_interval = defined.len() > 1 && summary.mean.is_finite();
+    let interval = has_interval.then(|| {
         let interval = Bootstrap::of_mean(&defined, DEFAULT_REPLICATES, plan.seed).bca(0.95);
         [interval.lower, interval.upper]
     });
-    Some(Row { kind, of: of.to_owned(), metric, values, summary, interval })
+    Row { kind, of: of.to_owned(), metric, values, summary, interval }
 }
 
-fn figure(case: &CaseState, kind: Kind, of: &str, metric: &Metric, plan: Plan) -> Option<Outcome> {
-    let region_figure = |figures: Option<&BTreeMap<String, Number>>| {
-        let value = figures.and_then(|figures| figures.get(metric.key)).map(|value| value.0);
-        match value.filter(|value| !value.is_nan()) {
-            Some(value) => Outcome::Measured(value),
-            None => Outcome::Empty { which: Emptiness::Both, formula: None },
-        }
+/// Overlap and distance: the policy says what an empty mask counts. Cases that have no class for the structure have no
+/// part in it.
+fn of_structure(cases: &[CaseState], of: &str, metric: &Metric, plan: Plan) -> (Vec<f64>, Summary) {
+    let outcome = |case: &CaseState| match plan.convention {
+        Convention::Segcal => case.outcome(of, metric.key),
+        Convention::Authors => case.authors_outcome(of, metric.key),
     };
-    match (plan.convention, kind) {
-        (Convention::Segcal, Kind::Structure) => Some(outcome(case, of, metric.key)),
-        (Convention::Segcal, Kind::Region) => Some(region_figure(case.regions.get(of))),
-        (Convention::Authors, Kind::Structure) => {
-            let own = case.authors.structures.iter().find(|figures| figures.structure == of);
-            match metric.key {
-                "dsc" => Some(Outcome::Measured(own.map_or(1.0, |figures| figures.dsc))),
-                "hd95_pooled" => Some(Outcome::Measured(own.map_or(0.0, |figures| figures.hd95))),
-                _ => None,
-            }
-        }
-        (Convention::Authors, Kind::Region) => {
-            let known = of == "foreground" && ["ece", "cece_mean", "tcece"].contains(&metric.key);
-            known.then(|| region_figure(case.authors.calibration.as_ref()))
-        }
-    }
+    let outcomes: Vec<Option<(Outcome, f64)>> =
+        cases.iter().map(|case| Some((outcome(case)?, case.diagonal_mm))).collect();
+    let resolved = |(outcome, diagonal)| plan.empty.resolve(outcome, metric, diagonal);
+    let values = outcomes.iter().map(|found| found.map_or(f64::NAN, resolved)).collect();
+    let scored: Vec<(Outcome, f64)> = outcomes.into_iter().flatten().collect();
+    (values, Summary::new(metric, &scored, plan.empty))
 }
 
-fn counts(empty: &EmptyCounts) -> Value {
-    json!({ "prediction": empty.prediction, "reference": empty.reference, "both": empty.both, "neither": empty.neither })
+/// Calibration: a region without voxels has none, whatever the policy.
+fn of_region(cases: &[CaseState], of: &str, metric: &Metric, plan: Plan) -> (Vec<f64>, Summary) {
+    let value = |case: &CaseState| {
+        let figures = match plan.convention {
+            Convention::Segcal => case.regions.get(of),
+            Convention::Authors => case.authors.calibration.as_ref(),
+        };
+        figures.and_then(|figures| figures.get(metric.key)).map_or(f64::NAN, |value| value.0)
+    };
+    let values: Vec<f64> = cases.iter().map(value).collect();
+    let summary = Summary::of_defined(&values);
+    (values, summary)
+}
+
+/// How many cases had which empty masks, and how many have no class for the structure.
+fn counts(row: &Row) -> Value {
+    let EmptyCounts { prediction, reference, both, neither } = row.summary.empty;
+    json!({
+        "prediction": prediction, "reference": reference, "both": both, "neither": neither, "no_class": row.not_scored(),
+    })
 }
 
 /// What an empty mask means for a figure.
@@ -306,6 +357,18 @@ const fn note(which: Emptiness) -> &'static str {
         Emptiness::Prediction => "prediction empty",
         Emptiness::Reference => "reference empty",
         Emptiness::Both => "both empty",
+    }
+}
+
+/// The note of a structure or region that the scores of a case have no class for.
+const NO_CLASS: &str = "no class in the prediction";
+
+/// Why a region's figure has no value.
+fn region_note(figures: Option<&Figures>) -> &'static str {
+    match figures.and_then(|figures| figures.get("accuracy")) {
+        None => NO_CLASS,
+        Some(accuracy) if accuracy.0.is_nan() => "no voxel in the region",
+        Some(_) => "no foreground in the reference",
     }
 }
 

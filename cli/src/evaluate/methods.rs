@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result, nearest};
-use segcal_metrics::definitions::{Better, Compute, METRICS, Metric, metric};
+use segcal_metrics::definitions::{Better, METRICS, Metric, metric};
+
+use super::units::LengthUnit;
 
 /// Folders above a file that may serve to tell methods apart.
 const DEEPEST_NAME: usize = 4;
@@ -15,6 +17,8 @@ pub struct Method {
     /// Name of the method: that of its folder, or the file's.
     pub name: String,
     path: PathBuf,
+    /// What its lengths are in.
+    lengths: LengthUnit,
     /// `cells[case][(structure or region, metric)]`.
     cells: BTreeMap<String, BTreeMap<(String, String), Cell>>,
 }
@@ -32,6 +36,8 @@ struct Cell {
 pub struct Column {
     /// The metric.
     pub metric: &'static Metric,
+    /// Its unit in the tables.
+    pub unit: &'static str,
     /// `values[method][case]`: the mean over the structures; NaN where it is undefined. Of a metric that is best at 0
     /// on either side, the distance from 0.
     pub values: Vec<Vec<f64>>,
@@ -65,7 +71,7 @@ pub fn metrics(keys: &[String]) -> Result<Vec<&'static Metric>> {
                 None => error.help("segcal list metrics shows all"),
             }
         })?;
-        if matches!(row.compute, Compute::Descriptive(_)) {
+        if !row.judges() {
             return Err(Error::new(format!("{key} is neither better nor worse when it is larger")).at("--metrics"));
         }
         if found.iter().any(|other| other.key == row.key) {
@@ -139,7 +145,9 @@ impl Method {
         };
         let [case, structure, region] = [column("case")?, column("structure")?, column("region")?];
         let [metric, value] = [column("metric")?, column("value")?];
-        let note = headers.iter().position(|header| header == "note");
+        let optional = |name: &str| headers.iter().position(|header| header == name);
+        let (note, unit) = (optional("note"), optional("unit"));
+        let mut lengths = LengthUnit::Mm;
         let mut cells: BTreeMap<String, BTreeMap<_, _>> = BTreeMap::new();
         for record in reader.records() {
             let record = record.map_err(Error::from_source).at(path.display())?;
@@ -149,6 +157,9 @@ impl Method {
                 Error::new(format!("line {line}: '{}' is not a number", &record[value])).at(path.display())
             })?;
             let missed = number.is_nan() && note.is_some_and(|note| &record[note] == "prediction empty");
+            if unit.is_some_and(|unit| &record[unit] == LengthUnit::Voxels.name()) {
+                lengths = LengthUnit::Voxels;
+            }
             let cell = Cell { value: number, missed };
             let key = (of.to_owned(), record[metric].to_owned());
             if cells.entry(record[case].to_owned()).or_default().insert(key, cell).is_some() {
@@ -160,17 +171,18 @@ impl Method {
         if cells.is_empty() {
             return Err(Error::new("holds no case").at(path.display()));
         }
-        Ok(Self { name, path, cells })
+        Ok(Self { name, path, lengths, cells })
     }
 
     /// One method of several tables of it, such as those of several seeds: the cases of each table bear its name.
     pub fn joined(name: String, tables: Vec<Self>) -> Self {
         let path = tables.first().map(|table| table.path.clone()).unwrap_or_default();
+        let lengths = tables.first().map_or(LengthUnit::Mm, |table| table.lengths);
         let cells = tables.into_iter().flat_map(|table| {
             let prefix = table.name;
             table.cells.into_iter().map(move |(case, cells)| (format!("{prefix}/{case}"), cells))
         });
-        Self { name, path, cells: cells.collect() }
+        Self { name, path, lengths, cells: cells.collect() }
     }
 
     /// The cases, by name.
@@ -201,11 +213,12 @@ impl Method {
 /// of the case for every method. Where a method missed what there was, its value of the case is undefined.
 ///
 /// # Errors
-/// A method has no such figure for a case.
+/// A method has no such figure for a case, or has its lengths in another unit than the first.
 pub fn column(methods: &[Method], metric: &'static Metric, subjects: &[String]) -> Result<Column> {
     let cases: Vec<&String> = methods[0].cells.keys().collect();
     let mut column = Column {
         metric,
+        unit: unit(methods, metric)?,
         values: vec![Vec::with_capacity(cases.len()); methods.len()],
         missed: vec![0; methods.len()],
         left_out: 0,
@@ -235,6 +248,18 @@ pub fn column(methods: &[Method], metric: &'static Metric, subjects: &[String]) 
     Ok(column)
 }
 
+/// The unit of a metric in the tables of all methods.
+fn unit(methods: &[Method], metric: &Metric) -> Result<&'static str> {
+    let unit = methods[0].lengths.of(metric);
+    match methods.iter().find(|method| method.lengths.of(metric) != unit) {
+        None => Ok(unit),
+        Some(other) => {
+            let problem = format!("has {} in {}, {} in {unit}", metric.key, other.lengths.of(metric), methods[0].name);
+            Err(Error::new(problem).at(other.path.display()).help("evaluate all methods with or without --voxel-units"))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,6 +278,7 @@ mod tests {
         let method = |one: Cell, two: Cell| Method {
             name: String::new(),
             path: PathBuf::new(),
+            lengths: LengthUnit::Mm,
             cells: BTreeMap::from([(
                 "a".into(),
                 BTreeMap::from([(("1".into(), "dsc".into()), one), (("2".into(), "dsc".into()), two)]),

@@ -1,10 +1,10 @@
 //! Evaluation of stored predictions: which files belong together, what one case gives, what the cohort gives.
 //!
 //! [`inputs`] pairs predictions with references by case name, [`scores`] reads probabilities onto the reference's grid
-//! and proves their axis order, [`case`] measures one case into a state, [`cohort`] makes the tables of many states,
-//! [`slices`]
-//! keeps what its overlays show, [`methods`] reads those tables of several methods back and puts them side by side,
-//! [`ranks`] ranks them.
+//! and proves their axis order, [`structures`] lists what is measured of them, [`case`] measures one case into a state,
+//! [`cohort`] makes the tables of many states, [`slices`] keeps what its overlays show, [`methods`] reads those tables of
+//! several methods back and puts them side by side, [`ranks`] ranks them;
+//! [`units`] says what lengths are in.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,6 +16,8 @@ pub mod methods;
 pub mod ranks;
 pub mod scores;
 pub mod slices;
+pub mod structures;
+pub mod units;
 
 /// Works on every item, one a thread at a time, and gives the results in the order of the items.
 ///

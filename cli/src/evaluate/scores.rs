@@ -61,6 +61,20 @@ pub fn read_stored(files: &Files, reference: &Volume<Label>, kind: Scores) -> Re
     Ok((values, classes))
 }
 
+/// Number of classes, from the header alone.
+///
+/// # Errors
+/// The header is malformed.
+pub fn classes(files: &Files) -> Result<usize> {
+    match files {
+        Files::One(path) if npy::is_array(path) => {
+            Ok(npy::read_header(path, "probabilities")?.shape.first().copied().unwrap_or(0))
+        }
+        Files::One(path) => Ok(nifti::read_header(path).at(path.display())?.extent().1),
+        Files::PerClass(paths) => Ok(paths.len()),
+    }
+}
+
 /// Refuses numbers that are not what they are said to be.
 fn expect(values: &[f32], classes: usize, kind: Scores, file: &Path) -> Result<()> {
     if classes < 2 {
@@ -120,7 +134,7 @@ pub fn read_own(files: &Files, kind: Scores) -> Result<(Vec<f32>, usize, Frame)>
 }
 
 impl Frame {
-    /// The grid; that of an array has voxels of 1 mm.
+    /// The grid; that of an array has no voxel size.
     pub fn grid(&self) -> Grid {
         match self {
             Self::Grid(grid) => grid.clone(),
@@ -196,7 +210,7 @@ pub fn read_labels(path: &Path, reference: &Grid) -> Result<Vec<Label>> {
     Ok(volume.data.into_raw_vec_and_offset().0)
 }
 
-/// A reference label map from any file; arrays lie on a grid of 1 mm voxels.
+/// A reference label map from any file; arrays and PNG lie on a grid without a voxel size.
 ///
 /// # Errors
 /// The file is malformed, or holds a value that is no label from 0 to 65535.

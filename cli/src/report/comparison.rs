@@ -33,10 +33,6 @@ pub fn write(results: &Results<'_>, folder: &OutputFolder) -> Result<()> {
     output::write_text(&folder.file("report.html")?, &page(results, &plots))
 }
 
-fn unit(metric: &Metric) -> String {
-    if metric.unit == "1" { metric.key.to_owned() } else { format!("{} in {}", metric.key, metric.unit) }
-}
-
 /// What a metric's figure is of.
 fn of(results: &Results<'_>, metric: &Metric) -> String {
     if metric.per_structure() { "mean of the structures".into() } else { format!("region {}", results.plan.region) }
@@ -57,7 +53,7 @@ fn cases_plot(results: &Results<'_>, place: usize, metric: &Metric) -> Result<Op
         values.iter().for_each(|value| csv += &format!("{},{value}\n", quoted(&method.name)));
     }
     let of = of(results, metric);
-    let chart = Boxes { title: format!("{}, {of}", metric.key), unit: unit(metric), groups };
+    let chart = Boxes { title: format!("{}, {of}", metric.key), unit: results.lengths().headed(metric), groups };
     let caption = format!("{}, {of}: each case of each seed is a dot, without noise.", metric.key);
     Plot::new(&format!("box-{}", metric.key), Section::Cases, caption, &chart, csv).map(Some)
 }
@@ -82,7 +78,7 @@ fn noise_plot(results: &Results<'_>, metric: &Metric) -> Result<Plot> {
     let chart = Lines {
         title: format!("{}, {of}", metric.key),
         along: "standard deviation of the noise".into(),
-        unit: unit(metric),
+        unit: results.lengths().headed(metric),
         methods: lines,
     };
     let caption = format!("{}, {of}: mean over the seeds, bars of one standard deviation, side by side.", metric.key);
@@ -102,7 +98,7 @@ fn page(results: &Results<'_>, plots: &[Plot]) -> String {
         body += &noise(results, plots);
     }
     body += &methods(results);
-    body += &definitions(results.plan.metrics.iter().copied());
+    body += &definitions(results.plan.metrics.iter().copied(), results.lengths());
     body += &settings(results);
     document("segcal comparison", &body)
 }
@@ -131,7 +127,7 @@ fn head(results: &Results<'_>) -> String {
 fn main_table(results: &Results<'_>) -> String {
     let level = &results.levels[0];
     let metrics = &results.plan.metrics;
-    let heads: String = metrics.iter().map(|metric| head_of(metric, &of(results, metric))).collect();
+    let heads: String = metrics.iter().map(|metric| head_of(results, metric, &of(results, metric))).collect();
     let columns: Vec<Vec<String>> =
         metrics.iter().map(|metric| cells(metric, &column(results, level.noise, metric))).collect();
     let best = |ranks: &[f64]| ranks.iter().copied().fold(f64::INFINITY, f64::min);
@@ -159,11 +155,10 @@ fn main_table(results: &Results<'_>) -> String {
     )
 }
 
-fn head_of(metric: &Metric, of: &str) -> String {
-    let unit = if metric.unit == "1" { String::new() } else { format!(" ({})", metric.unit) };
+fn head_of(results: &Results<'_>, metric: &Metric, of: &str) -> String {
     let definition = escape(metric.definition);
-    let (key, way) = (metric.key, arrow(metric));
-    format!("<th class=\"n\" title=\"{definition}\">{key}{unit} {way}<br><small>{}</small></th>", escape(of))
+    let (key, way) = (results.lengths().headed(metric), arrow(metric));
+    format!("<th class=\"n\" title=\"{definition}\">{key} {way}<br><small>{}</small></th>", escape(of))
 }
 
 /// A metric of every method as cells of a table.
@@ -197,7 +192,7 @@ fn structures(results: &Results<'_>) -> String {
     let (mut heads, mut columns) = (String::new(), Vec::new());
     for label in &labels {
         for metric in &metrics {
-            heads += &head_of(metric, &name(label));
+            heads += &head_of(results, metric, &name(label));
             let of = |method: usize| results.spread(method, 0.0, metric, label);
             columns.push(cells(metric, &(0..results.methods.len()).map(of).collect::<Vec<_>>()));
         }
@@ -231,7 +226,7 @@ fn noise(results: &Results<'_>, plots: &[Plot]) -> String {
     let mut tables = String::new();
     for metric in &results.plan.metrics {
         let column = |level: &Level| cells(metric, &column(results, level.noise, metric));
-        let title = format!("{} {}, {}", unit(metric), arrow(metric), escape(&of(results, metric)));
+        let title = format!("{} {}, {}", results.lengths().headed(metric), arrow(metric), escape(&of(results, metric)));
         tables += &table(&title, &results.levels.iter().map(column).collect::<Vec<_>>());
     }
     let ranks = |level: &Level| level.sum_ranks.iter().map(|rank| format!("<td class=\"n\">{rank}</td>")).collect();

@@ -6,6 +6,7 @@ use super::plots::{Plot, Section, worst_first};
 use crate::evaluate::case::Prediction;
 use crate::evaluate::cohort::{Cohort, Kind, Row};
 use crate::evaluate::scores::Scores;
+use crate::evaluate::units::LengthUnit;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -19,7 +20,7 @@ pub(super) fn page(cohort: &Cohort, plots: &[Plot]) -> String {
     page += &calibration(cohort, plots);
     page += &logits(cohort, plots);
     let used = METRICS.iter().filter(|metric| cohort.rows.iter().any(|row| row.metric.key == metric.key));
-    page += &definitions(used);
+    page += &definitions(used, cohort.length_unit());
     page += &settings(cohort);
     document("segcal evaluation", &page)
 }
@@ -49,11 +50,12 @@ fn head(cohort: &Cohort) -> String {
 
 /// What a reader with one minute needs: overlap, distance and volume of each structure, and whether the confidence holds.
 fn glance(cohort: &Cohort) -> String {
+    let agreement = format!("Surface agreement (NSD, {})", cohort.tolerance());
     let columns = [
         ("dsc", "Overlap (DSC)"),
         ("hd95_max", "Distance (HD95)"),
         ("hd95_pooled", "Distance (HD95, pooled)"),
-        ("nsd", "Surface agreement (NSD)"),
+        ("nsd", &agreement),
         ("volume_error", "Volume error"),
     ];
     let structures = cohort.structures();
@@ -63,7 +65,8 @@ fn glance(cohort: &Cohort) -> String {
         columns.into_iter().filter(|(key, _)| held(key) && !(*key == "hd95_pooled" && held("hd95_max"))).collect();
     let heads: String = shown.iter().map(|(_, title)| format!("<th class=\"n\">{title}</th>")).collect();
     let line = |of: &&str| {
-        let cells: String = shown.iter().map(|(key, _)| glance_cell(cohort.row(Kind::Structure, of, key))).collect();
+        let cells: String =
+            shown.iter().map(|(key, _)| glance_cell(cohort, cohort.row(Kind::Structure, of, key))).collect();
         format!("<tr><td>{}</td>{cells}</tr>\n", escape(&cohort.name(of)))
     };
     let lines: String = structures.iter().map(line).collect();
@@ -74,13 +77,13 @@ fn glance(cohort: &Cohort) -> String {
 }
 
 /// A mean with its unit, interval beneath.
-fn glance_cell(row: Option<&Row>) -> String {
+fn glance_cell(cohort: &Cohort, row: Option<&Row>) -> String {
     let Some(row) = row else { return "<td class=\"n\">&ndash;</td>".into() };
     let value = |value: f64| match row.metric.key {
-        _ if value.is_nan() => "&ndash;".into(),
+        _ if !value.is_finite() => shown(value),
         "volume_error" => format!("{:+.1} %", 100.0 * value),
         _ if row.metric.unit == "1" => format!("{value:.3}"),
-        _ => format!("{value:.2} {}", row.metric.unit),
+        _ => format!("{value:.2} {}", cohort.unit(row.metric)),
     };
     let interval = row
         .interval
@@ -118,15 +121,14 @@ fn empty_masks(cohort: &Cohort) -> String {
     let lines: Vec<String> = of_dsc
         .filter_map(|row| {
             let empty = &row.summary.empty;
-            let any = empty.prediction + empty.reference + empty.both > 0;
-            any.then(|| {
+            (empty.any() > 0).then(|| {
                 format!(
                     "{}: missed in {}, invented in {}, in neither map in {} of {} cases",
                     escape(&cohort.name(&row.of)),
                     empty.prediction,
                     empty.reference,
                     empty.both,
-                    row.values.len()
+                    empty.cases()
                 )
             })
         })
@@ -136,7 +138,8 @@ fn empty_masks(cohort: &Cohort) -> String {
     }
     format!(
         "<p class=\"warn\"><b>Empty masks.</b> {}. They count by the rule <b>{}</b>; the bounds in the table of structures \
-         hold the mean whatever the rule.</p>\n",
+         show how much that matters: what has no value counts as perfect in one, as a penalty in the other (the grid's \
+         diagonal for a distance; what the rule gives, where that is worse).</p>\n",
         lines.join("; "),
         cohort.plan().empty.name()
     )
@@ -144,6 +147,7 @@ fn empty_masks(cohort: &Cohort) -> String {
 
 pub(super) fn arrow(metric: &Metric) -> &'static str {
     match metric.better {
+        _ if !metric.judges() => "",
         Better::Higher => "&uarr;",
         Better::Lower => "&darr;",
         Better::Zero => "&rarr; 0",
@@ -168,9 +172,8 @@ fn calibration(cohort: &Cohort, plots: &[Plot]) -> String {
     let mut html = format!(
         "<h2>Calibration</h2>\n<p class=\"lead\">How far the stated probabilities agree with how often they are right, by \
          region: all voxels; foreground, where the reference has a structure; union, where reference or prediction has \
-         one; boundary, within {} {} of the reference's boundary; each structure of the reference.</p>\n{}",
-        cohort.measure.band_mm,
-        if cohort.measure.voxel_units { "voxels" } else { "mm" },
+         one; boundary, within {} of the reference's boundary; each structure of the reference.</p>\n{}",
+        cohort.band(),
         figures(cohort, Kind::Region)
     );
     let parts = [
@@ -224,11 +227,10 @@ fn figures(cohort: &Cohort, kind: Kind) -> String {
     let metrics = METRICS.iter().filter(|metric| rows.iter().any(|row| row.metric.key == metric.key));
     let lines: String = metrics
         .map(|metric| {
-            let unit = if metric.unit == "1" { String::new() } else { format!(" ({})", metric.unit) };
             let cells: String = names.iter().map(|name| cell(cohort.row(kind, name, metric.key))).collect();
             let definition = escape(metric.definition);
-            let way = if metric.key == "confidence" { "" } else { arrow(metric) };
-            format!("<tr><td class=\"key\" title=\"{definition}\">{}{unit} {way}</td>{cells}</tr>\n", metric.key)
+            let key = cohort.headed(metric);
+            format!("<tr><td class=\"key\" title=\"{definition}\">{key} {}</td>{cells}</tr>\n", arrow(metric))
         })
         .collect();
     format!("<div class=\"wide\"><table><thead><tr><th></th>{heads}</tr></thead>\n{lines}</table></div>\n")
@@ -294,6 +296,7 @@ fn worst_cases(cohort: &Cohort, plots: &[Plot]) -> String {
             cohort.row(kind, of, key).map_or_else(|| "&ndash;".into(), |row| shown(row.values[case]))
         };
         let distance = if cohort.row(Kind::Structure, of, "hd95_max").is_some() { "hd95_max" } else { "hd95_pooled" };
+        let headed = cohort.row(Kind::Structure, of, distance).map(|row| cohort.headed(row.metric)).unwrap_or_default();
         let line = |&case: &usize| {
             let cells = [
                 value(Kind::Structure, of, "dsc", case),
@@ -305,7 +308,7 @@ fn worst_cases(cohort: &Cohort, plots: &[Plot]) -> String {
         };
         let lines: String = order.iter().take(5).map(line).collect();
         html += &format!(
-            "<h3>Structure {}</h3>\n<table><thead><tr><th>Case</th><th class=\"n\">dsc</th><th class=\"n\">{distance}</th>\
+            "<h3>Structure {}</h3>\n<table><thead><tr><th>Case</th><th class=\"n\">dsc</th><th class=\"n\">{headed}</th>\
              <th class=\"n\">ece, foreground</th></tr></thead>\n{lines}</table>\n",
             escape(&cohort.name(of))
         );
@@ -323,10 +326,10 @@ fn worst_cases(cohort: &Cohort, plots: &[Plot]) -> String {
     )
 }
 
-pub(super) fn definitions<'a>(used: impl Iterator<Item = &'a Metric>) -> String {
+pub(super) fn definitions<'a>(used: impl Iterator<Item = &'a Metric>, lengths: LengthUnit) -> String {
     let lines: String = used
         .map(|metric| {
-            let unit = if metric.unit == "1" { "&ndash;" } else { metric.unit };
+            let unit = if metric.unit == "1" { "&ndash;" } else { lengths.of(metric) };
             let fields = (metric.key, unit, escape(metric.definition), escape(metric.source));
             format!(
                 "<tr><td class=\"key\">{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
@@ -349,6 +352,10 @@ fn settings(cohort: &Cohort) -> String {
         Prediction::Scores(Scores::Logits) => "logits, through softmax",
         Prediction::Segmentation => "label maps",
     };
+    let distances = match cohort.length_unit() {
+        LengthUnit::Mm => "in mm, by the voxel size of the labels",
+        LengthUnit::Voxels => "in voxels, every voxel of size 1",
+    };
     let document = cohort.to_json();
     let word = |key: &str| document[key].as_str().unwrap_or_default().to_owned();
     let unions = |(name, labels): (&String, &Vec<u16>)| format!("{name} = {labels:?}");
@@ -358,12 +365,9 @@ fn settings(cohort: &Cohort) -> String {
         ("definitions", word("convention")),
         ("empty masks", word("empty_policy")),
         ("bins", measure.bins.to_string()),
-        ("tolerance of nsd", format!("{} mm", measure.tolerance_mm)),
-        ("band of the boundary", format!("{} mm", measure.band_mm)),
-        (
-            "distances",
-            if measure.voxel_units { "in voxels, every voxel of size 1" } else { "by the file's voxel size" }.into(),
-        ),
+        ("tolerance of nsd", cohort.tolerance()),
+        ("band of the boundary", cohort.band()),
+        ("distances", distances.into()),
         ("seed of the bootstrap", cohort.plan().seed.to_string()),
     ];
     if !measure.unions.is_empty() {

@@ -243,7 +243,7 @@ fn box_plot(cohort: &Cohort, kind: Kind, key: &'static str) -> Result<Option<Plo
         }
     }
     let by = if kind == Kind::Structure { "structure" } else { "region" };
-    let unit = if row.metric.unit == "1" { key.to_owned() } else { format!("{key} in {}", row.metric.unit) };
+    let unit = cohort.headed(row.metric);
     let missing: usize = rows.iter().map(|row| row.values.iter().filter(|value| !value.is_finite()).count()).sum();
     let chart = Boxes { title: format!("{key} by {by}, each case a dot"), unit, groups };
     let mut caption = format!("{key}: {}.", row.metric.definition);
@@ -292,7 +292,7 @@ fn overlay(cohort: &Cohort, state: &CaseState, case: usize, number: usize, layer
     let [dsc, hd95] = [figure("dsc"), figure("hd95_max")];
     let mut title = format!("{}, structure {of}: DSC {dsc:.3}", state.case);
     if hd95.is_finite() {
-        title += &format!(", HD95 {hd95:.1}");
+        title += &format!(", HD95 {hd95:.1} {}", cohort.length_unit().name());
     }
     let place = format!("{} slice {} of {}", slice.view, slice.number + 1, slice.of);
     let caption = format!(
@@ -310,6 +310,6 @@ fn overlay(cohort: &Cohort, state: &CaseState, case: usize, number: usize, layer
     }
     let name = format!("worst-{}-{}", slice.structure, state.case);
     let of = slice.structure.clone();
-    let chart = Overlay { title, slice, layers };
+    let chart = Overlay { title, slice, layers, unit: state.length_unit };
     Ok(Plot { of, ..Plot::new(&name, Section::Worst, caption, &chart, csv)? })
 }

@@ -3,6 +3,7 @@
 use plotters::prelude::*;
 
 use crate::evaluate::slices::{Layers, Slice};
+use crate::evaluate::units::LengthUnit;
 
 use super::{Chart, Drawn, GREY, INK, ORANGE, Page, Picture, SKY};
 
@@ -14,6 +15,8 @@ pub(in crate::report) struct Overlay {
     pub(in crate::report) slice: Slice,
     /// What it shows.
     pub(in crate::report) layers: Layers,
+    /// The unit of the scale.
+    pub(in crate::report) unit: LengthUnit,
 }
 
 /// Longest side of a panel.
@@ -21,7 +24,8 @@ const PANEL: u32 = 300;
 const TOP: u32 = 82;
 const LEFT: u32 = 20;
 const GAP: u32 = 40;
-const BOTTOM: u32 = 26;
+/// The letters of the lower side, and the scale beneath them.
+const BOTTOM: u32 = 42;
 /// Width of the bar that explains the map.
 const KEY: u32 = 12;
 
@@ -149,16 +153,17 @@ impl Overlay {
         places.into_iter().try_for_each(|(letter, place)| page.text(&letter.to_string(), place, &page.font(12)))
     }
 
-    /// A bar of a round number of millimetres.
+    /// A bar of a round number of millimetres or voxels.
     fn scale<D: DrawingBackend>(&self, page: &Page<'_, D>) -> Drawn<D> {
         let [wide, high] = self.panel();
-        let mm = self.slice.size[1] as f64 * self.slice.spacing_mm[1];
-        let length = round_below(mm / 3.0);
-        let end = LEFT + (f64::from(wide) * length / mm).round() as u32;
-        let y = TOP + high + 9;
+        let voxel = if self.unit == LengthUnit::Mm { self.slice.spacing_mm[1] } else { 1.0 };
+        let width = self.slice.size[1] as f64 * voxel;
+        let length = round_below(width / 3.0);
+        let end = LEFT + (f64::from(wide) * length / width).round() as u32;
+        let y = TOP + high + 25;
         let at = |x: u32| (page.px(x) as i32, page.px(y) as i32);
         page.area.draw(&PathElement::new([at(LEFT), at(end)], page.line(INK, 2)))?;
-        page.text(&format!("{} mm", super::tick(length)), [end + 6, y - 7], &page.font(12))
+        page.text(&format!("{} {}", super::tick(length), self.unit.name()), [end + 6, y - 7], &page.font(12))
     }
 
     fn key<D: DrawingBackend>(&self, page: &Page<'_, D>) -> Drawn<D> {
