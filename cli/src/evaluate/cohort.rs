@@ -200,7 +200,7 @@ impl Cohort {
             "mean": self.nested(|row| number(row.summary.mean)),
             "interval95": self.nested(|row| json!(row.interval.unwrap_or([f64::NAN; 2]).map(number))),
             "bounds": self.nested(|row| json!([number(row.summary.worst), number(row.summary.best)])),
-            "empty": self.nested_structures(|row| counts(row)),
+            "empty": self.nested_structures(counts),
         })
     }
 

@@ -290,15 +290,21 @@ fn overlay(cohort: &Cohort, state: &CaseState, case: usize, number: usize, layer
         row.map_or(f64::NAN, |row| row.values[case])
     };
     let [dsc, hd95] = [figure("dsc"), figure("hd95_max")];
-    let mut title = format!("{}, structure {of}: DSC {dsc:.3}", state.case);
+    let title = format!("{}, structure {of}", state.case);
+    let mut figures = format!("DSC {dsc:.3}");
     if hd95.is_finite() {
-        title += &format!(", HD95 {hd95:.1} {}", cohort.length_unit().name());
+        figures += &format!(", HD95 {hd95:.1} {}", cohort.length_unit().name());
     }
-    let place = format!("{} slice {} of {}", slice.view, slice.number + 1, slice.of);
-    let caption = format!(
-        "{}, structure {of}: {place}, the one with most voxels in one contour only ({}).",
-        state.case, slice.differing
-    );
+    let differing = slice.differing;
+    let place = match slice.of {
+        1 => format!("{differing} voxels in one contour only"),
+        of => format!(
+            "{} slice {} of {of}, the one with most voxels in one contour only ({differing})",
+            slice.view,
+            slice.number + 1
+        ),
+    };
+    let caption = format!("{}, structure {of}: {place}.", state.case);
     let mut csv = "row,column,reference,prediction,largest_probability,grey\n".to_owned();
     let value = |layer: &[u8], at: usize, scale: f64| {
         layer.get(at).map_or_else(String::new, |&value| (f64::from(value) / scale).to_string())
@@ -310,6 +316,6 @@ fn overlay(cohort: &Cohort, state: &CaseState, case: usize, number: usize, layer
     }
     let name = format!("worst-{}-{}", slice.structure, state.case);
     let of = slice.structure.clone();
-    let chart = Overlay { title, slice, layers, unit: state.length_unit };
+    let chart = Overlay { title, figures, slice, layers, unit: state.length_unit };
     Ok(Plot { of, ..Plot::new(&name, Section::Worst, caption, &chart, csv)? })
 }

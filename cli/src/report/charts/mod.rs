@@ -234,6 +234,7 @@ fn count_tick(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::units::LengthUnit;
 
     #[test]
     fn ticks_are_short() {
@@ -285,7 +286,8 @@ mod tests {
             Layers { reference, prediction, confidence, image }
         };
         for layers in [layers(vec![255; 6], vec![9; 6]), layers(vec![100; 6], vec![]), layers(vec![], vec![])] {
-            drawn(&Overlay { title: "a".into(), slice: slice.clone(), layers });
+            let (title, figures) = ("a".into(), "DSC 0.5".into());
+            drawn(&Overlay { title, figures, slice: slice.clone(), layers, unit: LengthUnit::Mm });
             slice.sides = None;
         }
     }

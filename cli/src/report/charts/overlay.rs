@@ -11,6 +11,8 @@ use super::{Chart, Drawn, GREY, INK, ORANGE, Page, Picture, SKY};
 pub(in crate::report) struct Overlay {
     /// Title.
     pub(in crate::report) title: String,
+    /// How the structure fares in the case.
+    pub(in crate::report) figures: String,
     /// How it lies.
     pub(in crate::report) slice: Slice,
     /// What it shows.
@@ -21,7 +23,7 @@ pub(in crate::report) struct Overlay {
 
 /// Longest side of a panel.
 const PANEL: u32 = 300;
-const TOP: u32 = 82;
+const TOP: u32 = 98;
 const LEFT: u32 = 20;
 const GAP: u32 = 40;
 /// The letters of the lower side, and the scale beneath them.
@@ -96,11 +98,12 @@ impl Chart for Overlay {
     fn draw<D: DrawingBackend>(&self, page: &Page<'_, D>) -> Drawn<D> {
         page.title(&self.title)?;
         let entries = [("reference".to_owned(), SKY), ("prediction".to_owned(), ORANGE)];
-        page.legend(&entries, [10, 28], self.size()[0])?;
+        page.text(&self.figures, [10, 27], &page.font(12))?;
+        page.legend(&entries, [10, 45], self.size()[0])?;
         let [wide, high] = self.panel();
         for (number, (name, _)) in self.panels().iter().enumerate() {
             let left = self.left(number);
-            page.text(name, [left, 46], &page.font(12))?;
+            page.text(name, [left, 63], &page.font(12))?;
             for (mask, color) in [(&self.layers.reference, SKY), (&self.layers.prediction, ORANGE)] {
                 self.contour(page, [left, TOP], mask, color)?;
             }
