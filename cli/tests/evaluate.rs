@@ -251,6 +251,11 @@ fn unions_that_no_case_has_or_that_are_named_like_something_else_are_refused() {
         assert!(messages.contains(key), "{messages}");
         assert!(!folder.at("out").exists(), "nothing is written");
     }
+    // Label maps do not say how many classes there are.
+    let labels = ["--segmentations", "y", "--labels", "y", "--out", "out", "--config", "c.toml"];
+    let (status, messages, _) = folder.evaluate(&labels);
+    assert_eq!(status, Some(0), "{messages}");
+    assert!(messages.contains("regions.TC: no label map holds the label 7"), "{messages}");
 }
 
 #[test]

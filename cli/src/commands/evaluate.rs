@@ -212,6 +212,11 @@ pub fn evaluate_pairs(args: &Args, pairs: &[Pair], common: &Common) -> Result<(C
     if states.is_empty() {
         return Err(Error::new("no case could be evaluated").at(args.prediction()?.1.display()));
     }
+    if measure.kind == Prediction::Segmentation {
+        for (name, label) in structures::beyond(&measure.unions, &states) {
+            log::warn!("regions.{name}: no label map holds the label {label}");
+        }
+    }
     let plan = Plan { empty: args.empty, convention: args.convention, seed: args.seed };
     let cohort = Cohort::new(states, measure, plan)?;
     write(&cohort, &folder)?;

@@ -6,6 +6,7 @@ use segcal_core::{Error, Result};
 use segcal_metrics::calibration::Region;
 use segcal_metrics::volume::{Label, Structure};
 
+use super::case::CaseState;
 use super::inputs::Pair;
 use super::scores;
 
@@ -92,6 +93,14 @@ pub fn expect_classes(unions: &Unions, pairs: &[Pair]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The labels of unions that no label map of a cohort reaches, with the names of the unions: likely slips, but label maps do
+/// not say how many classes there are.
+pub fn beyond<'a>(unions: &'a Unions, cases: &[CaseState]) -> Vec<(&'a str, Label)> {
+    let classes = cases.iter().map(|case| case.classes).max().unwrap_or(0);
+    let labels = unions.iter().flat_map(|(name, labels)| labels.iter().map(move |&label| (name.as_str(), label)));
+    labels.filter(|&(_, label)| usize::from(label) >= classes).collect()
 }
 
 fn key(name: &str) -> String {
