@@ -9,16 +9,18 @@ use std::path::Path;
 use segcal_core::{Context, Error, Result, nearest};
 use toml::{Table, Value};
 
-/// Reads `path`, lays it and the `overrides` (`a.b=value`) over `defaults`, and gives the table.
+/// Reads `path`, if there is one, lays it and the `overrides` (`a.b=value`) over `defaults`, and gives the table.
 ///
 /// `open` names the dotted tables that may hold keys the defaults do not have.
 ///
 /// # Errors
 /// The file cannot be read or is no TOML; an override has no `=`; a key is unknown, or its value has another type than
 /// the default.
-pub fn layered(defaults: Table, path: &Path, overrides: &[String], open: &[&str]) -> Result<Table> {
+pub fn layered(defaults: Table, path: Option<&Path>, overrides: &[String], open: &[&str]) -> Result<Table> {
     let mut table = defaults;
-    lay(&mut table, read(path)?, "", open).at(path.display())?;
+    if let Some(path) = path {
+        lay(&mut table, read(path)?, "", open).at(path.display())?;
+    }
     for entry in overrides {
         lay(&mut table, parse_override(entry)?, "", open)?;
     }
@@ -119,7 +121,7 @@ mod tests {
         let path = folder.path().join("c.toml");
         std::fs::write(&path, file).unwrap();
         let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
-        layered(defaults(), &path, &overrides, &["loss"])
+        layered(defaults(), Some(&path), &overrides, &["loss"])
     }
 
     #[test]

@@ -28,6 +28,15 @@ fn lines_for_terminal(text: &str) -> String {
     text.split('\n').map(|line| Printable(line).to_string()).collect::<Vec<_>>().join("\n")
 }
 
+/// A number of things in words: `1 case`, `2 cases`.
+///
+/// ```
+/// assert_eq!(segcal::output::counted(1, "case"), "1 case");
+/// ```
+pub fn counted(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Rows of words in columns, each as wide as its widest word and two blanks. A short row ends early.
 pub fn table<R: AsRef<[String]>>(rows: &[R]) -> String {
     let columns = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0);
@@ -168,6 +177,17 @@ pub fn write_text(path: &Path, text: &str) -> Result<()> {
     write_atomic(path, |out| Ok(out.write_all(text.as_bytes())?))
 }
 
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// Its folder cannot be written.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(write_failure(&error)).at(path.display()),
+        _ => Ok(()),
+    }
+}
+
 /// A folder that results go into, and never out of.
 #[derive(Clone, Debug)]
 pub struct OutputFolder(PathBuf);
@@ -179,6 +199,9 @@ impl OutputFolder {
     /// It cannot be made, or is a file.
     pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
+        if let Some(file) = path.ancestors().find(|path| path.exists() && !path.is_dir()) {
+            return Err(Error::new("is a file, not a folder").at(file.display()).help("choose another output folder"));
+        }
         whole_file::create_folder(&path).map_err(|error| write_failure(&error)).at(path.display())?;
         Ok(Self(path))
     }

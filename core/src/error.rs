@@ -39,10 +39,13 @@ impl Error {
         error
     }
 
-    /// Puts a place (file, key, case) in front of the places that are known already.
+    /// Puts a place (file, key, case) in front of the places that are known already. The same place is said once.
     #[must_use]
     pub fn at(mut self, place: impl fmt::Display) -> Self {
-        self.0.places.insert(0, place.to_string());
+        let place = place.to_string();
+        if self.0.places.first() != Some(&place) {
+            self.0.places.insert(0, place);
+        }
         self
     }
 
@@ -127,6 +130,7 @@ mod tests {
         let inner: std::result::Result<(), _> = Err(Error::new("bad").help("mend"));
         let error = inner.at("field").at("file").unwrap_err().help("another");
         assert_eq!(error.to_string(), "file: field: bad (mend)");
+        assert_eq!(Error::new("bad").at("file").at("file").to_string(), "file: bad");
     }
 
     #[test]

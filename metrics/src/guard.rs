@@ -51,6 +51,9 @@ pub enum Kind {
     OneHot,
     /// Values in [0, 1] that do not sum to 1: independent sigmoid outputs.
     Independent,
+    /// Values in [0, 1] that sum to less than 1 in many voxels and to more in none: padded with zeros, or without the
+    /// class of the background.
+    Incomplete,
     /// Values outside [0, 1] whose exponentials sum to 1.
     LogProbabilities,
     /// Values of at least 0 whose sum is the same in every voxel, but not 1: percentages, or 8-bit numbers without their
@@ -157,6 +160,8 @@ impl Evidence {
             (Kind::LogProbabilities, format!("{range}, and the exponentials sum to 1"))
         } else if self.outside > 0 {
             (Kind::Logits, format!("{range}: {} voxels lie outside [0, 1]; {sums}", self.outside))
+        } else if !self.nearly_all(self.sum_to_one) && self.largest_sum <= 1.0 + SUM_TOLERANCE {
+            (Kind::Incomplete, format!("{range}, of which only {sums} and the others to less"))
         } else if !self.nearly_all(self.sum_to_one) {
             (Kind::Independent, format!("{range}, but only {sums}"))
         } else if self.saturated == self.voxels {
@@ -183,6 +188,7 @@ impl Evidence {
                 "add a background class and normalise over the classes; sigmoid outputs of overlapping \
                                   structures are not supported"
             }
+            Kind::Incomplete => "give the background its class, one less the sum of the others, in padded voxels too",
             Kind::Broken => "repair or leave out the case",
         };
         Err(Error::new(format!("these are {kind}, not probabilities: {reason}")).help(remedy))
@@ -195,7 +201,7 @@ impl Evidence {
     pub fn expect_logits(&self) -> Result<()> {
         let Verdict { kind, reason } = self.verdict();
         let remedy = match kind {
-            Kind::Logits | Kind::LogProbabilities | Kind::Independent => return Ok(()),
+            Kind::Logits | Kind::LogProbabilities | Kind::Independent | Kind::Incomplete => return Ok(()),
             Kind::Probabilities | Kind::OneHot => "give them with --probabilities",
             Kind::Scaled => "divide them by their sum and give them with --probabilities",
             Kind::Broken => "repair or leave out the case",
@@ -210,6 +216,7 @@ impl fmt::Display for Kind {
             Self::Probabilities => "probabilities",
             Self::OneHot => "a one-hot segmentation",
             Self::Independent => "independent (sigmoid) outputs",
+            Self::Incomplete => "probabilities of which a part is missing",
             Self::LogProbabilities => "log-probabilities",
             Self::Scaled => "scaled probabilities",
             Self::Logits => "logits",
@@ -228,10 +235,11 @@ mod tests {
 
     #[test]
     fn every_kind() {
-        let cases: [(&[f32], Kind); 7] = [
+        let cases: [(&[f32], Kind); 8] = [
             (&[0.3, 1.0, 0.7, 0.0], Kind::Probabilities),
             (&[0.0, 1.0, 1.0, 0.0], Kind::OneHot),
             (&[0.3, 0.9, 0.3, 0.9], Kind::Independent),
+            (&[0.3, 0.0, 0.7, 0.0], Kind::Incomplete),
             (&[0.25_f32.ln(), 0.1_f32.ln(), 0.75_f32.ln(), 0.9_f32.ln()], Kind::LogProbabilities),
             (&[-3.0, 2.0, 3.0, -2.0], Kind::Logits),
             (&[30.0, 100.0, 70.0, 0.0], Kind::Scaled),
@@ -242,7 +250,7 @@ mod tests {
             assert_eq!(evidence.verdict().kind, kind, "{evidence:?}");
             let accepted = matches!(kind, Kind::Probabilities | Kind::OneHot);
             assert_eq!(evidence.expect_probabilities().is_ok(), accepted, "{kind}");
-            let logits = matches!(kind, Kind::Logits | Kind::LogProbabilities | Kind::Independent);
+            let logits = matches!(kind, Kind::Logits | Kind::LogProbabilities | Kind::Independent | Kind::Incomplete);
             assert_eq!(evidence.expect_logits().is_ok(), logits, "{kind}");
         }
     }

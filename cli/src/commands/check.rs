@@ -227,8 +227,8 @@ fn as_text(dataset: &Dataset, findings: &[Finding], problems: &[String]) -> Stri
     let found: Vec<String> = found.map(|problem| format!("  {problem}\n")).collect();
     let axes = summary(findings.iter().filter_map(|finding| finding.grid.as_ref()).map(axes_of));
     let counts = format!(
-        "{} cases ({} train, {} val, {} test), layout {}, axes {axes}",
-        findings.len(),
+        "{} ({} train, {} val, {} test), layout {}, axes {axes}",
+        output::counted(findings.len(), "case"),
         dataset.train.len(),
         dataset.val.len(),
         dataset.test.len(),

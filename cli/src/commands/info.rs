@@ -67,7 +67,7 @@ fn describe(path: &Path) -> Result<Vec<Map<String, Value>>> {
 
 fn describe_nifti(path: &Path) -> Result<Map<String, Value>> {
     if data::ending(path).is_none() {
-        return Err(data::unknown_ending(path).help("and .npy .npz"));
+        return Err(data::unknown_ending(path, " .npy .npz"));
     }
     let reader = nifti::Reader::open(path)?;
     let (header, grid) = (reader.header().clone(), reader.grid()?);

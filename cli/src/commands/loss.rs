@@ -173,7 +173,9 @@ impl Lifted {
             None => Ok(()),
             Some(label) => {
                 let problem = format!("the labels hold {label}, there are the classes 0 to {}", classes - 1);
-                Err(Error::new(problem).at(path.display()).help("map the labels, or set ignore_index"))
+                let whole = label.fract() == 0.0;
+                let remedy = if whole { "map the labels, or set ignore_index" } else { "labels are whole numbers" };
+                Err(Error::new(problem).at(path.display()).help(remedy))
             }
         }
     }

@@ -50,7 +50,7 @@ pub fn read_image(path: &Path) -> Result<Volume<f32>> {
     match ending(path) {
         Some(".png") => png::read_image(path),
         Some(_) => nifti::read_image(path),
-        None => Err(unknown_ending(path)),
+        None => Err(unknown_ending(path, "")),
     }
 }
 
@@ -62,13 +62,15 @@ pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
     match ending(path) {
         Some(".png") => png::read_labels(path),
         Some(_) => nifti::read_labels(path),
-        None => Err(unknown_ending(path)),
+        None => Err(unknown_ending(path, "")),
     }
 }
 
-pub(crate) fn unknown_ending(path: &Path) -> Error {
+/// The error of a name with another ending than [`ENDINGS`] and those that are known `also`.
+pub(crate) fn unknown_ending(path: &Path, also: &str) -> Error {
     let name = path.to_string_lossy().to_ascii_lowercase();
     let half = name.trim_end_matches(".gz").strip_suffix(".img").is_some();
-    let remedy = if half { "name the .hdr of the pair".into() } else { format!("known are {}", ENDINGS.join(" ")) };
+    let remedy =
+        if half { "name the .hdr of the pair".into() } else { format!("known are {}{also}", ENDINGS.join(" ")) };
     Error::new("the ending of the name is none that is known here").at(path.display()).help(remedy)
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use segcal_core::{Context, Error, Result};
+use segcal_core::{Context, Error, Result, nearest};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -183,7 +183,7 @@ impl Settings {
     /// Those of [`config::layered`]; a value out of its range; no data folder.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
         let defaults = Table::try_from(Self::default()).expect("settings are a table");
-        let table = config::layered(defaults, path, overrides, &OPEN)?;
+        let table = config::layered(defaults, Some(path), overrides, &OPEN)?;
         let mut settings: Self = from_table(table).at(path.display())?;
         if settings.out.as_os_str().is_empty() {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -240,5 +240,33 @@ fn positive(key: &str, value: usize) -> Result<()> {
 /// # Errors
 /// A key is unknown, missing or of the wrong type.
 pub fn from_table<T: serde::de::DeserializeOwned>(table: Table) -> Result<T> {
-    table.try_into().map_err(|error: toml::de::Error| Error::new(error.to_string().trim().replace('\n', " ")))
+    table.try_into().map_err(|error: toml::de::Error| told(&error.to_string()))
+}
+
+/// The error of serde, which gives a name that it does not know before those that it does; the nearest of them is named.
+fn told(message: &str) -> Error {
+    let error = Error::new(message.trim().replace('\n', " "));
+    let mut names = message.split('`').skip(1).step_by(2);
+    let given = names.next().filter(|_| message.starts_with("unknown"));
+    match given.and_then(|given| nearest(given, names)) {
+        Some(near) => error.help(format!("did you mean {near}?")),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_unknown_is_answered_with_the_nearest() {
+        let table: Table = "kind = \"patch\"".parse().unwrap();
+        #[derive(Debug, Deserialize)]
+        struct Kind {
+            #[expect(dead_code, reason = "only its error is of interest")]
+            kind: SampleKind,
+        }
+        let message = from_table::<Kind>(table).unwrap_err().to_string();
+        assert!(message.contains("patch") && message.ends_with("(did you mean patches?)"), "{message}");
+    }
 }

@@ -368,11 +368,15 @@ fn offer_best(error: &Error, folder: &RunFolder) -> Error {
 /// The optimiser's rule and learning rate.
 fn rule(settings: &Settings) -> Result<(Rule, f64)> {
     let mut table = settings.optimiser.clone();
-    let rate = table.remove("learning_rate");
-    let rate = rate.and_then(|rate| rate.as_float().or(rate.as_integer().map(|whole| whole as f64)));
+    let given = table.remove("learning_rate");
+    let rate = given.as_ref().and_then(|rate| rate.as_float().or(rate.as_integer().map(|whole| whole as f64)));
     match rate {
         Some(rate) if rate > 0.0 && rate.is_finite() => Ok((from_table(table).at("optimiser")?, rate)),
-        _ => Err(Error::new("is not a positive number").at("optimiser.learning_rate").help("0.001 suits Adam")),
+        _ => {
+            let given = given.map_or_else(|| "nothing".into(), |given| given.to_string());
+            let error = Error::new(format!("{given} is not a positive number")).at("optimiser.learning_rate");
+            Err(error.help("0.001 suits Adam"))
+        }
     }
 }
 

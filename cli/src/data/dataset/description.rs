@@ -7,6 +7,7 @@ use segcal_core::{Context, Error, Result};
 use serde_json::{Map, Value};
 
 use crate::data::limits;
+use crate::output;
 
 /// The largest text file that is read; lists of a hundred thousand cases have some 10 MB.
 const MAX_BYTES: u64 = 1 << 26;
@@ -91,8 +92,8 @@ impl Division {
     fn parse(value: &Value, fold: usize, file: String) -> Result<Self> {
         let part = match value {
             Value::Array(folds) => folds.get(fold).ok_or_else(|| {
-                Error::new(format!("fold {fold} is asked for; the number of folds is {}", folds.len()))
-                    .help("folds count from 0")
+                let there = output::counted(folds.len(), "fold");
+                Error::new(format!("fold {fold} is asked for, {there} there")).help("folds count from 0")
             })?,
             _ if fold > 0 => {
                 return Err(Error::new(format!("fold {fold} is asked for, but this file divides the data set once"))

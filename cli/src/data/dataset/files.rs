@@ -44,7 +44,7 @@ fn case_of(root: &Path, image: &str, label: Option<&str>, problems: &mut Vec<Err
             problems.push(Error::new("dataset.json lists this file, but it is missing").at(path.display()));
             present = false;
         } else if data::ending(path).is_none() {
-            problems.push(data::unknown_ending(path));
+            problems.push(data::unknown_ending(path, ""));
             present = false;
         }
     }
@@ -82,7 +82,7 @@ pub(super) fn from_folders(root: &Path, description: &Description) -> Result<Fou
 
 /// The image of one file; behind a first channel `CASE_0000` come those that lie beside it.
 pub(super) fn image(path: &Path) -> Result<Case> {
-    let stem = data::stem(path).ok_or_else(|| data::unknown_ending(path))?;
+    let stem = data::stem(path).ok_or_else(|| data::unknown_ending(path, ""))?;
     let ending = &path.file_name().and_then(|name| name.to_str()).unwrap_or_default()[stem.len()..];
     let Some((name, 0)) = without_channel(stem) else {
         return Ok(Case { name: stem.into(), images: vec![path.into()], label: None });
