@@ -15,7 +15,7 @@ use crate::calibrate::local::{self, Local, LocalMap, Training};
 use crate::calibrate::map::{Map, MapFile, Method};
 use crate::calibrate::samples::RegionSamples;
 use crate::calibrate::{calibration, figures};
-use crate::evaluate::inputs::{self, Files, Pair};
+use crate::evaluate::inputs::{self, Files, Holds, Pair};
 use crate::evaluate::one_a_thread;
 use crate::evaluate::scores::Scores;
 use crate::options::BackendName;
@@ -137,7 +137,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
 
 fn fit(args: &FitArgs, common: &Common) -> Result<Outcome> {
     let (path, kind) = args.given.get()?;
-    let (pairs, missing) = inputs::pairs(path, &args.labels)?;
+    let (pairs, missing) = inputs::pairs(path, &args.labels, Holds::Scores)?.every_prediction()?;
     for case in &missing {
         log::warn!("{case}: has a reference but no prediction; it is not fitted on");
     }
@@ -227,7 +227,8 @@ impl Visitor for FitLocal<'_> {
 }
 
 fn images(path: Option<&Path>) -> Result<BTreeMap<String, Files>> {
-    inputs::predictions(path.ok_or_else(|| Error::new("local temperatures need images").help("--images X"))?)
+    let path = path.ok_or_else(|| Error::new("local temperatures need images").help("--images X"))?;
+    inputs::predictions(path, Holds::Other)
 }
 
 /// A case to apply the map to, with its reference if there is one.
@@ -235,9 +236,9 @@ type Item = (String, Files, Option<PathBuf>);
 
 fn items(path: &Path, labels: Option<&Path>) -> Result<Vec<Item>> {
     let Some(labels) = labels else {
-        return Ok(inputs::predictions(path)?.into_iter().map(|(case, files)| (case, files, None)).collect());
+        return Ok(inputs::predictions(path, Holds::Scores)?.into_iter().map(|(case, files)| (case, files, None)).collect());
     };
-    let (pairs, _) = inputs::pairs(path, labels)?;
+    let (pairs, _) = inputs::pairs(path, labels, Holds::Scores)?.every_prediction()?;
     Ok(pairs.into_iter().map(|pair| (pair.case, pair.prediction, Some(pair.reference))).collect())
 }
 

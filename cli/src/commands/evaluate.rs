@@ -1,6 +1,6 @@
 //! `segcal evaluate (--probabilities P | --logits P | --segmentations S) --labels Y --out DIR`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::ArgGroup;
@@ -9,18 +9,19 @@ use segcal_core::{Backend, Context, Error, Result};
 use segcal_metrics::empty::Policy;
 use segcal_metrics::volume::Label;
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
-use super::Cases;
 use crate::evaluate::case::{self, CaseState, Measure, Prediction};
 use crate::evaluate::cohort::{Cohort, Convention, Kind, Plan};
-use crate::evaluate::inputs::{self, Pair};
+use crate::evaluate::inputs::{self, Holds, Pair};
 use crate::evaluate::scores::Scores;
-use crate::evaluate::{one_a_thread, slices, structures};
+use crate::evaluate::states::{self, Stored};
+use crate::evaluate::{Failure, one_a_thread, slices, structures};
 use crate::options::BackendName;
 use crate::output::{self, OutputFolder};
 use crate::report;
 use crate::train::settings::from_table;
-use crate::{Common, Outcome, progress};
+use crate::{Common, Outcome, config, progress};
 
 /// Measure stored predictions against references: overlap, surface distance, calibration.
 ///
@@ -54,6 +55,9 @@ pub struct Args {
     /// A TOML file with the keys bins, tolerance_mm, band_mm and a table `regions` of label unions.
     #[arg(long, value_name = "C.toml")]
     pub config: Option<PathBuf>,
+    /// Keys that replace those of the config, such as bins=10 or regions.whole=[1,2].
+    #[arg(value_name = "key=value")]
+    pub overrides: Vec<String>,
     /// Number of bins [default: 15].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub bins: Option<u16>,
@@ -87,8 +91,7 @@ pub(crate) fn parse_policy(name: &str) -> std::result::Result<Policy, String> {
 }
 
 /// The keys of `--config`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Serialize, Deserialize)]
 struct FileKeys {
     bins: usize,
     tolerance_mm: f64,
@@ -113,6 +116,7 @@ impl Args {
             images: None,
             out,
             config: None,
+            overrides: Vec::new(),
             bins: None,
             tolerance_mm: None,
             band_mm: None,
@@ -125,14 +129,10 @@ impl Args {
     }
 
     fn measure(&self) -> Result<Measure> {
-        let keys: FileKeys = match &self.config {
-            None => FileKeys::default(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path).at(path.display())?;
-                let table = text.parse().map_err(|error: toml::de::Error| Error::new(error.message().to_owned()));
-                table.and_then(from_table).at(path.display())?
-            }
-        };
+        let defaults = Table::try_from(FileKeys::default()).expect("the defaults are a table");
+        let file = self.config.as_deref();
+        let table = config::layered(defaults, file, &self.overrides, &["regions"])?;
+        let keys: FileKeys = from_table(table).at(file.unwrap_or(Path::new("key=value")).display())?;
         let measure = Measure {
             kind: self.prediction()?.0,
             bins: self.bins.map_or(keys.bins, usize::from),
@@ -183,16 +183,15 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
 /// # Errors
 /// As [`run`].
 pub fn evaluate(args: &Args, common: &Common) -> Result<(Cohort, Outcome)> {
-    let (_, path) = args.prediction()?;
-    let (mut pairs, missing) = inputs::pairs(path, &args.labels)?;
-    for case in inputs::add_images(&mut pairs, args.images.as_deref(), &args.labels)? {
+    let (kind, path) = args.prediction()?;
+    let holds = if kind == Prediction::Segmentation { Holds::Labels } else { Holds::Scores };
+    let mut found = inputs::pairs(path, &args.labels, holds)?;
+    for case in inputs::add_images(&mut found.pairs, args.images.as_deref(), &args.labels)? {
         log::warn!("{case}: has no image; the report shows none");
     }
-    for case in &missing {
-        log::warn!("{case}: has a reference but no prediction; it is in none of the figures");
-    }
-    let (cohort, outcome) = evaluate_pairs(args, &pairs, common)?;
-    Ok((cohort, if missing.is_empty() { outcome } else { Outcome::SomeFailed }))
+    let none = |case| (case, Error::new(format!("has a reference but no prediction in {}", path.display())));
+    let unpaired = found.unusable.into_iter().chain(found.unpredicted.into_iter().map(none)).collect();
+    evaluate_all(args, &found.pairs, unpaired, common)
 }
 
 /// Evaluates these pairs, wherever their files lie, and writes the results. Of the paths in `args` only that of the
@@ -201,14 +200,32 @@ pub fn evaluate(args: &Args, common: &Common) -> Result<(Cohort, Outcome)> {
 /// # Errors
 /// No case can be evaluated, or the results cannot be written.
 pub fn evaluate_pairs(args: &Args, pairs: &[Pair], common: &Common) -> Result<(Cohort, Outcome)> {
+    evaluate_all(args, pairs, Vec::new(), common)
+}
+
+/// Evaluates the pairs; the cases that belong to none are reported with those that fail.
+fn evaluate_all(
+    args: &Args,
+    pairs: &[Pair],
+    unpaired: Vec<(String, Error)>,
+    common: &Common,
+) -> Result<(Cohort, Outcome)> {
     let measure = args.measure()?;
     if let Prediction::Scores(_) = measure.kind {
         structures::expect_classes(&measure.unions, pairs)?;
     }
+    let device = common.device(BackendName::Cpu)?;
+    if args.resume {
+        states::expect_own(&args.out, pairs, &unpaired, &measure)?;
+    }
     let folder = OutputFolder::create(&args.out)?;
+    let kept = if args.resume { pairs.iter().map(|pair| pair.case.as_str()).collect() } else { BTreeSet::new() };
+    states::keep_only(&folder, &kept)?;
+    let mut failed: Vec<Failure> = unpaired.into_iter().map(|(case, error)| fail(&case, error)).collect();
     let names = inputs::label_names(&args.labels);
     let job = Job { pairs, measure: measure.clone(), names, folder: &folder, resume: args.resume, common };
-    let (states, outcome) = common.device(BackendName::Cpu)?.run(job)?;
+    let (states, more) = device.run(job)?;
+    failed.extend(more);
     if states.is_empty() {
         return Err(Error::new("no case could be evaluated").at(args.prediction()?.1.display()));
     }
@@ -218,9 +235,22 @@ pub fn evaluate_pairs(args: &Args, pairs: &[Pair], common: &Common) -> Result<(C
         }
     }
     let plan = Plan { empty: args.empty, convention: args.convention, seed: args.seed };
-    let cohort = Cohort::new(states, measure, plan)?;
+    let cohort = Cohort::new(states, measure, plan)?.without(failed);
     write(&cohort, &folder)?;
+    let outcome = outcome(&cohort);
     Ok((cohort, outcome))
+}
+
+/// Whether a case is missing in the figures.
+pub(crate) fn outcome(cohort: &Cohort) -> Outcome {
+    if cohort.failed.is_empty() { Outcome::Done } else { Outcome::SomeFailed }
+}
+
+/// Prints the error of a case, and keeps it for the results.
+fn fail(case: &str, error: Error) -> Failure {
+    let failure = Failure::new(case, &error);
+    progress::line(&format!("error: {}", error.at(case)));
+    failure
 }
 
 /// Writes every file of an evaluation.
@@ -244,89 +274,56 @@ struct Job<'a> {
 }
 
 impl Visitor for Job<'_> {
-    type Output = Result<(Vec<CaseState>, Outcome)>;
+    type Output = Result<(Vec<CaseState>, Vec<Failure>)>;
 
     /// One case a thread is in memory at a time.
     fn visit<B: Backend>(self, backend: B) -> Self::Output {
         let bar = self.common.progress("evaluate", self.pairs.len());
         let measured = one_a_thread(self.pairs, |pair| {
-            let state = self.state(&backend, pair).at(&pair.case);
+            let state = self.state(&backend, pair);
             bar.step(&pair.case);
             state
         });
         drop(bar);
-        let mut cases = Cases::default();
-        let states = measured.into_iter().filter_map(|state| cases.keep(state)).collect();
-        Ok((states, cases.outcome()))
+        let (mut states, mut failed) = (Vec::new(), Vec::new());
+        for (pair, state) in self.pairs.iter().zip(measured) {
+            match state {
+                Ok(state) => states.push(state),
+                Err(error) => failed.push(fail(&pair.case, error)),
+            }
+        }
+        Ok((states, failed))
     }
 }
 
 impl Job<'_> {
-    /// Reads the state of a case that is done, or measures it and stores its state.
+    /// The state of a case that is done, or else a new one. What cannot be measured leaves none behind.
     fn state<B: Backend>(&self, backend: &B, pair: &Pair) -> Result<CaseState> {
-        let path = self.folder.file(Path::new("states").join(format!("{}.json", pair.case)))?;
-        if self.resume && path.exists() {
-            return self.stored(&path, pair);
+        if let Some(state) = self.done(pair)? {
+            return Ok(state);
         }
+        states::remove(self.folder, &pair.case)?;
         let (mut state, slices) = case::measure(backend, pair, &self.measure)?;
         let names = self.names.iter().filter(|(label, _)| usize::from(**label) < state.classes);
         state.names = names.map(|(label, name)| (*label, name.clone())).collect();
         let stored = Stored { measure: self.measure.clone(), state };
         // The state says that the case is done, so it comes last.
-        slices::write(&slices_of(self.folder, &pair.case)?, &slices)?;
-        stored.write(&path)?;
+        slices::write(&states::slices_of(self.folder, &pair.case)?, &slices)?;
+        stored.write(self.folder)?;
         Ok(stored.state)
     }
 
-    /// The state of a case that is done, if it is of the same files and settings.
-    fn stored(&self, path: &Path, pair: &Pair) -> Result<CaseState> {
-        let Stored { measure, state } = Stored::read(path)?;
-        let remedy = "use the same options, or another --out";
-        if measure != self.measure {
-            return Err(Error::new("was measured with other settings").at(path.display()).help(remedy));
+    /// The state of a case that is done, if its files hold what was measured.
+    fn done(&self, pair: &Pair) -> Result<Option<CaseState>> {
+        let path = states::state_of(self.folder, &pair.case)?;
+        if !self.resume || !path.exists() {
+            return Ok(None);
         }
-        let now = [pair.prediction.first(), pair.reference.as_path()].map(|path| path.display().to_string());
-        if [&state.prediction, &state.reference] != [&now[0], &now[1]] {
-            let problem = format!("was measured from {} and {}", state.prediction, state.reference);
-            return Err(Error::new(problem).at(path.display()).help(remedy));
-        }
-        Ok(state)
-    }
-}
-
-/// Where the voxels of a case's slices are stored.
-///
-/// # Errors
-/// The case's name is no file name.
-pub fn slices_of(folder: &OutputFolder, case: &str) -> Result<PathBuf> {
-    folder.file(Path::new("states").join(format!("{case}.npz")))
-}
-
-/// A file of the folder `states`: one case, and how it was measured.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Stored {
-    /// How it was measured.
-    pub measure: Measure,
-    /// What was measured.
-    pub state: CaseState,
-}
-
-impl Stored {
-    /// Reads the file; the numbers come back to the bit.
-    ///
-    /// # Errors
-    /// It is missing or malformed.
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).at(path.display())?;
-        serde_json::from_str(&text).map_err(Error::from_source).at(path.display())
-    }
-
-    /// Writes the file.
-    ///
-    /// # Errors
-    /// The folder cannot be written.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        output::write_text(path, &serde_json::to_string(self).map_err(Error::from_source)?)
+        let state = Stored::read(&path)?.state;
+        let image = pair.image.as_deref().map(states::located);
+        // A file that cannot be read now is told when it is measured.
+        let same = state.image == image && states::checksums(pair).is_ok_and(|now| now == state.checksums);
+        Ok(same.then_some(state))
     }
 }
 
@@ -342,18 +339,33 @@ pub(crate) fn table(cohort: &Cohort, out: &Path) -> String {
         let unit = if row.metric.unit == "1" { "" } else { cohort.unit(row.metric) };
         text += &format!("{:<14} {:<12} {:>9.4} {interval:>21} {unit}\n", row.of, row.metric.key, row.summary.mean);
     }
-    for row in cohort.rows.iter().filter(|row| row.metric.key == "dsc") {
+    for row in cohort.emptiness() {
         let empty = &row.summary.empty;
-        if empty.any() > 0 {
-            text += &format!(
-                "structure {}: {} cases with an empty prediction, {} with an empty reference, {} with both\n",
-                row.of, empty.prediction, empty.reference, empty.both
-            );
+        let any = empty.any() > 0;
+        match row.kind {
+            Kind::Structure if any => {
+                text += &format!(
+                    "structure {}: the prediction is empty in {}, the reference in {}, both in {} of {}\n",
+                    row.of,
+                    empty.prediction,
+                    empty.reference,
+                    empty.both,
+                    output::counted(row.values.len(), "case")
+                );
+            }
+            Kind::Region if any => {
+                let cases = output::counted(row.values.len(), "case");
+                text += &format!("region {}: has no voxel in {} of {cases}\n", row.of, empty.both);
+            }
+            _ => {}
         }
         if row.not_scored() > 0 {
             let of = row.values.len();
             text += &format!("structure {}: no class in the predictions of {} of {of} cases\n", row.of, row.not_scored());
         }
+    }
+    for Failure { case, error } in &cohort.failed {
+        text += &format!("left out: {case}: {error}\n");
     }
     text + &format!("{}\n", out.join("report.html").display())
 }

@@ -6,15 +6,18 @@ use std::path::{Path, PathBuf};
 use segcal_core::{Context, Error, Result};
 use segcal_metrics::empty::Policy;
 
-use super::evaluate::{self, Stored};
+use super::evaluate;
+use crate::evaluate::Failure;
 use crate::evaluate::cohort::{Cohort, Convention, Plan};
+use crate::evaluate::states::{self, Stored};
 use crate::output::{self, OutputFolder};
 use crate::{Common, Outcome};
 
 /// Join the folders of several evaluations into one.
 ///
 /// Reads the state of every case (`states/*.json`) and writes the files of one run over all cases, to the same bits, in
-/// whatever order the folders are given. The options must be those of that one run.
+/// whatever order the folders are given. The options must be those of that one run. A case that failed in one part and
+/// is in no other is reported.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Example:\n  segcal merge evaluation-1 evaluation-2 --out evaluation")]
 pub struct Args {
@@ -42,15 +45,17 @@ pub struct Args {
 /// written.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let cases = gather(&args.folders)?;
+    let failed = failures(&args.folders, &cases)?;
     let measure = cases.values().next().map(|(_, stored)| stored.measure.clone());
     let measure = measure.ok_or_else(|| Error::new("the folders hold no case"))?;
     let states = cases.values().map(|(_, stored)| stored.state.clone()).collect();
     let plan = Plan { empty: args.empty, convention: args.convention, seed: args.seed };
-    let cohort = Cohort::new(states, measure, plan)?;
+    let cohort = Cohort::new(states, measure, plan)?.without(failed);
     let folder = OutputFolder::create(&args.out)?;
+    states::keep_only(&folder, &cases.keys().map(String::as_str).collect())?;
     for (name, (path, stored)) in &cases {
-        copy_slices(path, &evaluate::slices_of(&folder, name)?)?;
-        stored.write(&folder.file(Path::new("states").join(format!("{name}.json")))?)?;
+        copy_slices(path, &states::slices_of(&folder, name)?)?;
+        stored.write(&folder)?;
     }
     evaluate::write(&cohort, &folder)?;
     if common.json {
@@ -58,7 +63,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     } else {
         output::print(&evaluate::table(&cohort, &args.out))?;
     }
-    Ok(Outcome::Done)
+    Ok(evaluate::outcome(&cohort))
 }
 
 /// Takes what the report's overlays show, where it is there, from beside a state.
@@ -75,14 +80,13 @@ fn copy_slices(state: &Path, to: &Path) -> Result<()> {
 fn gather(folders: &[PathBuf]) -> Result<BTreeMap<String, (PathBuf, Stored)>> {
     let mut cases: BTreeMap<String, (PathBuf, Stored)> = BTreeMap::new();
     let mut first: Option<(PathBuf, Stored)> = None;
-    for path in folders.iter().map(|folder| states(folder)).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
+    for path in folders.iter().map(|folder| states_of(folder)).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
         let stored = Stored::read(&path)?;
         let (reference, other) = first.get_or_insert_with(|| (path.clone(), stored.clone()));
         if stored.measure != other.measure {
             let problem = format!("was measured with other settings than {}", reference.display());
-            return Err(Error::new(problem)
-                .at(path.display())
-                .help(format!("evaluate both alike: {:?} and {:?}", stored.measure, other.measure)));
+            let remedy = format!("evaluate both alike: {}", stored.measure.differences(&other.measure));
+            return Err(Error::new(problem).at(path.display()).help(remedy));
         }
         let name = stored.state.case.clone();
         if let Some((other, _)) = cases.insert(name.clone(), (path.clone(), stored)) {
@@ -93,22 +97,22 @@ fn gather(folders: &[PathBuf]) -> Result<BTreeMap<String, (PathBuf, Stored)>> {
     Ok(cases)
 }
 
-/// The state files of a folder, by name.
-fn states(folder: &Path) -> Result<Vec<PathBuf>> {
-    let inside = folder.join("states");
-    let entries = std::fs::read_dir(&inside)
-        .map_err(|error| Error::from(error).help("give a folder that segcal evaluate wrote"))
-        .at(inside.display())?;
-    let paths = entries.map(|entry| Ok(entry.at(inside.display())?.path())).collect::<Result<Vec<PathBuf>>>()?;
-    // Files that begin with a dot are those of a write that was cut off.
-    let whole = |path: &PathBuf| {
-        let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-        !hidden && path.extension().is_some_and(|ending| ending == "json")
-    };
-    let mut found: Vec<PathBuf> = paths.into_iter().filter(whole).collect();
-    found.sort();
+/// The states of a folder, of which there must be one at least.
+fn states_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    let found = states::list(folder)?;
     if found.is_empty() {
-        return Err(Error::new("holds no state of a case").at(inside.display()).help("is its evaluation complete?"));
+        return Err(Error::new("holds no state of a case").at(folder.display()).help("is its evaluation complete?"));
     }
     Ok(found)
+}
+
+/// The cases that a part reports as failed, by its `summary.json`, and no part has measured.
+fn failures<T>(folders: &[PathBuf], cases: &BTreeMap<String, T>) -> Result<Vec<Failure>> {
+    let mut failed = BTreeMap::new();
+    for path in folders.iter().map(|folder| folder.join("summary.json")).filter(|path| path.is_file()) {
+        for failure in Failure::read(&path)? {
+            failed.entry(failure.case.clone()).or_insert(failure);
+        }
+    }
+    Ok(failed.into_values().filter(|failure| !cases.contains_key(&failure.case)).collect())
 }

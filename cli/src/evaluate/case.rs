@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::inputs::Pair;
 use super::scores::{self, Scores};
 use super::slices::{self, Chosen, Slice};
+use super::states;
 use super::structures::{Structures, Unions};
 use super::units::LengthUnit;
 use crate::data::{self, Volume};
@@ -45,6 +46,16 @@ impl Measure {
     }
 }
 
+impl Measure {
+    /// The settings in which another differs, each with both values.
+    pub fn differences(&self, other: &Self) -> String {
+        let table = |measure| serde_json::to_value(measure).unwrap_or_default();
+        let (own, others) = (table(self), table(other));
+        let keys = own.as_object().into_iter().flatten().filter(|(key, value)| others[key.as_str()] != **value);
+        keys.map(|(key, value)| format!("{key}: {value} and {}", others[key])).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// What the predictions are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -66,12 +77,15 @@ pub type Figures = BTreeMap<String, Number>;
 pub struct CaseState {
     /// Name of the case.
     pub case: String,
-    /// Files, for the report's overlays.
+    /// The prediction's file, the first of several.
     pub prediction: String,
     /// The reference label map.
     pub reference: String,
     /// The image, if one was given.
     pub image: Option<String>,
+    /// What the files held: see [`states::checksums`].
+    #[serde(default)]
+    pub checksums: Vec<String>,
     /// Number of classes.
     pub classes: usize,
     /// What the labels are called, as far as it is known.
@@ -150,6 +164,8 @@ pub struct Authors {
 /// # Errors
 /// A file is malformed or does not belong to the other, or the device fails.
 pub fn measure<B: Backend>(backend: &B, pair: &Pair, how: &Measure) -> Result<(CaseState, Vec<Chosen>)> {
+    // A file that changes meanwhile is then found to have changed.
+    let checksums = states::checksums(pair)?;
     let volume = scores::read_reference(&pair.reference)?;
     let place = volume.grid.clone();
     let length_unit = how.length_unit(&place);
@@ -171,9 +187,10 @@ pub fn measure<B: Backend>(backend: &B, pair: &Pair, how: &Measure) -> Result<(C
     };
     let state = CaseState {
         case: pair.case.clone(),
-        prediction: pair.prediction.first().display().to_string(),
-        reference: pair.reference.display().to_string(),
-        image: pair.image.as_ref().map(|path| path.display().to_string()),
+        prediction: states::located(pair.prediction.first()),
+        reference: states::located(&pair.reference),
+        image: pair.image.as_deref().map(states::located),
+        checksums,
         classes: scored.as_ref().map_or(parts.largest + 1, |scored| scored.classes),
         names: BTreeMap::new(),
         length_unit,

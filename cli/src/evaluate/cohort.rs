@@ -9,6 +9,7 @@ use segcal_metrics::empty::{Emptiness, EmptyCounts, Outcome, Policy, Summary};
 use segcal_metrics::volume::Label;
 use serde_json::{Map, Value, json};
 
+use super::Failure;
 use super::case::{CaseState, Figures, Measure};
 use super::units::LengthUnit;
 use crate::output::number;
@@ -99,6 +100,8 @@ pub struct Cohort {
     pub measure: Measure,
     /// The unit that they were measured in: that of the band and of the tolerance of NSD.
     pub measured_in: LengthUnit,
+    /// Cases that are in none of the figures, by name.
+    pub failed: Vec<Failure>,
     plan: Plan,
 }
 
@@ -120,7 +123,7 @@ impl Cohort {
                 rows.extend(metrics.map(|metric| row(&cases, kind, &of, metric, plan)));
             }
         }
-        Ok(Self { cases, rows, measure, measured_in, plan })
+        Ok(Self { cases, rows, measure, measured_in, failed: Vec::new(), plan })
     }
 
     /// The unit of the distances; the authors' are in voxels whatever the voxel size.
@@ -146,6 +149,14 @@ impl Cohort {
     /// The half-width of the boundary with its unit.
     pub fn band(&self) -> String {
         format!("{} {}", self.measure.band_mm, self.measured_in.name())
+    }
+
+    /// The same cohort with the cases that are missing in it.
+    #[must_use]
+    pub fn without(mut self, failed: Vec<Failure>) -> Self {
+        self.failed = failed;
+        self.failed.sort();
+        self
     }
 
     /// How the cohort is summarised.
@@ -196,11 +207,12 @@ impl Cohort {
             "settings": self.measure,
             "length_unit": self.length_unit(),
             "definitions": definitions,
+            "failed": self.failed,
             "cases": (0..self.cases.len()).map(|number| self.case_json(number)).collect::<Vec<_>>(),
             "mean": self.nested(|row| number(row.summary.mean)),
             "interval95": self.nested(|row| json!(row.interval.unwrap_or([f64::NAN; 2]).map(number))),
             "bounds": self.nested(|row| json!([number(row.summary.worst), number(row.summary.best)])),
-            "empty": self.nested_structures(counts),
+            "empty": self.empty_json(),
         })
     }
 
@@ -225,10 +237,16 @@ impl Cohort {
         document.into()
     }
 
-    /// Counts of empty masks: the same for every metric of a structure, so once for each.
-    fn nested_structures(&self, figure: impl Fn(&Row) -> Value) -> Value {
-        let of_dsc = self.rows.iter().filter(|row| row.kind == Kind::Structure && row.metric.key == "dsc");
-        of_dsc.map(|row| (row.of.clone(), figure(row))).collect::<Map<_, _>>().into()
+    /// The rows whose counts of empty masks are those of every metric: one for each structure and region.
+    pub fn emptiness(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| match row.kind {
+            Kind::Structure => row.metric.key == "dsc",
+            Kind::Region => row.metric.key == "ece",
+        })
+    }
+
+    fn empty_json(&self) -> Value {
+        self.emptiness().map(|row| (row.of.clone(), counts(row))).collect::<Map<_, _>>().into()
     }
 
     /// `cases.csv`, long form.

@@ -40,42 +40,89 @@ pub struct Pair {
     pub image: Option<PathBuf>,
 }
 
-/// Pairs a file with a file, or the files of two folders by case name. Predictions without a reference are an error;
-/// references without a prediction are given by name, so that nothing is left out silently.
+/// What the files of a folder hold, which says what is meant where a case is there as two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// Class scores: of nnU-Net's `CASE.npz` and `CASE.nii.gz` the first.
+    Scores,
+    /// Predicted label maps: the second.
+    Labels,
+    /// References or images, which are there once.
+    Other,
+}
+
+/// The cases of two folders.
+#[derive(Debug, Default)]
+pub struct Pairing {
+    /// References with their predictions.
+    pub pairs: Vec<Pair>,
+    /// Predictions that have no reference or lack a class, and what is wrong.
+    pub unusable: Vec<(String, Error)>,
+    /// References that have no prediction.
+    pub unpredicted: Vec<String>,
+}
+
+impl Pairing {
+    /// The pairs and the references without a prediction, where every prediction must be usable.
+    ///
+    /// # Errors
+    /// That of the first prediction that is not.
+    pub fn every_prediction(self) -> Result<(Vec<Pair>, Vec<String>)> {
+        self.unusable.into_iter().next().map_or(Ok((self.pairs, self.unpredicted)), |(_, error)| Err(error))
+    }
+}
+
+/// Pairs a file with a file, or the files of two folders by case name. What belongs to no pair is given as well, so that
+/// nothing is left out silently.
 ///
 /// # Errors
-/// A path does not exist, a folder holds nothing to read, or a prediction has no reference.
-pub fn pairs(predictions: &Path, labels: &Path) -> Result<(Vec<Pair>, Vec<String>)> {
+/// A path does not exist, a folder holds nothing to read or a case twice, or there is no pair.
+pub fn pairs(predictions: &Path, labels: &Path, holds: Holds) -> Result<Pairing> {
     if predictions.is_file() && labels.is_file() {
-        let case = case_name(labels).unwrap_or_else(|| "case".into());
-        let prediction = Files::One(predictions.into());
-        return Ok((vec![Pair { case, prediction, reference: labels.into(), image: None }], Vec::new()));
+        let [case, _] = [known(labels)?, known(predictions)?];
+        let pair = Pair { case, prediction: Files::One(predictions.into()), reference: labels.into(), image: None };
+        return Ok(Pairing { pairs: vec![pair], ..Pairing::default() });
     }
-    let references = folder(labels, false)?;
-    // Numbered cases are cases, not classes, where the references are numbered alike.
-    let single = folder(predictions, false)?;
-    let numbered = single.keys().all(|case| references.contains_key(case));
-    let found = if numbered { single } else { folder(predictions, true)? };
-    let mut pairs = Vec::with_capacity(found.len());
-    for (case, prediction) in found {
-        let Some(Files::One(reference)) = references.get(&case) else {
-            let error = Error::new(format!("the case {case} has no reference in {}", labels.display()));
-            let error = error.at(prediction.first().display());
-            if case.contains("_label-") {
-                return Err(error.help(
-                    "the names do not say the order of the classes: rename files of one class each to CASE_0 (background), \
-                     CASE_1 …",
-                ));
-            }
-            return Err(match nearest(&case, references.keys().map(String::as_str)) {
-                Some(near) => error.help(format!("there is {near}: predictions and references must share their names")),
-                None => error.help("predictions and references must share their names"),
-            });
-        };
-        pairs.push(Pair { case, prediction, reference: reference.clone(), image: None });
+    let mut references = listed(labels, Holds::Other)?;
+    // What is named as a reference is a case; only what is not may be one class of a case.
+    let (named, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        listed(predictions, holds)?.into_iter().partition(|(name, _)| references.contains_key(name));
+    let (classes, others) = by_class(others, |case| references.contains_key(case) && !named.contains_key(case));
+    let unlabelled = gathered(others).into_iter().map(|(case, files)| {
+        let error = without_reference(&case, &files, labels, &references);
+        (case, error)
+    });
+    let mut unusable: Vec<(String, Error)> = unlabelled.collect();
+    let mut found: BTreeMap<String, Files> = named.into_iter().map(|(case, file)| (case, Files::One(file))).collect();
+    for (case, numbered) in classes {
+        match complete(&numbered) {
+            Ok(files) => drop(found.insert(case, files)),
+            Err(error) => unusable.push((case, error)),
+        }
     }
-    let missing = references.keys().filter(|name| !pairs.iter().any(|pair| pair.case == **name)).cloned().collect();
-    Ok((pairs, missing))
+    let pair = |(case, prediction): (String, Files)| {
+        let reference = references.remove(&case)?;
+        Some(Pair { case, prediction, reference, image: None })
+    };
+    let pairs: Vec<Pair> = found.into_iter().filter_map(pair).collect();
+    unusable.iter().for_each(|(case, _)| drop(references.remove(case)));
+    let pairing = Pairing { pairs, unusable, unpredicted: references.into_keys().collect() };
+    // Folders that do not belong together at all are a mistake of the command, not of a case.
+    if pairing.pairs.is_empty() { pairing.every_prediction().map(|_| Pairing::default()) } else { Ok(pairing) }
+}
+
+fn without_reference(case: &str, files: &Files, labels: &Path, references: &BTreeMap<String, PathBuf>) -> Error {
+    let error = Error::new(format!("has no reference in {}", labels.display())).at(files.first().display());
+    if case.contains("_label-") {
+        return error.help(
+            "the names do not say the order of the classes: rename files of one class each to CASE_0 (background), \
+             CASE_1 …",
+        );
+    }
+    match nearest(case, references.keys().map(String::as_str)) {
+        Some(near) => error.help(format!("there is {near}: predictions and references must share their names")),
+        None => error.help("predictions and references must share their names"),
+    }
 }
 
 /// Gives each pair its image: from `images`, a file or a folder, or else from the folder beside the labels that data sets
@@ -95,14 +142,14 @@ pub fn add_images(pairs: &mut [Pair], images: Option<&Path>, labels: &Path) -> R
         pair.image = Some(path);
         return Ok(Vec::new());
     }
-    let mut found = match folder(&path, false) {
+    let mut found = match listed(&path, Holds::Other) {
         Err(_) if !asked => return Ok(Vec::new()),
         found => found?,
     };
     for pair in pairs.iter_mut() {
         // nnU-Net numbers the channels; the first is shown.
         let file = found.remove(&pair.case).or_else(|| found.remove(&format!("{}_0000", pair.case)));
-        pair.image = file.map(|file| file.first().to_path_buf());
+        pair.image = file;
     }
     let without = pairs.iter().filter(|pair| asked && pair.image.is_none());
     Ok(without.map(|pair| pair.case.clone()).collect())
@@ -122,34 +169,32 @@ pub fn label_names(labels: &Path) -> BTreeMap<Label, String> {
     named.iter().filter_map(pair).filter(|(label, name)| *label > 0 && !name.trim().is_empty()).collect()
 }
 
-/// The predictions of a folder (or of one file) by case name. `CASE_0`, `CASE_1` … are one case only if they are NIfTI
-/// of one volume each.
+/// The files of a folder (or one file) by case name. `CASE_0`, `CASE_1` … are one case only if they are NIfTI of one
+/// volume each.
 ///
 /// # Errors
-/// The path does not exist, or a folder holds nothing to read.
-pub fn predictions(path: &Path) -> Result<BTreeMap<String, Files>> {
-    let gathered = folder(path, true)?;
+/// The path does not exist, or a folder holds nothing to read or a case twice.
+pub fn predictions(path: &Path, holds: Holds) -> Result<BTreeMap<String, Files>> {
+    let files = listed(path, holds)?;
     let whole = |path: &PathBuf| nifti::read_header(path).map_or(true, |header| header.extent().1 > 1);
+    let gathered = gathered(files.clone());
     match gathered.values().next() {
-        Some(Files::PerClass(paths)) if paths.iter().any(whole) => folder(path, false),
+        Some(Files::PerClass(paths)) if paths.iter().any(whole) => Ok(single(files)),
         _ => Ok(gathered),
     }
 }
 
-/// The cases of a folder (or of one file) by name. With `per_class`, files `CASE_0`, `CASE_1` … are one case.
-fn folder(path: &Path, per_class: bool) -> Result<BTreeMap<String, Files>> {
-    let mut files = BTreeMap::new();
+/// The files of a folder, or one file, by the name of the case.
+fn listed(path: &Path, holds: Holds) -> Result<BTreeMap<String, PathBuf>> {
+    let mut files: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     if path.is_file() {
-        files.insert(case_name(path).unwrap_or_else(|| "case".into()), path.to_path_buf());
+        files.insert(known(path)?, vec![path.to_path_buf()]);
     } else {
         for entry in std::fs::read_dir(path).map_err(missing_folder).at(path.display())? {
             let file = entry.at(path.display())?.path();
             let hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-            if let (Some(name), false) = (case_name(&file), hidden)
-                && let Some(other) = files.insert(name.clone(), file.clone())
-            {
-                let error = Error::new(format!("the case {name} is there twice, as {} too", other.display()));
-                return Err(error.at(file.display()).help("keep one of the two"));
+            if let (Some(name), false) = (case_name(&file), hidden) {
+                files.entry(name).or_default().push(file);
             }
         }
     }
@@ -157,11 +202,30 @@ fn folder(path: &Path, per_class: bool) -> Result<BTreeMap<String, Files>> {
         let error = Error::new("holds no file that can be read").at(path.display());
         return Err(error.help("known are .nii .nii.gz .hdr .png .npy .npz"));
     }
-    Ok(if per_class {
-        gathered(files)
-    } else {
-        files.into_iter().map(|(name, file)| (name, Files::One(file))).collect()
-    })
+    files.into_iter().map(|(name, files)| Ok((name, meant(files, holds)?))).collect()
+}
+
+/// The file of a case. nnU-Net writes `CASE.npz`, which holds probabilities, beside the label map `CASE.nii.gz`; of other
+/// files none is taken for another.
+fn meant(mut files: Vec<PathBuf>, holds: Holds) -> Result<PathBuf> {
+    // Without an order of its own, as folders are read.
+    files.sort_by_key(|file| (npy::is_archive(file), file.clone()));
+    match (&mut files[..], holds) {
+        ([only], _) => Ok(std::mem::take(only)),
+        ([map, scores], Holds::Scores | Holds::Labels) if npy::is_archive(scores) && !npy::is_array(map) => {
+            Ok(std::mem::take(if holds == Holds::Scores { scores } else { map }))
+        }
+        ([first, second, ..], _) => {
+            let error = Error::new(format!("the case is there twice, as {} too", second.display()));
+            Err(error.at(first.display()).help("keep one of the two"))
+        }
+        ([], _) => unreachable!("each name is that of a file"),
+    }
+}
+
+/// The case of a file that was asked for, whose ending must be one that is read.
+fn known(path: &Path) -> Result<String> {
+    case_name(path).ok_or_else(|| data::unknown_ending(path, " .npy .npz"))
 }
 
 fn missing_folder(error: std::io::Error) -> Error {
@@ -170,20 +234,51 @@ fn missing_folder(error: std::io::Error) -> Error {
 
 /// Puts `CASE_0`, `CASE_1` … together where every file of the folder is of that form and the numbers are complete.
 fn gathered(files: BTreeMap<String, PathBuf>) -> BTreeMap<String, Files> {
-    let mut cases: BTreeMap<String, BTreeMap<usize, PathBuf>> = BTreeMap::new();
+    let (cases, others) = by_class(files.clone(), |_| true);
+    let cases: Option<_> = cases.into_iter().map(|(case, numbered)| Some((case, complete(&numbered).ok()?))).collect();
+    cases.filter(|_| others.is_empty()).unwrap_or_else(|| single(files))
+}
+
+fn single(files: BTreeMap<String, PathBuf>) -> BTreeMap<String, Files> {
+    files.into_iter().map(|(name, file)| (name, Files::One(file))).collect()
+}
+
+/// Files of one case by class number.
+type Numbered = Vec<(usize, PathBuf)>;
+
+/// Files `CASE_0`, `CASE_1` … by case, where there are several of a wanted case; and the others.
+fn by_class(
+    files: BTreeMap<String, PathBuf>,
+    wanted: impl Fn(&str) -> bool,
+) -> (BTreeMap<String, Numbered>, BTreeMap<String, PathBuf>) {
+    let class = |name: &str| {
+        let (case, number) = name.rsplit_once('_')?;
+        Some((case.to_owned(), number.parse::<usize>().ok().filter(|_| wanted(case))?))
+    };
+    let mut cases: BTreeMap<String, Numbered> = BTreeMap::new();
     for (name, file) in &files {
-        if let Some((case, class)) = name.rsplit_once('_').and_then(|(case, number)| Some((case, number.parse().ok()?)))
-        {
-            cases.entry(case.to_owned()).or_default().insert(class, file.clone());
+        if let Some((case, number)) = class(name) {
+            cases.entry(case).or_default().push((number, file.clone()));
         }
     }
-    let complete =
-        |classes: &BTreeMap<usize, PathBuf>| classes.len() > 1 && classes.keys().copied().eq(0..classes.len());
-    if cases.values().map(BTreeMap::len).sum::<usize>() == files.len() && cases.values().all(complete) {
-        cases.into_iter().map(|(case, classes)| (case, Files::PerClass(classes.into_values().collect()))).collect()
-    } else {
-        files.into_iter().map(|(name, file)| (name, Files::One(file))).collect()
+    cases.retain(|_, numbered| numbered.len() > 1);
+    cases.values_mut().for_each(|numbered| numbered.sort());
+    let others = files.into_iter().filter(|(name, _)| class(name).is_none_or(|(case, _)| !cases.contains_key(&case)));
+    let others = others.collect();
+    (cases, others)
+}
+
+/// The files of a case that has one for each class.
+fn complete(numbered: &Numbered) -> Result<Files> {
+    let numbers: Vec<usize> = numbered.iter().map(|(number, _)| *number).collect();
+    if numbers.iter().copied().eq(0..numbers.len()) {
+        return Ok(Files::PerClass(numbered.iter().map(|(_, file)| file.clone()).collect()));
     }
+    let missing = (0..numbers.len()).find(|number| !numbers.contains(number)).unwrap_or(numbers.len());
+    let there = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Err(Error::new(format!("the file of class {missing} is missing; there are those of {there}"))
+        .at(numbered[0].1.display())
+        .help("one file for each class, numbered from 0 (background)"))
 }
 
 /// The case that a file is named after: without ending, and without BIDS's `_probseg` or `_dseg`. `None` if the
@@ -203,11 +298,15 @@ mod tests {
         names.iter().for_each(|name| std::fs::write(folder.join(name), b"").unwrap());
     }
 
-    fn paired(predictions: &[&str], labels: &[&str]) -> Result<(Vec<Pair>, Vec<String>)> {
+    fn paired_as(holds: Holds, predictions: &[&str], labels: &[&str]) -> Result<Pairing> {
         let root = tempfile::tempdir().unwrap();
         touch(&root.path().join("p"), predictions);
         touch(&root.path().join("y"), labels);
-        pairs(&root.path().join("p"), &root.path().join("y"))
+        pairs(&root.path().join("p"), &root.path().join("y"), holds)
+    }
+
+    fn paired(predictions: &[&str], labels: &[&str]) -> Result<(Vec<Pair>, Vec<String>)> {
+        paired_as(Holds::Scores, predictions, labels)?.every_prediction()
     }
 
     #[test]
@@ -236,7 +335,7 @@ mod tests {
         touch(&at("labelsTs"), &["a.nii", "b.nii"]);
         touch(&at("imagesTs"), &["a_0000.nii", "a_0001.nii"]);
         touch(&at("other"), &["b.nii.gz"]);
-        let (mut pairs, _) = pairs(&at("p"), &at("labelsTs")).unwrap();
+        let mut pairs = pairs(&at("p"), &at("labelsTs"), Holds::Scores).unwrap().pairs;
         let images = |pairs: &[Pair]| pairs.iter().map(|pair| pair.image.clone()).collect::<Vec<_>>();
         assert!(add_images(&mut pairs, None, &at("labelsTs")).unwrap().is_empty());
         assert_eq!(images(&pairs), [Some(at("imagesTs/a_0000.nii")), None]);
@@ -265,6 +364,33 @@ mod tests {
         let bids = message(&["sub-1_label-GM_probseg.nii", "sub-1_label-WM_probseg.nii"], &["sub-1_dseg.nii"]);
         assert!(bids.contains("CASE_0"), "{bids}");
         assert!(message(&[], &["a.nii"]).contains("no file that can be read"));
-        assert!(message(&["a.nii", "a.npz"], &["a.nii"]).contains("twice"));
+        for doubled in [["a.nii", "a.nii.gz"], ["a.npy", "a.npz"], ["a.nii", "a.npy"]] {
+            assert!(message(&doubled, &["a.nii"]).contains("twice"), "{doubled:?}");
+        }
+        assert!(message(&["a.nii", "a.nii.gz", "a.npz"], &["a.nii"]).contains("twice"));
+        assert!(message(&["a.npz"], &["a.nii", "a.npz"]).contains("twice"));
+    }
+
+    #[test]
+    fn of_an_output_folder_of_nnunet_what_is_asked_for_is_taken() {
+        let files = ["a.nii.gz", "a.npz", "a.pkl", "b.png", "b.npz", "dataset.json", "plans.json"];
+        for (holds, taken) in [(Holds::Scores, ["a.npz", "b.npz"]), (Holds::Labels, ["a.nii.gz", "b.png"])] {
+            let pairing = paired_as(holds, &files, &["a.nii.gz", "b.nii.gz"]).unwrap();
+            let names = pairing.pairs.iter().map(|pair| pair.prediction.first().file_name().unwrap());
+            assert_eq!(names.collect::<Vec<_>>(), taken);
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_no_pair_is_given_with_its_reason() {
+        let files = ["a_0.nii", "a_1.nii", "c_0.nii", "c_1.nii", "c_3.nii", "d.nii", "e_0.nii", "e_1.nii", "f.nii"];
+        let pairing = paired_as(Holds::Scores, &files, &["a.nii", "b.nii", "c.nii", "d.nii"]).unwrap();
+        assert_eq!(pairing.pairs.iter().map(|pair| pair.case.as_str()).collect::<Vec<_>>(), ["a", "d"]);
+        assert_eq!(pairing.unpredicted, ["b"]);
+        let reasons: BTreeMap<_, _> =
+            pairing.unusable.iter().map(|(case, error)| (&**case, error.to_string())).collect();
+        assert!(reasons["c"].contains("class 2 is missing; there are those of 0, 1, 3"), "{reasons:?}");
+        assert!(reasons["f"].contains("f.nii: has no reference in "), "{reasons:?}");
+        assert_eq!(reasons.len(), 4, "{reasons:?}");
     }
 }

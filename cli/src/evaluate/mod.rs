@@ -2,12 +2,16 @@
 //!
 //! [`inputs`] pairs predictions with references by case name, [`scores`] reads probabilities onto the reference's grid
 //! and proves their axis order, [`structures`] lists what is measured of them, [`case`] measures one case into a state,
-//! [`cohort`] makes the tables of many states, [`slices`] keeps what its overlays show, [`methods`] reads those tables of
-//! several methods back and puts them side by side, [`ranks`] ranks them;
-//! [`units`] says what lengths are in.
+//! [`states`] stores what is done, [`cohort`] makes the tables of many states, [`slices`] keeps what its overlays show,
+//! [`methods`] reads those tables of several methods back and puts them side by side, [`ranks`] ranks them; [`units`] says
+//! what lengths are in.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+use segcal_core::{Context, Error, Result};
+use serde::{Deserialize, Serialize};
 
 pub mod case;
 pub mod cohort;
@@ -16,8 +20,40 @@ pub mod methods;
 pub mod ranks;
 pub mod scores;
 pub mod slices;
+pub mod states;
 pub mod structures;
 pub mod units;
+
+/// A case that is in none of the figures, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Failure {
+    /// Name of the case.
+    pub case: String,
+    /// What is wrong.
+    pub error: String,
+}
+
+impl Failure {
+    /// A case with its error, which does not name the case itself.
+    pub fn new(case: &str, error: &Error) -> Self {
+        Self { case: case.to_owned(), error: error.to_string() }
+    }
+
+    /// Those of a `summary.json`.
+    ///
+    /// # Errors
+    /// The file cannot be read or is no summary.
+    pub fn read(path: &Path) -> Result<Vec<Self>> {
+        #[derive(Deserialize)]
+        struct Summary {
+            #[serde(default)]
+            failed: Vec<Failure>,
+        }
+        let text = std::fs::read_to_string(path).at(path.display())?;
+        let summary: Summary = serde_json::from_str(&text).map_err(Error::from_source).at(path.display())?;
+        Ok(summary.failed)
+    }
+}
 
 /// Works on every item, one a thread at a time, and gives the results in the order of the items.
 ///

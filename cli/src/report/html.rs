@@ -3,10 +3,12 @@
 use segcal_metrics::definitions::{Better, METRICS, Metric};
 
 use super::plots::{Plot, Section, worst_first};
+use crate::evaluate::Failure;
 use crate::evaluate::case::Prediction;
 use crate::evaluate::cohort::{Cohort, Kind, Row};
 use crate::evaluate::scores::Scores;
 use crate::evaluate::units::LengthUnit;
+use crate::output;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -39,13 +41,26 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 fn head(cohort: &Cohort) -> String {
-    let cases = cohort.cases.len();
-    let s = if cases == 1 { "" } else { "s" };
+    let (measured, failed) = (cohort.cases.len(), cohort.failed.len());
+    let of = if failed == 0 { String::new() } else { format!("{measured} of ") };
+    let cases = output::counted(measured + failed, "case");
     format!(
-        "<h1>Evaluation of {cases} case{s}</h1>\n<p class=\"lead\">Figures are means over cases; brackets hold 95 % \
-         bootstrap intervals over cases (BCa). segcal {}.</p>\n",
-        env!("CARGO_PKG_VERSION")
+        "<h1>Evaluation of {of}{cases}</h1>\n<p class=\"lead\">Figures are means over cases; brackets hold 95 % \
+         bootstrap intervals over cases (BCa). segcal {}.</p>\n{}",
+        env!("CARGO_PKG_VERSION"),
+        left_out(cohort)
     )
+}
+
+/// The cases that no figure holds.
+fn left_out(cohort: &Cohort) -> String {
+    let line = |failure: &Failure| format!("<br>{}: {}", escape(&failure.case), escape(&failure.error));
+    let lines: String = cohort.failed.iter().map(line).collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    let cases = output::counted(cohort.failed.len(), "case");
+    format!("<p class=\"warn\"><b>{cases} left out</b> of every figure below.{lines}</p>\n")
 }
 
 /// What a reader with one minute needs: overlap, distance and volume of each structure, and whether the confidence holds.

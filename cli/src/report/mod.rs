@@ -8,19 +8,43 @@ pub mod comparison;
 mod html;
 mod plots;
 
-use segcal_core::Result;
+use segcal_core::{Context, Result};
 
 use crate::evaluate::cohort::Cohort;
 use crate::output::{self, OutputFolder};
 
-/// Writes `report.html`, and each plot as `plots/*.svg`, `.png` and `.csv`.
+/// How the names of an evaluation's plots begin.
+const KINDS: [&str; 5] = ["box-", "worst-", "reliability-", "confidence-", "logits-class-"];
+
+/// The files of one plot.
+const ENDINGS: [&str; 3] = ["svg", "csv", "png"];
+
+/// Writes `report.html`, and each plot as `plots/*.svg`, `.png` and `.csv`. Plots of an earlier evaluation go.
 ///
 /// # Errors
 /// The folder cannot be written.
 pub fn write(cohort: &Cohort, folder: &OutputFolder) -> Result<()> {
     let plots = plots::of(cohort, folder)?;
+    remove_others(&plots, folder)?;
     write_plots(&plots, folder)?;
     output::write_text(&folder.file("report.html")?, &html::page(cohort, &plots))
+}
+
+/// Removes the plots that an earlier evaluation left and this one does not have; other files stay.
+fn remove_others(plots: &[plots::Plot], folder: &OutputFolder) -> Result<()> {
+    let inside = folder.path().join("plots");
+    if !inside.is_dir() || inside.is_symlink() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(&inside).at(inside.display())? {
+        let path = entry.at(inside.display())?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let old = KINDS.iter().any(|kind| name.starts_with(kind)) && plots.iter().all(|plot| plot.name != name);
+        if old && ENDINGS.iter().all(|ending| path.with_extension(ending).is_file()) {
+            ENDINGS.iter().try_for_each(|ending| output::remove_file(&path.with_extension(ending)))?;
+        }
+    }
+    Ok(())
 }
 
 fn write_plots(plots: &[plots::Plot], folder: &OutputFolder) -> Result<()> {

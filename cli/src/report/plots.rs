@@ -6,11 +6,11 @@ use segcal_metrics::reliability::{self, Bar};
 use segcal_metrics::volume::Label;
 
 use super::charts::{self, Boxes, Chart, Distribution, Histogram, Overlay, Reliability};
-use crate::commands::evaluate::slices_of;
 use crate::evaluate::case::{CaseState, Logits};
 use crate::evaluate::cohort::{Cohort, Kind};
 use crate::evaluate::scores::Scores;
 use crate::evaluate::slices::{self, Layers};
+use crate::evaluate::states::slices_of;
 use crate::output::OutputFolder;
 
 /// Cases of each structure that are drawn, the worst first.

@@ -20,5 +20,6 @@ mod write;
 
 pub use geometry::AffineSource;
 pub use header::{Format, Header};
+pub(crate) use read::image_of;
 pub use read::{Reader, read_header, read_image, read_image_along, read_labels};
 pub use write::{write, write_stream};

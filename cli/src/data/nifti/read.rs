@@ -277,7 +277,10 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, u64, bool)> {
 }
 
 /// The data file of a pair: the same name with `.img` or `.img.gz`, that of the header's own kind first.
-fn image_of(path: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+/// It is not there.
+pub(crate) fn image_of(path: &Path) -> Result<PathBuf> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let stem = &name[..name.len().saturating_sub(if named_gzip(path) { 7 } else { 4 })];
     let upper = name[stem.len()..].starts_with(".HDR");
