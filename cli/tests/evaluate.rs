@@ -274,6 +274,9 @@ fn a_structure_is_not_scored_where_the_prediction_has_no_class_for_it() {
     }
     assert_eq!([&summary["empty"]["3"]["no_class"], &summary["empty"]["1"]["no_class"]], [1, 0]);
     assert_eq!(summary["empty"]["1"]["both"], 1, "the case of four classes has label 1 in neither map");
+    let table = fs::read_to_string(folder.at("out/summary.csv")).unwrap();
+    let line = table.lines().find(|line| line.starts_with(",structure:3,ece,")).unwrap();
+    assert!(line.ends_with(",1,0,0,0"), "one case, none of them empty: {line}");
     let table = fs::read_to_string(folder.at("out/cases.csv")).unwrap();
     assert!(table.contains("a,3,,dsc,NaN,1,no class in the prediction"), "{table}");
 }

@@ -64,7 +64,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Number of cases whose class scores have no class for the structure.
+    /// Number of cases whose class scores have no class for the structure or region.
     pub const fn not_scored(&self) -> u64 {
         self.values.len() as u64 - self.summary.empty.cases()
     }
@@ -346,18 +346,18 @@ fn of_structure(cases: &[CaseState], of: &str, metric: &Metric, plan: Plan) -> (
     (values, Summary::new(metric, &scored, plan.empty))
 }
 
-/// Calibration: a region without voxels has none, whatever the policy.
+/// Calibration: a region without voxels has none, whatever the policy. Cases without a class for it have no part in it.
 fn of_region(cases: &[CaseState], of: &str, metric: &Metric, plan: Plan) -> (Vec<f64>, Summary) {
     let value = |case: &CaseState| {
         let figures = match plan.convention {
             Convention::Segcal => case.regions.get(of),
             Convention::Authors => case.authors.calibration.as_ref(),
         };
-        figures.and_then(|figures| figures.get(metric.key)).map_or(f64::NAN, |value| value.0)
+        figures.and_then(|figures| figures.get(metric.key)).map(|value| value.0)
     };
-    let values: Vec<f64> = cases.iter().map(value).collect();
-    let summary = Summary::of_defined(&values);
-    (values, summary)
+    let found: Vec<Option<f64>> = cases.iter().map(value).collect();
+    let scored: Vec<f64> = found.iter().copied().flatten().collect();
+    (found.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect(), Summary::of_defined(&scored))
 }
 
 /// How many cases had which empty masks, and how many have no class for the structure.
