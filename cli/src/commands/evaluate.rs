@@ -80,7 +80,7 @@ pub struct Args {
     /// Seed of the bootstrap intervals.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Skip the cases that are done.
+    /// Skip the cases that are done and whose files have not changed since.
     #[arg(long)]
     pub resume: bool,
 }
@@ -132,7 +132,8 @@ impl Args {
         let defaults = Table::try_from(FileKeys::default()).expect("the defaults are a table");
         let file = self.config.as_deref();
         let table = config::layered(defaults, file, &self.overrides, &["regions"])?;
-        let keys: FileKeys = from_table(table).at(file.unwrap_or(Path::new("key=value")).display())?;
+        let keys = from_table(table);
+        let keys: FileKeys = if let Some(path) = file { keys.at(path.display())? } else { keys? };
         let measure = Measure {
             kind: self.prediction()?.0,
             bins: self.bins.map_or(keys.bins, usize::from),
