@@ -493,7 +493,7 @@ fn empty_regions_are_counted_beside_empty_structures() {
     assert_eq!(summary["empty"]["1"]["reference"], 1);
     assert_eq!(
         summary["empty"]["foreground"],
-        serde_json::json!({"prediction": 0, "reference": 0, "both": 1, "neither": 2})
+        serde_json::json!({"prediction": 0, "reference": 0, "both": 1, "neither": 2, "no_class": 0})
     );
     assert_eq!(summary["empty"]["all"]["both"], 0);
 }
