@@ -360,7 +360,8 @@ pub(crate) fn table(cohort: &Cohort, out: &Path) -> String {
             }
             _ => {}
         }
-        if row.not_scored() > 0 {
+        // Its region tells the same.
+        if row.kind == Kind::Structure && row.not_scored() > 0 {
             let of = row.values.len();
             text += &format!("structure {}: no class in the predictions of {} of {of} cases\n", row.of, row.not_scored());
         }
