@@ -55,7 +55,7 @@ pub struct Args {
     /// A TOML file with the keys bins, tolerance_mm, band_mm and a table `regions` of label unions.
     #[arg(long, value_name = "C.toml")]
     pub config: Option<PathBuf>,
-    /// Keys that replace those of the config, such as bins=10 or regions.whole=[1,2].
+    /// Keys that replace those of the config, such as bins=10.
     #[arg(value_name = "key=value")]
     pub overrides: Vec<String>,
     /// Number of bins [default: 15].

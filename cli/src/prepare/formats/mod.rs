@@ -1,7 +1,7 @@
 //! Formats that data sets are published in and that only `prepare` reads: MetaImage and NRRD.
 //!
 //! Both are a text of `field = value` lines and a block of numbers. The text is read here line by line and never beyond
-//! [`MAX_HEADER`] bytes; the numbers are read through the same limits as those of any volume.
+//! 64 KiB; the numbers are read through the same limits as those of any volume.
 
 mod metaimage;
 mod nrrd;
