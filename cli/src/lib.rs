@@ -11,6 +11,7 @@ pub mod config;
 pub mod data;
 pub mod evaluate;
 pub mod export;
+pub mod hash;
 pub mod infer;
 pub mod options;
 pub mod output;

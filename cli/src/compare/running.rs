@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result, Rng};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::plan::{Method, Plan};
 use crate::Common;
 use crate::commands::{Outcome, evaluate, predict, train};
 use crate::data::{Case, Dataset, ENDINGS};
 use crate::evaluate::inputs::{Files, Pair};
+use crate::hash::Hash;
 use crate::output::{self, OutputFolder};
 use crate::train::run;
 use crate::train::run_folder;
@@ -196,11 +196,10 @@ impl Cell<'_> {
     /// # Errors
     /// The run holds no weights.
     fn mark(&self, noise: f64, empty: bool) -> Result<Mark> {
-        let path = self.settings.out.join("best.safetensors");
-        let bytes = fs::read(&path).at(path.display())?;
-        let weights = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut weights = Hash::default();
+        weights.file(&self.settings.out.join("best.safetensors"))?;
         let cases = self.part.cases.iter().map(|case| case.name.clone()).collect();
-        Ok(Mark { weights, noise, cases, empty: empty.then(|| self.plan.empty.name().to_owned()) })
+        Ok(Mark { weights: weights.hex(), noise, cases, empty: empty.then(|| self.plan.empty.name().to_owned()) })
     }
 
     /// The cases that are to be predicted at a level of noise; all of them where the predictions are of other weights.

@@ -3,16 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::case::{CaseState, Measure};
 use super::inputs::{Files, Pair};
-use crate::data::{self, limits, nifti};
+use crate::data::{self, nifti};
+use crate::hash::Hash;
 use crate::output::{self, OutputFolder};
 
 /// Name of the folder.
@@ -173,28 +172,17 @@ pub fn checksums(pair: &Pair) -> Result<Vec<String>> {
         Files::PerClass(paths) => paths,
     };
     let files = prediction.iter().chain([&pair.reference]).chain(&pair.image);
-    files.map(|path| checksum(path).at(path.display())).collect()
+    files.map(|path| checksum(path)).collect()
 }
 
 /// The checksum of a file; that of the header of a pair covers both.
 fn checksum(path: &Path) -> Result<String> {
-    let mut hash = Sha256::new();
-    add(&mut hash, path)?;
+    let mut hash = Hash::default();
+    hash.file(path)?;
     if matches!(data::ending(path), Some(".hdr" | ".hdr.gz")) {
-        add(&mut hash, &nifti::image_of(path)?)?;
+        hash.file(&nifti::image_of(path)?)?;
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn add(hash: &mut Sha256, path: &Path) -> Result<()> {
-    let (mut file, _) = limits::open(path)?;
-    let mut block = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut block)? {
-            0 => return Ok(()),
-            read => hash.update(&block[..read]),
-        }
-    }
+    Ok(hash.hex())
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use segcal_core::{Context, Error, Result};
+use segcal_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::chain::Hash;
 use crate::Common;
 use crate::data::{Case, Dataset};
+use crate::hash::Hash;
 
 /// Checksums (SHA-256) of images and label by the name of the case, for both parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,6 @@ impl Cases {
 
 fn checksum(case: &Case) -> Result<String> {
     let mut hash = Hash::default();
-    case.images.iter().chain(&case.label).try_for_each(|path| hash.file(path).at(path.display()))?;
+    case.images.iter().chain(&case.label).try_for_each(|path| hash.file(path))?;
     Ok(hash.hex())
 }

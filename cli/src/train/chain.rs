@@ -6,16 +6,12 @@
 //! all three of each epoch, a checkpoint those of its own: two runs with the same last link saw the same data in the
 //! same order and have the same bits, and a log or a checkpoint that was changed or damaged is found on resuming.
 
-use std::fmt::Write;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
-
-use segcal_core::{Backend, Elem, Error, Result};
+use segcal_core::{Backend, Error, Result};
 use segcal_losses::Objective;
 use segcal_models::{Optimiser, Parameters};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+use crate::hash::Hash;
 
 /// The hashes of one epoch, in hexadecimal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,59 +45,6 @@ impl Link {
     }
 }
 
-/// A hash that grows; each part is preceded by its length, so that no two sequences of parts are alike.
-#[derive(Default)]
-pub struct Hash(Sha256);
-
-impl Hash {
-    /// Adds a text.
-    pub fn text(&mut self, text: &str) {
-        self.bytes(text.len(), text.as_bytes());
-    }
-
-    /// Adds whole numbers, such as a shape.
-    pub fn extents(&mut self, extents: &[usize]) {
-        let bytes: Vec<u8> = extents.iter().flat_map(|&extent| (extent as u64).to_le_bytes()).collect();
-        self.bytes(extents.len(), &bytes);
-    }
-
-    /// Adds numbers by their bits.
-    pub fn numbers<E: Elem>(&mut self, numbers: &[E]) {
-        // The bits of an f32 are those of its double, which is exact.
-        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.f64().to_le_bytes()).collect();
-        self.bytes(numbers.len(), &bytes);
-    }
-
-    /// Adds the content of a file.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn file(&mut self, path: &Path) -> Result<()> {
-        let mut file = File::open(path)?;
-        self.0.update(file.metadata()?.len().to_le_bytes());
-        let mut bytes = vec![0; 1 << 16];
-        loop {
-            match file.read(&mut bytes)? {
-                0 => return Ok(()),
-                count => self.0.update(&bytes[..count]),
-            }
-        }
-    }
-
-    fn bytes(&mut self, length: usize, bytes: &[u8]) {
-        self.0.update((length as u64).to_le_bytes());
-        self.0.update(bytes);
-    }
-
-    /// What was added, in hexadecimal.
-    pub fn hex(self) -> String {
-        self.0.finalize().iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-    }
-}
-
 /// Hash of all that makes the rest of a run: weights, moments and multipliers.
 ///
 /// # Errors
@@ -126,20 +69,6 @@ pub fn weights<B: Backend>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_hash_is_sha_256_of_lengths_and_bytes() {
-        // Of eight zero bytes and nothing: the published digest of 00 00 00 00 00 00 00 00.
-        let mut hash = Hash::default();
-        hash.text("");
-        assert_eq!(hash.hex(), "af5570f5a1810b7af78caf4bc70a660f0df51e42baf91d4de5b2328de0e83dfc");
-        let of = |parts: &[&str]| {
-            let mut hash = Hash::default();
-            parts.iter().for_each(|part| hash.text(part));
-            hash.hex()
-        };
-        assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
-    }
 
     #[test]
     fn a_link_holds_to_the_one_before_and_to_its_row() {

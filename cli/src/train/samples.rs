@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use segcal_core::{Backend, Context, Elem, Error, Result, Rng, Shape, Tensor};
 
-use super::chain::Hash;
 use super::prepared::Cache;
 use super::settings::{SampleKind, Samples};
 use crate::data::{Volume, limits};
+use crate::hash::Hash;
 
 /// A block of a case: `size` voxels from `start`, which may lie outside, where image and label are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use segcal_losses::bwcr::TwoViews;
 use segcal_losses::{Batch, Objective, Value};
 use segcal_models::{Gradients, Mode, Network, Optimiser, Parameters, Rule, Schedule};
 
-use super::chain::{self, Hash, Link};
+use super::chain::{self, Link};
 use super::objective::objective;
 use super::prepared::{self, Cache};
 use super::run::{self, Checkpoint};
@@ -20,6 +20,7 @@ use super::stopped::{is_stopped, stopped};
 use super::validation::{self, Validation};
 use crate::Common;
 use crate::data::Dataset;
+use crate::hash::Hash;
 use crate::infer::Tiling;
 use crate::output::Number;
 use crate::progress::Progress;
