@@ -268,6 +268,9 @@ fn a_decathlon_task_with_images_to_predict() {
     assert_eq!([dataset.train.len(), dataset.val.len()], [4, 1]);
     assert_eq!(names(&dataset.test), ["hippo_9"], "nothing else is tested on");
     assert_eq!(dataset.classes, ["background", "Anterior", "Posterior"]);
+    let before = written(&source.out());
+    source.prepared("msd", &["--split", "4,1,0"]);
+    assert_eq!(written(&source.out()), before, "what is there is not written again, with a label or without");
     fs::remove_dir_all(source.out()).unwrap();
     let dataset = source.prepared("msd", &["--split", "3,1,1"]);
     assert_eq!(dataset.test.len(), 1);

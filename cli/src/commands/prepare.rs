@@ -192,9 +192,9 @@ fn write(folder: &OutputFolder, scan: &Scan, part: Part, cohort: &Cohort, size: 
     let place = |kind: &str, name: String| folder.file(Path::new(&format!("{kind}{ending}")).join(name));
     let image_at = |channel: usize| place("images", format!("{}_{channel:04}.nii.gz", scan.name));
     let label_at = place("labels", format!("{}.nii.gz", scan.name))?;
-    // The label comes last: where it is, the images are.
     let known = cohort.channels.len();
-    if known > 0 && label_at.is_file() && (0..known).all(|channel| image_at(channel).is_ok_and(|path| path.is_file())) {
+    let is_labelled = matches!(scan.label, Label::Unknown) || label_at.is_file();
+    if known > 0 && is_labelled && (0..known).all(|channel| image_at(channel).is_ok_and(|path| path.is_file())) {
         return Ok(Written { name: scan.name.clone(), part, channels: known });
     }
     let image = volumes::image(scan)?;
