@@ -2,7 +2,6 @@
 //!
 //! The library behind the `segcal` program: one file per verb in [`commands`], the options that every verb shares in
 //! [`options`], what is read in [`data`], what is written in [`output`], what is seen meanwhile in [`progress`].
-#![doc(html_no_source)]
 
 pub mod calibrate;
 pub mod commands;

@@ -60,7 +60,6 @@
 //! ```
 //!
 //! Next: [`Backend`] for the contract, the source of [`ops::map`] for how an operation and its gradient stand together.
-#![doc(html_no_source)]
 
 mod backend;
 mod elem;

@@ -3,7 +3,6 @@
 //! A target is a function of bytes that panics where a promise is broken. The list of all is [`targets::TARGETS`];
 //! `replay` runs stored inputs through them, `mutate` changed ones, and cargo-fuzz searches by coverage. `fuzz/README.md`
 //! has the commands.
-#![doc(html_no_source)]
 
 pub mod input;
 pub mod mutation;

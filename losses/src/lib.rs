@@ -18,7 +18,6 @@
 //!
 //! To add one: a file that implements [`Criterion`] (or [`LabelPrior`]) and one line in the list at the end of this
 //! file. It is then in the command line, the configs, the gradient checks and the theorem check.
-#![doc(html_no_source)]
 
 mod fused;
 pub mod lagrangian;
