@@ -1,25 +1,16 @@
 //! Train, predict and evaluate segmentation networks whose confidence can be trusted.
 //!
-//! The library behind the `segcal` program: one file per verb in [`commands`], the options that every verb shares in
-//! [`options`], what is read in [`data`], what is written in [`output`], what is seen meanwhile in [`progress`].
+//! The `segcal` program: one file per verb in [`commands`], the options that every verb shares in [`options`], what is
+//! shown meanwhile in [`progress`] and [`terminal`], the comparison of methods in [`compare`]. A verb turns its arguments
+//! into a request, calls a library ([`segcal_data`], [`segcal_train`], [`segcal_evaluate`]) and prints what comes back.
 
-pub mod calibrate;
 pub mod commands;
 pub mod compare;
-pub mod config;
-pub mod data;
-pub mod evaluate;
-pub mod export;
-pub mod hash;
-pub mod infer;
 pub mod options;
 pub mod output;
-pub mod phantom;
-pub mod prepare;
 pub mod progress;
-pub mod report;
 pub mod signals;
-pub mod train;
+pub mod terminal;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -70,7 +61,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         Ok(Outcome::SomeFailed) => ExitCode::from(1),
         Err(error) => {
             progress::line(&format!("error: {error}"));
-            let partial = output::is_write_failure(&error) || train::stopped::is_stopped(&error);
+            let partial = output::is_write_failure(&error) || segcal_train::stopped::is_stopped(&error);
             ExitCode::from(signals::status(&error).unwrap_or(if partial { 1 } else { 2 }))
         }
     }

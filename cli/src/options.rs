@@ -5,6 +5,7 @@ use segcal_backends::Device;
 use segcal_core::{Context, Error, Result};
 
 use crate::progress::{self, Progress};
+use crate::terminal::Terminal;
 
 /// Where the arithmetic happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
@@ -99,6 +100,18 @@ impl Common {
             return Ok(Device::Gpu(segcal_backends::gpu::Gpu::open(&options)?));
         }
         Device::open(name.as_str(), None).at("--backend")
+    }
+
+    /// Follows the work of a library: bars or lines on standard error, and signals.
+    pub fn observer(&self) -> Terminal {
+        Terminal::new(self.quiet)
+    }
+
+    /// Says on standard error what is being done; silent with `-q`.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            progress::line(text);
+        }
     }
 
     /// Shows how far `total` steps of `what` have come; silent with `-q`.

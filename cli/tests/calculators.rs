@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use common::{segcal, stderr, stdout};
-use segcal::data::npy;
+use segcal_data::npy;
 
 fn write(folder: &Path) -> [String; 4] {
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();

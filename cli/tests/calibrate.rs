@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{segcal, stderr, stdout};
-use segcal::data::{Grid, Volume, nifti, npy};
 use segcal_core::Rng;
+use segcal_data::{Grid, Volume, nifti, npy};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -6,7 +6,7 @@ mod common;
 
 use common::training::Scene;
 use common::{segcal, stderr};
-use segcal::train::run::stored_epoch;
+use segcal_train::run::stored_epoch;
 
 #[test]
 fn the_batch_the_term_and_the_layer_are_named() {

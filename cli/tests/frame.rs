@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::{segcal, stderr, stdout};
-use segcal::data::{Grid, Volume, nifti, npy};
+use segcal_data::{Grid, Volume, nifti, npy};
 use serde_json::{Value, json};
 
 fn json_of(arguments: &[&str]) -> Value {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::{stderr, stdout};
-use segcal::data;
+use segcal_data as data;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -5,7 +5,7 @@ mod common;
 use std::io::Write;
 use std::path::Path;
 
-use segcal::data::{nifti, npy};
+use segcal_data::{nifti, npy};
 
 /// A good NIfTI-1 file: 3 x 2 x 2 float32, little-endian.
 fn good() -> Vec<u8> {
@@ -114,7 +114,7 @@ fn nifti_errors_name_the_file_and_the_field() {
     assert_eq!(nifti::read_image(&path("good.nii")).unwrap().values()[11], 11.0);
     for (name, bytes, word) in cases() {
         std::fs::write(path(name), bytes).unwrap();
-        let message = segcal::data::read_image(&path(name)).expect_err(name).to_string();
+        let message = segcal_data::read_image(&path(name)).expect_err(name).to_string();
         assert!(message.contains(name) && message.contains(word), "{name}: {message}");
     }
 }

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use segcal::data::npy;
 use segcal_core::Rng;
+use segcal_data::npy;
 
 /// Peak memory of this process so far, in KiB.
 fn peak() -> usize {

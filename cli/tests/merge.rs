@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{segcal, stderr};
-use segcal::data::npy;
 use segcal_core::Rng;
+use segcal_data::npy;
 use tempfile::TempDir;
 
 const EXTENT: [usize; 3] = [3, 8, 9];

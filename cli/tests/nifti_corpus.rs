@@ -6,7 +6,7 @@ mod common;
 
 use std::path::PathBuf;
 
-use segcal::data::nifti;
+use segcal_data::nifti;
 use serde_json::Value;
 
 fn corpus() -> Option<(PathBuf, serde_json::Map<String, Value>)> {

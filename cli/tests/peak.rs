@@ -6,7 +6,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use segcal::data::{Grid, Volume, nifti, npy};
+use segcal_data::{Grid, Volume, nifti, npy};
 
 const CLASSES: usize = 4;
 

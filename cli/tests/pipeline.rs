@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{segcal, stderr, stdout};
-use segcal::data::{self, Grid, Volume, nifti, npy};
+use segcal_data::{self as data, Grid, Volume, nifti, npy};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use segcal::Common;
-use segcal::commands::train::train;
-use segcal::train::run::stored_epoch;
-use segcal::train::settings::Settings;
+use segcal_backends::{Cpu, Watch};
 use segcal_core::Rng;
+use segcal_data::observer::Silent;
 use segcal_models::whole_file::{Step, recorded};
+use segcal_train::run::stored_epoch;
+use segcal_train::settings::Settings;
 
 /// Epochs of the training.
 const EPOCHS: usize = 2;
@@ -125,13 +125,11 @@ fn apply(names: &mut BTreeMap<PathBuf, usize>, path: &Path, inode: Option<usize>
 /// A cohort, and a training of milliseconds an epoch whose loss keeps multipliers.
 struct Scene {
     folder: tempfile::TempDir,
-    common: Common,
 }
 
 impl Scene {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let common = Common { quiet: true, ..Common::default() };
         let cohort = folder.path().join("cohort").display().to_string();
         let phantom =
             ["segcal", "-q", "phantom", &cohort, "--train", "2", "--val", "1", "--test", "1", "--size", "4,8,8"];
@@ -141,14 +139,15 @@ impl Scene {
              base = 2\n[loss]\nname = \"crac\"\n"
         );
         fs::write(folder.path().join("tiny.toml"), config).unwrap();
-        Self { folder, common }
+        Self { folder }
     }
 
     /// Trains into the folder `run`, going on with what is there.
     fn train(&self, run: &Path) {
         let out = format!("out={}", run.display());
         let settings = Settings::read(&self.folder.path().join("tiny.toml"), &[out]).unwrap();
-        train(&settings, run.join("config.toml").exists(), &self.common).unwrap();
+        let (cpu, resume) = (Cpu::new(None).unwrap(), run.join("config.toml").exists());
+        segcal_train::train(&cpu, Watch::default(), &settings, resume, &Silent).unwrap();
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{segcal, stderr, stdout};
-use segcal::data::{Dataset, Grid, Volume, nifti, png};
+use segcal_data::{Dataset, Grid, Volume, nifti, png};
 use serde_json::Value;
 
 fn text(path: &Path) -> &str {
@@ -72,7 +72,7 @@ impl Source {
     }
 }
 
-fn names(cases: &[segcal::data::Case]) -> Vec<&str> {
+fn names(cases: &[segcal_data::Case]) -> Vec<&str> {
     cases.iter().map(|case| case.name.as_str()).collect()
 }
 
@@ -330,7 +330,7 @@ fn bids_with_one_map_of_classes_and_a_table() {
 }
 
 fn written(folder: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
-    let mut files = segcal::prepare::tree::files(folder).unwrap();
+    let mut files = segcal_data::prepare::tree::files(folder).unwrap();
     files.retain(|path| path.to_string_lossy().ends_with(".nii.gz"));
     files.into_iter().map(|path| (path.clone(), fs::metadata(&path).unwrap().modified().unwrap())).collect()
 }

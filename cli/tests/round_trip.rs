@@ -2,8 +2,8 @@
 
 use ndarray::{Array3, Axis};
 use nifti::{IntoNdArray, NiftiObject, ReaderOptions};
-use segcal::data::{Axes, Grid, Volume, nifti as ours, npy};
 use segcal_core::Rng;
+use segcal_data::{Axes, Grid, Volume, nifti as ours, npy};
 
 /// A grid turned, mirrored and stretched at random.
 fn random_grid(rng: &mut Numbers) -> Grid {

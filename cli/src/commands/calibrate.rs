@@ -1,26 +1,23 @@
 //! `segcal calibrate fit METHOD …` and `segcal calibrate apply MAP …`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use segcal_backends::Visitor;
-use segcal_core::{Backend, Context, Error, Result};
+use segcal_core::{Backend, Error, Result};
+use segcal_evaluate::calibrate::apply::Applied;
+use segcal_evaluate::calibrate::figures;
+use segcal_evaluate::calibrate::job::{self, AppliedAll, ApplyRequest, FitRequest};
+use segcal_evaluate::calibrate::local::{Local, Training};
+use segcal_evaluate::calibrate::map::{MapFile, Method};
+use segcal_evaluate::scores::Scores;
 use segcal_metrics::calibration::{Calibration, Region};
 use serde_json::{Map as Object, Value, json};
 
-use super::Cases;
-use crate::calibrate::apply::{Applied, Mend, apply};
-use crate::calibrate::local::{self, Local, LocalMap, Training};
-use crate::calibrate::map::{Map, MapFile, Method};
-use crate::calibrate::samples::RegionSamples;
-use crate::calibrate::{calibration, figures};
-use crate::evaluate::inputs::{self, Files, Holds, Pair};
-use crate::evaluate::one_a_thread;
-use crate::evaluate::scores::Scores;
 use crate::options::BackendName;
-use crate::output::{self, OutputFolder};
-use crate::{Common, Outcome, progress};
+use crate::output;
+use crate::{Common, Outcome};
 
 /// Fit a map that mends the probabilities of a finished model, or apply one.
 ///
@@ -75,7 +72,7 @@ impl Given {
 #[derive(clap::Args, Clone, Debug)]
 pub struct FitArgs {
     /// Kind of the map.
-    #[arg(value_enum, value_name = "METHOD")]
+    #[arg(value_name = "METHOD", value_parser = method())]
     pub method: Method,
     /// The scores to fit on.
     #[command(flatten)]
@@ -124,6 +121,14 @@ pub struct ApplyArgs {
     pub out: PathBuf,
 }
 
+/// The kinds of maps, for the command line.
+fn method() -> impl TypedValueParser<Value = Method> {
+    let values = Method::ALL.map(|method| PossibleValue::new(method.name()).help(method.summary()));
+    PossibleValuesParser::new(values).map(|name| {
+        Method::ALL.into_iter().find(|method| method.name() == name).expect("the parser knows the names")
+    })
+}
+
 /// Fits or applies.
 ///
 /// # Errors
@@ -131,78 +136,32 @@ pub struct ApplyArgs {
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     match &args.action {
         Action::Fit(args) => fit(args, common),
-        Action::Apply(args) => apply_all(args, common),
+        Action::Apply(args) => apply(args, common),
     }
 }
 
 fn fit(args: &FitArgs, common: &Common) -> Result<Outcome> {
-    let (path, kind) = args.given.get()?;
-    let (pairs, missing) = inputs::pairs(path, &args.labels, Holds::Scores)?.every_prediction()?;
-    for case in &missing {
-        log::warn!("{case}: has a reference but no prediction; it is not fitted on");
-    }
-    if args.region != Region::All && args.method != Method::Temperature {
-        log::warn!(
-            "{} fitted on {} alone knows too little of the background, but is applied everywhere: --region all",
-            args.method.name(),
-            args.region
-        );
-    }
+    let (scores, kind) = args.given.get()?;
+    let request = FitRequest { scores, kind, labels: &args.labels, region: args.region, out: &args.out };
     if args.method == Method::Local {
-        return fit_local(args, &pairs, kind, common);
+        let file = common.device(BackendName::Cpu)?.run(FitLocal { args, request, common })?;
+        return print_local(args, &file, common);
     }
-    let mut samples = RegionSamples::new(&pairs, kind, args.region)?;
-    let map = Map::fit(args.method, &mut samples).at(path.display())?;
-    if let Some(doubt) = map.doubt() {
-        log::warn!("{doubt}");
-    }
-    let before = calibration(&mut samples, None)?;
-    let after = calibration(&mut samples, Some(&map))?;
-    let cases = pairs.iter().map(|pair| pair.case.clone()).collect();
-    let file = MapFile::new(map, before.classes(), kind, args.region.to_string(), cases);
-    file.write(&args.out)?;
+    let job::Fitted { file, before, after } = job::fit(args.method, &request)?;
     if common.json {
         let [before, after] = [&before, &after].map(|state| figures(state, Region::All));
         output::print_json(&json!({ "file": args.out, "fit": file, "before": before, "after": after }))?;
     } else {
-        let mut text = format!("{} from {} cases, region {}\n", file.map.summary(), pairs.len(), args.region);
+        let mut text = format!("{} from {} cases, region {}\n", file.map.summary(), file.cases.len(), args.region);
         text += &output::table(&before_and_after(&before, &after, &[("fit", Region::All)]));
         output::print(&format!("{text}{}\n", args.out.display()))?;
     }
     Ok(Outcome::Done)
 }
 
-fn fit_local(args: &FitArgs, pairs: &[Pair], kind: Scores, common: &Common) -> Result<Outcome> {
-    if !is_local(&args.out) {
-        let error = Error::new("local temperatures are stored as .safetensors").at(args.out.display());
-        return Err(error.help("give --out a name with that ending"));
-    }
-    if !(args.learning_rate > 0.0 && args.learning_rate.is_finite()) {
-        return Err(Error::new(format!("{} is not a number above 0", args.learning_rate)).at("--learning-rate"));
-    }
-    let file = common.device(BackendName::Cpu)?.run(FitLocal { args, pairs, kind, common })?;
-    if common.json {
-        output::print_json(&json!({ "file": args.out, "fit": file }))?;
-    } else {
-        let Local { epoch, before, after, .. } = file.map;
-        output::print(&format!(
-            "local temperatures of epoch {epoch} from {} cases, region {}: NLL {before:.6} before, {after:.6} after\n{}\n",
-            pairs.len(),
-            args.region,
-            args.out.display()
-        ))?;
-    }
-    Ok(Outcome::Done)
-}
-
-fn is_local(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "safetensors")
-}
-
 struct FitLocal<'a> {
     args: &'a FitArgs,
-    pairs: &'a [Pair],
-    kind: Scores,
+    request: FitRequest<'a>,
     common: &'a Common,
 }
 
@@ -210,122 +169,62 @@ impl Visitor for FitLocal<'_> {
     type Output = Result<MapFile<Local>>;
 
     fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        let Self { args, pairs, kind, common } = self;
-        let images = images(args.images.as_deref())?;
-        let image = |pair: &Pair| Ok(local::image_of(&images, &pair.case)?.to_path_buf());
-        let images = pairs.iter().map(image).collect::<Result<_>>()?;
+        let Self { args, request, common } = self;
         let training = Training { epochs: args.epochs, rate: args.learning_rate, seed: args.seed };
-        let fit = local::Fit { backend: &backend, pairs, images, kind, region: args.region, training };
-        let (file, parameters) = fit.run(|epoch, nll| {
-            if !common.quiet {
-                progress::line(&format!("epoch {epoch}/{}: NLL {nll:.6}", args.epochs));
-            }
-        })?;
-        local::save(&args.out, &file, &parameters)?;
-        Ok(file)
+        job::fit_local(&backend, &request, args.images.as_deref(), training, &common.observer())
     }
 }
 
-fn images(path: Option<&Path>) -> Result<BTreeMap<String, Files>> {
-    let path = path.ok_or_else(|| Error::new("local temperatures need images").help("--images X"))?;
-    inputs::predictions(path, Holds::Other)
-}
-
-/// A case to apply the map to, with its reference if there is one.
-type Item = (String, Files, Option<PathBuf>);
-
-fn items(path: &Path, labels: Option<&Path>) -> Result<Vec<Item>> {
-    let Some(labels) = labels else {
-        return Ok(inputs::predictions(path, Holds::Scores)?.into_iter().map(|(case, files)| (case, files, None)).collect());
-    };
-    let (pairs, _) = inputs::pairs(path, labels, Holds::Scores)?.every_prediction()?;
-    Ok(pairs.into_iter().map(|pair| (pair.case, pair.prediction, Some(pair.reference))).collect())
-}
-
-fn apply_all(args: &ApplyArgs, common: &Common) -> Result<Outcome> {
-    let (_, kind) = args.given.get()?;
-    if is_local(&args.map) {
-        let file = local::describe(&args.map)?;
-        file.expect(kind, false).at(args.map.display())?;
-        return common.device(BackendName::Cpu)?.run(ApplyLocal { args, file, common });
+fn print_local(args: &FitArgs, file: &MapFile<Local>, common: &Common) -> Result<Outcome> {
+    if common.json {
+        output::print_json(&json!({ "file": args.out, "fit": file }))?;
+    } else {
+        let Local { epoch, before, after, .. } = file.map;
+        output::print(&format!(
+            "local temperatures of epoch {epoch} from {} cases, region {}: NLL {before:.6} before, {after:.6} after\n{}\n",
+            file.cases.len(),
+            args.region,
+            args.out.display()
+        ))?;
     }
-    let file = MapFile::read(&args.map)?;
-    file.expect(kind, file.map.ignores_offsets()).at(args.map.display())?;
-    let about = About { method: file.map.method(), summary: file.map.summary(), fitted_on: &file.cases };
-    apply_to(args, &file, &about, common)
+    Ok(Outcome::Done)
 }
 
-struct ApplyLocal<'a> {
-    args: &'a ApplyArgs,
-    file: MapFile<Local>,
+struct Apply<'a> {
+    request: ApplyRequest<'a>,
     common: &'a Common,
 }
 
-impl Visitor for ApplyLocal<'_> {
-    type Output = Result<Outcome>;
+impl Visitor for Apply<'_> {
+    type Output = Result<AppliedAll>;
 
     fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        let Self { args, file, common } = self;
-        let map = LocalMap::load(&args.map, &file, images(args.images.as_deref())?, backend)?;
-        let summary = format!("local temperatures of epoch {}", file.map.epoch);
-        apply_to(args, &map, &About { method: Method::Local, summary, fitted_on: &file.cases }, common)
+        job::apply_all(backend, &self.request, &self.common.observer())
     }
 }
 
-/// What is said of a map.
-struct About<'a> {
-    method: Method,
-    summary: String,
-    fitted_on: &'a [String],
-}
-
-fn apply_to(args: &ApplyArgs, map: &dyn Mend, about: &About<'_>, common: &Common) -> Result<Outcome> {
-    let (path, kind) = args.given.get()?;
-    let items = items(path, args.labels.as_deref())?;
-    let overlap: Vec<&String> =
-        items.iter().map(|(case, ..)| case).filter(|case| about.fitted_on.contains(case)).collect();
-    for case in &overlap {
-        log::warn!("{case}: the map was fitted on a case of this name; figures of it flatter the map");
-    }
-    let folder = OutputFolder::create(&args.out)?;
-    let whole = std::fs::canonicalize(path).at(path.display())?;
-    let source = if path.is_file() { whole.parent() } else { Some(whole.as_path()) };
-    if std::fs::canonicalize(folder.path()).ok().as_deref() == source {
-        let error = Error::new("is the folder of the input, which is never overwritten").at(args.out.display());
-        return Err(error.help("choose another --out"));
-    }
-    let bar = common.progress("calibrate", items.len());
-    let results = one_a_thread(&items, |(case, files, reference)| {
-        let applied = apply(map, case, files, kind, reference.as_ref(), &folder).at(case);
-        bar.step(case);
-        applied
-    });
-    drop(bar);
-    let mut cases = Cases::default();
-    let applied: Vec<Applied> = results.into_iter().filter_map(|result| cases.keep(result)).collect();
-    if applied.is_empty() {
-        return Err(Error::new("no case could be calibrated").at(path.display()));
-    }
-    let report = Report { about, states: pooled(&applied), applied: &applied };
+fn apply(args: &ApplyArgs, common: &Common) -> Result<Outcome> {
+    let (scores, kind) = args.given.get()?;
+    let request = ApplyRequest {
+        map: &args.map,
+        scores,
+        kind,
+        labels: args.labels.as_deref(),
+        images: args.images.as_deref(),
+        out: &args.out,
+    };
+    let applied = common.device(BackendName::Cpu)?.run(Apply { request, common })?;
+    let report = Report { applied: &applied, states: applied.pooled() };
     if common.json {
-        output::print_json(&report.to_json(&overlap))?;
+        output::print_json(&report.to_json())?;
     } else {
         output::print(&report.tables(&args.out))?;
     }
-    Ok(cases.outcome())
-}
-
-/// The voxels of all cases together, before and after.
-fn pooled(applied: &[Applied]) -> Option<[Calibration; 2]> {
-    applied.iter().filter_map(|case| case.states.clone()).reduce(|mut total, more| {
-        total.iter_mut().zip(&more).for_each(|(total, more)| total.merge(more));
-        total
-    })
+    Ok(Outcome::of(applied.failed.len()))
 }
 
 struct Report<'a> {
-    about: &'a About<'a>,
-    applied: &'a [Applied],
+    applied: &'a AppliedAll,
     states: Option<[Calibration; 2]>,
 }
 
@@ -333,26 +232,26 @@ const REGIONS: [(&str, Region); 2] = [("all", Region::All), ("foreground", Regio
 
 impl Report<'_> {
     fn changed(&self) -> (usize, usize) {
-        let sum = |of: fn(&Applied) -> usize| self.applied.iter().map(of).sum();
+        let sum = |of: fn(&Applied) -> usize| self.applied.cases.iter().map(of).sum();
         (sum(|case| case.changed), sum(|case| case.voxels))
     }
 
     fn tables(&self, out: &Path) -> String {
         let (changed, voxels) = self.changed();
         let share = 100.0 * changed as f64 / voxels as f64;
-        let mut text = format!("{}\n", self.about.summary);
-        for case in self.applied.iter().filter(|case| case.changed > 0) {
+        let mut text = format!("{}\n", self.applied.summary);
+        for case in self.applied.cases.iter().filter(|case| case.changed > 0) {
             text += &format!("{}: {} of {} voxels change their label\n", case.case, case.changed, case.voxels);
         }
         text +=
-            &format!("{} cases, {changed} of {voxels} voxels ({share:.4} %) change their label\n", self.applied.len());
+            &format!("{} cases, {changed} of {voxels} voxels ({share:.4} %) change their label\n", self.applied.cases.len());
         if let Some([before, after]) = &self.states {
             text += &output::table(&before_and_after(before, after, &REGIONS));
         }
         text + &format!("{}\n", out.display())
     }
 
-    fn to_json(&self, overlap: &[&String]) -> Value {
+    fn to_json(&self) -> Value {
         let case = |case: &Applied| json!({ "case": case.case, "file": case.file, "voxels": case.voxels, "changed_labels": case.changed });
         let regions = |state: &Calibration| -> Value {
             let pairs = REGIONS.map(|(name, region)| (name.to_owned(), figures(state, region)));
@@ -360,11 +259,11 @@ impl Report<'_> {
         };
         let (changed, voxels) = self.changed();
         json!({
-            "method": self.about.method.name(),
-            "cases": self.applied.iter().map(case).collect::<Vec<_>>(),
+            "method": self.applied.method.name(),
+            "cases": self.applied.cases.iter().map(case).collect::<Vec<_>>(),
             "voxels": voxels,
             "changed_labels": changed,
-            "fitted_on": overlap,
+            "fitted_on": self.applied.fitted_on,
             "before": self.states.as_ref().map(|[before, _]| regions(before)),
             "after": self.states.as_ref().map(|[_, after]| regions(after)),
         })

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use segcal_core::{Error, Result};
 use serde_json::{Value, json};
 
-use crate::data::{self, Case, Dataset, Grid, Volume};
+use segcal_data::{self as data, Case, Dataset, Grid, Volume};
 use crate::{Common, Outcome, output};
 
 /// Check a data set: shapes, voxel sizes, orientations, label values, NaN, duplicates.

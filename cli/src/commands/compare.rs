@@ -8,11 +8,10 @@ use serde_json::json;
 use crate::compare::plan::Plan;
 use crate::compare::results::Results;
 use crate::compare::running::{self, Cell, Part, Training};
-use crate::compare::tables;
-use crate::output::{self, OutputFolder};
-use crate::report::comparison;
-use crate::train::{run_folder, stopped};
-use crate::{Common, Outcome, progress, signals};
+use crate::compare::{page, tables};
+use crate::output::OutputFolder;
+use segcal_train::stopped;
+use crate::{Common, Outcome, output, progress, signals};
 
 use super::Cases;
 
@@ -78,18 +77,18 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let part = Part::of(&plan.methods[0].settings)?;
     let cells = running::cells(&plan, &part);
     let steps = cells.iter().map(|cell| steps(cell, &plan)).collect::<Result<Vec<_>>>()?.concat();
-    check(&cells, common)?;
+    check(&cells)?;
     if args.dry_run {
         return tell(&steps, common).map(|()| Outcome::Done);
     }
     let folder = OutputFolder::create(&plan.out)?;
-    let Some(_lock) = run_folder::lock(&folder)? else {
+    let Some(_lock) = folder.lock()? else {
         let error = Error::new("another process writes to this comparison").at(plan.out.display());
         return Err(error.help("wait until it ends, or give another folder with --out"));
     };
     let done = steps.iter().filter(|step| step.state == DONE).count();
     if done > 0 {
-        say(common, &format!("{done} of {} steps are done already", steps.len()));
+        common.say(&format!("{done} of {} steps are done already", steps.len()));
     }
     let (mut failures, mut outcomes) = (Failures::default(), Cases::default());
     for cell in &cells {
@@ -117,16 +116,16 @@ fn write(results: &Results<'_>, folder: &OutputFolder) -> Result<()> {
     output::write_text(&folder.file("plan.toml")?, &results.plan.resolved.to_string())?;
     output::write_text(&folder.file("results.csv")?, &tables::results_csv(results))?;
     output::write_text(&folder.file("summary.csv")?, &tables::summary_csv(results))?;
-    comparison::write(results, folder)?;
+    page::write(results, folder)?;
     output::write_text(&folder.file("summary.json")?, &(output::to_json(&tables::to_json(results))? + "\n"))
 }
 
 /// Before hours of training: whether each method's can begin.
-fn check(cells: &[Cell<'_>], common: &Common) -> Result<()> {
+fn check(cells: &[Cell<'_>]) -> Result<()> {
     let mut checked = None;
     for cell in cells {
         if checked != Some(cell.number) && cell.training()? != Training::Done {
-            cell.check(common)?;
+            cell.check()?;
             checked = Some(cell.number);
         }
     }
@@ -136,16 +135,16 @@ fn check(cells: &[Cell<'_>], common: &Common) -> Result<()> {
 /// Does what is left of a method with a seed.
 fn complete(cell: &Cell<'_>, plan: &Plan, args: &Args, common: &Common) -> Result<()> {
     if cell.training()? != Training::Done {
-        say(common, &format!("{}: training", cell.place));
+        common.say(&format!("{}: training", cell.place));
         cell.train(common)?;
     }
     for &noise in &plan.noise {
         if !cell.is_evaluated(noise)? {
             if !cell.is_predicted(noise)? {
-                say(common, &format!("{}: predicting, noise {noise}", cell.place));
+                common.say(&format!("{}: predicting, noise {noise}", cell.place));
                 cell.predict(noise, common)?;
             }
-            say(common, &format!("{}: evaluating, noise {noise}", cell.place));
+            common.say(&format!("{}: evaluating, noise {noise}", cell.place));
             cell.evaluate(noise, common)?;
         }
         if args.discard_predictions {
@@ -221,10 +220,4 @@ fn tell(steps: &[Step], common: &Common) -> Result<()> {
     let rows: Vec<[String; 3]> = rows.collect();
     let left = steps.iter().filter(|step| step.state != DONE).count();
     output::print(&format!("{}\n{left} of {} steps to do\n", output::table(&rows), steps.len()))
-}
-
-fn say(common: &Common, text: &str) {
-    if !common.quiet {
-        progress::line(text);
-    }
 }

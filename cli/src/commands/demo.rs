@@ -2,14 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use segcal_core::Result;
+use segcal_backends::Visitor;
+use segcal_core::{Backend, Result};
+use segcal_data::phantom::{self, Recipe};
+use segcal_data::dataset;
+use segcal_evaluate::case::Prediction;
+use segcal_evaluate::cohort::{Cohort, Convention, Kind, Plan};
+use segcal_evaluate::scores::Scores;
+use segcal_evaluate::{self as evaluate, Request};
+use segcal_metrics::empty::Policy;
+use segcal_train::settings::{SampleKind, Samples, Settings};
 use toml::Table;
 
-use super::{evaluate, phantom, predict, train};
-use crate::evaluate::cohort::{Cohort, Kind};
-use crate::phantom::Recipe;
-use crate::train::settings::{SampleKind, Samples, Settings};
-use crate::{Common, Outcome, output, progress};
+use super::{predict, train};
+use crate::options::BackendName;
+use crate::{Common, Outcome, output};
 
 /// Show the whole job in minutes: phantoms, training with CE and with NACL, evaluation of both.
 #[derive(clap::Args, Debug)]
@@ -33,15 +40,15 @@ const LOSSES: [&str; 2] = ["ce", "nacl"];
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let cohort = args.out.join("cohort");
     if !cohort.join("dataset.json").exists() {
-        say(common, "making a cohort of phantoms whose true posterior is known");
-        phantom::make(&cohort_of(cohort.clone()), common)?;
+        common.say("making a cohort of phantoms whose true posterior is known");
+        phantom::write(&cohort_of(&cohort), &common.observer())?;
     }
     let mut rows = Vec::new();
     for loss in LOSSES {
         rows.push(train_and_evaluate(loss, args, &cohort, common)?);
     }
-    let oracle = evaluation(cohort.join("posteriorsTs"), &cohort, args.out.join("evaluation-posterior"));
-    rows.push(("posterior", evaluate::evaluate(&oracle, common)?.0));
+    let out = args.out.join("evaluation-posterior");
+    rows.push(("posterior", evaluated(&cohort.join("posteriorsTs"), &cohort, &out, common)?));
     print(&rows, args, common)?;
     Ok(Outcome::Done)
 }
@@ -54,23 +61,48 @@ fn train_and_evaluate(
     common: &Common,
 ) -> Result<(&'static str, Cohort)> {
     let settings = settings(&args.out, loss, usize::from(args.epochs));
-    say(common, &format!("training with {loss}"));
+    common.say(&format!("training with {loss}"));
     train::train(&settings, settings.out.join("config.toml").exists(), common)?;
     let predictions = args.out.join(format!("predictions-{loss}"));
-    let predicting = predict::Args {
-        run: settings.out,
-        images: cohort.join("imagesTs"),
-        out: predictions.clone(),
+    let request = segcal_train::predict::Request {
+        run: &settings.out,
+        cases: &dataset::images(&cohort.join("imagesTs"))?,
+        out: &predictions,
         batch: 16,
-        no_probabilities: false,
+        probabilities: true,
+        change: &|_, _| {},
     };
-    predict::predict_all(&predicting, common)?;
-    let evaluating = evaluation(predictions.join("probabilities"), cohort, args.out.join(format!("evaluation-{loss}")));
-    Ok((loss, evaluate::evaluate(&evaluating, common)?.0))
+    predict::predict(&request, common)?;
+    let out = args.out.join(format!("evaluation-{loss}"));
+    Ok((loss, evaluated(&predictions.join("probabilities"), cohort, &out, common)?))
 }
 
-fn evaluation(probabilities: PathBuf, cohort: &Path, out: PathBuf) -> evaluate::Args {
-    evaluate::Args::new(probabilities, cohort.join("labelsTs"), out)
+/// Evaluates probabilities of the test volumes.
+fn evaluated(probabilities: &Path, cohort: &Path, out: &Path, common: &Common) -> Result<Cohort> {
+    let kind = Prediction::Scores(Scores::Probabilities);
+    let request = Request {
+        predictions: probabilities,
+        labels: &cohort.join("labelsTs"),
+        images: None,
+        out,
+        measure: &evaluate::settings::Settings::default().measure(kind, false)?,
+        plan: Plan { empty: Policy::Nan, convention: Convention::Segcal, seed: 0 },
+        resume: false,
+    };
+    common.device(BackendName::Cpu)?.run(Evaluating { request, common })
+}
+
+struct Evaluating<'a> {
+    request: Request<'a>,
+    common: &'a Common,
+}
+
+impl Visitor for Evaluating<'_> {
+    type Output = Result<Cohort>;
+
+    fn visit<B: Backend>(self, backend: B) -> Self::Output {
+        evaluate::evaluate(&backend, &self.request, &self.common.observer())
+    }
 }
 
 /// One line for each loss, and one for the true posterior, which nothing can beat.
@@ -109,26 +141,9 @@ fn print(rows: &[(&str, Cohort)], args: &Args, common: &Common) -> Result<()> {
     output::print(&text)
 }
 
-fn say(common: &Common, text: &str) {
-    if !common.quiet {
-        progress::line(text);
-    }
-}
-
-fn cohort_of(out: PathBuf) -> phantom::Args {
-    let recipe = Recipe::default();
-    phantom::Args {
-        out,
-        train: 12,
-        val: 3,
-        test: 6,
-        size: recipe.spatial,
-        spacing: recipe.spacing_mm,
-        noise: recipe.intensity_noise,
-        // Stray labels would make every Hausdorff distance the size of the volume.
-        label_noise: 0.0,
-        seed: 0,
-    }
+fn cohort_of(out: &Path) -> phantom::Request<'_> {
+    // Stray labels would make every Hausdorff distance the size of the volume.
+    phantom::Request { out, counts: [12, 3, 6], recipe: Recipe { label_noise: 0.0, ..Recipe::default() }, seed: 0 }
 }
 
 fn settings(out: &Path, loss: &str, epochs: usize) -> Settings {

@@ -1,27 +1,21 @@
 //! `segcal evaluate (--probabilities P | --logits P | --segmentations S) --labels Y --out DIR`.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::ArgGroup;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use segcal_backends::Visitor;
-use segcal_core::{Backend, Context, Error, Result};
+use segcal_core::{Backend, Error, Result};
+use segcal_evaluate::case::{Measure, Prediction};
+use segcal_evaluate::cohort::{Cohort, Convention, Kind, Plan};
+use segcal_evaluate::scores::Scores;
+use segcal_evaluate::settings::Settings;
+use segcal_evaluate::{Failure, Request};
 use segcal_metrics::empty::Policy;
-use segcal_metrics::volume::Label;
-use serde::{Deserialize, Serialize};
-use toml::Table;
 
-use crate::evaluate::case::{self, CaseState, Measure, Prediction};
-use crate::evaluate::cohort::{Cohort, Convention, Kind, Plan};
-use crate::evaluate::inputs::{self, Holds, Pair};
-use crate::evaluate::scores::Scores;
-use crate::evaluate::states::{self, Stored};
-use crate::evaluate::{Failure, one_a_thread, slices, structures};
 use crate::options::BackendName;
-use crate::output::{self, OutputFolder};
-use crate::report;
-use crate::train::settings::from_table;
-use crate::{Common, Outcome, config, progress};
+use crate::output;
+use crate::{Common, Outcome};
 
 /// Measure stored predictions against references: overlap, surface distance, calibration.
 ///
@@ -75,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "RULE", default_value = "nan", value_parser = parse_policy)]
     pub empty: Policy,
     /// Whose definitions: the table of metrics, or the papers' public code.
-    #[arg(long, value_enum, default_value = "segcal")]
+    #[arg(long, value_name = "NAME", default_value = "segcal", value_parser = convention())]
     pub convention: Convention,
     /// Seed of the bootstrap intervals.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -90,68 +84,27 @@ pub(crate) fn parse_policy(name: &str) -> std::result::Result<Policy, String> {
     Policy::named(name).ok_or_else(|| format!("one of {}", names()))
 }
 
-/// The keys of `--config`.
-#[derive(Serialize, Deserialize)]
-struct FileKeys {
-    bins: usize,
-    tolerance_mm: f64,
-    band_mm: f64,
-    regions: BTreeMap<String, Vec<u16>>,
-}
-
-impl Default for FileKeys {
-    fn default() -> Self {
-        Self { bins: 15, tolerance_mm: 1.0, band_mm: 2.0, regions: BTreeMap::new() }
-    }
+/// The conventions, for the command line.
+pub(crate) fn convention() -> impl TypedValueParser<Value = Convention> {
+    let help = |convention| match convention {
+        Convention::Segcal => "Those of the table of metrics",
+        Convention::Authors => {
+            "Those of the papers' public evaluation code, so that published tables can be compared"
+        }
+    };
+    let values = Convention::ALL.map(|convention| PossibleValue::new(convention.name()).help(help(convention)));
+    PossibleValuesParser::new(values).map(|name| {
+        Convention::ALL.into_iter().find(|other| other.name() == name).expect("the parser knows the names")
+    })
 }
 
 impl Args {
-    /// The evaluation of stored probabilities with everything else as it is by default.
-    pub fn new(probabilities: PathBuf, labels: PathBuf, out: PathBuf) -> Self {
-        Self {
-            probabilities: Some(probabilities),
-            logits: None,
-            segmentations: None,
-            labels,
-            images: None,
-            out,
-            config: None,
-            overrides: Vec::new(),
-            bins: None,
-            tolerance_mm: None,
-            band_mm: None,
-            voxel_units: false,
-            empty: Policy::Nan,
-            convention: Convention::Segcal,
-            seed: 0,
-            resume: false,
-        }
-    }
-
     fn measure(&self) -> Result<Measure> {
-        let defaults = Table::try_from(FileKeys::default()).expect("the defaults are a table");
-        let file = self.config.as_deref();
-        let table = config::layered(defaults, file, &self.overrides, &["regions"])?;
-        let keys = from_table(table);
-        let keys: FileKeys = if let Some(path) = file { keys.at(path.display())? } else { keys? };
-        let measure = Measure {
-            kind: self.prediction()?.0,
-            bins: self.bins.map_or(keys.bins, usize::from),
-            tolerance_mm: self.tolerance_mm.unwrap_or(keys.tolerance_mm),
-            band_mm: self.band_mm.unwrap_or(keys.band_mm),
-            voxel_units: self.voxel_units,
-            unions: keys.regions,
-        };
-        structures::expect_names(&measure.unions)?;
-        for (key, value) in [("tolerance_mm", measure.tolerance_mm), ("band_mm", measure.band_mm)] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(Error::new(format!("{value} is not a number of at least 0")).at(key));
-            }
-        }
-        if !(1..=1000).contains(&measure.bins) {
-            return Err(Error::new(format!("{} is not in 1 to 1000", measure.bins)).at("bins"));
-        }
-        Ok(measure)
+        let mut settings = Settings::read(self.config.as_deref(), &self.overrides)?;
+        settings.bins = self.bins.map_or(settings.bins, usize::from);
+        settings.tolerance_mm = self.tolerance_mm.unwrap_or(settings.tolerance_mm);
+        settings.band_mm = self.band_mm.unwrap_or(settings.band_mm);
+        settings.measure(self.prediction()?.0, self.voxel_units)
     }
 
     fn prediction(&self) -> Result<(Prediction, &Path)> {
@@ -170,166 +123,45 @@ impl Args {
 /// # Errors
 /// Predictions and references cannot be paired, or the results cannot be written.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
-    let (cohort, outcome) = evaluate(args, common)?;
+    let measure = args.measure()?;
+    let request = Request {
+        predictions: args.prediction()?.1,
+        labels: &args.labels,
+        images: args.images.as_deref(),
+        out: &args.out,
+        measure: &measure,
+        plan: Plan { empty: args.empty, convention: args.convention, seed: args.seed },
+        resume: args.resume,
+    };
+    let cohort = common.device(BackendName::Cpu)?.run(Evaluating { request, common })?;
+    print(&cohort, &args.out, common)
+}
+
+/// Prints what was found; some cases may have failed.
+pub(crate) fn print(cohort: &Cohort, out: &Path, common: &Common) -> Result<Outcome> {
     if common.json {
         output::print_json(&cohort.to_json())?;
     } else {
-        output::print(&table(&cohort, &args.out))?;
+        output::print(&table(cohort, out))?;
     }
-    Ok(outcome)
+    Ok(Outcome::of(cohort.failed.len()))
 }
 
-/// Evaluates and writes the results.
-///
-/// # Errors
-/// As [`run`].
-pub fn evaluate(args: &Args, common: &Common) -> Result<(Cohort, Outcome)> {
-    let (kind, path) = args.prediction()?;
-    let holds = if kind == Prediction::Segmentation { Holds::Labels } else { Holds::Scores };
-    let mut found = inputs::pairs(path, &args.labels, holds)?;
-    for case in inputs::add_images(&mut found.pairs, args.images.as_deref(), &args.labels)? {
-        log::warn!("{case}: has no image; the report shows none");
-    }
-    let none = |case| (case, Error::new(format!("has a reference but no prediction in {}", path.display())));
-    let unpaired = found.unusable.into_iter().chain(found.unpredicted.into_iter().map(none)).collect();
-    evaluate_all(args, &found.pairs, unpaired, common)
-}
-
-/// Evaluates these pairs, wherever their files lie, and writes the results. Of the paths in `args` only that of the
-/// labels counts, beside which `dataset.json` names the structures, and that of the results.
-///
-/// # Errors
-/// No case can be evaluated, or the results cannot be written.
-pub fn evaluate_pairs(args: &Args, pairs: &[Pair], common: &Common) -> Result<(Cohort, Outcome)> {
-    evaluate_all(args, pairs, Vec::new(), common)
-}
-
-/// Evaluates the pairs; the cases that belong to none are reported with those that fail.
-fn evaluate_all(
-    args: &Args,
-    pairs: &[Pair],
-    unpaired: Vec<(String, Error)>,
-    common: &Common,
-) -> Result<(Cohort, Outcome)> {
-    let measure = args.measure()?;
-    if let Prediction::Scores(_) = measure.kind {
-        structures::expect_classes(&measure.unions, pairs)?;
-    }
-    let device = common.device(BackendName::Cpu)?;
-    if args.resume {
-        states::expect_own(&args.out, pairs, &unpaired, &measure)?;
-    }
-    let folder = OutputFolder::create(&args.out)?;
-    let kept = if args.resume { pairs.iter().map(|pair| pair.case.as_str()).collect() } else { BTreeSet::new() };
-    states::keep_only(&folder, &kept)?;
-    let mut failed: Vec<Failure> = unpaired.into_iter().map(|(case, error)| fail(&case, error)).collect();
-    let names = inputs::label_names(&args.labels);
-    let job = Job { pairs, measure: measure.clone(), names, folder: &folder, resume: args.resume, common };
-    let (states, more) = device.run(job)?;
-    failed.extend(more);
-    if states.is_empty() {
-        return Err(Error::new("no case could be evaluated").at(args.prediction()?.1.display()));
-    }
-    if measure.kind == Prediction::Segmentation {
-        for (name, label) in structures::beyond(&measure.unions, &states) {
-            log::warn!("regions.{name}: no label map holds the label {label}");
-        }
-    }
-    let plan = Plan { empty: args.empty, convention: args.convention, seed: args.seed };
-    let cohort = Cohort::new(states, measure, plan)?.without(failed);
-    write(&cohort, &folder)?;
-    let outcome = outcome(&cohort);
-    Ok((cohort, outcome))
-}
-
-/// Whether a case is missing in the figures.
-pub(crate) fn outcome(cohort: &Cohort) -> Outcome {
-    if cohort.failed.is_empty() { Outcome::Done } else { Outcome::SomeFailed }
-}
-
-/// Prints the error of a case, and keeps it for the results.
-fn fail(case: &str, error: Error) -> Failure {
-    let failure = Failure::new(case, &error);
-    progress::line(&format!("error: {}", error.at(case)));
-    failure
-}
-
-/// Writes every file of an evaluation.
-///
-/// # Errors
-/// The folder cannot be written.
-pub fn write(cohort: &Cohort, folder: &OutputFolder) -> Result<()> {
-    output::write_text(&folder.file("cases.csv")?, &cohort.cases_csv())?;
-    output::write_text(&folder.file("summary.csv")?, &cohort.summary_csv())?;
-    report::write(cohort, folder)?;
-    output::write_text(&folder.file("summary.json")?, &(output::to_json(&cohort.to_json())? + "\n"))
-}
-
-struct Job<'a> {
-    pairs: &'a [Pair],
-    measure: Measure,
-    names: BTreeMap<Label, String>,
-    folder: &'a OutputFolder,
-    resume: bool,
+struct Evaluating<'a> {
+    request: Request<'a>,
     common: &'a Common,
 }
 
-impl Visitor for Job<'_> {
-    type Output = Result<(Vec<CaseState>, Vec<Failure>)>;
+impl Visitor for Evaluating<'_> {
+    type Output = Result<Cohort>;
 
-    /// One case a thread is in memory at a time.
     fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        let bar = self.common.progress("evaluate", self.pairs.len());
-        let measured = one_a_thread(self.pairs, |pair| {
-            let state = self.state(&backend, pair);
-            bar.step(&pair.case);
-            state
-        });
-        drop(bar);
-        let (mut states, mut failed) = (Vec::new(), Vec::new());
-        for (pair, state) in self.pairs.iter().zip(measured) {
-            match state {
-                Ok(state) => states.push(state),
-                Err(error) => failed.push(fail(&pair.case, error)),
-            }
-        }
-        Ok((states, failed))
-    }
-}
-
-impl Job<'_> {
-    /// The state of a case that is done, or else a new one. What cannot be measured leaves none behind.
-    fn state<B: Backend>(&self, backend: &B, pair: &Pair) -> Result<CaseState> {
-        if let Some(state) = self.done(pair)? {
-            return Ok(state);
-        }
-        states::remove(self.folder, &pair.case)?;
-        let (mut state, slices) = case::measure(backend, pair, &self.measure)?;
-        let names = self.names.iter().filter(|(label, _)| usize::from(**label) < state.classes);
-        state.names = names.map(|(label, name)| (*label, name.clone())).collect();
-        let stored = Stored { measure: self.measure.clone(), state };
-        // The state says that the case is done, so it comes last.
-        slices::write(&states::slices_of(self.folder, &pair.case)?, &slices)?;
-        stored.write(self.folder)?;
-        Ok(stored.state)
-    }
-
-    /// The state of a case that is done, if its files hold what was measured.
-    fn done(&self, pair: &Pair) -> Result<Option<CaseState>> {
-        let path = states::state_of(self.folder, &pair.case)?;
-        if !self.resume || !path.exists() {
-            return Ok(None);
-        }
-        let state = Stored::read(&path)?.state;
-        let image = pair.image.as_deref().map(states::located);
-        // A file that cannot be read now is told when it is measured.
-        let same = state.image == image && states::checksums(pair).is_ok_and(|now| now == state.checksums);
-        Ok(same.then_some(state))
+        segcal_evaluate::evaluate(&backend, &self.request, &self.common.observer())
     }
 }
 
 /// The figures that are looked at first.
-pub(crate) fn table(cohort: &Cohort, out: &Path) -> String {
+fn table(cohort: &Cohort, out: &Path) -> String {
     let mut text = format!("{:<14} {:<12} {:>9} {:>21}\n", "of", "metric", "mean", "95 % interval");
     let shown = |kind: Kind, of: &str, key: &str| match kind {
         Kind::Structure => ["dsc", "hd95_max", "hd95_pooled", "assd"].contains(&key),
@@ -370,11 +202,4 @@ pub(crate) fn table(cohort: &Cohort, out: &Path) -> String {
         text += &format!("left out: {case}: {error}\n");
     }
     text + &format!("{}\n", out.join("report.html").display())
-}
-
-/// Says on standard error what is being done.
-pub fn say(common: &Common, text: &str) {
-    if !common.quiet {
-        progress::line(text);
-    }
 }

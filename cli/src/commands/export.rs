@@ -1,17 +1,14 @@
 //! `segcal export RUN`.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use segcal_backends::Visitor;
-use segcal_core::{Backend, Context, Error, Result};
-use serde::Serialize;
+use segcal_core::{Backend, Result};
 use serde_json::json;
 
 use crate::options::BackendName;
-use crate::output::{self, OutputFolder};
-use crate::train::run::{self, Trained};
-use crate::{Common, Outcome, export};
+use crate::output;
+use crate::{Common, Outcome};
 
 /// Write a trained network for other programs.
 ///
@@ -50,29 +47,7 @@ impl Visitor for Exporting<'_> {
     type Output = Result<Vec<PathBuf>>;
 
     fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        let trained = Trained::open(&self.args.run, &backend)?;
-        let folder = OutputFolder::create(self.args.out.clone().unwrap_or_else(|| self.args.run.join("export")))?;
-        let metadata = metadata(&trained)?;
-        let (model, weights) = (folder.file("model.onnx")?, folder.file("weights.safetensors")?);
-        let bytes = export::onnx(&*trained.network, &trained.parameters, &metadata)?;
-        output::write_atomic(&model, |out| Ok(out.write_all(&bytes)?))?;
-        let metadata: BTreeMap<String, String> = metadata.into_iter().map(|(key, text)| (key.into(), text)).collect();
-        run::save(&weights, &[("", &trained.parameters)], &metadata)?;
-        Ok(vec![model, weights])
+        let out = self.args.out.clone().unwrap_or_else(|| self.args.run.join("export"));
+        segcal_train::export::export(&backend, &self.args.run, &out)
     }
-}
-
-/// What another program must know to use the network.
-fn metadata<B: Backend>(trained: &Trained<B>) -> Result<Vec<(&'static str, String)>> {
-    Ok(vec![
-        ("classes", text(&trained.class_names)?),
-        ("stride", text(&trained.network.stride())?),
-        ("input", text(&trained.settings.input)?),
-        ("samples", text(&trained.settings.samples)?),
-        ("network", text(trained.network.config())?),
-    ])
-}
-
-fn text(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(Error::from_source).at("metadata")
 }

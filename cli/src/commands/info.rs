@@ -7,8 +7,9 @@ use segcal_core::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use super::Cases;
-use crate::data::{nifti, npy, png};
-use crate::{Common, Outcome, data, output};
+use segcal_data::{self as data, nifti, npy, png};
+
+use crate::{Common, Outcome, output};
 
 /// Show what volumes, arrays and images are: shape, geometry, number type, statistics, labels.
 ///

@@ -7,7 +7,7 @@ use segcal_core::{Backend, Error, Result, Shape, Tensor, axis};
 use segcal_losses::{Batch, Convention, Given, Loss, Setting, Settings};
 use serde_json::{Map, Value, json};
 
-use crate::data::npy::{self, Array};
+use segcal_data::npy::{self, Array};
 use crate::options::BackendName;
 use crate::{Common, Outcome, output};
 

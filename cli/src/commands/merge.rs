@@ -7,9 +7,9 @@ use segcal_core::{Context, Error, Result};
 use segcal_metrics::empty::Policy;
 
 use super::evaluate;
-use crate::evaluate::Failure;
-use crate::evaluate::cohort::{Cohort, Convention, Plan};
-use crate::evaluate::states::{self, Stored};
+use segcal_evaluate::{Failure, job};
+use segcal_evaluate::cohort::{Cohort, Convention, Plan};
+use segcal_evaluate::states::{self, Stored};
 use crate::output::{self, OutputFolder};
 use crate::{Common, Outcome};
 
@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, value_name = "RULE", default_value = "nan", value_parser = evaluate::parse_policy)]
     pub empty: Policy,
     /// Whose definitions: the table of metrics, or the papers' public code.
-    #[arg(long, value_enum, default_value = "segcal")]
+    #[arg(long, value_name = "NAME", default_value = "segcal", value_parser = evaluate::convention())]
     pub convention: Convention,
     /// Seed of the bootstrap intervals.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -57,13 +57,8 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         copy_slices(path, &states::slices_of(&folder, name)?)?;
         stored.write(&folder)?;
     }
-    evaluate::write(&cohort, &folder)?;
-    if common.json {
-        output::print_json(&cohort.to_json())?;
-    } else {
-        output::print(&evaluate::table(&cohort, &args.out))?;
-    }
-    Ok(evaluate::outcome(&cohort))
+    job::write(&cohort, &folder)?;
+    evaluate::print(&cohort, &args.out, common)
 }
 
 /// Takes what the report's overlays show, where it is there, from beside a state.

@@ -22,6 +22,13 @@ pub enum Outcome {
     SomeFailed,
 }
 
+impl Outcome {
+    /// The outcome of work on cases of which this many failed.
+    pub const fn of(failed: usize) -> Self {
+        if failed == 0 { Self::Done } else { Self::SomeFailed }
+    }
+}
+
 /// Reports errors of single cases as they happen and remembers that there were some.
 ///
 /// ```
@@ -54,7 +61,7 @@ impl Cases {
 
     /// [`Outcome::SomeFailed`] if any case failed.
     pub const fn outcome(&self) -> Outcome {
-        if self.failed == 0 { Outcome::Done } else { Outcome::SomeFailed }
+        Outcome::of(self.failed)
     }
 }
 

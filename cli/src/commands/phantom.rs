@@ -1,14 +1,12 @@
 //! `segcal phantom OUT`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use segcal_core::{Context, Error, Result, Rng};
+use segcal_core::Result;
+use segcal_data::phantom::{self, Recipe, Request};
 use serde_json::json;
 
-use crate::data::{Grid, Volume, nifti};
-use crate::output::{self, OutputFolder};
-use crate::phantom::{self, CLASS_NAMES, CLASSES, Phantom, Recipe};
+use crate::output;
 use crate::{Common, Outcome};
 
 /// Make a labelled cohort whose true class posterior is known.
@@ -56,92 +54,30 @@ fn three<T: std::str::FromStr>(text: &str) -> std::result::Result<[T; 3], String
         .ok_or_else(|| "three numbers along z, y, x, such as 32,48,48".into())
 }
 
+impl Args {
+    /// The cohort that the options describe.
+    pub fn request(&self) -> Request<'_> {
+        let recipe = Recipe {
+            spatial: self.size,
+            spacing_mm: self.spacing,
+            intensity_noise: self.noise,
+            label_noise: self.label_noise,
+            ..Recipe::default()
+        };
+        Request { out: &self.out, counts: [self.train, self.val, self.test], recipe, seed: self.seed }
+    }
+}
+
 /// Makes the cohort and prints where it is.
 ///
 /// # Errors
 /// A size is out of range, the folder holds something already, or it cannot be written.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
-    make(args, common)?;
+    phantom::write(&args.request(), &common.observer())?;
     if common.json {
         output::print_json(&json!({ "dataset": args.out, "train": args.train, "val": args.val, "test": args.test }))?;
     } else {
         output::print(&format!("{}\n", args.out.display()))?;
     }
     Ok(Outcome::Done)
-}
-
-/// Makes the cohort.
-///
-/// # Errors
-/// As [`run`].
-pub fn make(args: &Args, common: &Common) -> Result<()> {
-    let recipe = recipe(args)?;
-    if args.out.exists() && fs::read_dir(&args.out).at(args.out.display())?.next().is_some() {
-        return Err(Error::new("is not empty").at(args.out.display()).help("choose a new folder"));
-    }
-    let folder = OutputFolder::create(&args.out)?;
-    let total = args.train + args.val + args.test;
-    let names: Vec<String> = (0..total).map(|number| format!("phantom_{number:03}")).collect();
-    let bar = common.progress("phantom", total);
-    for (number, name) in names.iter().enumerate() {
-        let drawn = phantom::draw(&recipe, Rng::new(args.seed).stream(number as u64));
-        let part = if number < args.train + args.val { "Tr" } else { "Ts" };
-        write_case(&folder, part, name, &drawn, &recipe)?;
-        bar.step(name);
-    }
-    let (training, test) = names.split_at(args.train + args.val);
-    let (train, val) = training.split_at(args.train);
-    let splits = json!({ "train": train, "val": val, "test": test });
-    output::write_text(&folder.file("splits.json")?, &output::to_json(&splits)?)?;
-    // Last: a data set without it is one whose making was interrupted.
-    output::write_text(&folder.file("dataset.json")?, &output::to_json(&description(training, test))?)
-}
-
-fn recipe(args: &Args) -> Result<Recipe> {
-    let (spatial, spacing_mm) = (args.size, args.spacing);
-    if let Some(bad) = spatial.iter().find(|extent| !(4..=1024).contains(*extent)) {
-        return Err(Error::new(format!("{bad} voxels are out of range")).at("--size").help("4 to 1024"));
-    }
-    if let Some(bad) = spacing_mm.iter().find(|size| !(size.is_finite() && **size > 0.0)) {
-        return Err(Error::new(format!("{bad} mm is not a positive number")).at("--spacing"));
-    }
-    if !(args.noise.is_finite() && args.noise > 0.0) {
-        return Err(Error::new(format!("{} is not a positive number", args.noise)).at("--noise"));
-    }
-    if !(0.0..=1.0).contains(&args.label_noise) {
-        return Err(Error::new(format!("{} is not in [0, 1]", args.label_noise)).at("--label-noise"));
-    }
-    if args.train == 0 {
-        return Err(Error::new("a cohort needs at least one training volume").at("--train"));
-    }
-    let base = Recipe::default();
-    Ok(Recipe { spatial, spacing_mm, intensity_noise: args.noise, label_noise: args.label_noise, ..base })
-}
-
-fn write_case(folder: &OutputFolder, part: &str, name: &str, drawn: &Phantom, recipe: &Recipe) -> Result<()> {
-    let [d, h, w] = recipe.spacing_mm;
-    let affine = [[w, 0.0, 0.0, 0.0], [0.0, h, 0.0, 0.0], [0.0, 0.0, d, 0.0]];
-    let grid = Grid::new(recipe.spatial, affine, 1)?;
-    let path = |kind: &str| folder.file(Path::new(&format!("{kind}{part}")).join(format!("{name}.nii.gz")));
-    nifti::write(&path("images")?, &Volume::new(drawn.image.clone(), 1, grid.clone()))?;
-    nifti::write(&path("labels")?, &Volume::new(drawn.label.clone(), 1, grid.clone()))?;
-    nifti::write(&path("posteriors")?, &Volume::new(drawn.posterior.clone(), CLASSES, grid))
-}
-
-fn description(training: &[String], test: &[String]) -> serde_json::Value {
-    let pair = |name: &String| json!({ "image": format!("./imagesTr/{name}.nii.gz"), "label": format!("./labelsTr/{name}.nii.gz") });
-    let labels: serde_json::Map<_, _> =
-        CLASS_NAMES.iter().enumerate().map(|(class, name)| (class.to_string(), json!(name))).collect();
-    json!({
-        "name": "Phantom",
-        "description": "Ellipsoids with a known posterior: evaluating it is the oracle of every calibration metric",
-        "licence": "CC0",
-        "tensorImageSize": "3D",
-        "modality": { "0": "phantom" },
-        "labels": labels,
-        "numTraining": training.len(),
-        "numTest": test.len(),
-        "training": training.iter().map(pair).collect::<Vec<_>>(),
-        "test": test.iter().map(|name| format!("./imagesTs/{name}.nii.gz")).collect::<Vec<_>>(),
-    })
 }

@@ -8,7 +8,7 @@ use segcal_losses::{Convention, Prior, Setting};
 use serde_json::json;
 
 use super::loss::{Lifted, given, parameters, parse_convention, parse_setting};
-use crate::data::npy;
+use segcal_data::npy;
 use crate::options::BackendName;
 use crate::{Common, Outcome, output};
 

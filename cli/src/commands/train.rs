@@ -2,16 +2,12 @@
 
 use std::path::PathBuf;
 
-use segcal_backends::{Cpu, Visitor, Watch};
-use segcal_core::{Backend, Context, Error, Result};
+use segcal_backends::{Visitor, Watch};
+use segcal_core::{Backend, Result};
+use segcal_train::settings::Settings;
 
-use crate::data::Dataset;
 use crate::options::BackendName;
 use crate::signals::Listening;
-use crate::train::cases::Cases;
-use crate::train::run_folder::RunFolder;
-use crate::train::settings::Settings;
-use crate::train::trainer::Trainer;
 use crate::{Common, Outcome, output};
 
 /// Train a network.
@@ -54,41 +50,19 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Trains as the settings say.
+/// Trains as the settings say, and listens to signals meanwhile.
 ///
 /// # Errors
 /// As [`run`].
-pub fn train(settings: &Settings, resume: bool, common: &Common) -> Result<()> {
-    let data = open(settings)?;
+pub(crate) fn train(settings: &Settings, resume: bool, common: &Common) -> Result<()> {
     let device = common.device(BackendName::Cpu)?;
     let watch = device.watch();
-    let cases = Cases::of(&data, common)?;
-    device.run(Training { settings, data, cases, resume, common, watch })
-}
-
-/// Whether the settings describe a training that can begin: builds everything that it needs, and writes nothing.
-///
-/// # Errors
-/// A setting is out of range, or the data set or its first case cannot be read.
-pub fn check(settings: &Settings, common: &Common) -> Result<()> {
-    Trainer::new(&Cpu::new(None)?, settings, open(settings)?, common).map(drop)
-}
-
-fn open(settings: &Settings) -> Result<Dataset> {
-    let data = Dataset::open_fold(&settings.data, settings.fold)?;
-    data.expect_classes()?;
-    if data.train.is_empty() || data.val.is_empty() {
-        let problem = format!("{} training and {} validation cases", data.train.len(), data.val.len());
-        return Err(Error::new(problem).at(settings.data.display())
-            .help("each part needs at least one: name them in splits.json as {\"train\": […], \"val\": […]}"));
-    }
-    Ok(data)
+    let _listening = Listening::start()?;
+    device.run(Training { settings, resume, common, watch })
 }
 
 struct Training<'a> {
     settings: &'a Settings,
-    data: Dataset,
-    cases: Cases,
     resume: bool,
     common: &'a Common,
     watch: Watch,
@@ -98,20 +72,6 @@ impl Visitor for Training<'_> {
     type Output = Result<()>;
 
     fn visit<B: Backend>(self, backend: B) -> Result<()> {
-        let Self { settings, data, cases, resume, common, watch } = self;
-        let mut trainer = Trainer::new(&backend, settings, data, common)?.watched(watch);
-        let table = settings.to_table();
-        let mut folder = if resume {
-            let mut folder = RunFolder::resume(&settings.out, &table)?;
-            folder.expect_cases(&cases)?;
-            trainer.restore(&mut folder)?;
-            folder
-        } else {
-            let folder = RunFolder::create(&settings.out, &table)?;
-            folder.expect_cases(&cases)?;
-            folder
-        };
-        let _listening = Listening::start()?;
-        trainer.run(&mut folder).at(settings.out.display())
+        segcal_train::train(&backend, self.watch, self.settings, self.resume, &self.common.observer())
     }
 }

@@ -2,8 +2,9 @@
 //! the same cases with and without noise.
 //!
 //! [`plan`] reads what is to be done, [`running`] does what of it is not done yet, [`results`] puts the evaluations side
-//! by side, [`tables`] writes them as CSV, JSON and text, [`crate::report::comparison`] as one page with plots.
+//! by side, [`tables`] writes them as CSV, JSON and text, [`page`] as one page with plots.
 
+pub mod page;
 pub mod plan;
 pub mod results;
 pub mod running;

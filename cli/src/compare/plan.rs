@@ -8,9 +8,9 @@ use segcal_metrics::definitions::Metric;
 use segcal_metrics::empty::Policy;
 use toml::{Table, Value};
 
-use crate::config;
-use crate::evaluate::methods;
-use crate::train::settings::{OPEN, Settings};
+use segcal_data::config;
+use segcal_evaluate::methods;
+use segcal_train::settings::{OPEN, Settings};
 
 /// A comparison, resolved.
 #[derive(Clone, Debug)]

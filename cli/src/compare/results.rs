@@ -9,9 +9,9 @@ use segcal_metrics::ranking::{Setting, Ties, friedman_rank, sum_rank};
 
 use super::plan::{Method, Plan};
 use super::running::{Cell, Part};
-use crate::evaluate::methods::{self, Column};
-use crate::evaluate::ranks;
-use crate::evaluate::units::LengthUnit;
+use segcal_evaluate::methods::{self, Column};
+use segcal_evaluate::ranks;
+use segcal_evaluate::units::LengthUnit;
 
 /// The rank of equal values: as in the papers, and as `segcal rank` has it unless asked otherwise.
 const TIES: Ties = Ties::Minimum;

@@ -7,24 +7,31 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use segcal_core::{Context, Error, Result, Rng};
+use segcal_backends::{Device, Visitor};
+use segcal_core::{Backend, Context, Error, Result, Rng};
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Method, Plan};
 use crate::Common;
-use crate::commands::{Outcome, evaluate, predict, train};
-use crate::data::{Case, Dataset, ENDINGS};
-use crate::evaluate::inputs::{Files, Pair};
-use crate::hash::Hash;
+use crate::commands::{predict, train};
+use crate::options::BackendName;
 use crate::output::{self, OutputFolder};
-use crate::train::run;
-use crate::train::run_folder;
-use crate::train::settings::Settings;
+use segcal_data::hash::Hash;
+use segcal_data::{Case, Dataset, ENDINGS};
+use segcal_evaluate::case::Prediction;
+use segcal_evaluate::inputs::{Files, Pair};
+use segcal_evaluate::scores::Scores;
+use segcal_evaluate::{self as evaluate, cohort, job};
+use segcal_train::predict::Request;
+use segcal_train::run;
+use segcal_train::run_folder;
+use segcal_train::settings::Settings;
 
 /// Stream of the noise among those of a seed's random numbers.
 const NOISE: u64 = 0x006e_6f69_7365;
 /// Samples that go through the network together when it predicts.
-const BATCH: u16 = 16;
+const BATCH: usize = 16;
+const PROBABILITIES: Prediction = Prediction::Scores(Scores::Probabilities);
 const MARK: &str = "made-of.json";
 
 /// The cases that everything is measured on.
@@ -168,15 +175,15 @@ impl Cell<'_> {
     /// Whether the training that the plan describes can begin.
     ///
     /// # Errors
-    /// Those of [`train::check`].
-    pub fn check(&self, common: &Common) -> Result<()> {
-        train::check(&self.settings, common).at(&self.method.name)
+    /// Those of [`segcal_train::job::check`].
+    pub fn check(&self) -> Result<()> {
+        Device::open("cpu", None)?.run(Checking(&self.settings)).at(&self.method.name)
     }
 
     /// Trains what is left to train.
     ///
     /// # Errors
-    /// Those of [`train::train`].
+    /// Those of [`segcal_train::train`].
     pub fn train(&self, common: &Common) -> Result<()> {
         train::train(&self.settings, self.settings.out.join("config.toml").exists(), common)
     }
@@ -240,16 +247,15 @@ impl Cell<'_> {
             remove_folder(&path)?;
             mark.write(&OutputFolder::create(&path)?)?;
         }
-        let args = predict::Args {
-            run: self.settings.out.clone(),
-            images: self.settings.data.clone(),
-            out: path,
+        let request = Request {
+            run: &self.settings.out,
+            cases: &left,
+            out: &path,
             batch: BATCH,
-            no_probabilities: false,
+            probabilities: true,
+            change: &|case, image| self.disturb(noise, case, image),
         };
-        let (_, outcomes) =
-            predict::predict_cases(&args, &left, &|case, image| self.disturb(noise, case, image), common)?;
-        match outcomes.failed() {
+        match predict::predict(&request, common)?.failed.len() {
             0 => Ok(()),
             failed => Err(Error::new(format!("{failed} of {} cases could not be predicted", left.len()))),
         }
@@ -284,10 +290,18 @@ impl Cell<'_> {
         };
         let pairs: Vec<Pair> = labelled().map(pair).collect();
         let labels = labelled().find_map(|(_, label)| label.parent().map(Path::to_path_buf)).unwrap_or_default();
-        let args =
-            evaluate::Args { empty: self.plan.empty, ..evaluate::Args::new(probabilities, labels, path.clone()) };
-        let (_, outcome) = evaluate::evaluate_pairs(&args, &pairs, common)?;
-        if outcome != Outcome::Done {
+        let measure = evaluate::settings::Settings::default().measure(PROBABILITIES, false)?;
+        let request = evaluate::Request {
+            predictions: &probabilities,
+            labels: &labels,
+            images: None,
+            out: &path,
+            measure: &measure,
+            plan: cohort::Plan { empty: self.plan.empty, convention: cohort::Convention::Segcal, seed: 0 },
+            resume: false,
+        };
+        let evaluating = Evaluating { request, pairs: &pairs, common };
+        if !common.device(BackendName::Cpu)?.run(evaluating)?.failed.is_empty() {
             return Err(Error::new("some cases could not be evaluated").at(path.display()));
         }
         // The mark says that all of it is there, so it comes last.
@@ -300,6 +314,30 @@ impl Cell<'_> {
     /// The folder cannot be written.
     pub fn discard(&self, noise: f64) -> Result<()> {
         remove_folder(&self.predictions(noise).join("probabilities"))
+    }
+}
+
+struct Evaluating<'a> {
+    request: evaluate::Request<'a>,
+    pairs: &'a [Pair],
+    common: &'a Common,
+}
+
+impl Visitor for Evaluating<'_> {
+    type Output = Result<cohort::Cohort>;
+
+    fn visit<B: Backend>(self, backend: B) -> Self::Output {
+        job::evaluate_pairs(&backend, &self.request, self.pairs, &self.common.observer())
+    }
+}
+
+struct Checking<'a>(&'a Settings);
+
+impl Visitor for Checking<'_> {
+    type Output = Result<()>;
+
+    fn visit<B: Backend>(self, backend: B) -> Result<()> {
+        segcal_train::job::check(&backend, self.0)
     }
 }
 

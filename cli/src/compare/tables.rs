@@ -4,8 +4,8 @@ use segcal_metrics::definitions::{Better, Metric};
 use serde_json::{Map, Value, json};
 
 use super::results::{Level, Results, Spread, places};
-use crate::evaluate::cohort::quoted;
 use crate::output::{self, number};
+use segcal_evaluate::cohort::quoted;
 
 /// The name of the mean over the structures, beside those of single ones.
 const MEAN: &str = "mean";

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use segcal::train::settings::Settings;
+use segcal_train::settings::Settings;
 
 use crate::input::{two_texts, with_file};
 
@@ -20,7 +20,7 @@ pub fn target(bytes: &[u8]) {
 fn stored_again(settings: &Settings, path: &Path) {
     let table = settings.to_table();
     std::fs::write(path, table.to_string()).expect("room for temporary files");
-    let stored = segcal::train::run_folder::stored_config(path.parent().expect("a folder"));
+    let stored = segcal_train::run_folder::stored_config(path.parent().expect("a folder"));
     assert!(stored.is_err(), "a folder without config.toml is no run");
     let again = Settings::from_stored(table.to_string().parse().expect("a table is TOML"));
     let again = again.unwrap_or_else(|error| panic!("stored, it is refused: {error}"));

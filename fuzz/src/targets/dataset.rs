@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use segcal::data::Dataset;
+use segcal_data::Dataset;
 
 use crate::input::{answered, two_texts};
 

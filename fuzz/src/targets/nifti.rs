@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use segcal::data::nifti;
+use segcal_data::nifti;
 use segcal_core::Result;
 
 use crate::input::{Bytes, answered, with_file};

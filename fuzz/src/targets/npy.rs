@@ -1,6 +1,6 @@
 //! NumPy arrays.
 
-use segcal::data::npy;
+use segcal_data::npy;
 
 use crate::input::with_file;
 

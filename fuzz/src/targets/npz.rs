@@ -1,6 +1,6 @@
 //! Archives of NumPy arrays.
 
-use segcal::data::npy;
+use segcal_data::npy;
 
 use crate::input::with_file;
 

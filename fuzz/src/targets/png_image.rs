@@ -1,6 +1,6 @@
 //! PNG images and label maps.
 
-use segcal::data::png;
+use segcal_data::png;
 
 use crate::input::with_file;
 

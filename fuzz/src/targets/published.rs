@@ -1,6 +1,6 @@
 //! Formats that published data sets come in: MetaImage and NRRD.
 
-use segcal::prepare::formats;
+use segcal_data::prepare::formats;
 
 use crate::input::with_file;
 

@@ -1,0 +1,189 @@
+//! Configs: TOML files over defaults, with `key=value` on top.
+//!
+//! A config is a table that starts as the defaults; the file and then the overrides are laid over it. A key that the
+//! defaults do not have is an error that names the nearest one, except inside tables whose keys another list owns
+//! (the parameters of a loss).
+
+use std::path::Path;
+
+use segcal_core::{Context, Error, Result, nearest};
+use toml::{Table, Value};
+
+/// Reads `path`, if there is one, lays it and the `overrides` (`a.b=value`) over `defaults`, and gives the table.
+///
+/// `open` names the dotted tables that may hold keys the defaults do not have.
+///
+/// # Errors
+/// The file cannot be read or is no TOML; an override has no `=`; a key is unknown, or its value has another type than
+/// the default.
+pub fn layered(defaults: Table, path: Option<&Path>, overrides: &[String], open: &[&str]) -> Result<Table> {
+    let mut table = defaults;
+    if let Some(path) = path {
+        lay(&mut table, read(path)?, "", open).at(path.display())?;
+    }
+    for entry in overrides {
+        lay(&mut table, parse_override(entry)?, "", open)?;
+    }
+    Ok(table)
+}
+
+/// The tables of a file.
+///
+/// # Errors
+/// The file cannot be read or is no TOML.
+pub fn read(path: &Path) -> Result<Table> {
+    let text = std::fs::read_to_string(path).at(path.display())?;
+    text.parse().map_err(|error| parse_error(&error)).at(path.display())
+}
+
+fn parse_error(error: &toml::de::Error) -> Error {
+    Error::new(error.to_string().trim().replace('\n', " "))
+}
+
+/// `a.b=value` as nested tables. A value that is no TOML is taken as a string, so that paths and names need no quotes.
+pub fn parse_override(entry: &str) -> Result<Table> {
+    let Some((key, value)) = entry.split_once('=') else {
+        return Err(Error::new(format!("the argument \"{entry}\" is not of the form key=value"))
+            .help("for example loss.name=nacl"));
+    };
+    let parsed = format!("v = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("v"));
+    let mut nested = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
+    for part in key.trim().rsplit('.') {
+        if part.is_empty() {
+            return Err(Error::new(format!("the key \"{key}\" has an empty part")).at(entry));
+        }
+        nested = Value::Table(Table::from_iter([(part.to_owned(), nested)]));
+    }
+    let Value::Table(table) = nested else { unreachable!("a key has at least one part") };
+    Ok(table)
+}
+
+/// Lays `over` onto `base`, whose keys are the known ones.
+///
+/// # Errors
+/// A key is unknown, or its value has another type than the one it replaces.
+pub fn lay(base: &mut Table, over: Table, prefix: &str, open: &[&str]) -> Result<()> {
+    let is_open = open.contains(&prefix);
+    for (key, value) in over {
+        let full = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(value)) => lay(inner, value, &full, open)?,
+            (Some(old), value) => *old = fitting(&full, old, value)?,
+            (None, value) if is_open => {
+                base.insert(key, value);
+            }
+            (None, _) => return Err(unknown_key(&full, &key, base.keys().map(String::as_str))),
+        }
+    }
+    Ok(())
+}
+
+/// `value` in the type of `old`; whole numbers serve as floats.
+fn fitting(key: &str, old: &Value, value: Value) -> Result<Value> {
+    match (old, value) {
+        (Value::Float(_), Value::Integer(whole)) => Ok(Value::Float(whole as f64)),
+        (Value::Array(old), Value::Array(new)) => Ok(Value::Array(fitting_items(key, old, new)?)),
+        (old, value) if old.same_type(&value) => Ok(value),
+        (old, value) => {
+            let problem = format!("{value} is {}, not {}", value.type_str(), old.type_str());
+            Err(Error::new(problem).at(key).help(format!("for example {key} = {old}")))
+        }
+    }
+}
+
+fn fitting_items(key: &str, old: &[Value], new: Vec<Value>) -> Result<Vec<Value>> {
+    match old.first() {
+        Some(first) => new.into_iter().map(|item| fitting(key, first, item)).collect(),
+        None => Ok(new),
+    }
+}
+
+/// The error of a key that is not among the known ones.
+fn unknown_key<'a>(full: &str, key: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    let known: Vec<&str> = known.collect();
+    let error = Error::new("is no key of the config").at(full);
+    match nearest(key, known.iter().copied()) {
+        Some(near) => error.help(format!("did you mean {near}?")),
+        None => error.help(format!("known here: {}", known.join(", "))),
+    }
+}
+
+/// Deserialises a table; the error names the key.
+///
+/// # Errors
+/// A key is unknown, missing or of the wrong type.
+pub fn from_table<T: serde::de::DeserializeOwned>(table: Table) -> Result<T> {
+    table.try_into().map_err(|error: toml::de::Error| serde_error(&error.to_string()))
+}
+
+/// Rewrites serde's error about an unknown name to suggest the closest known one.
+fn serde_error(message: &str) -> Error {
+    let error = Error::new(message.trim().replace('\n', " "));
+    let mut names = message.split('`').skip(1).step_by(2);
+    let given = names.next().filter(|_| message.starts_with("unknown"));
+    match given.and_then(|given| nearest(given, names)) {
+        Some(near) => error.help(format!("did you mean {near}?")),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defaults() -> Table {
+        "epochs = 3\nlr = 0.5\nsize = [1]\n[loss]\nname = \"ce\"\n[net]\nwidth = 4\n".parse().unwrap()
+    }
+
+    fn resolve(file: &str, overrides: &[&str]) -> Result<Table> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, file).unwrap();
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        layered(defaults(), Some(&path), &overrides, &["loss"])
+    }
+
+    #[test]
+    fn file_over_defaults_and_overrides_over_the_file() {
+        let table = resolve("epochs = 5\nlr = 1", &["epochs=7", "loss.name=nacl", "loss.lambda=0.1"]).unwrap();
+        assert_eq!(table["epochs"].as_integer(), Some(7));
+        assert_eq!(table["lr"].as_float(), Some(1.0));
+        assert_eq!(table["loss"]["name"].as_str(), Some("nacl"));
+        assert_eq!(table["loss"]["lambda"].as_float(), Some(0.1));
+        assert_eq!(table["net"]["width"].as_integer(), Some(4));
+    }
+
+    #[test]
+    fn a_value_without_quotes_is_a_string() {
+        assert_eq!(resolve("", &["loss.name=../some/path"]).unwrap()["loss"]["name"].as_str(), Some("../some/path"));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let message = |file: &str, overrides: &[&str]| resolve(file, overrides).unwrap_err().to_string();
+        assert!(message("epoch = 5", &[]).ends_with("epoch: is no key of the config (did you mean epochs?)"));
+        assert!(message("", &["net.widht=5"]).contains("did you mean width?"));
+        assert!(message("", &["epochs"]).contains("not of the form key=value"));
+        assert!(message("", &["epochs=many"]).contains("epochs: \"many\" is string, not integer"));
+        assert!(message("size = [\"x\"]", &[]).contains("size"));
+        assert!(message("epochs = = 5", &[]).contains("c.toml"));
+    }
+
+    #[test]
+    fn an_unknown_variant_is_answered_with_the_nearest() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        enum Kind {
+            Slices,
+            Patches,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        struct Holder {
+            kind: Kind,
+        }
+        let parse = |text: &str| from_table::<Holder>(text.parse().unwrap());
+        let message = parse("kind = \"patch\"").unwrap_err().to_string();
+        assert!(message.contains("patch") && message.ends_with("(did you mean patches?)"), "{message}");
+        assert!(matches!(parse("kind = \"slices\"").unwrap().kind, Kind::Slices));
+    }
+}

@@ -1,0 +1,190 @@
+//! The files of a data set, from lists or from folders.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use segcal_core::{Context, Error, Result};
+
+use super::description::{Description, Lists};
+use super::{Case, Layout};
+use crate as data;
+
+/// The cases as they were found, before any split.
+pub(super) struct Found {
+    pub(super) layout: Layout,
+    pub(super) train: Vec<Case>,
+    pub(super) val: Vec<Case>,
+    pub(super) test: Vec<Case>,
+    pub(super) problems: Vec<Error>,
+}
+
+/// Where images and labels to learn from may lie, then those to test on.
+const FOLDERS: [([&str; 2], [&str; 2]); 3] = [
+    (["imagesTr", "labelsTr"], ["imagesTs", "labelsTs"]),
+    (["images", "labels"], ["test/images", "test/labels"]),
+    (["images", "masks"], ["test/images", "test/masks"]),
+];
+
+/// The cases that the lists of the decathlon name. A file that is not there is a problem, and its case left out.
+pub(super) fn from_lists(root: &Path, lists: &Lists) -> Found {
+    let mut problems = Vec::new();
+    let mut cases = |list: &[(String, Option<String>)]| {
+        list.iter().filter_map(|(image, label)| case_of(root, image, label.as_deref(), &mut problems)).collect()
+    };
+    let (train, val, test) = (cases(&lists.train), cases(&lists.val), cases(&lists.test));
+    Found { layout: Layout::Decathlon, train, val, test, problems }
+}
+
+fn case_of(root: &Path, image: &str, label: Option<&str>, problems: &mut Vec<Error>) -> Option<Case> {
+    let image = root.join(image.trim_start_matches("./"));
+    let label = label.map(|label| root.join(label.trim_start_matches("./")));
+    let mut present = true;
+    for path in [Some(&image), label.as_ref()].into_iter().flatten() {
+        if !path.is_file() {
+            problems.push(Error::new("dataset.json lists this file, but it is missing").at(path.display()));
+            present = false;
+        } else if data::ending(path).is_none() {
+            problems.push(data::unknown_ending(path, ""));
+            present = false;
+        }
+    }
+    let name = data::stem(&image)?.to_owned();
+    present.then_some(Case { name, images: vec![image], label })
+}
+
+/// The cases in the folders of nnU-Net, or in plain ones.
+pub(super) fn from_folders(root: &Path, description: &Description) -> Result<Found> {
+    let learn =
+        FOLDERS.into_iter().find(|([images, labels], _)| root.join(images).is_dir() && root.join(labels).is_dir());
+    // A folder of images alone is a data set to predict.
+    let only_images = || FOLDERS.into_iter().find(|([images, _], _)| root.join(images).is_dir());
+    let Some(([images, labels], [test_images, test_labels])) = learn.or_else(only_images) else {
+        return Err(Error::new("this folder holds neither dataset.json with lists nor imagesTr nor images")
+            .help("give the folder of a data set; segcal prepare reads other layouts"));
+    };
+    let folders = |images: &str, labels: &str| -> Result<_> {
+        Ok((files(&root.join(images), description)?, files(&root.join(labels), description)?))
+    };
+    let (images, labels) = folders(images, labels)?;
+    let (test_images, test_labels) = folders(test_images, test_labels)?;
+    // A channel number is one only if no label is called by the whole name: many data sets number their cases.
+    let all_named = |images: &Files, labels: &Files| {
+        images.keys().all(|name| without_channel(name).is_some() && !labels.contains_key(name))
+    };
+    let numbered = all_named(&images, &labels) && all_named(&test_images, &test_labels);
+    let by_channel = numbered && (description.channel_files || images.keys().any(|name| has_label(name, &labels)));
+    let mut problems = Vec::new();
+    let train = pair(&images, &labels, by_channel, description, &mut problems);
+    let test = pair(&test_images, &test_labels, by_channel, description, &mut problems);
+    let layout = if by_channel { Layout::NnUnet } else { Layout::Folders };
+    Ok(Found { layout, train, val: Vec::new(), test, problems })
+}
+
+/// The image of one file; behind a first channel `CASE_0000` come those that lie beside it.
+pub(super) fn image(path: &Path) -> Result<Case> {
+    let stem = data::stem(path).ok_or_else(|| data::unknown_ending(path, ""))?;
+    let ending = &path.file_name().and_then(|name| name.to_str()).unwrap_or_default()[stem.len()..];
+    let Some((name, 0)) = without_channel(stem) else {
+        return Ok(Case { name: stem.into(), images: vec![path.into()], label: None });
+    };
+    let further = (1..).map(|channel| path.with_file_name(format!("{name}_{channel:04}{ending}")));
+    let further = further.take_while(|path| path.is_file());
+    Ok(Case { name: name.into(), images: std::iter::once(path.into()).chain(further).collect(), label: None })
+}
+
+/// The images of a folder, without labels.
+pub(super) fn images(folder: &Path) -> Result<(Vec<Case>, Vec<Error>)> {
+    let images = files(folder, &Description::default())?;
+    let mut problems = Vec::new();
+    // Channels count from 0: where a case starts at another number, the numbers are those of the cases.
+    let first =
+        |name: &String| without_channel(name).is_some_and(|(case, _)| images.contains_key(&format!("{case}_0000")));
+    let by_channel = images.keys().all(first);
+    let cases = pair(&images, &Files::new(), by_channel, &Description::default(), &mut problems);
+    Ok((cases, problems))
+}
+
+/// Files by their name without ending; several endings of one name are kept.
+type Files = BTreeMap<String, Vec<PathBuf>>;
+
+/// The image files of a folder, hidden ones left out; none if there is no such folder.
+fn files(folder: &Path, description: &Description) -> Result<Files> {
+    let mut files = Files::new();
+    if !folder.is_dir() {
+        return Ok(files);
+    }
+    for entry in std::fs::read_dir(folder).at(folder.display())? {
+        let path = entry.at(folder.display())?.path();
+        let hidden = path.file_name().and_then(|name| name.to_str()).is_none_or(|name| name.starts_with('.'));
+        let wanted = match (&description.file_ending, data::ending(&path)) {
+            (Some(wanted), Some(ending)) => wanted.eq_ignore_ascii_case(ending),
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        if let (false, true, Some(stem)) = (hidden, wanted, data::stem(&path)) {
+            files.entry(stem.to_owned()).or_default().push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
+/// Case name and channel of `CASE_0003`.
+fn without_channel(name: &str) -> Option<(&str, usize)> {
+    let (case, channel) = name.rsplit_once('_')?;
+    let digits = channel.len() == 4 && channel.bytes().all(|byte| byte.is_ascii_digit());
+    if digits && !case.is_empty() { Some((case, channel.parse().ok()?)) } else { None }
+}
+
+fn has_label(name: &str, labels: &Files) -> bool {
+    without_channel(name).is_some_and(|(case, _)| labels.contains_key(case))
+}
+
+/// Puts images and labels together by name.
+fn pair(
+    images: &Files,
+    labels: &Files,
+    by_channel: bool,
+    description: &Description,
+    problems: &mut Vec<Error>,
+) -> Vec<Case> {
+    let mut cases: BTreeMap<&str, Vec<(usize, &PathBuf)>> = BTreeMap::new();
+    for (stem, paths) in images {
+        let split = if by_channel { without_channel(stem) } else { None };
+        let (name, channel) = split.unwrap_or((stem, 0));
+        cases.entry(name).or_default().extend(paths.iter().map(|path| (channel, path)));
+    }
+    for (name, paths) in labels {
+        if !cases.contains_key(name.as_str()) {
+            problems.push(Error::new("this label has no image").at(paths[0].display()));
+        }
+        if let [_, second, ..] = &paths[..] {
+            problems.push(Error::new(format!("the label of {name} is there twice")).at(second.display()));
+        }
+    }
+    let channels = if by_channel { description.channels.len() } else { 1 };
+    let mut finish = |(name, mut files): (&str, Vec<(usize, &PathBuf)>)| {
+        files.sort_unstable();
+        if let Some(problem) = wrong_channels(name, &files, channels) {
+            problems.push(problem);
+        }
+        let label = labels.get(name).map(|paths| paths[0].clone());
+        Case { name: name.to_owned(), images: files.into_iter().map(|(_, path)| path.clone()).collect(), label }
+    };
+    cases.into_iter().map(&mut finish).collect()
+}
+
+/// Whether channels are missing or there twice. `channels` is 0 where the data set does not say how many there are.
+fn wrong_channels(name: &str, files: &[(usize, &PathBuf)], channels: usize) -> Option<Error> {
+    let (_, first) = files.first()?;
+    if let Some(pair) = files.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        let what = format!("the image of {name} is there twice, as {} as well", pair[1].1.display());
+        return Some(Error::new(what).at(pair[0].1.display()).help("keep one of the two"));
+    }
+    let complete = files.iter().map(|(channel, _)| *channel).eq(0..files.len());
+    if complete && (channels == 0 || files.len() == channels) {
+        return None;
+    }
+    let found: Vec<usize> = files.iter().map(|(channel, _)| *channel).collect();
+    let expected = if channels == 0 { "all from 0 on".into() } else { format!("0 to {}", channels - 1) };
+    Some(Error::new(format!("{name} has the channels {found:?}, expected are {expected}")).at(first.display()))
+}

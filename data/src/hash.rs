@@ -1,0 +1,86 @@
+//! SHA-256 of parts, by which runs, comparisons and evaluations know what they were made from.
+
+use std::fmt::Write;
+use std::io::Read;
+use std::path::Path;
+
+use segcal_core::{Context, Elem, Result};
+use sha2::{Digest, Sha256};
+
+use crate::limits;
+
+/// A hash that grows; each part is preceded by its length, so that no two sequences of parts are alike.
+#[derive(Default)]
+pub struct Hash(Sha256);
+
+impl Hash {
+    /// Adds a text.
+    pub fn text(&mut self, text: &str) {
+        self.bytes(text.len(), text.as_bytes());
+    }
+
+    /// Adds whole numbers, such as a shape.
+    pub fn extents(&mut self, extents: &[usize]) {
+        let bytes: Vec<u8> = extents.iter().flat_map(|&extent| (extent as u64).to_le_bytes()).collect();
+        self.bytes(extents.len(), &bytes);
+    }
+
+    /// Adds numbers by their bits.
+    pub fn numbers<E: Elem>(&mut self, numbers: &[E]) {
+        // The bits of an f32 are those of its double, which is exact.
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.f64().to_le_bytes()).collect();
+        self.bytes(numbers.len(), &bytes);
+    }
+
+    /// Adds the content of a file.
+    ///
+    /// # Errors
+    /// The file cannot be read; the message names it.
+    pub fn file(&mut self, path: &Path) -> Result<()> {
+        self.read(path).at(path.display())
+    }
+
+    fn read(&mut self, path: &Path) -> Result<()> {
+        let (mut file, length) = limits::open(path)?;
+        self.0.update(length.to_le_bytes());
+        let mut bytes = vec![0; 1 << 16];
+        loop {
+            match file.read(&mut bytes)? {
+                0 => return Ok(()),
+                count => self.0.update(&bytes[..count]),
+            }
+        }
+    }
+
+    fn bytes(&mut self, length: usize, bytes: &[u8]) {
+        self.0.update((length as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    /// What was added, in hexadecimal.
+    pub fn hex(self) -> String {
+        self.0.finalize().iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_sha_256_of_lengths_and_bytes() {
+        // Of eight zero bytes and nothing: the published digest of 00 00 00 00 00 00 00 00.
+        let mut hash = Hash::default();
+        hash.text("");
+        assert_eq!(hash.hex(), "af5570f5a1810b7af78caf4bc70a660f0df51e42baf91d4de5b2328de0e83dfc");
+        let of = |parts: &[&str]| {
+            let mut hash = Hash::default();
+            parts.iter().for_each(|part| hash.text(part));
+            hash.hex()
+        };
+        assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
+    }
+}

@@ -1,0 +1,139 @@
+//! Where the voxels of a header lie: sform, qform, or the voxel sizes alone.
+
+use segcal_core::{Context, Error, Result};
+
+use super::header::Header;
+use crate::orientation::{Matrix3, column_lengths};
+use crate::volume::Grid;
+
+/// Where an affine came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AffineSource {
+    /// The three rows of the sform.
+    Sform,
+    /// The quaternion of the qform.
+    Qform,
+    /// The voxel sizes alone.
+    Fallback,
+}
+
+impl AffineSource {
+    /// `sform`, `qform` or `fallback`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sform => "sform",
+            Self::Qform => "qform",
+            Self::Fallback => "fallback",
+        }
+    }
+}
+
+impl Header {
+    /// The affine as the header gives it, in the header's own unit: the sform if its code is above 0, else the qform
+    /// if its code is, else a diagonal of the voxel sizes with the first axis turned, centred on the volume.
+    ///
+    /// # Errors
+    /// What it is made of is not finite, or the quaternion is longer than 1.
+    pub fn affine(&self) -> Result<([[f64; 4]; 3], AffineSource)> {
+        if self.sform_code > 0 {
+            finite("sform", self.sform.iter().flatten())?;
+            Ok((self.sform, AffineSource::Sform))
+        } else if self.qform_code > 0 {
+            Ok((self.qform().at("qform")?, AffineSource::Qform))
+        } else {
+            let sizes = self.voxel_sizes()?;
+            let mut affine = [[0.0; 4]; 3];
+            for axis in 0..3 {
+                let size = if axis == 0 { -sizes[axis] } else { sizes[axis] };
+                let extent = self.dim.get(axis).copied().unwrap_or(1) as f64;
+                affine[axis][axis] = size;
+                affine[axis][3] = -size * (extent - 1.0) / 2.0;
+            }
+            Ok((affine, AffineSource::Fallback))
+        }
+    }
+
+    /// Where the voxels lie, in mm.
+    ///
+    /// # Errors
+    /// Those of [`Header::affine`], and an affine that maps the volume onto a plane.
+    pub fn grid(&self) -> Result<Grid> {
+        let (mut affine, source) = self.affine()?;
+        let millimetres = match self.xyzt_units & 7 {
+            1 => 1000.0,
+            3 => 0.001,
+            _ => 1.0,
+        };
+        affine.iter_mut().flatten().for_each(|x| *x *= millimetres);
+        let (extent, _) = self.extent();
+        complete_flat_axes(&mut affine, extent);
+        let space = match source {
+            AffineSource::Sform => self.sform_code,
+            AffineSource::Qform => self.qform_code,
+            AffineSource::Fallback => 0,
+        };
+        Grid::new(extent, affine, space).at(source.as_str())
+    }
+
+    /// The sizes of a voxel along x, y, z. As elsewhere, 0 is read as 1 and a sign is dropped.
+    fn voxel_sizes(&self) -> Result<[f64; 3]> {
+        finite("pixdim", &self.sizes[1..=self.dim.len().min(3)])?;
+        Ok(std::array::from_fn(|axis| match self.sizes[axis + 1].abs() {
+            size if axis < self.dim.len() && size > 0.0 => size,
+            _ => 1.0,
+        }))
+    }
+
+    /// The affine of the quaternion `(a, b, c, d)`, whose `a >= 0` follows from length 1.
+    fn qform(&self) -> Result<[[f64; 4]; 3]> {
+        finite("quatern_b/c/d", &self.quaternion)?;
+        finite("qoffset_x/y/z", &self.q_offset)?;
+        let sizes = self.voxel_sizes()?;
+        let [b, c, d] = self.quaternion;
+        let rest = 1.0 - (b * b + c * c + d * d);
+        // Stored in 32 bits, a length of 1 may come out a little longer.
+        if rest < -1e-4 {
+            return Err(Error::new(format!("the quaternion ({b}, {c}, {d}) is longer than 1")).at("quatern_b/c/d"));
+        }
+        let rotation = rotation([rest.max(0.0).sqrt(), b, c, d]);
+        let sign = if self.sizes[0] < 0.0 { -1.0 } else { 1.0 };
+        let mut affine = [[0.0; 4]; 3];
+        for row in 0..3 {
+            for column in 0..3 {
+                affine[row][column] = rotation[row][column] * sizes[column] * if column == 2 { sign } else { 1.0 };
+            }
+            affine[row][3] = self.q_offset[row];
+        }
+        Ok(affine)
+    }
+}
+
+/// The rotation of a quaternion of any length but 0.
+fn rotation([a, b, c, d]: [f64; 4]) -> Matrix3 {
+    let s = 2.0 / (a * a + b * b + c * c + d * d);
+    [
+        [1.0 - s * (c * c + d * d), s * (b * c - a * d), s * (b * d + a * c)],
+        [s * (b * c + a * d), 1.0 - s * (b * b + d * d), s * (c * d - a * b)],
+        [s * (b * d - a * c), s * (c * d + a * b), 1.0 - s * (b * b + c * c)],
+    ]
+}
+
+/// An image of one slice may say nothing about the third axis: it gets the direction across the other two, 1 mm.
+fn complete_flat_axes(affine: &mut [[f64; 4]; 3], extent: [usize; 3]) {
+    let linear: Matrix3 = std::array::from_fn(|row| std::array::from_fn(|column| affine[row][column]));
+    let lengths = column_lengths(&linear);
+    let [x, y] = [0, 1].map(|column| [0, 1, 2].map(|row| linear[row][column] / lengths[column]));
+    if extent[0] == 1 && lengths[2] == 0.0 && lengths[0] > 0.0 && lengths[1] > 0.0 {
+        for row in 0..3 {
+            let (next, last) = ((row + 1) % 3, (row + 2) % 3);
+            affine[row][2] = x[next] * y[last] - x[last] * y[next];
+        }
+    }
+}
+
+fn finite<'a>(field: &str, values: impl IntoIterator<Item = &'a f64>) -> Result<()> {
+    match values.into_iter().find(|value| !value.is_finite()) {
+        Some(value) => Err(Error::new(format!("{value} is no finite number")).at(field)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,295 @@
+//! Reading: header first, then the numbers in pieces, straight into the array.
+
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use segcal_core::{Context, Error, Result};
+
+use super::header::{Header, header_size};
+use crate as data;
+use crate::gzip::Members;
+use crate::limits::{self, Growing};
+use crate::number::{self, FromFile};
+use crate::orientation::Axes;
+use crate::scatter::Scatter;
+use crate::volume::{Grid, Volume};
+
+/// What may follow the data of a gzipped file and is still read, so that its checksum is compared.
+const TAIL: u64 = 1 << 20;
+
+/// An open NIfTI file whose header has been read and checked.
+pub struct Reader {
+    header: Header,
+    path: PathBuf,
+    source: Box<dyn Read>,
+    compressed: bool,
+}
+
+/// Reads and checks the header alone.
+///
+/// # Errors
+/// The file cannot be read, or a field makes no sense.
+pub fn read_header(path: &Path) -> Result<Header> {
+    let (mut source, _, _) = open(path).at(path.display())?;
+    header_of(path, &mut source).at(path.display())
+}
+
+/// Reads an image, scaled, as 32-bit floats.
+///
+/// # Errors
+/// The file is malformed, or a scaled value is beyond the range of f32.
+pub fn read_image(path: &Path) -> Result<Volume<f32>> {
+    read_as(path, |x, _| f32::from_file(x).ok_or("is beyond the range of 32-bit floats"))
+}
+
+/// As [`read_image`] and then [`Volume::reoriented`], without a second copy: each number goes to its place at once.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn read_image_along(path: &Path, axes: Axes) -> Result<Volume<f32>> {
+    let reader = Reader::open(path)?;
+    let grid = reader.grid()?;
+    if grid.axes() == axes {
+        return read_image(path);
+    }
+    let (extent, channels) = reader.header.extent();
+    let turned = grid.along(axes);
+    let mut values = limits::zeroed(reader.header.count()).at(path.display())?;
+    let mut scatter = turning(&grid, &turned, channels);
+    let mut done = 0;
+    reader.each(|piece| {
+        for &x in piece {
+            let value = f32::from_file(x).ok_or_else(|| {
+                Error::new(format!("{x} is beyond the range of 32-bit floats")).at(Volume::<f32>::place(extent, done))
+            })?;
+            scatter.put(&mut values, value);
+            done += 1;
+        }
+        Ok(())
+    })?;
+    Ok(Volume::new(values, channels, turned))
+}
+
+/// The way of the numbers of a file on `grid` into a volume on `turned`, which is `grid` along other axes.
+fn turning(grid: &Grid, turned: &Grid, channels: usize) -> Scatter {
+    let [d, h, w] = turned.extent;
+    let mut axes = [(0, 0); 4];
+    axes[3] = (channels, (d * h * w) as isize);
+    let mut start = 0;
+    for ((own, backwards), (extent, step)) in
+        grid.axes().to(turned.axes()).into_iter().zip([(w, 1), (h, w), (d, h * w)])
+    {
+        axes[own] = (extent, if backwards { -(step as isize) } else { step as isize });
+        start += if backwards { (extent - 1) * step } else { 0 };
+    }
+    Scatter::new(&axes, start)
+}
+
+/// Reads a label map. A value must be a whole number. Where whole numbers were stored with a slope, as some writers
+/// do with floats, a value may be off by what the slope cannot express: half a step, but no more than 0.001.
+///
+/// # Errors
+/// The file is malformed, or a value is fractional, NaN, or beyond 32 bits.
+pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
+    read_as(path, |x, tolerance| {
+        let whole = x.round();
+        let label = if (x - whole).abs() <= tolerance { i32::from_file(whole) } else { None };
+        label.ok_or("is no label, which must be a whole number")
+    })
+}
+
+/// Reads the numbers by `convert`, which is given the scaled value and how far scaling may have moved it.
+fn read_as<T: Copy>(
+    path: &Path,
+    convert: impl Fn(f64, f64) -> std::result::Result<T, &'static str>,
+) -> Result<Volume<T>> {
+    let reader = Reader::open(path)?;
+    let tolerance = reader.rounding();
+    let grid = reader.header.grid().at(path.display())?;
+    let (extent, channels) = reader.header.extent();
+    let mut values = Growing::new(reader.header.count()).at(path.display())?;
+    let mut done = 0;
+    reader.each(|piece| {
+        let mut bad = None;
+        values.extend(
+            piece.len(),
+            piece.iter().enumerate().map_while(|(index, &x)| match convert(x, tolerance) {
+                Ok(value) => Some(value),
+                Err(why) => {
+                    bad = Some((index, x, why));
+                    None
+                }
+            }),
+        )?;
+        done += piece.len();
+        match bad {
+            Some((index, x, why)) => {
+                let place = Volume::<T>::place(extent, done - piece.len() + index);
+                Err(Error::new(format!("{x} {why}")).at(place))
+            }
+            None => Ok(()),
+        }
+    })?;
+    Ok(Volume::new(values.into_vec(), channels, grid))
+}
+
+impl Reader {
+    /// Opens the file (`.nii`, `.nii.gz`, or the `.hdr`/`.hdr.gz` of a pair), reads the header and checks it against
+    /// the size of the file.
+    ///
+    /// # Errors
+    /// The file cannot be read, a field makes no sense, or the data cannot be as long as the header claims.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_inner(path).at(path.display())
+    }
+
+    fn open_inner(path: &Path) -> Result<Self> {
+        let (mut source, mut stored, mut compressed) = open(path)?;
+        let header = header_of(path, &mut source)?;
+        if !header.scl_slope.is_finite() {
+            let slope = header.scl_slope;
+            log::warn!("{}: scl_slope is {slope}: the numbers are taken as they are stored", path.display());
+        }
+        let mut skip = header.vox_offset;
+        if header.format.pair {
+            let image = image_of(path)?;
+            (source, stored, compressed) = open(&image).at(image.display())?;
+        } else {
+            skip = skip_extensions(&mut source, &header)?;
+        }
+        let claimed = (header.count() * header.kind.size()) as u64;
+        limits::check_claim(header.vox_offset + claimed, stored, compressed).at("dim")?;
+        let skipped = std::io::copy(&mut source.by_ref().take(skip), &mut std::io::sink())?;
+        if skipped < skip {
+            return Err(Error::new(format!("the file ends before byte {}", header.vox_offset)).at("vox_offset"));
+        }
+        Ok(Self { header, path: path.into(), source, compressed })
+    }
+
+    /// The header.
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Where the voxels lie, in mm.
+    ///
+    /// # Errors
+    /// Those of [`Header::grid`].
+    pub fn grid(&self) -> Result<Grid> {
+        self.header.grid().at(self.path.display())
+    }
+
+    /// Hands on all scaled values in the order of the file, in pieces.
+    ///
+    /// # Errors
+    /// The data end early or are corrupt, or `each` fails.
+    pub fn each(self, mut each: impl FnMut(&[f64]) -> Result<()>) -> Result<()> {
+        let Self { header, path, mut source, compressed } = self;
+        let (slope, inter) = header.scaling();
+        let scaled = slope != 1.0 || inter != 0.0;
+        let mut values = Vec::new();
+        number::stream(&mut source, header.kind, header.big_endian, header.count(), |piece| {
+            if !scaled {
+                return each(piece);
+            }
+            values.clear();
+            values.extend(piece.iter().map(|x| x * slope + inter));
+            each(&values)
+        })
+        .and_then(|()| {
+            // The checksum of a gzip stream is compared when its end is read.
+            if compressed {
+                std::io::copy(&mut source.take(TAIL), &mut std::io::sink())?;
+            }
+            Ok(())
+        })
+        .at(path.display())
+    }
+
+    /// How far slope and intercept may have moved a whole number.
+    fn rounding(&self) -> f64 {
+        let (slope, inter) = self.header.scaling();
+        let scaled = slope != 1.0 || inter != 0.0;
+        if scaled && self.header.kind.is_integer() { (slope.abs() / 2.0).min(1e-3) } else { 0.0 }
+    }
+}
+
+fn header_of(path: &Path, source: &mut dyn Read) -> Result<Header> {
+    let mut bytes = Vec::with_capacity(header_size(2));
+    source.take(header_size(1) as u64).read_to_end(&mut bytes)?;
+    let is_long = bytes.get(..4).is_some_and(|first| matches!(first, [0x1c, 2, 0, 0] | [0, 0, 2, 0x1c]));
+    if is_long {
+        source.take((header_size(2) - header_size(1)) as u64).read_to_end(&mut bytes)?;
+    }
+    let header = Header::parse(&bytes)?;
+    let named_pair = matches!(data::ending(path), Some(".hdr" | ".hdr.gz"));
+    if header.format.pair != named_pair {
+        let is = if header.format.pair { "the header of a pair" } else { "a single file" };
+        return Err(Error::new(format!("the header says that this is {is}, but the name does not"))
+            .at("magic")
+            .help("pairs are named .hdr and .img, single files .nii"));
+    }
+    Ok(header)
+}
+
+/// Walks over the extensions of a single file; gives the bytes that are left before the data.
+fn skip_extensions(source: &mut dyn Read, header: &Header) -> Result<u64> {
+    let mut extender = [0; 4];
+    source.read_exact(&mut extender).map_err(|_| Error::new("the file ends after the header").at("extension"))?;
+    let mut left = header.vox_offset - header_size(header.format.version) as u64 - 4;
+    while extender[0] != 0 && left >= 8 {
+        let mut start = [0; 8];
+        source.read_exact(&mut start).map_err(|_| Error::new("the file ends within").at("extension"))?;
+        let [a, b, c, d, ..] = start;
+        let bytes = [a, b, c, d];
+        let size = if header.big_endian { i32::from_be_bytes(bytes) } else { i32::from_le_bytes(bytes) };
+        let fits = u64::try_from(size).ok().filter(|size| (8..=left).contains(size));
+        let Some(size) = fits else {
+            return Err(Error::new(format!(
+                "an extension of {size} bytes does not fit before byte {}",
+                header.vox_offset
+            ))
+            .at("extension"));
+        };
+        std::io::copy(&mut (&mut *source).take(size - 8), &mut std::io::sink())?;
+        left -= size;
+    }
+    Ok(left)
+}
+
+fn named_gzip(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"))
+}
+
+/// Opens a file, unpacking it if its name ends in `.gz`; also gives its size on disk.
+fn open(path: &Path) -> Result<(Box<dyn Read>, u64, bool)> {
+    let (file, size) = limits::open(path)?;
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    let gzipped = std::io::BufRead::fill_buf(&mut reader)?.starts_with(&[0x1f, 0x8b]);
+    match (named_gzip(path), gzipped) {
+        (true, true) => Ok((Box::new(Members::new(reader)), size, true)),
+        (false, false) => Ok((Box::new(reader), size, false)),
+        (true, false) => Err(Error::new("the name says gzip, but the content is not").help("remove .gz from the name")),
+        (false, true) => {
+            Err(Error::new("the content is gzip, but the name does not say so").help("add .gz to the name"))
+        }
+    }
+}
+
+/// The data file of a pair: the same name with `.img` or `.img.gz`, that of the header's own kind first.
+///
+/// # Errors
+/// It is not there.
+pub fn image_of(path: &Path) -> Result<PathBuf> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let stem = &name[..name.len().saturating_sub(if named_gzip(path) { 7 } else { 4 })];
+    let upper = name[stem.len()..].starts_with(".HDR");
+    let (image, gz) = if upper { (".IMG", ".GZ") } else { (".img", ".gz") };
+    let mut names = [format!("{stem}{image}"), format!("{stem}{image}{gz}")];
+    if named_gzip(path) {
+        names.reverse();
+    }
+    names.iter().map(|name| path.with_file_name(name)).find(|path| path.is_file()).ok_or_else(|| {
+        Error::new(format!("the data file {} of the pair is missing", names[0])).help("keep .hdr and .img together")
+    })
+}

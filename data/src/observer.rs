@@ -1,0 +1,161 @@
+//! How long work reports what it does, and how it is stopped.
+//!
+//! The libraries print nothing, draw no progress bar and know no signal. They hand [`Event`]s to an [`Observer`]; a
+//! program shows them as it likes, and may stop the work at its next step.
+
+use std::fmt;
+
+use segcal_core::{Error, Result};
+
+/// What happens while long work goes on.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// `steps` steps of `work` begin.
+    Began {
+        /// Name of the work, such as `evaluate`.
+        work: &'a str,
+        /// Number of steps.
+        steps: usize,
+    },
+    /// One more step is done.
+    Step {
+        /// Name of the work.
+        work: &'a str,
+        /// What the step was, briefly: a case, a loss.
+        now: &'a dyn fmt::Display,
+    },
+    /// The work has ended, whether all its steps were done or not.
+    Ended {
+        /// Name of the work.
+        work: &'a str,
+    },
+    /// One case failed and was left out; the others continue.
+    CaseFailed(&'a Error),
+    /// A line that a person following a long computation wants to read, such as the figures of an epoch.
+    Line(&'a dyn fmt::Display),
+}
+
+/// Follows long work; several threads may report at once.
+pub trait Observer: Sync {
+    /// Something happened.
+    fn event(&self, event: Event<'_>);
+
+    /// The reason to stop, if there is one; asked at each step of work that can be resumed.
+    fn stop(&self) -> Option<Error> {
+        None
+    }
+}
+
+/// An observer that ignores everything and never stops the work.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _: Event<'_>) {}
+}
+
+/// The steps of one piece of work; dropped, the work has ended.
+pub struct Steps<'a> {
+    observer: &'a dyn Observer,
+    work: String,
+}
+
+impl<'a> Steps<'a> {
+    /// Begins `steps` steps of `work`.
+    pub fn begin(observer: &'a dyn Observer, work: impl Into<String>, steps: usize) -> Self {
+        let work = work.into();
+        observer.event(Event::Began { work: &work, steps });
+        Self { observer, work }
+    }
+
+    /// One more step is done; `now` says which.
+    pub fn step(&self, now: impl fmt::Display) {
+        self.observer.event(Event::Step { work: &self.work, now: &now });
+    }
+}
+
+impl Drop for Steps<'_> {
+    fn drop(&mut self) {
+        self.observer.event(Event::Ended { work: &self.work });
+    }
+}
+
+/// Marks an error as the observer's wish to stop.
+#[derive(Debug)]
+struct Interruption(Error);
+
+impl fmt::Display for Interruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Interruption {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.0)
+    }
+}
+
+/// Whether to continue.
+///
+/// # Errors
+/// The observer's reason to stop, recognised by [`is_interruption`].
+pub fn check(observer: &dyn Observer) -> Result<()> {
+    observer.stop().map_or(Ok(()), |reason| Err(Error::from_source(Interruption(reason))))
+}
+
+/// Whether an error is the observer's wish to stop, as opposed to a failure.
+pub fn is_interruption(error: &Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if error.is::<Interruption>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Observer for Heard {
+        fn event(&self, event: Event<'_>) {
+            let text = match event {
+                Event::Began { work, steps } => format!("{work} of {steps}"),
+                Event::Step { work, now } => format!("{work}: {now}"),
+                Event::Ended { work } => format!("end of {work}"),
+                Event::CaseFailed(error) => error.to_string(),
+                Event::Line(line) => line.to_string(),
+            };
+            self.0.lock().unwrap().push(text);
+        }
+
+        fn stop(&self) -> Option<Error> {
+            Some(Error::new("enough"))
+        }
+    }
+
+    #[test]
+    fn steps_begin_and_end() {
+        let heard = Heard::default();
+        Steps::begin(&heard, "epoch", 2).step(1);
+        assert_eq!(*heard.0.lock().unwrap(), ["epoch of 2", "epoch: 1", "end of epoch"]);
+    }
+
+    #[test]
+    fn a_wish_to_stop_is_known_behind_locations_and_is_no_failure() {
+        assert!(check(&Silent).is_ok());
+        let error = check(&Heard::default()).unwrap_err().at("epoch 3").help("resume");
+        assert!(is_interruption(&error));
+        assert_eq!(error.to_string(), "epoch 3: enough (resume)");
+        assert!(!is_interruption(&Error::new("enough")));
+    }
+}

@@ -1,0 +1,146 @@
+//! Formats that data sets are published in and that only `prepare` reads: MetaImage and NRRD.
+//!
+//! Both are a text of `field = value` lines and a block of numbers. The text is read here line by line and never beyond
+//! 64 KiB; the numbers are read through the same limits as those of any volume.
+
+mod metaimage;
+mod nrrd;
+
+use std::io::{BufRead, Read};
+use std::path::Path;
+
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use segcal_core::{Context, Error, Result};
+
+use crate::limits::{self, Growing};
+use crate::number::{self, FromFile, NumberType};
+use crate::{self as data, Grid, Volume};
+
+/// The most that a header may take.
+const MAX_HEADER: u64 = 1 << 16;
+
+/// Reads an image: what [`data::read_image`] reads, MetaImage (`.mhd`, `.mha`) or NRRD (`.nrrd`, `.nhdr`).
+///
+/// # Errors
+/// The ending is unknown, or the file is malformed.
+pub fn read_image(path: &Path) -> Result<Volume<f32>> {
+    let convert = |x| f32::from_file(x).ok_or("is beyond the range of 32-bit floats");
+    match foreign(path) {
+        Some(open) => open(path).and_then(|stored| numbers(stored, convert)).at(path.display()),
+        None => data::read_image(path),
+    }
+}
+
+/// Reads a label map, as [`read_image`].
+///
+/// # Errors
+/// Those of [`read_image`]; a value is no whole number.
+pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
+    let convert = |x| i32::from_file(x).ok_or("is no label, which must be a whole number");
+    match foreign(path) {
+        Some(open) => open(path).and_then(|stored| numbers(stored, convert)).at(path.display()),
+        None => data::read_labels(path),
+    }
+}
+
+fn foreign(path: &Path) -> Option<fn(&Path) -> Result<Stored>> {
+    let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+    match ending.as_str() {
+        "mhd" | "mha" => Some(metaimage::open),
+        "nrrd" | "nhdr" => Some(nrrd::open),
+        _ => None,
+    }
+}
+
+/// How the block of numbers is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Packing {
+    None,
+    Gzip,
+    Zlib,
+}
+
+/// A volume whose numbers are still to be read.
+struct Stored {
+    grid: Grid,
+    kind: NumberType,
+    big_endian: bool,
+    packing: Packing,
+    /// What stands from the first number on.
+    source: Box<dyn Read>,
+    /// Bytes of the file that holds the numbers.
+    size: u64,
+}
+
+fn numbers<T: Copy>(
+    stored: Stored,
+    convert: impl Fn(f64) -> std::result::Result<T, &'static str>,
+) -> Result<Volume<T>> {
+    let Stored { grid, kind, big_endian, packing, source, size } = stored;
+    let count = limits::count(&grid.extent)?;
+    limits::check_claim((count * kind.size()) as u64, size, packing != Packing::None)?;
+    let mut source: Box<dyn Read> = match packing {
+        Packing::None => source,
+        Packing::Gzip => Box::new(MultiGzDecoder::new(source)),
+        Packing::Zlib => Box::new(ZlibDecoder::new(source)),
+    };
+    let mut values = Growing::new(count)?;
+    number::stream(&mut source, kind, big_endian, count, |piece| {
+        let converted: Result<Vec<T>> =
+            piece.iter().map(|&x| convert(x).map_err(|why| Error::new(format!("{x} {why}")))).collect();
+        values.extend(piece.len(), converted?.into_iter())
+    })?;
+    Ok(Volume::new(values.into_vec(), 1, grid))
+}
+
+/// The next line without its end; an error where the header is too long or no text.
+fn line(source: &mut impl BufRead, left: &mut u64) -> Result<String> {
+    let mut bytes = Vec::new();
+    let read = source.by_ref().take(*left).read_until(b'\n', &mut bytes)?;
+    *left -= read as u64;
+    if *left == 0 && !bytes.ends_with(b"\n") {
+        return Err(Error::new(format!("the header is too long: no end in {MAX_HEADER} bytes")));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| Error::new("the header is no text"))?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Exactly `N` numbers.
+fn several<const N: usize>(text: &str) -> Result<[f64; N]> {
+    let numbers: Option<Vec<f64>> = text.split_whitespace().map(|word| word.parse().ok()).collect();
+    let numbers = numbers.and_then(|numbers| numbers.try_into().ok());
+    numbers.ok_or_else(|| Error::new(format!("\"{text}\" is not {N} numbers")))
+}
+
+/// Three extents along x, y, z as `[d, h, w]`.
+fn extents(text: &str) -> Result<[usize; 3]> {
+    let [x, y, z] = several::<3>(text)?.map(|x| if x >= 1.0 && x.fract() == 0.0 { x as usize } else { 0 });
+    if x == 0 || y == 0 || z == 0 {
+        return Err(Error::new(format!("\"{text}\" is not three extents from 1 on")));
+    }
+    Ok([z, y, x])
+}
+
+/// The grid whose axes x, y, z take these steps from this first voxel, all in a world that points to the patient's
+/// left and back (LPS), as ITK's formats have it.
+fn from_lps(extent: [usize; 3], steps: [[f64; 3]; 3], origin: [f64; 3]) -> Result<Grid> {
+    let sign = [-1.0, -1.0, 1.0];
+    let affine =
+        std::array::from_fn(|row| [steps[0][row], steps[1][row], steps[2][row], origin[row]].map(|x| x * sign[row]));
+    Grid::new(extent, affine, 1)
+}
+
+/// A file of numbers that the header names; it must lie beside the header.
+fn data_file(header: &Path, name: &str) -> Result<(Box<dyn Read>, u64)> {
+    let plain = Path::new(name).file_name().is_some_and(|file| file == name);
+    if !plain {
+        return Err(Error::new(format!("the data file \"{name}\" is not one beside the header"))
+            .help("put both into one folder and name the file alone"));
+    }
+    let path = header.with_file_name(name);
+    let (file, size) = limits::open(&path).at(path.display())?;
+    Ok((Box::new(std::io::BufReader::new(file)), size))
+}
+
+#[cfg(test)]
+mod tests;

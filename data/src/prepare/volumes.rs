@@ -1,0 +1,196 @@
+//! Reading a scan, giving its labels their meaning, and putting both on the grid that is asked for.
+
+use std::path::{Path, PathBuf};
+
+use segcal_backends::Cpu;
+use segcal_core::{Backend, Context, Error, Interpolation, Result, Sampling};
+
+use super::{Label, Scan, formats};
+use crate::{Grid, Volume};
+
+/// The image of a scan: all channels, on one grid.
+///
+/// # Errors
+/// A file is malformed, holds NaN or infinity, or the channels lie on different grids.
+pub fn image(scan: &Scan) -> Result<Volume<f32>> {
+    let mut read = scan.images.iter().map(|path| channel(path).map(|volume| (path, volume)));
+    let (first_path, first) = read.next().ok_or_else(|| Error::new("the case has no image"))??;
+    let (mut grid, mut channels) = (first.grid, first.data.len_of(ndarray::Axis(0)));
+    let mut values = first.data.into_raw_vec_and_offset().0;
+    for next in read {
+        let (path, volume) = next?;
+        grid.expect_same(&first_path.display().to_string(), &volume.grid, "this channel").at(path.display())?;
+        channels += volume.channels();
+        values.extend_from_slice(volume.values());
+    }
+    if let Some([y, x]) = scan.pixel_mm {
+        (grid.affine[0][0], grid.affine[1][1]) = (x, y);
+    }
+    Ok(Volume::new(values, channels, grid))
+}
+
+fn channel(path: &Path) -> Result<Volume<f32>> {
+    let volume = formats::read_image(path)?;
+    match volume.values().iter().find(|x| !x.is_finite()) {
+        Some(bad) => {
+            Err(Error::new(format!("holds the value {bad}")).at(path.display()).help("replace NaN and infinity"))
+        }
+        None => Ok(volume),
+    }
+}
+
+/// The label of a scan on the grid of its image, if it has one.
+///
+/// # Errors
+/// A file is malformed or lies on another grid; a number is neither a class (there are `classes`) nor `ignored`.
+pub fn label(scan: &Scan, grid: &Grid, classes: usize, ignored: Option<i32>) -> Result<Option<Volume<i32>>> {
+    let values = match &scan.label {
+        Label::Unknown => return Ok(None),
+        Label::Map(path, meaning) => {
+            let map = formats::read_labels(path)?;
+            expect_on(grid, &map.grid, scan, path)?;
+            let become_class =
+                |label: i32| meaning.iter().find(|(from, _)| *from == label).map_or(label, |(_, to)| *to);
+            map.values().iter().map(|&label| become_class(label)).collect()
+        }
+        Label::Masks(structures) => masks(structures, grid, scan)?,
+    };
+    let is_known = |label: i32| Some(label) == ignored || usize::try_from(label).is_ok_and(|class| class < classes);
+    match values.iter().find(|&&label| !is_known(label)) {
+        Some(bad) => Err(Error::new(format!("holds the label {bad}, but the classes are 0 to {}", classes - 1))
+            .at(first_file(&scan.label).display())
+            .help("check that this is the layout that --as names")),
+        None => Ok(Some(Volume::new(values, 1, grid.clone()))),
+    }
+}
+
+fn first_file(label: &Label) -> &Path {
+    match label {
+        Label::Map(path, _) => path,
+        Label::Masks(structures) => structures.iter().flatten().next().map_or(Path::new(""), PathBuf::as_path),
+        Label::Unknown => Path::new(""),
+    }
+}
+
+/// Pictures have no place in space: there the number of pixels must agree.
+fn expect_on(grid: &Grid, other: &Grid, scan: &Scan, path: &Path) -> Result<()> {
+    if scan.pixel_mm.is_some() && grid.extent == other.extent {
+        return Ok(());
+    }
+    grid.expect_same("the image", other, "the label").at(path.display())
+}
+
+/// Each voxel takes the last structure that one of its masks gives it.
+fn masks(structures: &[Vec<PathBuf>], grid: &Grid, scan: &Scan) -> Result<Vec<i32>> {
+    let mut values = vec![0; grid.extent.iter().product()];
+    for (class, files) in (1..).zip(structures) {
+        for path in files {
+            let mask = formats::read_image(path)?;
+            expect_on(grid, &mask.grid, scan, path)?;
+            let half = mask.values().iter().copied().fold(0.0, f32::max) / 2.0;
+            let inside = mask.values().iter().map(|&x| x > half);
+            values.iter_mut().zip(inside).filter(|(_, inside)| *inside).for_each(|(value, _)| *value = class);
+        }
+    }
+    Ok(values)
+}
+
+/// The size that a scan of `extent` is brought to: `wanted`, where 0 keeps the axis.
+pub fn size(extent: [usize; 3], wanted: [usize; 3]) -> [usize; 3] {
+    std::array::from_fn(|axis| if wanted[axis] == 0 { extent[axis] } else { wanted[axis] })
+}
+
+/// The image over the same space in `size` voxels, linear between the old ones.
+///
+/// # Errors
+/// The new grid is none: a size of 0.
+pub fn resize_image(image: Volume<f32>, size: [usize; 3]) -> Result<Volume<f32>> {
+    resize(image, size, Interpolation::Linear)
+}
+
+/// The label over the same space in `size` voxels, each that of the nearest old one.
+///
+/// # Errors
+/// As [`resize_image`].
+pub fn resize_label(label: Volume<i32>, size: [usize; 3]) -> Result<Volume<i32>> {
+    if label.grid.extent == size {
+        return Ok(label);
+    }
+    // Labels are whole numbers below 2^24, which f32 holds exactly.
+    let numbers = label.values().iter().map(|&label| label as f32).collect();
+    let resized = resize(Volume::new(numbers, 1, label.grid), size, Interpolation::Nearest)?;
+    let labels = resized.values().iter().map(|&label| label as i32).collect();
+    Ok(Volume::new(labels, 1, resized.grid))
+}
+
+fn resize(volume: Volume<f32>, size: [usize; 3], interpolation: Interpolation) -> Result<Volume<f32>> {
+    let extent = volume.grid.extent;
+    if extent == size {
+        return Ok(volume);
+    }
+    let (shape, channels) = (volume.shape(), volume.channels());
+    let sampling = Sampling::resize(extent, size, interpolation);
+    let grid = resized_grid(&volume.grid, size)?;
+    let backend = Cpu::new(None)?;
+    let source = backend.upload(volume.data.into_raw_vec_and_offset().0);
+    let resized = backend.resample((&source, shape), &sampling, shape.with_spatial(size));
+    Ok(Volume::new(backend.download(&resized)?, channels, grid))
+}
+
+/// The grid of `size` voxels that covers the same space: its first voxel lies half a new step behind the outer face.
+fn resized_grid(grid: &Grid, size: [usize; 3]) -> Result<Grid> {
+    let mut affine = grid.affine;
+    for (axis, spatial) in [2, 1, 0].into_iter().enumerate() {
+        let scale = grid.extent[spatial] as f64 / size[spatial] as f64;
+        for row in 0..3 {
+            let step = grid.affine[row][axis];
+            affine[row][axis] = step * scale;
+            affine[row][3] += step * (0.5 * scale - 0.5);
+        }
+    }
+    Grid::new(size, affine, grid.space)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn centre(grid: &Grid) -> [f64; 3] {
+        let [d, h, w] = grid.extent.map(|extent| (extent as f64 - 1.0) / 2.0);
+        let place = [w, h, d, 1.0];
+        std::array::from_fn(|row| (0..4).map(|k| grid.affine[row][k] * place[k]).sum())
+    }
+
+    #[test]
+    fn a_resized_volume_covers_the_same_space() {
+        let affine = [[0.0, -1.5, 0.0, 40.0], [2.0, 0.0, 0.1, -3.0], [0.0, 0.0, 5.0, 7.0]];
+        let grid = Grid::new([4, 6, 8], affine, 1).unwrap();
+        let resized = resized_grid(&grid, [8, 3, 16]).unwrap();
+        assert!(centre(&grid).iter().zip(centre(&resized)).all(|(a, b)| (a - b).abs() < 1e-12));
+        let total = |grid: &Grid| -> [f64; 3] {
+            let spacing = grid.spacing_mm();
+            std::array::from_fn(|axis| spacing[axis] * grid.extent[axis] as f64)
+        };
+        assert!(total(&grid).iter().zip(total(&resized)).all(|(a, b)| (a - b).abs() < 1e-12));
+    }
+
+    /// A ramp stays the same ramp in mm, but where the outermost voxels repeat the edge.
+    #[test]
+    fn a_ramp_stays_a_ramp() {
+        let grid = Grid::unknown([1, 1, 12]);
+        let ramp = Volume::new((0..12).map(|x| x as f32).collect(), 1, grid);
+        let resized = resize_image(ramp, [1, 1, 18]).unwrap();
+        let (step, start) = (resized.grid.affine[0][0], resized.grid.affine[0][3]);
+        for (place, &value) in resized.values().iter().enumerate() {
+            let mm = (start + step * place as f64).clamp(0.0, 11.0);
+            assert!((f64::from(value) - mm).abs() < 1e-5, "{place}: {value} instead of {mm}");
+        }
+    }
+
+    #[test]
+    fn labels_stay_labels() {
+        let label = Volume::new(vec![0, 3, 3, -1], 1, Grid::unknown([1, 2, 2]));
+        let resized = resize_label(label, [1, 4, 2]).unwrap();
+        assert_eq!(resized.values(), [0, 3, 0, 3, 3, -1, 3, -1]);
+    }
+}

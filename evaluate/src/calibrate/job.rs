@@ -1,0 +1,256 @@
+//! Fitting a map on the cases of a folder, and applying one to them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use segcal_core::{Backend, Context, Error, Result};
+use segcal_data::observer::{self, Event, Observer, Steps, is_interruption};
+use segcal_data::output::OutputFolder;
+use segcal_metrics::calibration::{Calibration, Region};
+
+use super::apply::{Applied, Mend, apply};
+use super::calibration;
+use super::local::{self, Local, LocalMap, Training};
+use super::map::{Map, MapFile, Method};
+use super::samples::RegionSamples;
+use crate::inputs::{self, Files, Holds, Pair};
+use crate::one_a_thread;
+use crate::scores::Scores;
+
+/// What a map is fitted on.
+#[derive(Clone, Copy, Debug)]
+pub struct FitRequest<'a> {
+    /// Stored scores, a file or a folder.
+    pub scores: &'a Path,
+    /// What the scores are.
+    pub kind: Scores,
+    /// Reference label maps, a file or a folder.
+    pub labels: &'a Path,
+    /// The voxels to fit on. Maps are applied to all voxels: only a temperature fitted on another region leaves the
+    /// background in its place.
+    pub region: Region,
+    /// Where the map is written.
+    pub out: &'a Path,
+}
+
+impl FitRequest<'_> {
+    fn pairs(&self) -> Result<Vec<Pair>> {
+        let (pairs, missing) = inputs::pairs(self.scores, self.labels, Holds::Scores)?.every_prediction()?;
+        for case in &missing {
+            log::warn!("{case}: has a reference but no prediction; it is not fitted on");
+        }
+        Ok(pairs)
+    }
+
+    fn warn_of_region(&self, method: Method) {
+        if self.region != Region::All && method != Method::Temperature {
+            log::warn!(
+                "{} fitted on {} alone knows too little of the background, but is applied everywhere: --region all",
+                method.name(),
+                self.region
+            );
+        }
+    }
+}
+
+/// A map with the calibration of the voxels that it was fitted on, as they were and with it.
+pub struct Fitted {
+    /// The file that was written.
+    pub file: MapFile,
+    /// Calibration without the map.
+    pub before: Calibration,
+    /// Calibration with it.
+    pub after: Calibration,
+}
+
+/// Fits a map, other than a local one, and writes its file.
+///
+/// # Errors
+/// The input cannot be read or does not fit, or the file cannot be written.
+pub fn fit(method: Method, request: &FitRequest<'_>) -> Result<Fitted> {
+    let pairs = request.pairs()?;
+    request.warn_of_region(method);
+    let mut samples = RegionSamples::new(&pairs, request.kind, request.region)?;
+    let map = Map::fit(method, &mut samples).at(request.scores.display())?;
+    if let Some(doubt) = map.doubt() {
+        log::warn!("{doubt}");
+    }
+    let before = calibration(&mut samples, None)?;
+    let after = calibration(&mut samples, Some(&map))?;
+    let cases = pairs.iter().map(|pair| pair.case.clone()).collect();
+    let file = MapFile::new(map, before.classes(), request.kind, request.region.to_string(), cases);
+    file.write(request.out)?;
+    Ok(Fitted { file, before, after })
+}
+
+/// Fits local temperatures, which see `images` (a file or a folder) as well, and writes their file.
+///
+/// # Errors
+/// As [`fit`]; a training key is out of range, or the observer asks to stop.
+pub fn fit_local<B: Backend>(
+    backend: &B,
+    request: &FitRequest<'_>,
+    images: Option<&Path>,
+    training: Training,
+    observer: &dyn Observer,
+) -> Result<MapFile<Local>> {
+    if !is_local(request.out) {
+        let error = Error::new("local temperatures are stored as .safetensors").at(request.out.display());
+        return Err(error.help("give --out a name with that ending"));
+    }
+    if !(training.rate > 0.0 && training.rate.is_finite()) {
+        return Err(Error::new(format!("{} is not a number above 0", training.rate)).at("--learning-rate"));
+    }
+    let pairs = request.pairs()?;
+    request.warn_of_region(Method::Local);
+    let found = self::images(images)?;
+    let image = |pair: &Pair| Ok(local::image_of(&found, &pair.case)?.to_path_buf());
+    let images = pairs.iter().map(image).collect::<Result<_>>()?;
+    let fit = local::Fit { backend, pairs: &pairs, images, kind: request.kind, region: request.region, training };
+    let (file, parameters) = fit.run(|epoch, nll| {
+        observer.event(Event::Line(&format_args!("epoch {epoch}/{}: NLL {nll:.6}", training.epochs)));
+    })?;
+    local::save(request.out, &file, &parameters)?;
+    Ok(file)
+}
+
+/// Whether the name of a map's file says that it holds local temperatures.
+pub fn is_local(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "safetensors")
+}
+
+fn images(path: Option<&Path>) -> Result<BTreeMap<String, Files>> {
+    let path = path.ok_or_else(|| Error::new("local temperatures need images").help("--images X"))?;
+    inputs::predictions(path, Holds::Other)
+}
+
+/// What a map is applied to.
+#[derive(Clone, Copy, Debug)]
+pub struct ApplyRequest<'a> {
+    /// The map's file.
+    pub map: &'a Path,
+    /// Stored scores, a file or a folder.
+    pub scores: &'a Path,
+    /// What the scores are.
+    pub kind: Scores,
+    /// Reference label maps, for the calibration before and after.
+    pub labels: Option<&'a Path>,
+    /// Images for local temperatures.
+    pub images: Option<&'a Path>,
+    /// Folder of the calibrated probabilities.
+    pub out: &'a Path,
+}
+
+/// What became of the cases.
+pub struct AppliedAll {
+    /// The kind of the map.
+    pub method: Method,
+    /// What is known of it, in one line.
+    pub summary: String,
+    /// Cases of which one of the same name was fitted on.
+    pub fitted_on: Vec<String>,
+    /// The cases that were calibrated.
+    pub cases: Vec<Applied>,
+    /// The errors of the others.
+    pub failed: Vec<Error>,
+}
+
+impl AppliedAll {
+    /// The voxels of all cases together, before and after, where there are references.
+    pub fn pooled(&self) -> Option<[Calibration; 2]> {
+        self.cases.iter().filter_map(|case| case.states.clone()).reduce(|mut total, more| {
+            total.iter_mut().zip(&more).for_each(|(total, more)| total.merge(more));
+            total
+        })
+    }
+}
+
+/// Applies a map to every case and writes calibrated probabilities.
+///
+/// # Errors
+/// The map or the folder cannot be read, no case can be calibrated, the results cannot be written, or the observer asks
+/// to stop. A case that fails is reported, and the others continue.
+pub fn apply_all<B: Backend>(backend: B, request: &ApplyRequest<'_>, observer: &dyn Observer) -> Result<AppliedAll> {
+    if is_local(request.map) {
+        let file = local::describe(request.map)?;
+        file.expect(request.kind, false).at(request.map.display())?;
+        let map = LocalMap::load(request.map, &file, images(request.images)?, backend)?;
+        let summary = format!("local temperatures of epoch {}", file.map.epoch);
+        return apply_to(&map, About { method: Method::Local, summary, fitted_on: &file.cases }, request, observer);
+    }
+    let file = MapFile::read(request.map)?;
+    file.expect(request.kind, file.map.ignores_offsets()).at(request.map.display())?;
+    let about = About { method: file.map.method(), summary: file.map.summary(), fitted_on: &file.cases };
+    apply_to(&file, about, request, observer)
+}
+
+/// What is said of a map.
+struct About<'a> {
+    method: Method,
+    summary: String,
+    fitted_on: &'a [String],
+}
+
+fn apply_to(
+    map: &dyn Mend,
+    about: About<'_>,
+    request: &ApplyRequest<'_>,
+    observer: &dyn Observer,
+) -> Result<AppliedAll> {
+    let items = items(request.scores, request.labels)?;
+    let names = items.iter().map(|(case, ..)| case);
+    let fitted_on: Vec<String> = names.filter(|case| about.fitted_on.contains(case)).cloned().collect();
+    for case in &fitted_on {
+        log::warn!("{case}: the map was fitted on a case of this name; figures of it flatter the map");
+    }
+    let folder = other_folder(request)?;
+    let steps = Steps::begin(observer, "calibrate", items.len());
+    let results = one_a_thread(&items, |(case, files, reference)| {
+        observer::check(observer)?;
+        let applied = apply(map, case, files, request.kind, reference.as_ref(), &folder).at(case);
+        steps.step(case);
+        applied
+    });
+    drop(steps);
+    let (mut cases, mut failed) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(applied) => cases.push(applied),
+            Err(error) if is_interruption(&error) => return Err(error),
+            Err(error) => {
+                observer.event(Event::CaseFailed(&error));
+                failed.push(error);
+            }
+        }
+    }
+    if cases.is_empty() {
+        return Err(Error::new("no case could be calibrated").at(request.scores.display()));
+    }
+    Ok(AppliedAll { method: about.method, summary: about.summary, fitted_on, cases, failed })
+}
+
+/// The folder of the results, which must not be that of the scores.
+fn other_folder(request: &ApplyRequest<'_>) -> Result<OutputFolder> {
+    let folder = OutputFolder::create(request.out)?;
+    let whole = std::fs::canonicalize(request.scores).at(request.scores.display())?;
+    let source = if request.scores.is_file() { whole.parent() } else { Some(whole.as_path()) };
+    if std::fs::canonicalize(folder.path()).ok().as_deref() == source {
+        let error = Error::new("is the folder of the input, which is never overwritten").at(request.out.display());
+        return Err(error.help("choose another --out"));
+    }
+    Ok(folder)
+}
+
+/// A case to apply the map to, with its reference if there is one.
+type Item = (String, Files, Option<PathBuf>);
+
+fn items(path: &Path, labels: Option<&Path>) -> Result<Vec<Item>> {
+    let Some(labels) = labels else {
+        return Ok(inputs::predictions(path, Holds::Scores)?
+            .into_iter()
+            .map(|(case, files)| (case, files, None))
+            .collect());
+    };
+    let (pairs, _) = inputs::pairs(path, labels, Holds::Scores)?.every_prediction()?;
+    Ok(pairs.into_iter().map(|pair| (pair.case, pair.prediction, Some(pair.reference))).collect())
+}

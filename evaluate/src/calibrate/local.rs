@@ -1,0 +1,327 @@
+//! Local temperature scaling of stored volumes: fitting the network slice by slice, and applying it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use segcal_core::{Backend, Context, Error, Result, Rng, Shape, Tensor, ops, stable};
+use segcal_metrics::calibration::Region;
+use segcal_metrics::posthoc::logits_of;
+use segcal_metrics::volume::{Probabilities, softmax};
+use segcal_models::{Adam, LocalTemperature, Optimiser, Parameters, Rule};
+use serde::{Deserialize, Serialize};
+
+use super::apply::Mend;
+use super::map::MapFile;
+use crate::inputs::{Files, Pair};
+use crate::scores::{self, Frame, Scores};
+use segcal_data::Grid;
+
+/// Slices of one step, as in the paper.
+const BATCH: usize = 4;
+/// Every so many cases one is kept from the steps, to choose the epoch by.
+const HELD_OUT: usize = 5;
+/// Key of the description in the file's metadata.
+const KEY: &str = "map";
+
+/// How the network is fitted.
+#[derive(Clone, Copy, Debug)]
+pub struct Training {
+    /// Passes over the cases.
+    pub epochs: usize,
+    /// Learning rate of Adam.
+    pub rate: f64,
+    /// Seed of the weights and of the order.
+    pub seed: u64,
+}
+
+/// What is known of a fitted network; its weights are the tensors of the same file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Local {
+    /// Channels of the images.
+    pub image_channels: usize,
+    /// The epoch that was kept, 0 being the initial weights.
+    pub epoch: usize,
+    /// Mean negative log-likelihood of the cases that chose it, before.
+    pub before: f64,
+    /// The same with its temperatures.
+    pub after: f64,
+}
+
+/// Slices of one case.
+struct Slices {
+    logits: Vec<f32>,
+    image: Vec<f32>,
+    extent: [usize; 3],
+    /// The reference label of the voxels that count, else none.
+    targets: Vec<Option<usize>>,
+    classes: usize,
+    channels: usize,
+}
+
+/// The image of a case by its name, or with nnU-Net's ending of the first channel.
+///
+/// # Errors
+/// There is none.
+pub fn image_of<'a>(images: &'a BTreeMap<String, Files>, case: &str) -> Result<&'a Path> {
+    let found = images.get(case).or_else(|| images.get(&format!("{case}_0000")));
+    match found {
+        Some(Files::One(path)) => Ok(path),
+        _ => Err(Error::new("has no image").at(case).help("--images needs one file for each case, of the same name")),
+    }
+}
+
+/// An image with mean 0 and deviation 1 in each channel.
+fn normalised(path: &Path, grid: &Grid) -> Result<(Vec<f32>, usize)> {
+    let (mut image, channels) = scores::read_image(path, grid)?;
+    for channel in image.chunks_mut(grid.extent.iter().product::<usize>().max(1)) {
+        let count = channel.len() as f64;
+        let mean = channel.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+        let deviation = (channel.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count).sqrt();
+        let scale = if deviation > 0.0 { deviation.recip() } else { 0.0 };
+        channel.iter_mut().for_each(|x| *x = ((f64::from(*x) - mean) * scale) as f32);
+    }
+    Ok((image, channels))
+}
+
+fn expect_extent([_, h, w]: [usize; 3]) -> Result<()> {
+    let smallest = LocalTemperature::SMALLEST;
+    if h.min(w) >= smallest {
+        return Ok(());
+    }
+    Err(Error::new(format!(
+        "slices of {w} x {h} voxels are too small: local temperatures need {smallest} x {smallest}"
+    )))
+}
+
+/// A host array `[c, d, h, w]` as slices `[number, c, 1, h, w]`.
+fn gathered<B: Backend>(backend: &B, values: &[f32], extent: [usize; 3], slices: &[usize]) -> Tensor<B> {
+    let plane = extent[1] * extent[2];
+    let channels = values.len() / (extent[0] * plane);
+    let numbers: Vec<f64> = slices
+        .iter()
+        .flat_map(|&slice| (0..channels).map(move |c| (c * extent[0] + slice) * plane))
+        .flat_map(|start| values[start..start + plane].iter().map(|&x| f64::from(x)))
+        .collect();
+    Tensor::from_f64(backend, Shape::new(slices.len(), channels, 1, extent[1], extent[2]), &numbers)
+}
+
+impl Slices {
+    /// On the grid of the scores, as a map is applied later.
+    fn read(pair: &Pair, image: &Path, kind: Scores, region: Region) -> Result<Self> {
+        let (mut logits, classes, frame) = scores::read_own(&pair.prediction, kind)?;
+        let grid = frame.grid();
+        expect_extent(grid.extent).at(pair.prediction.first().display())?;
+        let labels = scores::read_labels(&pair.reference, &grid)?;
+        scores::expect_labels(&labels, classes).at(pair.reference.display())?;
+        let predicted = Probabilities::new(&logits, classes).argmax();
+        let target = |(&label, &predicted)| region.contains(label, predicted, false).then_some(usize::from(label));
+        let targets = labels.iter().zip(&predicted).map(target).collect();
+        if kind == Scores::Probabilities {
+            logits_of(&mut logits);
+        }
+        let (image, channels) = normalised(image, &grid)?;
+        Ok(Self { logits, image, extent: grid.extent, targets, classes, channels })
+    }
+
+    /// Batches of slices with voxels that count, in this order.
+    fn batches(&self, order: &[usize]) -> Vec<Vec<usize>> {
+        let counting: Vec<usize> = order.iter().copied().filter(|&slice| self.count(&[slice]) > 0).collect();
+        counting.chunks(BATCH).map(<[usize]>::to_vec).collect()
+    }
+
+    fn count(&self, slices: &[usize]) -> usize {
+        let plane = self.extent[1] * self.extent[2];
+        let of = |slice: usize| self.targets[slice * plane..(slice + 1) * plane].iter().flatten().count();
+        slices.iter().map(|&slice| of(slice)).sum()
+    }
+
+    /// Sum over the voxels of a batch of `-ln p` of the reference label, with these weights or as it is.
+    fn loss<B: Backend>(
+        &self,
+        backend: &B,
+        slices: &[usize],
+        network: Option<(&LocalTemperature, &Parameters<B>)>,
+    ) -> Tensor<B> {
+        let logits = gathered(backend, &self.logits, self.extent, slices);
+        let scaled = network.map_or_else(
+            || logits.clone(),
+            |(network, parameters)| {
+                network.forward(parameters, &logits, &gathered(backend, &self.image, self.extent, slices))
+            },
+        );
+        let plane = self.extent[1] * self.extent[2];
+        let mut target = vec![0.0; slices.len() * self.classes * plane];
+        for (number, &slice) in slices.iter().enumerate() {
+            for (pixel, label) in self.targets[slice * plane..(slice + 1) * plane].iter().enumerate() {
+                if let Some(label) = label {
+                    target[(number * self.classes + label) * plane + pixel] = 1.0;
+                }
+            }
+        }
+        let target = Tensor::from_f64(backend, logits.shape(), &target);
+        ops::sum_all(&[&stable::log_softmax(&scaled), &target], |p| -p.input(0) * p.input(1))
+    }
+}
+
+/// The cases of a fit.
+pub struct Fit<'a, B: Backend> {
+    /// Where to compute.
+    pub backend: &'a B,
+    /// Cases with scores and references.
+    pub pairs: &'a [Pair],
+    /// Their images.
+    pub images: Vec<PathBuf>,
+    /// What the scores are.
+    pub kind: Scores,
+    /// The voxels that count.
+    pub region: Region,
+    /// How to fit.
+    pub training: Training,
+}
+
+impl<B: Backend> Fit<'_, B> {
+    fn case(&self, number: usize) -> Result<Slices> {
+        let pair = &self.pairs[number];
+        Slices::read(pair, &self.images[number], self.kind, self.region).at(&pair.case)
+    }
+
+    /// Mean negative log-likelihood of some cases.
+    fn nll(&self, cases: &[usize], network: Option<(&LocalTemperature, &Parameters<B>)>) -> Result<f64> {
+        let (mut sum, mut count) = (0.0, 0);
+        for &case in cases {
+            let slices = self.case(case)?;
+            for batch in slices.batches(&(0..slices.extent[0]).collect::<Vec<_>>()) {
+                sum += slices.loss(self.backend, &batch, network).item()?;
+                count += slices.count(&batch);
+            }
+        }
+        if count == 0 {
+            return Err(Error::new("there is no voxel to fit on").help("choose another region or other cases"));
+        }
+        Ok(sum / count as f64)
+    }
+
+    /// Adam on batches of four slices; every fifth case is held out (with fewer than five, none), and the weights of the
+    /// epoch with the smallest mean negative log-likelihood there are kept, those at the start among them.
+    ///
+    /// `said` hears of each epoch and its figure.
+    ///
+    /// # Errors
+    /// A case cannot be read, the cases differ in classes or channels, or no voxel counts.
+    pub fn run(&self, mut said: impl FnMut(usize, f64)) -> Result<(MapFile<Local>, Parameters<B>)> {
+        let first = self.case(0)?;
+        let (classes, channels) = (first.classes, first.channels);
+        drop(first);
+        let network = LocalTemperature::new(classes, channels);
+        let mut parameters = Parameters::initialised(&network.specs(), self.training.seed, self.backend);
+        let mut optimiser = Optimiser::new(Rule::Adam(Adam::default()), &parameters)?;
+        let all: Vec<usize> = (0..self.pairs.len()).collect();
+        let (held, stepped): (Vec<usize>, Vec<usize>) = all.iter().partition(|&&case| case % HELD_OUT == HELD_OUT - 1);
+        let held = if held.is_empty() { all } else { held };
+        let before = self.nll(&held, None)?;
+        let mut best = (0, self.nll(&held, Some((&network, &parameters)))?, parameters.clone());
+        for epoch in 1..=self.training.epochs {
+            let rng = Rng::new(self.training.seed).stream(epoch as u64);
+            for place in rng.permutation(stepped.len()) {
+                let slices = self.case(stepped[place])?;
+                if (slices.classes, slices.channels) != (classes, channels) {
+                    let problem = "has another number of classes or of image channels than the first case";
+                    return Err(Error::new(problem).at(&self.pairs[stepped[place]].case));
+                }
+                for batch in slices.batches(&rng.stream(place as u64).permutation(slices.extent[0])) {
+                    let leaves = parameters.tracked();
+                    let share = (slices.count(&batch) as f64).recip();
+                    let loss = slices.loss(self.backend, &batch, Some((&network, &leaves)));
+                    let loss = ops::map(&[&loss], |p| p.input(0) * share);
+                    let gradients = leaves.gradients(&loss.backward());
+                    optimiser.step(&mut parameters, &gradients, self.training.rate);
+                }
+            }
+            let nll = self.nll(&held, Some((&network, &parameters)))?;
+            said(epoch, nll);
+            if nll < best.1 {
+                best = (epoch, nll, parameters.clone());
+            }
+        }
+        let local = Local { image_channels: channels, epoch: best.0, before, after: best.1 };
+        let cases = self.pairs.iter().map(|pair| pair.case.clone()).collect();
+        Ok((MapFile::new(local, classes, self.kind, self.region.to_string(), cases), best.2))
+    }
+}
+
+/// Writes description and weights as one safetensors file.
+///
+/// # Errors
+/// It cannot be written.
+pub fn save<B: Backend>(path: &Path, file: &MapFile<Local>, parameters: &Parameters<B>) -> Result<()> {
+    let description = serde_json::to_string(file).map_err(Error::from_source)?;
+    segcal_models::save(path, &[("", parameters)], &BTreeMap::from([(KEY.to_owned(), description)]))
+}
+
+/// The description in a file of [`save`].
+///
+/// # Errors
+/// It is another kind of file.
+pub fn describe(path: &Path) -> Result<MapFile<Local>> {
+    let stored = segcal_models::load(path)?;
+    let file: MapFile<Local> = serde_json::from_str(stored.value(KEY)?)
+        .map_err(|error| Error::from_source(error).help("give a file of segcal calibrate fit local"))
+        .at(path.display())?;
+    file.expect_schema().at(path.display())?;
+    Ok(file)
+}
+
+/// A network with the images of the cases.
+pub struct LocalMap<B: Backend> {
+    backend: B,
+    network: LocalTemperature,
+    parameters: Parameters<B>,
+    classes: usize,
+    channels: usize,
+    images: BTreeMap<String, Files>,
+}
+
+impl<B: Backend> LocalMap<B> {
+    /// Reads the weights.
+    ///
+    /// # Errors
+    /// The file is malformed.
+    pub fn load(path: &Path, file: &MapFile<Local>, images: BTreeMap<String, Files>, backend: B) -> Result<Self> {
+        let network = LocalTemperature::new(file.classes, file.map.image_channels);
+        let like = Parameters::blank(&network.specs(), &backend);
+        let parameters = segcal_models::load(path)?.restore("", &like)?;
+        let (classes, channels) = (file.classes, file.map.image_channels);
+        Ok(Self { backend, network, parameters, classes, channels, images })
+    }
+}
+
+impl<B: Backend> Mend for LocalMap<B> {
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn mend(&self, case: &str, logits: &mut [f32], frame: &Frame) -> Result<()> {
+        let (path, grid) = (image_of(&self.images, case)?, frame.grid());
+        expect_extent(grid.extent)?;
+        let (image, channels) = normalised(path, &grid)?;
+        if channels != self.channels {
+            let problem = format!("has {channels} channels, the map was fitted on {}", self.channels);
+            return Err(Error::new(problem).at(path.display()));
+        }
+        let ([d, h, w], plane) = (grid.extent, grid.extent[1] * grid.extent[2]);
+        let all: Vec<usize> = (0..d).collect();
+        for slices in all.chunks(BATCH) {
+            let given = gathered(&self.backend, logits, [d, h, w], slices);
+            let image = gathered(&self.backend, &image, [d, h, w], slices);
+            let scaled = self.network.forward(&self.parameters, &given, &image).to_f64()?;
+            for (place, plane_values) in scaled.chunks(plane).enumerate() {
+                let (slice, k) = (slices[place / self.classes], place % self.classes);
+                let start = (k * d + slice) * plane;
+                logits[start..start + plane].iter_mut().zip(plane_values).for_each(|(l, &value)| *l = value as f32);
+            }
+        }
+        softmax(logits, self.classes);
+        Ok(())
+    }
+}

@@ -1,0 +1,233 @@
+//! A fitted map and the small JSON file that holds it.
+
+use std::path::Path;
+
+use segcal_core::{Context, Error, Result};
+use segcal_metrics::posthoc::{ClassTemperature, Isotonic, Platt, Samples, Temperature, VectorScaling};
+use segcal_metrics::volume::softmax;
+use serde::{Deserialize, Serialize};
+
+use crate::scores::Scores;
+use segcal_data::output;
+
+/// The format of the file.
+const SCHEMA: &str = "segcal.calibration-map/1";
+
+/// Kinds of maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// One temperature for all classes: keeps the labels.
+    Temperature,
+    /// One temperature per class.
+    ClassTemperature,
+    /// Scale and bias per class.
+    Vector,
+    /// A sigmoid of the log-odds per class, then divided by the sum.
+    Platt,
+    /// An increasing function of the probability per class, then divided by the sum.
+    Isotonic,
+    /// A temperature for every voxel, from a small network that sees logits and image: keeps the labels.
+    Local,
+}
+
+impl Method {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Temperature, Self::ClassTemperature, Self::Vector, Self::Platt, Self::Isotonic, Self::Local];
+
+    /// Name on the command line and in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Temperature => "temperature",
+            Self::ClassTemperature => "class-temperature",
+            Self::Vector => "vector",
+            Self::Platt => "platt",
+            Self::Isotonic => "isotonic",
+            Self::Local => "local",
+        }
+    }
+
+    /// What it is, in one line.
+    pub const fn summary(self) -> &'static str {
+        match self {
+            Self::Temperature => "One temperature for all classes: keeps the labels",
+            Self::ClassTemperature => "One temperature per class",
+            Self::Vector => "Scale and bias per class",
+            Self::Platt => "A sigmoid of the log-odds per class, then divided by the sum",
+            Self::Isotonic => "An increasing function of the probability per class, then divided by the sum",
+            Self::Local => {
+                "A temperature for every voxel, from a small network that sees logits and image: keeps the labels"
+            }
+        }
+    }
+}
+
+/// A fitted map of the scores of one voxel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "method", content = "parameters", rename_all = "kebab-case")]
+pub enum Map {
+    /// See [`Temperature`].
+    Temperature(Temperature),
+    /// See [`ClassTemperature`].
+    ClassTemperature(ClassTemperature),
+    /// See [`VectorScaling`].
+    Vector(VectorScaling),
+    /// See [`Platt`].
+    Platt(Platt),
+    /// See [`Isotonic`].
+    Isotonic(Isotonic),
+}
+
+impl Map {
+    /// Fits a map.
+    ///
+    /// # Errors
+    /// There is no sample, or one cannot be read; or the method needs more than single voxels.
+    pub fn fit(method: Method, samples: &mut dyn Samples) -> Result<Self> {
+        Ok(match method {
+            Method::Temperature => Self::Temperature(Temperature::fit(samples)?),
+            Method::ClassTemperature => Self::ClassTemperature(ClassTemperature::fit(samples)?),
+            Method::Vector => Self::Vector(VectorScaling::fit(samples)?),
+            Method::Platt => Self::Platt(Platt::fit(samples)?),
+            Method::Isotonic => Self::Isotonic(Isotonic::fit(samples)?),
+            Method::Local => return Err(Error::new("local temperatures are fitted on whole slices")),
+        })
+    }
+
+    /// Name on the command line.
+    pub fn method(&self) -> Method {
+        match self {
+            Self::Temperature(_) => Method::Temperature,
+            Self::ClassTemperature(_) => Method::ClassTemperature,
+            Self::Vector(_) => Method::Vector,
+            Self::Platt(_) => Method::Platt,
+            Self::Isotonic(_) => Method::Isotonic,
+        }
+    }
+
+    /// Turns logits `[k, d, h, w]` into calibrated probabilities, in place.
+    ///
+    /// # Panics
+    /// The map is of another number of classes.
+    pub fn apply(&self, logits: &mut [f32], classes: usize) {
+        match self {
+            Self::Temperature(map) => map.apply(logits),
+            Self::ClassTemperature(map) => map.apply(logits),
+            Self::Vector(map) => map.apply(logits),
+            Self::Platt(map) => return map.apply(logits),
+            Self::Isotonic(map) => return map.apply(logits),
+        }
+        softmax(logits, classes);
+    }
+
+    /// Why the fit has no optimum, if so.
+    pub fn doubt(&self) -> Option<&'static str> {
+        let converged = match self {
+            Self::Temperature(map) => map.fit.converged,
+            Self::ClassTemperature(map) => map.fit.converged,
+            Self::Vector(map) => map.fit.converged,
+            Self::Platt(map) => map.fit.converged,
+            Self::Isotonic(_) => true,
+        };
+        (!converged).then_some("the fit did not converge: the cases may be too few, or told apart without error")
+    }
+
+    /// The parameters in words; of isotonic regression their number.
+    pub fn summary(&self) -> String {
+        let list = |values: &[f64]| values.iter().map(|x| format!("{x:.4}")).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Temperature(map) => format!("temperature {:.4}", map.temperature),
+            Self::ClassTemperature(map) => format!("temperatures {}", list(&map.temperatures)),
+            Self::Vector(map) => format!("scale {}; bias {}", list(&map.scale), list(&map.bias)),
+            Self::Platt(map) => format!("slope {}; intercept {}", list(&map.slope), list(&map.intercept)),
+            Self::Isotonic(map) => format!("{} increasing functions", map.classes.len()),
+        }
+    }
+
+    /// Whether adding a number to all logits of a voxel changes nothing, so that logits and log-probabilities give the
+    /// same.
+    pub const fn ignores_offsets(&self) -> bool {
+        matches!(self, Self::Temperature(_) | Self::Platt(_) | Self::Isotonic(_))
+    }
+}
+
+/// What `calibrate fit` writes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MapFile<M = Map> {
+    schema: String,
+    /// Version of the program that fitted it.
+    pub version: String,
+    /// Number of classes.
+    pub classes: usize,
+    /// Whether logits or probabilities were given.
+    pub input: Scores,
+    /// The region it was fitted on.
+    pub region: String,
+    /// The cases it was fitted on.
+    pub cases: Vec<String>,
+    /// The map.
+    pub map: M,
+}
+
+impl<M> MapFile<M> {
+    /// A map with what it was fitted on.
+    pub fn new(map: M, classes: usize, input: Scores, region: String, cases: Vec<String>) -> Self {
+        Self { schema: SCHEMA.into(), version: env!("CARGO_PKG_VERSION").into(), classes, input, region, cases, map }
+    }
+
+    /// Refuses another format.
+    ///
+    /// # Errors
+    /// It is another kind of file.
+    pub fn expect_schema(&self) -> Result<()> {
+        let problem = || Error::new(format!("is of the format {}, not {SCHEMA}", self.schema));
+        if self.schema == SCHEMA { Ok(()) } else { Err(problem()) }
+    }
+
+    /// Refuses scores of another kind than it was fitted on, unless that does not matter.
+    ///
+    /// # Errors
+    /// They are of the other kind.
+    pub fn expect(&self, kind: Scores, ignores_offsets: bool) -> Result<()> {
+        if kind == self.input || ignores_offsets {
+            return Ok(());
+        }
+        let name = |kind| if kind == Scores::Logits { "logits" } else { "probabilities" };
+        let problem = format!("was fitted on {}, and {} are given", name(self.input), name(kind));
+        Err(Error::new(problem).help("give what it was fitted on, or use temperature, platt or isotonic"))
+    }
+}
+
+impl MapFile {
+    /// Reads the file; the numbers come back to the bit.
+    ///
+    /// # Errors
+    /// It is missing, malformed, or another kind of file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).at(path.display())?;
+        let refused = |error: serde_json::Error| Error::from_source(error).help("give a file of segcal calibrate fit");
+        let file: Self = serde_json::from_str(&text).map_err(refused).at(path.display())?;
+        file.expect_schema().at(path.display())?;
+        let sized = match &file.map {
+            Map::Temperature(map) => map.temperature > 0.0,
+            Map::ClassTemperature(map) => map.temperatures.len() == file.classes,
+            Map::Vector(map) => map.scale.len() == file.classes && map.bias.len() == file.classes,
+            Map::Platt(map) => map.slope.len() == file.classes && map.intercept.len() == file.classes,
+            Map::Isotonic(map) => map.classes.len() == file.classes,
+        };
+        if !sized || file.classes < 2 {
+            let problem = format!("its parameters do not fit its {} classes", file.classes);
+            return Err(Error::new(problem).at(path.display()).help("fit it again"));
+        }
+        Ok(file)
+    }
+
+    /// Writes the file, whole or not at all.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        output::write_text(path, &(output::to_json(self)? + "\n"))
+    }
+}

@@ -1,0 +1,100 @@
+//! The voxels of a region of many cases, read as often as a fit needs them.
+
+use segcal_core::{Context, Error, Result};
+use segcal_metrics::calibration::Region;
+use segcal_metrics::posthoc::{Chunk, Samples, logits_of};
+use segcal_metrics::volume::{Label, Probabilities};
+
+use crate::inputs::Pair;
+use crate::scores::{self, Scores};
+
+/// Bytes of voxels that stay in memory between passes; what is beyond is read again for each pass.
+const KEPT_BYTES: usize = 1 << 30;
+
+/// Samples from files.
+#[derive(Debug)]
+pub struct RegionSamples<'a> {
+    pairs: &'a [Pair],
+    kind: Scores,
+    region: Region,
+    classes: usize,
+    kept: Vec<Option<Voxels>>,
+    room: usize,
+}
+
+/// Logits `[k, n]` and the `n` reference labels.
+type Voxels = (Vec<f32>, Vec<Label>);
+
+impl<'a> RegionSamples<'a> {
+    /// The voxels of `region` of these cases. The first case tells the number of classes.
+    ///
+    /// # Errors
+    /// The region needs more than labels, or the first case cannot be read.
+    pub fn new(pairs: &'a [Pair], kind: Scores, region: Region) -> Result<Self> {
+        if region == Region::Boundary {
+            return Err(Error::new("a map is not fitted on the boundary").at("--region").help("all or foreground"));
+        }
+        let kept = vec![None; pairs.len()];
+        let mut samples = Self { pairs, kind, region, classes: 0, kept, room: KEPT_BYTES };
+        let first = samples.read(0)?;
+        samples.keep(0, first);
+        Ok(samples)
+    }
+
+    /// The voxels of a case that lie in the region.
+    fn read(&mut self, case: usize) -> Result<Voxels> {
+        let pair = &self.pairs[case];
+        let reference = scores::read_reference(&pair.reference)?;
+        let (mut values, classes) = scores::read_stored(&pair.prediction, &reference, self.kind)?;
+        let place = pair.prediction.first().display();
+        if self.classes == 0 {
+            self.classes = classes;
+        }
+        if classes != self.classes {
+            return Err(Error::new(format!("has {classes} classes, the first case {}", self.classes)).at(place));
+        }
+        scores::expect_labels(reference.values(), classes).at(pair.reference.display())?;
+        if self.kind == Scores::Probabilities {
+            logits_of(&mut values);
+        }
+        Ok(select(&values, classes, reference.values(), self.region))
+    }
+
+    fn keep(&mut self, case: usize, voxels: Voxels) {
+        let bytes = 4 * voxels.0.len() + 2 * voxels.1.len();
+        if bytes <= self.room {
+            self.room -= bytes;
+            self.kept[case] = Some(voxels);
+        }
+    }
+}
+
+fn select(values: &[f32], classes: usize, labels: &[Label], region: Region) -> Voxels {
+    let scores = Probabilities::new(values, classes);
+    let prediction = scores.argmax();
+    let inside: Vec<usize> =
+        (0..labels.len()).filter(|&voxel| region.contains(labels[voxel], prediction[voxel], false)).collect();
+    let logits = (0..classes).flat_map(|k| inside.iter().map(move |&voxel| scores.class(k)[voxel])).collect();
+    (logits, inside.iter().map(|&voxel| labels[voxel]).collect())
+}
+
+impl Samples for RegionSamples<'_> {
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn visit(&mut self, visitor: &mut dyn FnMut(Chunk<'_>)) -> Result<()> {
+        for case in 0..self.pairs.len() {
+            let voxels = match self.kept[case].take() {
+                Some(voxels) => {
+                    self.room += 4 * voxels.0.len() + 2 * voxels.1.len();
+                    voxels
+                }
+                None => self.read(case).at(&self.pairs[case].case)?,
+            };
+            visitor(Chunk::new(&voxels.0, &voxels.1, self.classes).at(&self.pairs[case].case)?);
+            self.keep(case, voxels);
+        }
+        Ok(())
+    }
+}

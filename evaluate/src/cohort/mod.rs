@@ -1,0 +1,281 @@
+//! What a cohort gives: means with intervals and bounds, as JSON and CSV.
+
+mod tables;
+
+use std::collections::BTreeSet;
+
+use segcal_core::Result;
+use segcal_metrics::bootstrap::{Bootstrap, DEFAULT_REPLICATES};
+use segcal_metrics::definitions::{METRICS, Metric, metric};
+use segcal_metrics::empty::{Outcome, Policy, Summary};
+use segcal_metrics::volume::Label;
+
+use super::Failure;
+use super::case::{CaseState, Measure};
+use super::units::LengthUnit;
+
+/// Whose definitions the figures follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Convention {
+    /// Those of the table of metrics.
+    Segcal,
+    /// Those of the papers' public evaluation code, so that published tables can be compared.
+    Authors,
+}
+
+impl Convention {
+    /// Every convention.
+    pub const ALL: [Self; 2] = [Self::Segcal, Self::Authors];
+
+    /// Its name on the command line and in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Segcal => "segcal",
+            Self::Authors => "authors",
+        }
+    }
+
+    /// Whether it has a figure.
+    fn has(self, kind: Kind, of: &str, key: &str) -> bool {
+        match (self, kind) {
+            (Self::Segcal, _) => true,
+            (Self::Authors, Kind::Structure) => ["dsc", "hd95_pooled"].contains(&key),
+            (Self::Authors, Kind::Region) => of == "foreground" && ["ece", "cece_mean", "tcece"].contains(&key),
+        }
+    }
+}
+
+/// How a cohort is summarised.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// What an empty mask counts.
+    pub empty: Policy,
+    /// Whose definitions.
+    pub convention: Convention,
+    /// Seed of the bootstrap.
+    pub seed: u64,
+}
+
+/// One metric of one structure or region over all cases.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// `structures` or `regions`.
+    pub kind: Kind,
+    /// Name of the structure or region.
+    pub of: String,
+    /// The metric.
+    pub metric: &'static Metric,
+    /// The value of each case under the policy, in the order of the cases; NaN where it has none.
+    pub values: Vec<f64>,
+    /// Mean and bounds.
+    pub summary: Summary,
+    /// 95 % BCa bootstrap interval of the mean over cases; none of one case or of an infinite mean.
+    pub interval: Option<[f64; 2]>,
+}
+
+impl Row {
+    /// Number of cases whose class scores have no class for the structure or region.
+    pub const fn not_scored(&self) -> u64 {
+        self.values.len() as u64 - self.summary.empty.cases()
+    }
+}
+
+/// What a figure is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A structure: overlap and surface.
+    Structure,
+    /// A region: calibration.
+    Region,
+}
+
+impl Kind {
+    /// Key in the JSON document.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Structure => "structures",
+            Self::Region => "regions",
+        }
+    }
+}
+
+/// All figures of a cohort. The same states in any order give the same figures.
+#[derive(Clone, Debug)]
+pub struct Cohort {
+    /// Cases by name.
+    pub cases: Vec<CaseState>,
+    /// Every metric of every structure, then of every region.
+    pub rows: Vec<Row>,
+    /// How the cases were measured.
+    pub measure: Measure,
+    /// The unit that they were measured in: that of the band and of the tolerance of NSD.
+    pub measured_in: LengthUnit,
+    /// Cases that are in none of the figures, by name.
+    pub failed: Vec<Failure>,
+    plan: Plan,
+}
+
+impl Cohort {
+    /// Summarises the states of some cases.
+    ///
+    /// # Errors
+    /// The lengths of some are in mm, those of others in voxels.
+    pub fn new(mut cases: Vec<CaseState>, measure: Measure, plan: Plan) -> Result<Self> {
+        cases.sort_by(|a, b| a.case.cmp(&b.case));
+        let measured_in = LengthUnit::common(&cases)?;
+        let structures = names(&cases, |case| case.structures.keys());
+        let regions = names(&cases, |case| case.regions.keys());
+        let mut rows = Vec::new();
+        for (kind, names) in [(Kind::Structure, structures), (Kind::Region, regions)] {
+            for of in names {
+                let metrics = METRICS.iter().filter(|metric| metric.per_structure() == (kind == Kind::Structure));
+                let metrics = metrics.filter(|metric| plan.convention.has(kind, &of, metric.key));
+                rows.extend(metrics.map(|metric| row(&cases, kind, &of, metric, plan)));
+            }
+        }
+        Ok(Self { cases, rows, measure, measured_in, failed: Vec::new(), plan })
+    }
+
+    /// The unit of the distances; the authors' are in voxels whatever the voxel size.
+    pub fn length_unit(&self) -> LengthUnit {
+        if self.plan.convention == Convention::Authors { LengthUnit::Voxels } else { self.measured_in }
+    }
+
+    /// The unit of a metric in this cohort.
+    pub fn unit(&self, metric: &Metric) -> &'static str {
+        self.length_unit().of(metric)
+    }
+
+    /// A metric's key with its unit, as heads of tables have it.
+    pub fn headed(&self, metric: &Metric) -> String {
+        self.length_unit().headed(metric)
+    }
+
+    /// The tolerance of NSD with its unit.
+    pub fn tolerance(&self) -> String {
+        format!("{} {}", self.measure.tolerance_mm, self.measured_in.name())
+    }
+
+    /// The half-width of the boundary with its unit.
+    pub fn band(&self) -> String {
+        format!("{} {}", self.measure.band_mm, self.measured_in.name())
+    }
+
+    /// The same cohort with the cases that are missing in it.
+    #[must_use]
+    pub fn without(mut self, failed: Vec<Failure>) -> Self {
+        self.failed = failed;
+        self.failed.sort();
+        self
+    }
+
+    /// How the cohort is summarised.
+    pub const fn plan(&self) -> Plan {
+        self.plan
+    }
+
+    /// The row of a metric.
+    pub fn row(&self, kind: Kind, of: &str, key: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.kind == kind && row.of == of && row.metric.key == key)
+    }
+
+    /// The structures, in the order of the tables.
+    pub fn structures(&self) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            self.rows.iter().filter(|row| row.kind == Kind::Structure).map(|row| row.of.as_str()).collect();
+        names.dedup();
+        names
+    }
+
+    /// A label with what it is called, if that is known: `1 liver`. Other names are as they are.
+    pub fn name(&self, label: &str) -> String {
+        let name =
+            label.parse().ok().and_then(|number: Label| self.cases.iter().find_map(|case| case.names.get(&number)));
+        match (name, label) {
+            (Some(name), label) => format!("{label} {name}"),
+            (None, "0") => "0 background".into(),
+            (None, label) => label.to_owned(),
+        }
+    }
+
+    /// Mean over the structures of a metric's means: what a single figure of a cohort usually is.
+    pub fn mean_over_structures(&self, key: &str) -> f64 {
+        let single = |row: &&Row| row.kind == Kind::Structure && row.metric.key == key && row.of.parse::<u16>().is_ok();
+        let means: Vec<f64> = self.rows.iter().filter(single).map(|row| row.summary.mean).collect();
+        means.iter().sum::<f64>() / means.len() as f64
+    }
+}
+
+fn names<'a, I: Iterator<Item = &'a String>>(cases: &'a [CaseState], of: impl Fn(&'a CaseState) -> I) -> Vec<String> {
+    let unique: BTreeSet<&String> = cases.iter().flat_map(of).collect();
+    let mut names: Vec<String> = unique.into_iter().cloned().collect();
+    // Labels by number, not 1, 10, 2; names after them.
+    names.sort_by_key(|name| (rank(name), name.clone()));
+    names
+}
+
+/// Order of the tables: all, foreground, union, boundary, then by label.
+fn rank(name: &str) -> u32 {
+    let common = ["all", "foreground", "union", "boundary"].iter().position(|known| *known == name);
+    let label = name.strip_prefix("structure:").unwrap_or(name).parse::<u16>();
+    common.map_or_else(|| label.map_or(u32::MAX, |label| 10 + u32::from(label)), |place| place as u32)
+}
+
+/// One metric over the cases.
+fn row(cases: &[CaseState], kind: Kind, of: &str, metric: &'static Metric, plan: Plan) -> Row {
+    let (values, summary) = match kind {
+        Kind::Structure => of_structure(cases, of, metric, plan),
+        Kind::Region => of_region(cases, of, metric, plan),
+    };
+    let defined: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
+    let has_interval = defined.len() > 1 && summary.mean.is_finite();
+    let interval = has_interval.then(|| {
+        let interval = Bootstrap::of_mean(&defined, DEFAULT_REPLICATES, plan.seed).bca(0.95);
+        [interval.lower, interval.upper]
+    });
+    Row { kind, of: of.to_owned(), metric, values, summary, interval }
+}
+
+/// Overlap and distance: the policy says what an empty mask counts. Cases that have no class for the structure have no
+/// part in it.
+fn of_structure(cases: &[CaseState], of: &str, metric: &Metric, plan: Plan) -> (Vec<f64>, Summary) {
+    let outcome = |case: &CaseState| match plan.convention {
+        Convention::Segcal => case.outcome(of, metric.key),
+        Convention::Authors => case.authors_outcome(of, metric.key),
+    };
+    let outcomes: Vec<Option<(Outcome, f64)>> =
+        cases.iter().map(|case| Some((outcome(case)?, case.diagonal_mm))).collect();
+    let resolved = |(outcome, diagonal)| plan.empty.resolve(outcome, metric, diagonal);
+    let values = outcomes.iter().map(|found| found.map_or(f64::NAN, resolved)).collect();
+    let scored: Vec<(Outcome, f64)> = outcomes.into_iter().flatten().collect();
+    (values, Summary::new(metric, &scored, plan.empty))
+}
+
+/// Calibration: a region without voxels has none, whatever the policy. Cases without a class for it have no part in it.
+fn of_region(cases: &[CaseState], of: &str, metric: &Metric, plan: Plan) -> (Vec<f64>, Summary) {
+    let value = |case: &CaseState| {
+        let figures = match plan.convention {
+            Convention::Segcal => case.regions.get(of),
+            Convention::Authors => case.authors.calibration.as_ref(),
+        };
+        figures.and_then(|figures| figures.get(metric.key)).map(|value| value.0)
+    };
+    let found: Vec<Option<f64>> = cases.iter().map(value).collect();
+    let scored: Vec<f64> = found.iter().copied().flatten().collect();
+    (found.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect(), Summary::of_defined(&scored))
+}
+
+/// A CSV field; quotes where it needs them.
+pub fn quoted(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}
+
+/// Whether a key is one of the table of metrics; for tests of the contract.
+pub fn is_metric(key: &str) -> bool {
+    metric(key).is_some()
+}

@@ -1,0 +1,146 @@
+//! A cohort as files: `summary.json`, `cases.csv`, `summary.csv`.
+
+use segcal_metrics::definitions::METRICS;
+use segcal_metrics::empty::{Emptiness, EmptyCounts};
+use serde_json::{Map, Value, json};
+
+use super::{Cohort, Kind, Row, quoted};
+use crate::case::Figures;
+use segcal_data::output::number;
+
+impl Cohort {
+    /// `summary.json`.
+    pub fn to_json(&self) -> Value {
+        let definitions: Map<String, Value> =
+            METRICS.iter().map(|metric| (metric.key.into(), metric.definition.into())).collect();
+        json!({
+            "schema": "segcal.evaluation/1",
+            "version": env!("CARGO_PKG_VERSION"),
+            "convention": self.plan.convention,
+            "empty_policy": self.plan.empty.name(),
+            "settings": self.measure,
+            "length_unit": self.length_unit(),
+            "definitions": definitions,
+            "failed": self.failed,
+            "cases": (0..self.cases.len()).map(|number| self.case_json(number)).collect::<Vec<_>>(),
+            "mean": self.nested(|row| number(row.summary.mean)),
+            "interval95": self.nested(|row| json!(row.interval.unwrap_or([f64::NAN; 2]).map(number))),
+            "bounds": self.nested(|row| json!([number(row.summary.worst), number(row.summary.best)])),
+            "empty": self.empty_json(),
+        })
+    }
+
+    fn case_json(&self, case: usize) -> Value {
+        let mut document = self.nested(|row| number(row.values[case]));
+        let object = document.as_object_mut().expect("nested tables are an object");
+        object.shift_insert(0, "case".into(), self.cases[case].case.clone().into());
+        document
+    }
+
+    /// `{structures: {name: {metric: …}}, regions: {name: {metric: …}}}`.
+    fn nested(&self, figure: impl Fn(&Row) -> Value) -> Value {
+        let mut document = Map::new();
+        for kind in [Kind::Structure, Kind::Region] {
+            let mut tables = Map::new();
+            for row in self.rows.iter().filter(|row| row.kind == kind) {
+                let table = tables.entry(&row.of).or_insert_with(|| json!({}));
+                table[row.metric.key] = figure(row);
+            }
+            document.insert(kind.key().into(), tables.into());
+        }
+        document.into()
+    }
+
+    /// The rows whose counts of empty masks are those of every metric: one for each structure and region.
+    pub fn emptiness(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| match row.kind {
+            Kind::Structure => row.metric.key == "dsc",
+            Kind::Region => row.metric.key == "ece",
+        })
+    }
+
+    fn empty_json(&self) -> Value {
+        self.emptiness().map(|row| (row.of.clone(), counts(row))).collect::<Map<_, _>>().into()
+    }
+
+    /// `cases.csv`, long form.
+    pub fn cases_csv(&self) -> String {
+        let mut csv = "case,structure,region,metric,value,unit,note\n".to_owned();
+        for (number, case) in self.cases.iter().enumerate() {
+            for row in &self.rows {
+                let (structure, region) = match row.kind {
+                    Kind::Structure => (row.of.as_str(), ""),
+                    Kind::Region => ("", row.of.as_str()),
+                };
+                let note = match row.kind {
+                    Kind::Structure => {
+                        case.outcome(&row.of, row.metric.key).map_or(NO_CLASS, |it| note(it.emptiness()))
+                    }
+                    Kind::Region if row.values[number].is_nan() => region_note(case.regions.get(&row.of)),
+                    Kind::Region => "",
+                };
+                let fields = [
+                    &case.case,
+                    structure,
+                    region,
+                    row.metric.key,
+                    &row.values[number].to_string(),
+                    self.unit(row.metric),
+                    note,
+                ];
+                csv += &(fields.map(quoted).join(",") + "\n");
+            }
+        }
+        csv
+    }
+
+    /// `summary.csv`: one line for each metric of each structure and region.
+    pub fn summary_csv(&self) -> String {
+        let mut csv = "structure,region,metric,unit,mean,low95,high95,worst_bound,best_bound,cases,empty_prediction,empty_reference,empty_both\n".to_owned();
+        for row in &self.rows {
+            let (structure, region) = match row.kind {
+                Kind::Structure => (row.of.as_str(), ""),
+                Kind::Region => ("", row.of.as_str()),
+            };
+            let [low, high] = row.interval.unwrap_or([f64::NAN; 2]);
+            let (summary, empty) = (&row.summary, &row.summary.empty);
+            let numbers = [summary.mean, low, high, summary.worst, summary.best].map(|x| x.to_string()).join(",");
+            let words = [structure, region, row.metric.key, self.unit(row.metric)].map(quoted).join(",");
+            csv += &format!(
+                "{words},{numbers},{},{},{},{}\n",
+                summary.cases, empty.prediction, empty.reference, empty.both
+            );
+        }
+        csv
+    }
+}
+
+/// How many cases had which empty masks, and how many have no class for the structure.
+fn counts(row: &Row) -> Value {
+    let EmptyCounts { prediction, reference, both, neither } = row.summary.empty;
+    json!({
+        "prediction": prediction, "reference": reference, "both": both, "neither": neither, "no_class": row.not_scored(),
+    })
+}
+
+/// What an empty mask means for a figure.
+const fn note(which: Emptiness) -> &'static str {
+    match which {
+        Emptiness::Neither => "",
+        Emptiness::Prediction => "prediction empty",
+        Emptiness::Reference => "reference empty",
+        Emptiness::Both => "both empty",
+    }
+}
+
+/// The note of a structure or region that the scores of a case have no class for.
+const NO_CLASS: &str = "no class in the prediction";
+
+/// Why a region's figure has no value.
+fn region_note(figures: Option<&Figures>) -> &'static str {
+    match figures.and_then(|figures| figures.get("accuracy")) {
+        None => NO_CLASS,
+        Some(accuracy) if accuracy.0.is_nan() => "no voxel in the region",
+        Some(_) => "no foreground in the reference",
+    }
+}

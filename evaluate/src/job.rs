@@ -1,0 +1,183 @@
+//! The evaluation of a folder: pair the files, measure each case into a state, write the tables and the report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use segcal_core::{Backend, Error, Result};
+use segcal_data::observer::{self, Event, Observer, Steps, is_interruption};
+use segcal_data::output::{self, OutputFolder};
+use segcal_metrics::volume::Label;
+
+use super::case::{self, CaseState, Measure, Prediction};
+use super::cohort::{Cohort, Plan};
+use super::inputs::{self, Holds, Pair};
+#[cfg(feature = "report")]
+use super::report;
+use super::states::{self, Stored};
+use super::{Failure, one_a_thread, slices, structures};
+
+/// An evaluation.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Stored predictions, a file or a folder.
+    pub predictions: &'a Path,
+    /// Reference label maps, a file or a folder; `dataset.json` beside them names the structures.
+    pub labels: &'a Path,
+    /// Images for the overlays, a file or a folder [default: the folder imagesX beside labelsX].
+    pub images: Option<&'a Path>,
+    /// Folder of the results.
+    pub out: &'a Path,
+    /// How a case is measured.
+    pub measure: &'a Measure,
+    /// How the cohort is summarised.
+    pub plan: Plan,
+    /// Whether cases that are done, and whose files have not changed, are kept.
+    pub resume: bool,
+}
+
+/// Evaluates and writes the results.
+///
+/// # Errors
+/// Predictions and references cannot be paired, no case can be evaluated, the results cannot be written, or the observer
+/// asks to stop.
+pub fn evaluate<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn Observer) -> Result<Cohort> {
+    let holds = if request.measure.kind == Prediction::Segmentation { Holds::Labels } else { Holds::Scores };
+    let mut found = inputs::pairs(request.predictions, request.labels, holds)?;
+    for case in inputs::add_images(&mut found.pairs, request.images, request.labels)? {
+        log::warn!("{case}: has no image; the report shows none");
+    }
+    let none =
+        |case| (case, Error::new(format!("has a reference but no prediction in {}", request.predictions.display())));
+    let unpaired = found.unusable.into_iter().chain(found.unpredicted.into_iter().map(none)).collect();
+    evaluate_all(backend, request, &found.pairs, unpaired, observer)
+}
+
+/// Evaluates these pairs, wherever their files lie, and writes the results. Of the request's paths only those of the
+/// labels, beside which `dataset.json` names the structures, and of the results count.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_pairs<B: Backend>(
+    backend: &B,
+    request: &Request<'_>,
+    pairs: &[Pair],
+    observer: &dyn Observer,
+) -> Result<Cohort> {
+    evaluate_all(backend, request, pairs, Vec::new(), observer)
+}
+
+/// Evaluates the pairs; the cases that belong to none are reported with those that fail.
+fn evaluate_all<B: Backend>(
+    backend: &B,
+    request: &Request<'_>,
+    pairs: &[Pair],
+    unpaired: Vec<(String, Error)>,
+    observer: &dyn Observer,
+) -> Result<Cohort> {
+    let Request { measure, resume, .. } = *request;
+    if let Prediction::Scores(_) = measure.kind {
+        structures::expect_classes(&measure.unions, pairs)?;
+    }
+    if resume {
+        states::expect_own(request.out, pairs, &unpaired, measure)?;
+    }
+    let folder = OutputFolder::create(request.out)?;
+    let kept = if resume { pairs.iter().map(|pair| pair.case.as_str()).collect() } else { BTreeSet::new() };
+    states::keep_only(&folder, &kept)?;
+    let mut failed: Vec<Failure> = unpaired.into_iter().map(|(case, error)| fail(&case, error, observer)).collect();
+    let names = inputs::label_names(request.labels);
+    let job = Job { backend, pairs, measure, names, folder: &folder, resume };
+    let (states, more) = job.run(observer)?;
+    failed.extend(more);
+    if states.is_empty() {
+        return Err(Error::new("no case could be evaluated").at(request.predictions.display()));
+    }
+    if measure.kind == Prediction::Segmentation {
+        for (name, label) in structures::beyond(&measure.unions, &states) {
+            log::warn!("regions.{name}: no label map holds the label {label}");
+        }
+    }
+    let cohort = Cohort::new(states, measure.clone(), request.plan)?.without(failed);
+    write(&cohort, &folder)?;
+    Ok(cohort)
+}
+
+/// Reports the error of a case, and keeps it for the results.
+fn fail(case: &str, error: Error, observer: &dyn Observer) -> Failure {
+    let failure = Failure::new(case, &error);
+    observer.event(Event::CaseFailed(&error.at(case)));
+    failure
+}
+
+/// Writes every file of an evaluation.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn write(cohort: &Cohort, folder: &OutputFolder) -> Result<()> {
+    output::write_text(&folder.file("cases.csv")?, &cohort.cases_csv())?;
+    output::write_text(&folder.file("summary.csv")?, &cohort.summary_csv())?;
+    #[cfg(feature = "report")]
+    report::write(cohort, folder)?;
+    output::write_text(&folder.file("summary.json")?, &(output::to_json(&cohort.to_json())? + "\n"))
+}
+
+struct Job<'a, B> {
+    backend: &'a B,
+    pairs: &'a [Pair],
+    measure: &'a Measure,
+    names: BTreeMap<Label, String>,
+    folder: &'a OutputFolder,
+    resume: bool,
+}
+
+impl<B: Backend> Job<'_, B> {
+    /// Measures every pair; one case a thread is in memory at a time.
+    fn run(&self, observer: &dyn Observer) -> Result<(Vec<CaseState>, Vec<Failure>)> {
+        let steps = Steps::begin(observer, "evaluate", self.pairs.len());
+        let measured = one_a_thread(self.pairs, |pair| {
+            observer::check(observer)?;
+            let state = self.state(pair);
+            steps.step(&pair.case);
+            state
+        });
+        drop(steps);
+        let (mut states, mut failed) = (Vec::new(), Vec::new());
+        for (pair, state) in self.pairs.iter().zip(measured) {
+            match state {
+                Ok(state) => states.push(state),
+                Err(error) if is_interruption(&error) => return Err(error),
+                Err(error) => failed.push(fail(&pair.case, error, observer)),
+            }
+        }
+        Ok((states, failed))
+    }
+
+    /// The state of a case that is done, or else a new one. What cannot be measured leaves none behind.
+    fn state(&self, pair: &Pair) -> Result<CaseState> {
+        if let Some(state) = self.done(pair)? {
+            return Ok(state);
+        }
+        states::remove(self.folder, &pair.case)?;
+        let (mut state, slices) = case::measure(self.backend, pair, self.measure)?;
+        let names = self.names.iter().filter(|(label, _)| usize::from(**label) < state.classes);
+        state.names = names.map(|(label, name)| (*label, name.clone())).collect();
+        let stored = Stored { measure: self.measure.clone(), state };
+        // The state says that the case is done, so it comes last.
+        slices::write(&states::slices_of(self.folder, &pair.case)?, &slices)?;
+        stored.write(self.folder)?;
+        Ok(stored.state)
+    }
+
+    /// The state of a case that is done, if its files hold what was measured.
+    fn done(&self, pair: &Pair) -> Result<Option<CaseState>> {
+        let path = states::state_of(self.folder, &pair.case)?;
+        if !self.resume || !path.exists() {
+            return Ok(None);
+        }
+        let state = Stored::read(&path)?.state;
+        let image = pair.image.as_deref().map(states::located);
+        // A file that cannot be read now is told when it is measured.
+        let same = state.image == image && states::checksums(pair).is_ok_and(|now| now == state.checksums);
+        Ok(same.then_some(state))
+    }
+}

@@ -1,0 +1,108 @@
+//! Evaluation of stored predictions: which files belong together, what one case gives, what the cohort gives.
+//!
+//! [`job`] does all of it for a folder. [`inputs`] pairs predictions with references by case name, [`scores`] reads probabilities onto the reference's grid
+//! and proves their axis order, [`structures`] lists what is measured of them, [`case`] measures one case into a state,
+//! [`states`] stores what is done, [`cohort`] makes the tables of many states, [`slices`] keeps what its overlays show,
+//! [`methods`] reads those tables of several methods back and puts them side by side, [`ranking`] ranks them; [`units`]
+//! says what lengths are in. [`calibrate`] fits post-hoc maps and applies them to stored scores; `report` (a feature)
+//! writes the page.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use segcal_core::{Context, Error, Result};
+use serde::{Deserialize, Serialize};
+
+pub mod calibrate;
+pub mod case;
+pub mod cohort;
+pub mod inputs;
+pub mod job;
+pub mod methods;
+pub mod ranking;
+pub mod ranks;
+#[cfg(feature = "report")]
+pub mod report;
+pub mod scores;
+pub mod settings;
+pub mod slices;
+pub mod states;
+pub mod structures;
+pub mod units;
+
+pub use job::{Request, evaluate};
+
+/// A case that is in none of the figures, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Failure {
+    /// Name of the case.
+    pub case: String,
+    /// What is wrong.
+    pub error: String,
+}
+
+impl Failure {
+    /// A case with its error, which does not name the case itself.
+    pub fn new(case: &str, error: &Error) -> Self {
+        Self { case: case.to_owned(), error: error.to_string() }
+    }
+
+    /// Those of a `summary.json`.
+    ///
+    /// # Errors
+    /// The file cannot be read or is no summary.
+    pub fn read(path: &Path) -> Result<Vec<Self>> {
+        #[derive(Deserialize)]
+        struct Summary {
+            #[serde(default)]
+            failed: Vec<Failure>,
+        }
+        let text = std::fs::read_to_string(path).at(path.display())?;
+        let summary: Summary = serde_json::from_str(&text).map_err(Error::from_source).at(path.display())?;
+        Ok(summary.failed)
+    }
+}
+
+/// Works on every item, one a thread at a time, and gives the results in the order of the items.
+///
+/// The threads are not those of rayon's pool, which do the loops inside: a thread of the pool that waits for a loop would
+/// begin another item meanwhile, and with it hold another case in memory.
+pub fn one_a_thread<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let done: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..rayon::current_num_threads().min(items.len()) {
+            scope.spawn(|| {
+                while let Some(number) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&number| number < items.len())
+                {
+                    let result = work(&items[number]);
+                    *done[number].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+                }
+            });
+        }
+    });
+    let results = done.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
+    results.map(|result| result.expect("every item is worked on")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rayon::prelude::*;
+
+    #[test]
+    fn results_keep_their_order_and_no_thread_begins_two() {
+        let running = AtomicUsize::new(0);
+        let results = one_a_thread(&(0..50).collect::<Vec<usize>>(), |&item| {
+            let others = running.fetch_add(1, Ordering::SeqCst);
+            assert!(others < rayon::current_num_threads());
+            let sum: usize = (0..1000_usize).into_par_iter().map(|x| x % 2).sum();
+            running.fetch_sub(1, Ordering::SeqCst);
+            item + sum
+        });
+        assert_eq!(results, (500..550).collect::<Vec<usize>>());
+        assert!(one_a_thread(&[] as &[usize], |&item| item).is_empty());
+    }
+}

@@ -1,0 +1,110 @@
+//! Figures of several methods along an axis, with their spread.
+
+use plotters::prelude::*;
+
+use super::{CATEGORIES, Chart, Drawn, Page, tick};
+
+/// One line for each method.
+pub struct Lines {
+    /// Title.
+    pub title: String,
+    /// Label of the horizontal axis.
+    pub along: String,
+    /// Label of the vertical axis.
+    pub unit: String,
+    /// From the top of the legend on.
+    pub methods: Vec<Line>,
+}
+
+/// The points of a method.
+pub struct Line {
+    /// Its name.
+    pub name: String,
+    /// Place on the axis, mean and standard deviation; what is not finite is not drawn.
+    pub points: Vec<[f64; 3]>,
+}
+
+const SIZE: [u32; 2] = [500, 330];
+/// Colours of the methods beyond the categories: the papers compare up to a dozen.
+const MORE: [RGBColor; 5] =
+    [RGBColor(140, 86, 45), RGBColor(170, 160, 20), RGBColor(90, 50, 140), RGBColor(0, 90, 90), RGBColor(150, 0, 40)];
+/// Distance between two methods at the same place, and between the first and the last, at most, as shares of the axis.
+const DODGE: [f64; 2] = [0.008, 0.04];
+/// Longest name of a legend, in letters.
+const LONGEST: usize = 24;
+
+impl Lines {
+    /// The lowest and the highest place and value that are drawn, with some room.
+    fn range(&self) -> [[f64; 2]; 2] {
+        let points = || self.methods.iter().flat_map(Line::drawn);
+        let ends = points().flat_map(|[_, mean, sd]| [mean - sd, mean + sd]);
+        let range = |values: &mut dyn Iterator<Item = f64>| {
+            let [low, high] =
+                values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], x| [low.min(x), high.max(x)]);
+            let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
+            let room = (0.05 * (high - low)).max(1e-6 * high.abs()).max(1e-9);
+            [low - room, high + room]
+        };
+        [range(&mut points().map(|[at, ..]| at)), range(&mut { ends })]
+    }
+}
+
+impl Line {
+    /// The points that can be drawn; a standard deviation that is not there is 0.
+    fn drawn(&self) -> impl Iterator<Item = [f64; 3]> {
+        let finite = self.points.iter().filter(|[at, mean, _]| at.is_finite() && mean.is_finite());
+        finite.map(|&[at, mean, sd]| [at, mean, if sd.is_finite() { sd } else { 0.0 }])
+    }
+}
+
+impl Chart for Lines {
+    fn size(&self) -> [u32; 2] {
+        SIZE
+    }
+
+    fn draw<D: DrawingBackend>(&self, page: &Page<'_, D>) -> Drawn<D> {
+        page.title(&self.title)?;
+        let colors = || CATEGORIES.into_iter().chain(MORE).cycle();
+        let short = |name: &str| match name.chars().count() {
+            ..=LONGEST => name.to_owned(),
+            _ => name.chars().take(LONGEST - 1).chain(['…']).collect(),
+        };
+        let entries: Vec<_> = self.methods.iter().map(|line| short(&line.name)).zip(colors()).collect();
+        page.legend(&entries, [10, 32], SIZE[0])?;
+        let wide: u32 = entries.iter().map(|(name, _)| 20 + 7 * name.chars().count() as u32).sum();
+        let [[left, right], [low, high]] = self.range();
+        let mut chart = ChartBuilder::on(page.area)
+            .margin_top(page.px(40 + 16 * (1 + wide / SIZE[0])))
+            .margin_right(page.px(16))
+            .margin_left(page.px(4))
+            .x_label_area_size(page.px(42))
+            .y_label_area_size(page.px(62))
+            .build_cartesian_2d(left..right, low..high)?;
+        let mut mesh = chart.configure_mesh();
+        mesh.disable_x_mesh()
+            .x_labels(6)
+            .x_label_formatter(&|value| tick(*value))
+            .y_labels(6)
+            .y_label_formatter(&|value| tick(*value))
+            .x_desc(&self.along)
+            .y_desc(&self.unit);
+        page.looks(&mut mesh, 13).draw()?;
+        // Side by side, so that bars do not hide each other.
+        let step = DODGE[0].min(DODGE[1] / self.methods.len().max(1) as f64) * (right - left);
+        for (number, (line, color)) in self.methods.iter().zip(colors()).enumerate() {
+            let aside = step * (number as f64 - (self.methods.len() as f64 - 1.0) / 2.0);
+            let drawn = || line.drawn().map(|[at, mean, sd]| [at + aside, mean, sd]);
+            chart.draw_series([PathElement::new(
+                drawn().map(|[at, mean, _]| (at, mean)).collect::<Vec<_>>(),
+                page.line(color, 2),
+            )])?;
+            let radius = page.px(4);
+            chart.draw_series(drawn().map(|[at, mean, _]| Circle::new((at, mean), radius, color.filled())))?;
+            let bars = drawn().filter(|[.., sd]| *sd > 0.0);
+            chart.draw_series(
+                bars.map(|[at, mean, sd]| PathElement::new([(at, mean - sd), (at, mean + sd)], page.line(color, 1))),
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,321 @@
+//! Which plots a cohort has.
+
+use segcal_core::{Context, Error, Result};
+use segcal_metrics::calibration::{Calibration, Region, RegionBins};
+use segcal_metrics::reliability::{self, Bar};
+use segcal_metrics::volume::Label;
+
+use super::charts::{self, Boxes, Chart, Distribution, Histogram, Overlay, Reliability};
+use crate::case::{CaseState, Logits};
+use crate::cohort::{Cohort, Kind};
+use crate::scores::Scores;
+use crate::slices::{self, Layers};
+use crate::states::slices_of;
+use segcal_data::output::OutputFolder;
+
+/// Cases of each structure that are drawn, the worst first.
+const WORST: usize = 3;
+
+/// What a plot is about: a section of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Figures of single cases.
+    Cases,
+    /// Slices of the worst cases.
+    Worst,
+    /// Reliability diagrams.
+    Reliability,
+    /// Confidence of right and wrong voxels.
+    Confidence,
+    /// Logits by true class.
+    Logits,
+    /// Figures against noise.
+    Noise,
+}
+
+/// A plot in both formats, with the numbers behind it.
+pub struct Plot {
+    /// File name without ending.
+    pub name: String,
+    /// The section it belongs to.
+    pub section: Section,
+    /// The structure of a slice.
+    pub of: String,
+    /// What one sees.
+    pub caption: String,
+    /// Width that it is drawn for.
+    pub width: u32,
+    /// The drawing.
+    pub svg: String,
+    /// The drawing as pixels.
+    pub png: Vec<u8>,
+    /// The numbers.
+    pub csv: String,
+}
+
+impl Plot {
+    /// A chart drawn for SVG and for PNG, with the numbers behind it.
+    ///
+    /// # Errors
+    /// The chart cannot be drawn.
+    pub fn new(name: &str, section: Section, caption: String, chart: &impl Chart, csv: String) -> Result<Self> {
+        // Names of unions are the user's; a file name is not.
+        let plain = |letter: char| if letter.is_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };
+        let name = name.chars().map(plain).collect();
+        let [width, _] = chart.size();
+        Ok(Self {
+            name,
+            section,
+            of: String::new(),
+            caption,
+            width,
+            svg: charts::svg(chart)?,
+            png: charts::png(chart)?,
+            csv,
+        })
+    }
+}
+
+/// Every plot: box plots, slices of the worst cases (whose voxels lie in `folder`), reliability diagrams and confidence
+/// of every region and class, distributions of logits.
+///
+/// # Errors
+/// The drawing library fails.
+pub fn of(cohort: &Cohort, folder: &OutputFolder) -> Result<Vec<Plot>> {
+    let mut plots = Vec::new();
+    for key in ["dsc", "hd95_max", "hd95_pooled", "nsd", "assd"] {
+        plots.extend(box_plot(cohort, Kind::Structure, key)?);
+    }
+    plots.extend(box_plot(cohort, Kind::Region, "ece")?);
+    plots.extend(overlays(cohort, folder)?);
+    if let Some(calibration) = pooled(cohort) {
+        let regions =
+            || Region::every(calibration.classes()).into_iter().map(|region| (region, calibration.region(region)));
+        let filled = || regions().filter(|(_, bins)| bins.voxels() > 0);
+        for (region, bins) in filled() {
+            plots.push(reliability_plot(
+                &region.to_string(),
+                &of_region(cohort, region),
+                "accuracy",
+                &reliability::top_label(&bins),
+            )?);
+        }
+        let all = calibration.region(Region::All);
+        for class in 1..calibration.classes() {
+            let shown = format!("class {}, one against the rest", cohort.name(&class.to_string()));
+            plots.push(reliability_plot(
+                &format!("class-{class}"),
+                &shown,
+                "frequency",
+                &reliability::of_class(&all, class),
+            )?);
+        }
+        for (region, bins) in filled() {
+            plots.push(confidence_plot(&region.to_string(), &of_region(cohort, region), &bins)?);
+        }
+    }
+    if let Some(logits) = pooled_logits(cohort) {
+        for label in 0..logits.counts.classes() as Label {
+            plots.extend(logit_plot(cohort, &logits, label)?);
+        }
+    }
+    Ok(plots)
+}
+
+fn of_region(cohort: &Cohort, region: Region) -> String {
+    match region {
+        Region::Structure(label) => format!("structure {}", cohort.name(&label.to_string())),
+        other => other.to_string(),
+    }
+}
+
+/// The bins of all cases together. Cases that were measured with another number of classes cannot be pooled.
+fn pooled(cohort: &Cohort) -> Option<Calibration> {
+    let mut states = cohort.cases.iter().filter_map(|case| case.calibration.as_ref());
+    let mut total = states.next()?.clone();
+    for state in states {
+        if (state.classes(), state.bins()) != (total.classes(), total.bins()) {
+            log::warn!("cases with {} and {} classes: no common reliability diagram", state.classes(), total.classes());
+            return None;
+        }
+        total.merge(state);
+    }
+    Some(total)
+}
+
+/// The distributions of all cases together; none where the cases differ in classes, of which [`pooled`] warns.
+fn pooled_logits(cohort: &Cohort) -> Option<Logits> {
+    let mut states = cohort.cases.iter().filter_map(|case| case.logits.as_ref());
+    let mut total = states.next()?.clone();
+    for state in states {
+        if (state.of, state.counts.classes()) != (total.of, total.counts.classes()) {
+            return None;
+        }
+        total.counts.merge(&state.counts);
+    }
+    Some(total)
+}
+
+fn reliability_plot(name: &str, of: &str, what: &'static str, bars: &[Bar]) -> Result<Plot> {
+    let gap = |bar: &Bar| Some(bar.share * (bar.accuracy? - bar.confidence?).abs());
+    let ece: f64 = bars.iter().filter_map(gap).sum();
+    let voxels: u64 = bars.iter().map(|bar| bar.count).sum();
+    let chart = Reliability { title: format!("{of}: ECE {ece:.4}"), what, bars: bars.to_vec() };
+    let caption = format!("{of}: {voxels} voxels of all cases together.");
+    let mut csv = "lower,upper,count,share,mean_probability,frequency\n".to_owned();
+    for bar in bars {
+        let or_empty = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+        let (confidence, accuracy) = (or_empty(bar.confidence), or_empty(bar.accuracy));
+        csv += &format!("{},{},{},{},{confidence},{accuracy}\n", bar.lower, bar.upper, bar.count, bar.share);
+    }
+    Plot::new(&format!("reliability-{name}"), Section::Reliability, caption, &chart, csv)
+}
+
+fn confidence_plot(name: &str, of: &str, region: &RegionBins) -> Result<Plot> {
+    let bins = region.top_bins();
+    let edge = |number: usize| number as f64 / bins.len() as f64;
+    let counted = bins
+        .iter()
+        .enumerate()
+        .map(|(number, bin)| ([edge(number), edge(number + 1)], [bin.hits, bin.count - bin.hits]));
+    let bins: Vec<_> = counted.collect();
+    let mut csv = "lower,upper,right,wrong\n".to_owned();
+    bins.iter().for_each(|([lower, upper], [right, wrong])| csv += &format!("{lower},{upper},{right},{wrong}\n"));
+    let chart = Histogram {
+        title: format!("{of}: confidence {:.3}, accuracy {:.3}", region.confidence(), region.accuracy()),
+        bins,
+    };
+    let caption = format!("{of}, all cases together.");
+    Plot::new(&format!("confidence-{name}"), Section::Confidence, caption, &chart, csv)
+}
+
+/// The distribution of every channel over the voxels of one true class; `None` without voxels.
+fn logit_plot(cohort: &Cohort, logits: &Logits, label: Label) -> Result<Option<Plot>> {
+    let counts = &logits.counts;
+    let voxels: u64 = counts.counts(label, 0).iter().sum();
+    if voxels == 0 {
+        return Ok(None);
+    }
+    let what = match logits.of {
+        Scores::Logits => "logit",
+        Scores::Probabilities => "ln p (logarithm of the probability)",
+    };
+    let edges = counts.edges();
+    let bins = edges.len() - 1;
+    let mut csv = "channel,lower,upper,count\n".to_owned();
+    let mut channels = Vec::new();
+    for channel in 0..counts.classes() {
+        let cells = counts.counts(label, channel);
+        let limits = |cell: usize| match cell {
+            0 => (f64::NEG_INFINITY, edges[0]),
+            cell if cell > bins => (edges[bins], f64::INFINITY),
+            cell => (edges[cell - 1], edges[cell]),
+        };
+        for (cell, count) in cells.iter().enumerate() {
+            let (lower, upper) = limits(cell);
+            csv += &format!("{channel},{lower},{upper},{count}\n");
+        }
+        // What lies beyond the ends is drawn in the last bins.
+        let mut shares: Vec<f64> = cells[1..=bins].iter().map(|&count| count as f64 / voxels as f64).collect();
+        shares[0] += cells[0] as f64 / voxels as f64;
+        shares[bins - 1] += cells[bins + 1] as f64 / voxels as f64;
+        channels.push((cohort.name(&channel.to_string()), shares));
+    }
+    let of = cohort.name(&label.to_string());
+    let chart = Distribution { title: format!("voxels whose true class is {of}"), what, edges, channels };
+    let caption = format!("{voxels} voxels of true class {of}, all cases together.");
+    Plot::new(&format!("logits-class-{label}"), Section::Logits, caption, &chart, csv).map(Some)
+}
+
+/// The values of all structures or regions; `None` where no case has one.
+fn box_plot(cohort: &Cohort, kind: Kind, key: &'static str) -> Result<Option<Plot>> {
+    let rows: Vec<_> = cohort.rows.iter().filter(|row| row.kind == kind && row.metric.key == key).collect();
+    let finite = |values: &[f64]| values.iter().copied().filter(|value| value.is_finite()).collect::<Vec<_>>();
+    let shown =
+        |of: &str| of.strip_prefix("structure:").map_or_else(|| cohort.name(of), |label| format!("structure {label}"));
+    let groups = rows.iter().map(|row| (shown(&row.of), finite(&row.values)));
+    let groups: Vec<(String, Vec<f64>)> = groups.filter(|(_, values)| !values.is_empty()).collect();
+    let Some(row) = rows.first().filter(|_| !groups.is_empty()) else { return Ok(None) };
+    let mut csv = "case,structure,value\n".to_owned();
+    for row in &rows {
+        for (case, value) in cohort.cases.iter().zip(&row.values) {
+            csv += &format!("{},{},{value}\n", crate::cohort::quoted(&case.case), crate::cohort::quoted(&row.of));
+        }
+    }
+    let by = if kind == Kind::Structure { "structure" } else { "region" };
+    let unit = cohort.headed(row.metric);
+    let missing: usize = rows.iter().map(|row| row.values.iter().filter(|value| !value.is_finite()).count()).sum();
+    let chart = Boxes { title: format!("{key} by {by}, each case a dot"), unit, groups };
+    let mut caption = format!("{key}: {}.", row.metric.definition);
+    if missing > 0 {
+        caption += &format!(" {missing} values that are not finite are not shown.");
+    }
+    Plot::new(&format!("box-{key}"), Section::Cases, caption, &chart, csv).map(Some)
+}
+
+/// The cases by a structure's DSC, the worst first; those without a value are left out.
+pub fn worst_first(cohort: &Cohort, structure: &str) -> Vec<usize> {
+    let Some(row) = cohort.row(Kind::Structure, structure, "dsc") else { return Vec::new() };
+    let mut order: Vec<usize> = (0..cohort.cases.len()).filter(|&case| !row.values[case].is_nan()).collect();
+    order.sort_by(|&a, &b| row.values[a].total_cmp(&row.values[b]));
+    order
+}
+
+/// Slices of the worst cases of each structure.
+fn overlays(cohort: &Cohort, folder: &OutputFolder) -> Result<Vec<Plot>> {
+    let mut plots = Vec::new();
+    for structure in cohort.structures() {
+        for case in worst_first(cohort, structure).into_iter().take(WORST) {
+            let state = &cohort.cases[case];
+            let Some(number) = state.slices.iter().position(|slice| slice.structure == structure) else { continue };
+            match slices_of(folder, &state.case).and_then(|path| slices::read(&path, number, state.slices[number].size))
+            {
+                Ok(layers) => plots.push(overlay(cohort, state, case, number, layers).at(&state.case)?),
+                Err(error) => log::warn!("{}: the report shows no slice: {error}", state.case),
+            }
+        }
+    }
+    Ok(plots)
+}
+
+fn overlay(cohort: &Cohort, state: &CaseState, case: usize, number: usize, layers: Layers) -> Result<Plot> {
+    let slice = state.slices[number].clone();
+    let of = cohort.name(&slice.structure);
+    let voxels: usize = slice.size.iter().product();
+    if layers.reference.len() != voxels || layers.prediction.len() != voxels {
+        return Err(Error::new("the stored slice is incomplete").help("evaluate the case again"));
+    }
+    let figure = |key: &str| {
+        let row = cohort.row(Kind::Structure, &slice.structure, key);
+        row.map_or(f64::NAN, |row| row.values[case])
+    };
+    let [dsc, hd95] = [figure("dsc"), figure("hd95_max")];
+    let title = format!("{}, structure {of}", state.case);
+    let mut figures = format!("DSC {dsc:.3}");
+    if hd95.is_finite() {
+        figures += &format!(", HD95 {hd95:.1} {}", cohort.length_unit().name());
+    }
+    let differing = slice.differing;
+    let place = match slice.of {
+        1 => format!("{differing} voxels in one contour only"),
+        of => format!(
+            "{} slice {} of {of}, the one with most voxels in one contour only ({differing})",
+            slice.view,
+            slice.number + 1
+        ),
+    };
+    let caption = format!("{}, structure {of}: {place}.", state.case);
+    let mut csv = "row,column,reference,prediction,largest_probability,grey\n".to_owned();
+    let value = |layer: &[u8], at: usize, scale: f64| {
+        layer.get(at).map_or_else(String::new, |&value| (f64::from(value) / scale).to_string())
+    };
+    for at in 0..voxels {
+        let (row, column) = (at / slice.size[1], at % slice.size[1]);
+        let (confidence, grey) = (value(&layers.confidence, at, 255.0), value(&layers.image, at, 1.0));
+        csv += &format!("{row},{column},{},{},{confidence},{grey}\n", layers.reference[at], layers.prediction[at]);
+    }
+    let name = format!("worst-{}-{}", slice.structure, state.case);
+    let of = slice.structure.clone();
+    let chart = Overlay { title, figures, slice, layers, unit: state.length_unit };
+    Ok(Plot { of, ..Plot::new(&name, Section::Worst, caption, &chart, csv)? })
+}

@@ -1,0 +1,67 @@
+//! The config of an evaluation.
+
+use std::path::Path;
+
+use segcal_core::{Context, Error, Result};
+use segcal_data::config::{self, from_table};
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use super::case::{Measure, Prediction};
+use super::structures::{self, Unions};
+
+/// The keys of a config file.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Number of bins of confidence, 1 to 1000.
+    pub bins: usize,
+    /// Tolerance of nsd, in the unit of the lengths.
+    pub tolerance_mm: f64,
+    /// Half-width of the region `boundary`, in the unit of the lengths.
+    pub band_mm: f64,
+    /// Unions of labels, by name.
+    pub regions: Unions,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { bins: 15, tolerance_mm: 1.0, band_mm: 2.0, regions: Unions::new() }
+    }
+}
+
+impl Settings {
+    /// The defaults with the keys of a file, if there is one, and of `key=value` overrides laid over them.
+    ///
+    /// # Errors
+    /// A key is unknown or its value has another type.
+    pub fn read(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
+        let defaults = Table::try_from(Self::default()).expect("the defaults are a table");
+        let keys = from_table(config::layered(defaults, file, overrides, &["regions"])?);
+        if let Some(path) = file { keys.at(path.display()) } else { keys }
+    }
+
+    /// How predictions of this kind are measured.
+    ///
+    /// # Errors
+    /// A value is out of range, or a union has a name that something else has.
+    pub fn measure(self, kind: Prediction, voxel_units: bool) -> Result<Measure> {
+        structures::expect_names(&self.regions)?;
+        for (key, value) in [("tolerance_mm", self.tolerance_mm), ("band_mm", self.band_mm)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::new(format!("{value} is not a number of at least 0")).at(key));
+            }
+        }
+        if !(1..=1000).contains(&self.bins) {
+            return Err(Error::new(format!("{} is not in 1 to 1000", self.bins)).at("bins"));
+        }
+        Ok(Measure {
+            kind,
+            bins: self.bins,
+            tolerance_mm: self.tolerance_mm,
+            band_mm: self.band_mm,
+            voxel_units,
+            unions: self.regions,
+        })
+    }
+}

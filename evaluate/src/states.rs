@@ -1,0 +1,231 @@
+//! The folder `states` of an evaluation: one file for each case that is done, from which a run that was cut off goes on
+//! and parts are joined. A state is of the files that it was measured from: their paths and their checksums.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use segcal_core::{Context, Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::case::{CaseState, Measure};
+use super::inputs::{Files, Pair};
+use segcal_data::hash::Hash;
+use segcal_data::output::{self, OutputFolder};
+use segcal_data::{self as data, nifti};
+
+/// Name of the folder.
+const FOLDER: &str = "states";
+
+/// One case, and how it was measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stored {
+    /// How it was measured.
+    pub measure: Measure,
+    /// What was measured.
+    pub state: CaseState,
+}
+
+impl Stored {
+    /// Reads the file; the numbers come back to the bit.
+    ///
+    /// # Errors
+    /// It is missing or malformed.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).at(path.display())?;
+        serde_json::from_str(&text).map_err(Error::from_source).at(path.display())
+    }
+
+    /// Writes the state of a case into the folder.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn write(&self, folder: &OutputFolder) -> Result<()> {
+        let text = serde_json::to_string(self).map_err(Error::from_source)?;
+        output::write_text(&state_of(folder, &self.state.case)?, &text)
+    }
+
+    /// Refuses a state of other settings, or of other files than the case's.
+    fn expect(&self, measure: &Measure, pairs: &BTreeMap<&str, &Pair>) -> Result<()> {
+        let state = &self.state;
+        let Some(pair) = pairs.get(state.case.as_str()) else {
+            return Err(Error::new("is of a case that these folders do not hold")
+                .help("evaluate without --resume, which removes it, or give another --out"));
+        };
+        let remedy = "use the same options, or another --out";
+        if self.measure != *measure {
+            let problem = format!("was measured with other settings ({})", self.measure.differences(measure));
+            return Err(Error::new(problem).help(remedy));
+        }
+        let now = [pair.prediction.first(), &pair.reference].map(located);
+        if [&state.prediction, &state.reference] != [&now[0], &now[1]] {
+            let problem = format!("was measured from {} and {}", state.prediction, state.reference);
+            return Err(Error::new(problem).help(remedy));
+        }
+        Ok(())
+    }
+}
+
+/// Where the state of a case is stored.
+///
+/// # Errors
+/// The case's name is no file name.
+pub fn state_of(folder: &OutputFolder, case: &str) -> Result<PathBuf> {
+    folder.file(Path::new(FOLDER).join(format!("{case}.json")))
+}
+
+/// Where the voxels of a case's slices are stored.
+///
+/// # Errors
+/// The case's name is no file name.
+pub fn slices_of(folder: &OutputFolder, case: &str) -> Result<PathBuf> {
+    folder.file(Path::new(FOLDER).join(format!("{case}.npz")))
+}
+
+/// The state files of an evaluation, by name.
+///
+/// # Errors
+/// The folder holds no folder of states, or that cannot be read.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let inside = folder.join(FOLDER);
+    let entries = fs::read_dir(&inside)
+        .map_err(|error| Error::from(error).help("give a folder that segcal evaluate wrote"))
+        .at(inside.display())?;
+    let paths = entries.map(|entry| Ok(entry.at(inside.display())?.path())).collect::<Result<Vec<PathBuf>>>()?;
+    // Files that begin with a dot are those of a write that was cut off.
+    let whole = |path: &PathBuf| {
+        let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+        !hidden && path.extension().is_some_and(|ending| ending == "json")
+    };
+    let mut found: Vec<PathBuf> = paths.into_iter().filter(whole).collect();
+    found.sort();
+    Ok(found)
+}
+
+/// Refuses to go on in a folder that holds a state of other files, settings or cases; nothing is written. Of the cases
+/// that belong to no pair any state may be there.
+///
+/// # Errors
+/// A state is malformed or does not belong to this evaluation.
+pub fn expect_own(folder: &Path, pairs: &[Pair], unpaired: &[(String, Error)], measure: &Measure) -> Result<()> {
+    if !folder.join(FOLDER).is_dir() {
+        return Ok(());
+    }
+    let pairs = pairs.iter().map(|pair| (pair.case.as_str(), pair)).collect();
+    for path in list(folder)? {
+        let stored = Stored::read(&path)?;
+        if !unpaired.iter().any(|(case, _)| *case == stored.state.case) {
+            stored.expect(measure, &pairs).at(path.display())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the states of all cases but these, so that none is taken for one of this evaluation. Files that are no states
+/// stay.
+///
+/// # Errors
+/// The folder cannot be read or written.
+pub fn keep_only(folder: &OutputFolder, cases: &BTreeSet<&str>) -> Result<()> {
+    if !folder.path().join(FOLDER).is_dir() {
+        return Ok(());
+    }
+    for path in list(folder.path())? {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        if !cases.contains(&*name) && is_state(&path) {
+            remove(folder, &name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file is a state, if only one of another version.
+fn is_state(path: &Path) -> bool {
+    let document = fs::read_to_string(path).ok().and_then(|text| serde_json::from_str(&text).ok());
+    document.is_some_and(|document: serde_json::Value| ["measure", "state"].iter().all(|key| document[key].is_object()))
+}
+
+/// Removes what is stored of a case, if anything is.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn remove(folder: &OutputFolder, case: &str) -> Result<()> {
+    // The state says that the slices are there, so it goes first.
+    output::remove_file(&state_of(folder, case)?)?;
+    output::remove_file(&slices_of(folder, case)?)
+}
+
+/// A file as it is called from everywhere: its own name in its folder's real path.
+pub fn located(path: &Path) -> String {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let real = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    real.join(path.file_name().unwrap_or_default()).display().to_string()
+}
+
+/// SHA-256 of each file of a case: of the prediction, the reference and the image.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn checksums(pair: &Pair) -> Result<Vec<String>> {
+    let prediction = match &pair.prediction {
+        Files::One(path) => std::slice::from_ref(path),
+        Files::PerClass(paths) => paths,
+    };
+    let files = prediction.iter().chain([&pair.reference]).chain(&pair.image);
+    files.map(|path| checksum(path)).collect()
+}
+
+/// The checksum of a file; that of the header of a pair covers both.
+fn checksum(path: &Path) -> Result<String> {
+    let mut hash = Hash::default();
+    hash.file(path)?;
+    if matches!(data::ending(path), Some(".hdr" | ".hdr.gz")) {
+        hash.file(&nifti::image_of(path)?)?;
+    }
+    Ok(hash.hex())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_one_name_however_it_is_spelled() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().canonicalize().unwrap();
+        fs::create_dir(folder.join("p")).unwrap();
+        let expected = folder.join("p/a.nii").display().to_string();
+        for spelled in ["p/a.nii", "./p/a.nii", "p/../p/a.nii", "p/./a.nii"] {
+            assert_eq!(located(&root.path().join(spelled)), expected);
+        }
+    }
+
+    #[test]
+    fn files_that_are_no_states_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = OutputFolder::create(root.path()).unwrap();
+        for (name, text) in
+            [("a.json", r#"{"measure": {}, "state": {}}"#), ("b.json", r#"{"other": 1}"#), ("c.json", "")]
+        {
+            fs::write(folder.file(Path::new(FOLDER).join(name)).unwrap(), text).unwrap();
+        }
+        keep_only(&folder, &BTreeSet::from(["a"])).unwrap();
+        assert_eq!(list(root.path()).unwrap().len(), 3);
+        keep_only(&folder, &BTreeSet::new()).unwrap();
+        let left: Vec<_> = list(root.path()).unwrap().iter().map(|path| path.file_stem().unwrap().to_owned()).collect();
+        assert_eq!(left, ["b", "c"]);
+    }
+
+    #[test]
+    fn a_pair_of_header_and_data_is_one_file() {
+        let root = tempfile::tempdir().unwrap();
+        let [header, data] = ["a.hdr", "a.img"].map(|name| root.path().join(name));
+        fs::write(&header, "header").unwrap();
+        assert!(checksum(&header).is_err());
+        fs::write(&data, "data").unwrap();
+        let first = checksum(&header).unwrap();
+        assert_eq!(first.len(), 64);
+        fs::write(&data, "other").unwrap();
+        assert_ne!(checksum(&header).unwrap(), first);
+    }
+}

@@ -1,0 +1,41 @@
+//! The files of an exported run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use segcal_core::{Backend, Context, Error, Result};
+use segcal_data::output::{self, OutputFolder};
+use serde::Serialize;
+
+use crate::run::{self, Trained};
+
+/// Writes `model.onnx` and `weights.safetensors` of a run's best epoch into `out` and gives their paths.
+///
+/// # Errors
+/// The folder holds no run, its checkpoint is damaged, or a file cannot be written.
+pub fn export<B: Backend>(backend: &B, run_folder: &Path, out: &Path) -> Result<Vec<PathBuf>> {
+    let trained = Trained::open(run_folder, backend)?;
+    let folder = OutputFolder::create(out)?;
+    let metadata = metadata(&trained)?;
+    let (model, weights) = (folder.file("model.onnx")?, folder.file("weights.safetensors")?);
+    let bytes = super::onnx(&*trained.network, &trained.parameters, &metadata)?;
+    output::write_atomic(&model, |out| Ok(out.write_all(&bytes)?))?;
+    let metadata: BTreeMap<String, String> = metadata.into_iter().map(|(key, text)| (key.into(), text)).collect();
+    run::save(&weights, &[("", &trained.parameters)], &metadata)?;
+    Ok(vec![model, weights])
+}
+
+/// What another program must know to use the network.
+fn metadata<B: Backend>(trained: &Trained<B>) -> Result<Vec<(&'static str, String)>> {
+    Ok(vec![
+        ("classes", text(&trained.class_names)?),
+        ("stride", text(&trained.network.stride())?),
+        ("input", text(&trained.settings.input)?),
+        ("samples", text(&trained.settings.samples)?),
+        ("network", text(trained.network.config())?),
+    ])
+}
+
+fn text(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(Error::from_source).at("metadata")
+}

@@ -1,0 +1,100 @@
+//! Class probabilities of whole volumes, tile by tile.
+//!
+//! A network that sees slices is run over every slice of its axis; one that sees patches over overlapping patches,
+//! mixed with a Gaussian window (standard deviation an eighth of the patch, as nnU-Net does), so that voxels near the
+//! rim of a patch, which the network knows least about, weigh least.
+//!
+//! Results come plane by plane, so that a caller who keeps none needs memory for as many as a tile is thick, however
+//! large the volume and however many its classes.
+
+mod mixture;
+mod planes;
+mod spill;
+mod tiles;
+
+use segcal_core::{Backend, Elem, Error, Result, Shape, Tensor, stable};
+use segcal_models::{Mode, Network, Parameters};
+
+use crate::samples::{Block, cut_block, flat_last};
+use mixture::Mixture;
+pub use planes::Planes;
+use segcal_data::Volume;
+pub use spill::Spill;
+pub use tiles::Tiling;
+
+/// A network with its parameters on a device.
+pub struct Predictor<'a, B: Backend> {
+    /// The network.
+    pub network: &'a dyn Network<B>,
+    /// Its parameters.
+    pub parameters: &'a Parameters<B>,
+    /// The device.
+    pub backend: &'a B,
+}
+
+impl<B: Backend> Predictor<'_, B> {
+    /// Softmax probabilities `[k, d, h, w]` of one prepared image.
+    ///
+    /// # Errors
+    /// The device fails, or the network's output is not finite.
+    pub fn probabilities(&self, image: &Volume<f32>, tiling: &Tiling<'_>) -> Result<Vec<f32>> {
+        let extent = image.grid.extent;
+        let (planes, volume) = (tiling.planes(extent), extent.iter().product::<usize>());
+        let mut values = Vec::new();
+        self.each_plane(image, tiling, |number, plane| {
+            values.resize(plane.len() / planes.voxels() * volume, 0.0);
+            for (class, plane) in plane.chunks_exact(planes.voxels()).enumerate() {
+                let class = &mut values[class * volume..][..volume];
+                plane.iter().enumerate().for_each(|(place, &p)| class[planes.voxel(number, place)] = p);
+            }
+            Ok(())
+        })?;
+        Ok(values)
+    }
+
+    /// The same plane by plane, in order: `each` is given the number and the probabilities `[k][place]` of each of
+    /// [`Tiling::planes`].
+    ///
+    /// # Errors
+    /// The device fails, the network's output is not finite, or `each` fails.
+    pub fn each_plane(
+        &self,
+        image: &Volume<f32>,
+        tiling: &Tiling<'_>,
+        mut each: impl FnMut(usize, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let planes = tiling.planes(image.grid.extent);
+        let tiles = tiling.tiles(image.grid.extent);
+        let window = tiling.weights(tiles.first().map_or([1; 3], |tile| tile.size));
+        let mut mixture = Mixture::new(planes, &window);
+        for group in tiles.chunks(tiling.batch) {
+            let output = self.batch(image, group)?;
+            for (tile, output) in group.iter().zip(output.chunks_exact(output.len() / group.len())) {
+                mixture.finish_before(tile.start[planes.axis], &mut each)?;
+                mixture.add(tile, output);
+            }
+        }
+        mixture.finish_before(isize::MAX, &mut each)
+    }
+
+    /// Probabilities `[tile][k][voxel of the tile]`.
+    fn batch(&self, image: &Volume<f32>, tiles: &[Block]) -> Result<Vec<f32>> {
+        let mut values = Vec::new();
+        tiles.iter().for_each(|tile| cut_block(image, tile, |x| x, &mut values));
+        let shape = Shape::new(tiles.len(), image.channels(), 1, 1, 1).with_spatial(flat_last(tiles[0].size));
+        let input = Tensor::new(self.backend, shape, values.iter().map(|&x| B::Elem::of(f64::from(x))).collect());
+        let output = stable::softmax(&self.network.forward(self.parameters, &input, Mode::Evaluate));
+        let output: Vec<f32> = output.to_vec()?.into_iter().map(|p| p.f64() as f32).collect();
+        if output.iter().all(|p| p.is_finite()) { Ok(output) } else { Err(self.not_finite(&input)) }
+    }
+
+    /// Says that the network's output for this input is not finite, and which layer's output is the first that is not.
+    fn not_finite(&self, input: &Tensor<B>) -> Error {
+        let watched = self.parameters.watched();
+        self.network.forward(&watched, input, Mode::Evaluate);
+        let first = watched.passed_layers().into_iter().find(|(_, finite)| !finite);
+        let place = first.map(|(layer, _)| format!(", first in the output of {layer}")).unwrap_or_default();
+        Error::new(format!("the network's output is not finite{place}"))
+            .help("the training diverged: train with a lower learning rate or with clip_norm")
+    }
+}

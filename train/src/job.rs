@@ -1,0 +1,80 @@
+//! A training from its settings to its run folder.
+
+use std::sync::Arc;
+
+use segcal_backends::Watch;
+use segcal_core::{Backend, Context, Error, Result};
+use segcal_data::{Dataset, Observer};
+
+use super::cases::Cases;
+use super::objective::objective;
+use super::prepared::Classes;
+use super::run;
+use super::run_folder::RunFolder;
+use super::settings::Settings;
+use super::source::{Cache, Source};
+use super::trainer::{Data, Trainer};
+
+/// Trains as the settings say and fills the run folder; with `resume`, continues the run that is there.
+///
+/// # Errors
+/// A setting or a case is malformed, the run folder is taken or belongs to other settings or cases, training diverges, a
+/// file cannot be written, or the observer asks to stop.
+pub fn train<B: Backend>(
+    backend: &B,
+    watch: Watch,
+    settings: &Settings,
+    resume: bool,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let data = open(settings)?;
+    let cases = Cases::of(&data, observer)?;
+    let mut trainer = trainer(backend, settings, data)?.watched(watch);
+    let table = settings.to_table();
+    let mut folder = if resume {
+        let mut folder = RunFolder::resume(&settings.out, &table)?;
+        folder.expect_cases(&cases)?;
+        trainer.restore(&mut folder)?;
+        folder
+    } else {
+        let folder = RunFolder::create(&settings.out, &table)?;
+        folder.expect_cases(&cases)?;
+        folder
+    };
+    trainer.run_in(&mut folder, observer).at(settings.out.display())
+}
+
+/// Whether the settings describe a training that can begin: builds everything that it needs, and writes nothing.
+///
+/// # Errors
+/// A setting is out of range, or the data set or its first case cannot be read.
+pub fn check<B: Backend>(backend: &B, settings: &Settings) -> Result<()> {
+    trainer(backend, settings, open(settings)?).map(drop)
+}
+
+/// The trainer that the settings describe, on the cases of a data set.
+///
+/// # Errors
+/// As [`Trainer::new`]; the network or the loss of the settings is unknown or malformed.
+pub fn trainer<'a, B: Backend>(backend: &'a B, settings: &'a Settings, data: Dataset) -> Result<Trainer<'a, B>> {
+    let classes = Classes { count: data.classes.len(), ignored: data.ignore_label };
+    let cache = |cases| Arc::new(Cache::new(cases, settings.input.clone(), classes));
+    let (training, validation) = (cache(data.train), cache(data.val));
+    let channels = training.get(0)?.image.channels();
+    let network = run::network(settings, channels, classes.count)?;
+    let objective = objective(&settings.loss, channels, data.ignore_label)?;
+    let data = Data { training, validation, class_names: data.classes };
+    Trainer::new(backend, network, objective, data, settings)
+}
+
+fn open(settings: &Settings) -> Result<Dataset> {
+    let data = Dataset::open_fold(&settings.data, settings.fold)?;
+    data.expect_classes()?;
+    if data.train.is_empty() || data.val.is_empty() {
+        let problem = format!("{} training and {} validation cases", data.train.len(), data.val.len());
+        return Err(Error::new(problem)
+            .at(settings.data.display())
+            .help("each part needs at least one: name them in splits.json as {\"train\": […], \"val\": […]}"));
+    }
+    Ok(data)
+}

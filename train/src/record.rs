@@ -1,0 +1,56 @@
+//! The figures of one epoch.
+
+use segcal_data::output::Number;
+use serde::{Deserialize, Serialize};
+
+use super::chain::Link;
+
+/// What one epoch gave.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct EpochRecord {
+    /// From 1.
+    pub epoch: usize,
+    /// Learning rate of the epoch.
+    pub learning_rate: f64,
+    /// Mean over the batches of the loss and each of its terms, by name; `loss` is the total.
+    pub loss: Vec<(String, f64)>,
+    /// Mean foreground DSC of the validation volumes; NaN where no volume holds a structure.
+    pub dsc: Number,
+    /// DSC of each structure, mean over the validation volumes that hold it.
+    pub dsc_by_structure: Vec<(String, Number)>,
+    /// Mean foreground ECE of the validation volumes.
+    pub ece: Number,
+    /// What the loss remembers (multipliers), by name; empty for most losses.
+    pub state: Vec<(String, Vec<f64>)>,
+    /// Seconds of training, without validation.
+    pub seconds: f64,
+    /// Training samples per second.
+    pub images_per_second: f64,
+    /// Proof of the epoch, filled in by [`RunFolder::record`](super::run_folder::RunFolder::record).
+    pub hashes: Link,
+}
+
+impl EpochRecord {
+    /// The figures in one line for people.
+    pub fn line(&self) -> String {
+        let terms: Vec<String> = self.loss.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+        format!(
+            "{}, DSC {:.4}, ECE {:.4}, {:.1} s, {:.0} images/s",
+            terms.join(", "),
+            self.dsc.0,
+            self.ece.0,
+            self.seconds,
+            self.images_per_second
+        )
+    }
+
+    /// The epoch's row of `metrics.csv`: without times, so that the same run gives the same bytes.
+    pub(super) fn row(&self) -> String {
+        let mut row = vec![self.learning_rate];
+        row.extend(self.loss.iter().map(|(_, value)| *value));
+        row.extend([self.dsc.0, self.ece.0]);
+        row.extend(self.dsc_by_structure.iter().map(|(_, value)| value.0));
+        let row: Vec<String> = row.iter().map(ToString::to_string).collect();
+        format!("{},{}", self.epoch, row.join(","))
+    }
+}

@@ -1,0 +1,357 @@
+//! The run folder: config, logs, checkpoints, one writer at a time.
+//!
+//! `last.safetensors` is written last in each epoch and is the commit point: on resuming, log lines of later epochs
+//! are dropped, and the epoch that was running is done again. Every epoch's log line carries a [`Link`] of the hash
+//! chain, which is checked then.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use segcal_core::{Context, Error, Result};
+use segcal_models::whole_file;
+use toml::Table;
+
+use super::cases::Cases;
+use super::chain::Link;
+use super::curves;
+use super::events::event_file;
+use super::record::EpochRecord;
+use segcal_data::output::{self, OutputFolder};
+
+/// A folder that holds one run, locked for one writer.
+pub struct RunFolder {
+    folder: OutputFolder,
+    records: Vec<EpochRecord>,
+    /// Held open: the lock ends with the process, however that ends.
+    _lock: File,
+}
+
+const CASES: &str = "cases.json";
+const CONFIG: &str = "config.toml";
+const LOG: &str = "log.jsonl";
+/// TensorBoard knows its files by this name.
+const EVENTS: &str = "events.out.tfevents.segcal";
+
+impl RunFolder {
+    /// A new run.
+    ///
+    /// # Errors
+    /// The folder holds a run already, is in use by another process, or cannot be written.
+    pub fn create(path: &Path, config: &Table) -> Result<Self> {
+        if path.join(CONFIG).exists() {
+            return Err(Error::new("holds a run already")
+                .at(path.display())
+                .help("go on with it by --resume, or choose another folder with out=FOLDER"));
+        }
+        let run = Self::open(path)?;
+        output::write_text(&run.folder.file(CONFIG)?, &config.to_string())?;
+        Ok(run)
+    }
+
+    /// A run that is to go on; nothing is changed before [`RunFolder::go_on_after`].
+    ///
+    /// # Errors
+    /// There is no run, it is in use by another process, its files cannot be read, or it was started with another
+    /// config (only `epochs` may differ).
+    pub fn resume(path: &Path, config: &Table) -> Result<Self> {
+        if let Some(key) = changed_key(path, config)? {
+            return Err(Error::new(format!("the run was started with another {key}"))
+                .at(path.join(CONFIG).display())
+                .help("resume with the same config, or start a new run with out=FOLDER"));
+        }
+        let mut run = Self::open(path)?;
+        run.records = read_log(&path.join(LOG))?;
+        Ok(run)
+    }
+
+    /// Notes in `cases.json` with which cases the run was begun.
+    ///
+    /// # Errors
+    /// The run was begun with other cases (see [`Cases::expect`]); the file is damaged, or cannot be written.
+    pub fn expect_cases(&self, cases: &Cases) -> Result<()> {
+        let path = self.folder.file(CASES)?;
+        if !path.exists() {
+            return output::write_text(&path, &(output::to_json(cases)? + "\n"));
+        }
+        let begun = std::fs::read_to_string(&path).map_err(Error::from);
+        let begun = begun.and_then(|text| serde_json::from_str(&text).map_err(Error::from_source));
+        begun.and_then(|begun| cases.expect(&begun)).at(path.display())
+    }
+
+    /// Drops the epochs after `done`, the last of the checkpoint, whose hashes are `link`.
+    ///
+    /// # Errors
+    /// The log does not hold these epochs, its hash chain is broken or is another than that of the checkpoint; or the
+    /// folder cannot be written. The message names the file and the epoch.
+    pub fn go_on_after(&mut self, done: usize, link: &Link, config: &Table) -> Result<()> {
+        let log = self.folder.file(LOG)?;
+        let broken = |epoch: usize, what: &str| {
+            let error = Error::new(what).at(format!("epoch {epoch}")).at(log.display());
+            Err(error.help("restore the file from a copy, or start the run anew with out=FOLDER"))
+        };
+        let kept = self.records.len().min(done);
+        let mut before = None;
+        for (number, record) in self.records[..kept].iter().enumerate() {
+            if record.epoch != number + 1 || !record.hashes.follows(before, &record.row()) {
+                return broken(number + 1, "the line does not fit its hash chain: the log was changed or is damaged");
+            }
+            before = Some(&record.hashes);
+        }
+        if kept < done {
+            return broken(kept + 1, &format!("there is no line, but the checkpoint is of epoch {done}"));
+        }
+        if before.is_some_and(|last| last != link) {
+            return broken(done, "the hashes are not those of last.safetensors: the two belong to different runs");
+        }
+        self.records.truncate(done);
+        output::write_text(&self.folder.file(CONFIG)?, &config.to_string())?;
+        self.write_logs()
+    }
+
+    fn open(path: &Path) -> Result<Self> {
+        let folder = OutputFolder::create(path)?;
+        let Some(lock) = folder.lock()? else {
+            return Err(Error::new("another process writes to this run")
+                .at(path.display())
+                .help("wait until it ends, or choose another folder with out=FOLDER"));
+        };
+        whole_file::remove_unfinished(folder.path());
+        Ok(Self { folder, records: Vec::new(), _lock: lock })
+    }
+
+    /// The epochs that are done.
+    pub fn records(&self) -> &[EpochRecord] {
+        &self.records
+    }
+
+    /// Adds an epoch to the logs, with the hashes of its batches and of what it made of the weights; gives its link of
+    /// the chain.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn record(&mut self, mut record: EpochRecord, batches: String, weights: String) -> Result<Link> {
+        let before = self.records.last().map(|record| &record.hashes);
+        let link = Link::after(before, &record.row(), batches, weights);
+        record.hashes = link.clone();
+        self.records.push(record);
+        self.write_logs()?;
+        Ok(link)
+    }
+
+    /// Whether the newest epoch is better than all before it, by mean foreground DSC. The first one is.
+    pub fn newest_is_best(&self) -> bool {
+        let Some((newest, before)) = self.records.split_last() else { return false };
+        // Anything is better than an undefined figure.
+        before.iter().all(|record| record.dsc.0.is_nan() || newest.dsc > record.dsc)
+    }
+
+    /// Where the newest weights go.
+    ///
+    /// # Errors
+    /// Those of [`OutputFolder::file`].
+    pub fn last(&self) -> Result<PathBuf> {
+        self.folder.file("last.safetensors")
+    }
+
+    /// Where the best weights go.
+    ///
+    /// # Errors
+    /// Those of [`OutputFolder::file`].
+    pub fn best(&self) -> Result<PathBuf> {
+        self.folder.file("best.safetensors")
+    }
+
+    /// Draws the epochs that are done: `curves.svg`, and TensorBoard's events. Nothing is read back from these, so they
+    /// come after the checkpoint.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn draw(&self) -> Result<()> {
+        let events = event_file(&self.records);
+        output::write_atomic(&self.folder.file(EVENTS)?, |out| Ok(out.write_all(&events)?))?;
+        output::write_text(&self.folder.file("curves.svg")?, &curves::svg(&self.records))
+    }
+
+    fn write_logs(&self) -> Result<()> {
+        output::write_atomic(&self.folder.file(LOG)?, |out| {
+            for record in &self.records {
+                serde_json::to_writer(&mut *out, record).map_err(Error::from_source)?;
+                writeln!(out)?;
+            }
+            Ok(())
+        })?;
+        output::write_text(&self.folder.file("metrics.csv")?, &self.csv())
+    }
+
+    /// One row an epoch.
+    fn csv(&self) -> String {
+        let Some(first) = self.records.first() else { return String::new() };
+        let mut header = vec!["epoch".to_owned(), "learning_rate".into()];
+        header.extend(first.loss.iter().map(|(name, _)| name.clone()));
+        header.extend(["dsc".into(), "ece".into()]);
+        header.extend(first.dsc_by_structure.iter().map(|(name, _)| format!("dsc:{name}")));
+        let mut csv = header.join(",") + "\n";
+        self.records.iter().for_each(|record| csv += &(record.row() + "\n"));
+        csv
+    }
+}
+
+/// The config that a run was started with.
+///
+/// # Errors
+/// The folder holds no run, or its config cannot be read.
+pub fn stored_config(path: &Path) -> Result<Table> {
+    let path = path.join(CONFIG);
+    let text = std::fs::read_to_string(&path).at(path.display());
+    let text = text.map_err(|error| error.help("is this the folder of a run? `segcal train` makes one"))?;
+    text.parse::<Table>().map_err(|error| Error::new(error.message().to_owned())).at(path.display())
+}
+
+/// The first key, dotted, in which a run's config differs from this one so that it cannot go on.
+///
+/// # Errors
+/// The folder holds no run, or its config cannot be read.
+pub fn changed_key(path: &Path, config: &Table) -> Result<Option<String>> {
+    Ok(first_difference(&stored_config(path)?, config))
+}
+
+/// The first key, dotted, whose value differs; `epochs` may, so that a finished run can be extended, and `out` and
+/// `data` may, so that folders can be moved.
+fn first_difference(stored: &Table, given: &Table) -> Option<String> {
+    let keys = stored.keys().chain(given.keys().filter(|key| !stored.contains_key(*key)));
+    for key in keys.filter(|key| !["epochs", "out", "data"].contains(&key.as_str())) {
+        match (stored.get(key), given.get(key)) {
+            (Some(toml::Value::Table(a)), Some(toml::Value::Table(b))) => {
+                if let Some(inner) = first_difference(a, b) {
+                    return Some(format!("{key}.{inner}"));
+                }
+            }
+            (a, b) if a == b => {}
+            _ => return Some(key.clone()),
+        }
+    }
+    None
+}
+
+/// The lines of the log; none before the first epoch is done.
+fn read_log(path: &Path) -> Result<Vec<EpochRecord>> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let text = std::fs::read_to_string(path).at(path.display())?;
+    let parse = |(number, line): (usize, &str)| {
+        serde_json::from_str(line).map_err(Error::from_source).at(format!("line {}", number + 1)).at(path.display())
+    };
+    text.lines().enumerate().map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use segcal_data::output::Number;
+
+    use super::*;
+
+    fn record(epoch: usize, dsc: f64) -> EpochRecord {
+        EpochRecord {
+            epoch,
+            learning_rate: 1e-3,
+            loss: vec![("loss".into(), 0.5), ("ce".into(), 0.25)],
+            dsc: Number(dsc),
+            dsc_by_structure: vec![("a".into(), Number(f64::NAN))],
+            ece: Number(0.1),
+            state: Vec::new(),
+            seconds: 1.0,
+            images_per_second: 2.0,
+            hashes: Link::default(),
+        }
+    }
+
+    fn add(run: &mut RunFolder, epoch: usize, dsc: f64) -> Link {
+        run.record(record(epoch, dsc), format!("batches {epoch}"), format!("weights {epoch}")).unwrap()
+    }
+
+    #[test]
+    fn later_epochs_are_dropped_on_resuming_and_a_run_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let config: Table = "epochs = 2\n[loss]\nname = \"ce\"".parse().unwrap();
+        let mut run = RunFolder::create(&path, &config).unwrap();
+        let first = add(&mut run, 1, 0.5);
+        assert!(run.newest_is_best());
+        add(&mut run, 2, 0.4);
+        assert!(!run.newest_is_best());
+        drop(run);
+        assert!(RunFolder::create(&path, &config).err().unwrap().to_string().contains("--resume"));
+        std::fs::write(path.join(".segcal-x.part"), "half").unwrap();
+        let mut run = RunFolder::resume(&path, &config).unwrap();
+        assert!(!path.join(".segcal-x.part").exists());
+        run.go_on_after(1, &first, &config).unwrap();
+        assert_eq!(run.records().len(), 1);
+        assert_eq!(run.records()[0].dsc, Number(0.5));
+        let csv = std::fs::read_to_string(path.join("metrics.csv")).unwrap();
+        assert_eq!(csv, "epoch,learning_rate,loss,ce,dsc,ece,dsc:a\n1,0.001,0.5,0.25,0.5,0.1,NaN\n");
+    }
+
+    #[test]
+    fn another_config_is_refused_and_more_epochs_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let config: Table = "epochs = 2\n[loss]\nname = \"ce\"".parse().unwrap();
+        add(&mut RunFolder::create(&path, &config).unwrap(), 1, 0.5);
+        let other: Table = "epochs = 2\n[loss]\nname = \"nacl\"".parse().unwrap();
+        assert!(RunFolder::resume(&path, &other).err().unwrap().to_string().contains("another loss.name"));
+        let longer: Table = "epochs = 9\n[loss]\nname = \"ce\"".parse().unwrap();
+        assert_eq!(RunFolder::resume(&path, &longer).unwrap().records().len(), 1);
+    }
+
+    #[test]
+    fn a_log_that_was_changed_is_found_and_the_epoch_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let config = Table::new();
+        let mut run = RunFolder::create(&path, &config).unwrap();
+        let links = [0.5, 0.25, 0.75].iter().zip(1..).map(|(&dsc, epoch)| add(&mut run, epoch, dsc));
+        let links: Vec<Link> = links.collect();
+        drop(run);
+        let log = path.join(LOG);
+        let whole = std::fs::read_to_string(&log).unwrap();
+        let message = |text: &str, done: usize, link: &Link| {
+            std::fs::write(&log, text).unwrap();
+            let outcome = RunFolder::resume(&path, &config).unwrap().go_on_after(done, link, &config);
+            outcome.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let lines: Vec<&str> = whole.lines().collect();
+        let changed = message(&whole.replace("0.25,\"dsc_by", "0.26,\"dsc_by"), 3, &links[2]);
+        assert!(changed.contains(LOG) && changed.contains("epoch 2: the line does not fit"), "{changed}");
+        let cut = message(&lines[..2].join("\n"), 3, &links[2]);
+        assert!(cut.contains("epoch 3: there is no line"), "{cut}");
+        let dropped = message(&[lines[0], lines[2]].join("\n"), 2, &links[1]);
+        assert!(dropped.contains("epoch 2: the line does not fit"), "{dropped}");
+        let foreign = message(&whole, 2, &links[0]);
+        assert!(foreign.contains("epoch 2: the hashes are not those of last.safetensors"), "{foreign}");
+        assert_eq!(message(&whole, 3, &links[2]), "");
+    }
+
+    #[test]
+    fn one_writer_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Table::new();
+        let _first = RunFolder::create(&folder.path().join("run"), &config).unwrap();
+        std::fs::remove_file(folder.path().join("run").join(CONFIG)).unwrap();
+        let second = RunFolder::create(&folder.path().join("run"), &config);
+        assert!(second.err().unwrap().to_string().contains("another process"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_that_is_a_link_is_refused_and_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, other) = (folder.path().join("run"), folder.path().join("other"));
+        std::fs::create_dir(&run).unwrap();
+        std::fs::write(&other, "precious").unwrap();
+        std::os::unix::fs::symlink(&other, run.join(".lock")).unwrap();
+        let refused = RunFolder::create(&run, &Table::new()).err().unwrap().to_string();
+        assert!(refused.contains(".lock") && refused.contains("symbolic link"), "{refused}");
+        assert_eq!(std::fs::read_to_string(other).unwrap(), "precious");
+    }
+}

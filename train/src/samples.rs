@@ -1,0 +1,285 @@
+//! What a network is shown: blocks cut from prepared volumes, in a repeatable order, a few batches ahead.
+//!
+//! A slice is a block whose extent is 1 along one axis; dropping that axis gives the `[1, h, w]` of a 2-D network. So
+//! slices of any axis, 2-D images and 3-D patches are one mechanism.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use segcal_core::{Backend, Context, Elem, Error, Result, Rng, Shape, Tensor};
+
+use super::settings::{SampleKind, Samples};
+use super::source::Source;
+use segcal_data::hash::Hash;
+use segcal_data::{Volume, limits};
+
+/// A block of a case: `size` voxels from `start`, which may lie outside, where image and label are 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Number of the case.
+    pub case: usize,
+    /// First voxel along `[d, h, w]`.
+    pub start: [isize; 3],
+    /// Extent along `[d, h, w]`.
+    pub size: [usize; 3],
+}
+
+/// All slices of all cases, in order; each padded or cropped to the configured size about its centre.
+fn all_slices(cases: &dyn Source, samples: &Samples) -> Result<Vec<Block>> {
+    let along = samples.axis.index();
+    let mut blocks = Vec::new();
+    for case in 0..cases.len() {
+        let extent = cases.get(case)?.image.grid.extent;
+        let size = samples.block_size();
+        let centred: [isize; 3] =
+            std::array::from_fn(|axis| (extent[axis] as isize - size[axis] as isize).div_euclid(2));
+        for slice in 0..extent[along] {
+            let mut start = centred;
+            start[along] = slice as isize;
+            blocks.push(Block { case, start, size });
+        }
+    }
+    Ok(blocks)
+}
+
+/// Random patches of all cases, a share of them centred on a foreground voxel.
+fn random_patches(cases: &dyn Source, samples: &Samples, rng: Rng) -> Result<Vec<Block>> {
+    let size = samples.block_size();
+    let mut blocks = Vec::new();
+    for case in 0..cases.len() {
+        let prepared = cases.get(case)?;
+        let extent = prepared.image.grid.extent;
+        let labels = prepared.label.values();
+        let foreground: Vec<usize> =
+            (0..labels.len()).filter(|&voxel| cases.classes().is_foreground(labels[voxel])).collect();
+        for number in 0..samples.per_volume {
+            let rng = rng.stream(case as u64).stream(number as u64);
+            let on_foreground = !foreground.is_empty() && rng.uniform(0) < samples.foreground_share;
+            let start = if on_foreground {
+                let voxel = foreground[rng.below(1, foreground.len())];
+                let at = [voxel / (extent[1] * extent[2]), voxel / extent[2] % extent[1], voxel % extent[2]];
+                std::array::from_fn(|axis| {
+                    clamp_start(at[axis] as isize - size[axis] as isize / 2, extent[axis], size[axis])
+                })
+            } else {
+                std::array::from_fn(|axis| {
+                    let room = extent[axis].saturating_sub(size[axis]);
+                    clamp_start(rng.below(2 + axis as u64, room + 1) as isize, extent[axis], size[axis])
+                })
+            };
+            blocks.push(Block { case, start, size });
+        }
+    }
+    Ok(blocks)
+}
+
+/// Keeps a block inside the volume; centred where the volume is smaller.
+fn clamp_start(start: isize, extent: usize, size: usize) -> isize {
+    if size >= extent {
+        (extent as isize - size as isize).div_euclid(2)
+    } else {
+        start.clamp(0, (extent - size) as isize)
+    }
+}
+
+/// The blocks of one epoch in their random order.
+///
+/// # Errors
+/// A case cannot be read.
+pub fn epoch_blocks(cases: &dyn Source, samples: &Samples, rng: Rng) -> Result<Vec<Block>> {
+    let blocks = match samples.kind {
+        SampleKind::Slices => all_slices(cases, samples)?,
+        SampleKind::Patches => random_patches(cases, samples, rng.stream(1))?,
+    };
+    Ok(rng.stream(0).permutation(blocks.len()).into_iter().map(|number| blocks[number]).collect())
+}
+
+/// Refuses samples of which one step cannot fit: image, label, and the `features` of the first layer with their gradient
+/// are the least that it holds at once.
+///
+/// # Errors
+/// The machine says that it has less memory free.
+pub fn expect_room(samples: Shape, features: usize) -> Result<()> {
+    limits::count(&samples.dims()).at("samples.size")?;
+    let places = samples.len() as u64 / samples.c() as u64;
+    let numbers = places.saturating_mul((samples.c() + 1 + 2 * features) as u64);
+    limits::expect_memory(numbers.saturating_mul(4), "one step at least")
+        .map_err(|error| error.help("lower batch, samples.size or network.base"))
+        .at("samples.size")
+}
+
+/// Images and labels of one step, on the host.
+pub struct HostBatch {
+    images: Vec<f32>,
+    labels: Vec<f32>,
+    shape: Shape,
+    cases: Vec<String>,
+}
+
+impl HostBatch {
+    /// Cuts the blocks out of their volumes.
+    ///
+    /// # Errors
+    /// A case cannot be read.
+    pub fn cut(cases: &dyn Source, blocks: &[Block]) -> Result<Self> {
+        let (mut images, mut labels, mut channels) = (Vec::new(), Vec::new(), 0);
+        let mut names = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            let prepared = cases.get(block.case)?;
+            channels = prepared.image.channels();
+            cut_block(&prepared.image, block, |x| x, &mut images);
+            cut_block(&prepared.label, block, |class| class as f32, &mut labels);
+            names.push(prepared.name.clone());
+        }
+        let spatial = flat_last(blocks.first().map_or([0; 3], |block| block.size));
+        let shape = Shape::new(blocks.len(), channels, 1, 1, 1).with_spatial(spatial);
+        if images.len() != shape.len() {
+            return Err(Error::new("the cases of one batch differ in their number of channels").at(names.join(", ")));
+        }
+        Ok(Self { images, labels, shape, cases: names })
+    }
+
+    /// Number of samples.
+    pub fn samples(&self) -> usize {
+        self.shape.n()
+    }
+
+    /// Adds cases, images and labels to a hash.
+    pub fn add_to(&self, hash: &mut Hash) {
+        self.cases.iter().for_each(|case| hash.text(case));
+        hash.extents(&self.shape.dims());
+        hash.numbers(&self.images);
+        hash.numbers(&self.labels);
+    }
+
+    /// Names of the cases, for messages.
+    pub fn cases(&self) -> &[String] {
+        &self.cases
+    }
+
+    /// Moves image and labels to a backend.
+    pub fn upload<B: Backend>(&self, backend: &B) -> (Tensor<B>, Tensor<B>) {
+        let convert = |values: &[f32]| values.iter().map(|&x| B::Elem::of(f64::from(x))).collect();
+        let labels = Tensor::new(backend, self.shape.with(1, 1), convert(&self.labels));
+        (Tensor::new(backend, self.shape, convert(&self.images)), labels)
+    }
+}
+
+/// Appends the block's numbers, channel by channel; 0 outside the volume.
+pub fn cut_block<T: Copy>(volume: &Volume<T>, block: &Block, convert: impl Fn(T) -> f32, out: &mut Vec<f32>) {
+    let extent = volume.grid.extent;
+    let inside = |axis: usize, offset: usize| {
+        let at = block.start[axis] + offset as isize;
+        (at >= 0 && (at as usize) < extent[axis]).then_some(at as usize)
+    };
+    // The run of columns that lies inside is the same for every row.
+    let before = (-block.start[2]).clamp(0, block.size[2] as isize) as usize;
+    let first = (block.start[2].max(0) as usize).min(extent[2]);
+    let run = (extent[2] - first).min(block.size[2] - before);
+    for channel in 0..volume.channels() {
+        let plane = &volume.values()[channel * extent.iter().product::<usize>()..];
+        for d in 0..block.size[0] {
+            for h in 0..block.size[1] {
+                let filled = out.len();
+                out.resize(filled + block.size[2], 0.0);
+                let (Some(z), Some(y)) = (inside(0, d), inside(1, h)) else { continue };
+                let row = (z * extent[1] + y) * extent[2] + first;
+                let target = &mut out[filled + before..filled + before + run];
+                target.iter_mut().zip(&plane[row..row + run]).for_each(|(to, &from)| *to = convert(from));
+            }
+        }
+    }
+}
+
+/// The extents with one axis of extent 1 moved to the front: a slice of any axis as `[1, h, w]`.
+pub fn flat_last(size: [usize; 3]) -> [usize; 3] {
+    match size {
+        [a, 1, b] | [a, b, 1] => [1, a, b],
+        other => other,
+    }
+}
+
+/// Cuts batches on a thread of its own, two ahead of their use, and hands them to `consume` one after the other.
+///
+/// # Errors
+/// A case cannot be read, or `consume` fails; either ends both.
+pub fn prefetched(
+    cases: &dyn Source,
+    blocks: &[Block],
+    batch: usize,
+    mut consume: impl FnMut(usize, HostBatch) -> Result<()>,
+) -> Result<()> {
+    std::thread::scope(|scope| {
+        let (sender, batches) = sync_channel(2);
+        scope.spawn(move || {
+            for chunk in blocks.chunks(batch) {
+                let cut = HostBatch::cut(cases, chunk);
+                let failed = cut.is_err();
+                // The consumer stops listening when it fails; then there is nothing left to do here.
+                if sender.send(cut).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        consume_all(batches, &mut consume)
+    })
+}
+
+fn consume_all(
+    batches: Receiver<Result<HostBatch>>,
+    consume: &mut impl FnMut(usize, HostBatch) -> Result<()>,
+) -> Result<()> {
+    batches.into_iter().enumerate().try_for_each(|(number, batch)| consume(number, batch?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use segcal_data::Grid;
+
+    fn volume() -> Volume<f32> {
+        Volume::new((0..24).map(|x| x as f32 + 1.0).collect(), 1, Grid::unknown([2, 3, 4]))
+    }
+
+    fn cut(start: [isize; 3], size: [usize; 3]) -> Vec<f32> {
+        let mut out = Vec::new();
+        cut_block(&volume(), &Block { case: 0, start, size }, |x| x, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_step_that_cannot_fit_is_refused_before_it_begins() {
+        let samples = |height: usize| Shape::new(1, 1, 1, height, 46_340);
+        assert!(expect_room(samples(16), 32).is_ok());
+        let message = expect_room(samples(1 << 20), 32).unwrap_err().to_string();
+        assert!(message.starts_with("samples.size: ") && message.contains("values"), "{message}");
+        #[cfg(target_os = "linux")]
+        {
+            let message = expect_room(samples(46_340), 1 << 20).unwrap_err().to_string();
+            assert!(message.contains("GiB") && message.contains("lower batch"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_block_inside_is_copied_and_outside_is_zero() {
+        assert_eq!(cut([1, 1, 1], [1, 2, 2]), [18.0, 19.0, 22.0, 23.0]);
+        assert_eq!(cut([0, -1, -1], [1, 2, 3]), [0.0, 0.0, 0.0, 0.0, 1.0, 2.0]);
+        assert_eq!(cut([0, 2, 2], [1, 2, 4]), [11.0, 12.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(cut([5, 0, 9], [1, 1, 2]), [0.0, 0.0]);
+        assert_eq!(cut([0, 0, -5], [1, 1, 2]), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_slice_of_any_axis_is_flat() {
+        assert_eq!(flat_last([1, 5, 6]), [1, 5, 6]);
+        assert_eq!(flat_last([5, 1, 6]), [1, 5, 6]);
+        assert_eq!(flat_last([5, 6, 1]), [1, 5, 6]);
+        assert_eq!(flat_last([4, 5, 6]), [4, 5, 6]);
+    }
+
+    #[test]
+    fn a_patch_stays_inside_or_is_centred() {
+        assert_eq!(clamp_start(-3, 10, 4), 0);
+        assert_eq!(clamp_start(9, 10, 4), 6);
+        assert_eq!(clamp_start(5, 3, 8), -3);
+    }
+}

@@ -1,0 +1,107 @@
+//! Where the trainer takes its cases from: files or memory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use segcal_core::Result;
+use segcal_data::Case;
+
+use super::prepared::{Classes, Prepared, prepare};
+use super::settings::Input;
+
+/// Labelled cases, numbered from 0.
+pub trait Source: Send + Sync {
+    /// Number of cases.
+    fn len(&self) -> usize;
+
+    /// Whether there is no case.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the labels may be.
+    fn classes(&self) -> Classes;
+
+    /// The prepared image and label of a case.
+    ///
+    /// # Errors
+    /// The case cannot be read.
+    fn get(&self, case: usize) -> Result<Arc<Prepared>>;
+}
+
+/// Cases that are in memory already.
+pub struct Memory {
+    cases: Vec<Arc<Prepared>>,
+    classes: Classes,
+}
+
+impl Memory {
+    /// These cases; images are what the network sees, so scale them before, for example to `[0, 1]`.
+    ///
+    /// # Errors
+    /// Image and label of a case lie on different grids, a label is none of `classes`, or an intensity is not finite.
+    pub fn new(cases: Vec<Prepared>, classes: Classes) -> Result<Self> {
+        cases.iter().try_for_each(|case| case.check(&classes))?;
+        Ok(Self { cases: cases.into_iter().map(Arc::new).collect(), classes })
+    }
+}
+
+impl Source for Memory {
+    fn len(&self) -> usize {
+        self.cases.len()
+    }
+
+    fn classes(&self) -> Classes {
+        self.classes
+    }
+
+    fn get(&self, case: usize) -> Result<Arc<Prepared>> {
+        Ok(self.cases[case].clone())
+    }
+}
+
+/// Prepared volumes, read on first use and kept while they fit.
+pub struct Cache {
+    cases: Vec<Case>,
+    input: Input,
+    classes: Classes,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    volumes: HashMap<usize, Arc<Prepared>>,
+    bytes: usize,
+}
+
+impl Cache {
+    /// A cache over these cases.
+    pub fn new(cases: Vec<Case>, input: Input, classes: Classes) -> Self {
+        Self { cases, input, classes, kept: Mutex::default() }
+    }
+}
+
+impl Source for Cache {
+    fn len(&self) -> usize {
+        self.cases.len()
+    }
+
+    fn classes(&self) -> Classes {
+        self.classes
+    }
+
+    fn get(&self, case: usize) -> Result<Arc<Prepared>> {
+        if let Some(volume) = self.kept.lock().expect("no panic while it is held").volumes.get(&case) {
+            return Ok(volume.clone());
+        }
+        let volume = Arc::new(prepare(&self.cases[case], &self.input, &self.classes)?);
+        let bytes = volume.image.values().len() * 4 + volume.label.values().len() * 4;
+        let mut kept = self.kept.lock().expect("no panic while it is held");
+        // Once full, later cases are read again each time: no eviction, so no thrashing when all are visited in turn.
+        if kept.bytes + bytes <= (self.input.cache_gib * f64::from(1 << 30)) as usize {
+            kept.bytes += bytes;
+            kept.volumes.insert(case, volume.clone());
+        }
+        Ok(volume)
+    }
+}
