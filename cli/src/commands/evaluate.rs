@@ -69,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "RULE", default_value = "nan", value_parser = parse_policy)]
     pub empty: Policy,
     /// Whose definitions: the table of metrics, or the papers' public code.
-    #[arg(long, value_name = "NAME", default_value = "segcal", value_parser = convention())]
+    #[arg(long, default_value = "segcal", value_parser = convention())]
     pub convention: Convention,
     /// Seed of the bootstrap intervals.
     #[arg(long, value_name = "N", default_value_t = 0)]
