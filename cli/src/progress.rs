@@ -48,7 +48,7 @@ pub struct Heartbeat {
 /// How often the thread looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The longest time without a word.
-const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+const LONGEST_SILENCE: Duration = Duration::from_mins(1);
 
 impl Heartbeat {
     /// Begins to listen, or does nothing if `quiet`.

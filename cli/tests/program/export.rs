@@ -1,12 +1,9 @@
 //! `segcal export`: what other programs load is what was trained.
-#![cfg(unix)]
-
-mod common;
 
 use std::fs;
 
-use common::training::Scene;
-use common::{segcal, stderr, stdout};
+use crate::common::training::Scene;
+use crate::common::{segcal, stderr, stdout};
 use safetensors::SafeTensors;
 
 #[test]

@@ -1,7 +1,5 @@
 //! `segcal compare`: trainings, predictions and evaluations of a plan, kept, gone on with, and put side by side.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::{segcal, stderr, stdout};
+use crate::common::{segcal, stderr, stdout, text};
 use segcal_core::Rng;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -71,10 +69,6 @@ impl Scene {
     fn json(&self, name: &str) -> Value {
         serde_json::from_slice(&fs::read(self.path(name)).unwrap()).unwrap()
     }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 fn succeeded(output: &Output) {
@@ -289,16 +283,13 @@ fn a_method_that_fails_is_left_out_and_the_others_are_compared() {
 #[cfg(unix)]
 #[test]
 fn asked_to_stop_it_says_how_to_go_on() {
-    use common::training::{ENDLESS, end, send};
+    use crate::common::training::{ENDLESS, end, send};
     let scene = Scene::shared();
     let log = scene.path("endless/ce/seed-1/run/log.jsonl");
     let mut child = scene.command("plan.toml", "endless", &["-q", ENDLESS]).stderr(Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
     while !log.exists() {
-        assert!(
-            child.try_wait().unwrap().is_none() && started.elapsed() < Duration::from_secs(60),
-            "no epoch was done"
-        );
+        assert!(child.try_wait().unwrap().is_none() && started.elapsed() < Duration::from_mins(1), "no epoch was done");
         std::thread::sleep(Duration::from_millis(5));
     }
     let second = scene.refused("plan.toml", "endless", &[ENDLESS]);

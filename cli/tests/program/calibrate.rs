@@ -1,11 +1,9 @@
 //! `segcal calibrate`: fitting on some cases, applying to others, in the files' own geometry.
 
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{segcal, stderr, stdout};
+use crate::common::{segcal, stderr, stdout, text};
 use segcal_core::Rng;
 use segcal_data::{Grid, Volume, nifti, npy};
 use serde_json::Value;
@@ -15,10 +13,6 @@ const EXTENT: [usize; 3] = [6, 20, 21];
 const VOXELS: usize = 6 * 20 * 21;
 /// By how much the stored logits are too large.
 const OVERCONFIDENCE: f64 = 2.5;
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 /// A grid whose axes point to left, posterior and top, with voxels of 1 x 2 x 3 mm.
 fn grid() -> Grid {

@@ -1,5 +1,4 @@
 //! What the tests of the program share.
-#![allow(dead_code, reason = "each test file uses its own part")]
 
 #[cfg(unix)]
 pub(crate) mod training;
@@ -19,6 +18,25 @@ pub(crate) fn shared() -> Option<PathBuf> {
 /// Runs the program.
 pub(crate) fn segcal(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_segcal")).args(arguments).output().expect("the program starts")
+}
+
+/// A path as an argument.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Whether this process runs the test `name` (`module::function`) and nothing else; if not, runs it so, and passes if it
+/// does. For tests of what belongs to a process: its threads, memory, signals, or record of files.
+pub(crate) fn alone(name: &str) -> bool {
+    const VARIABLE: &str = "SEGCAL_TEST_ALONE";
+    if std::env::var_os(VARIABLE).is_some_and(|only| only == name) {
+        return true;
+    }
+    let this = std::env::current_exe().unwrap();
+    let output = Command::new(this).args(["--exact", name, "--nocapture"]).env(VARIABLE, name).output().unwrap();
+    let passed = output.status.success() && stdout(&output).contains("1 passed");
+    assert!(passed, "{name} by itself: {}\n{}{}", output.status, stdout(&output), stderr(&output));
+    false
 }
 
 /// Standard output as text.

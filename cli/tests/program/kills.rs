@@ -1,15 +1,12 @@
 //! Training that is killed, interrupted, run out of room or robbed of its input goes on to the bits of a run that
 //! never was.
-#![cfg(unix)]
-
-mod common;
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::stderr;
-use common::training::{Scene, end, send};
+use crate::common::stderr;
+use crate::common::training::{Scene, end, send};
 use segcal_core::Rng;
 
 /// The words for a run that may have been killed before it had a config.

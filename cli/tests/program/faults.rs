@@ -1,15 +1,12 @@
 //! Training and prediction that run out of room, may not write, or are robbed of their input: a clear error, status 1,
 //! what was done stays usable, and training goes on to the bits of a run that never was disturbed.
-#![cfg(target_os = "linux")]
-
-mod common;
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::training::{Scene, State, end};
-use common::{segcal, stderr};
+use crate::common::training::{Scene, State, end};
+use crate::common::{segcal, stderr};
 
 /// Size of a block of the disks below.
 const PAGE: u64 = 4096;

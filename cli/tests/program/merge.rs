@@ -1,21 +1,15 @@
 //! `segcal merge`: folders of parts against one run over all cases.
 
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{segcal, stderr};
+use crate::common::{segcal, stderr, text};
 use segcal_core::Rng;
 use segcal_data::npy;
 use tempfile::TempDir;
 
 const EXTENT: [usize; 3] = [3, 8, 9];
 const VOXELS: usize = 3 * 8 * 9;
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 /// A noisy prediction of two boxes; the second structure is missing in the reference of case 2.
 fn write_case(root: &Path, name: &str, number: u64) {

@@ -1,11 +1,8 @@
 //! A number that is not finite stops the training at that step, and says which batch, which loss term and which layer
 //! came first; what was done before is kept.
-#![cfg(unix)]
 
-mod common;
-
-use common::training::Scene;
-use common::{segcal, stderr};
+use crate::common::training::Scene;
+use crate::common::{segcal, stderr};
 use segcal_train::run::stored_epoch;
 
 #[test]

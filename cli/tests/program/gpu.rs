@@ -1,14 +1,11 @@
 //! The whole road with `--backend gpu` beside `--backend cpu`: training, prediction, evaluation, and what goes wrong.
 //! Without a graphics card these tests say so and pass.
-#![cfg(feature = "gpu")]
-
-mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{stderr, stdout};
+use crate::common::{stderr, stdout};
 use segcal_data as data;
 use serde_json::Value;
 use tempfile::TempDir;

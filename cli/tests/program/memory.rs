@@ -1,10 +1,10 @@
 //! Memory stays flat over thousands of training steps and hundreds of evaluated cases in one process.
-#![cfg(target_os = "linux")]
 
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::common::alone;
 use segcal_core::Rng;
 use segcal_data::npy;
 
@@ -22,6 +22,9 @@ fn segcal(arguments: &[&str]) {
 /// Both in one test, because the peak is that of the process.
 #[test]
 fn memory_stays_flat() {
+    if !alone("memory::memory_stays_flat") {
+        return;
+    }
     training_2000_steps_after_200();
     evaluating_500_cases_after_50();
 }

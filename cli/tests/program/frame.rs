@@ -1,11 +1,9 @@
 //! The program from outside: exit statuses, messages, `info`, `check`, `completions`.
 
-mod common;
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{segcal, stderr, stdout};
+use crate::common::{segcal, stderr, stdout};
 use segcal_data::{Grid, Volume, nifti, npy};
 use serde_json::{Value, json};
 
@@ -228,7 +226,7 @@ fn check_of_no_data_set_is_status_2() {
 /// Needs the shared data; skips without them.
 #[test]
 fn check_of_real_data_sets() {
-    let Some(shared) = common::shared() else { return };
+    let Some(shared) = crate::common::shared() else { return };
     for (name, cases, layout) in [("hippocampus", 260, "decathlon"), ("usgra", 195, "folders")] {
         let root = shared.join("data").join(name);
         if root.is_dir() {

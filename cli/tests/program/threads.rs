@@ -1,13 +1,11 @@
 //! Ctrl-C leaves no thread behind: not in a process that goes on, and not as a process.
-#![cfg(target_os = "linux")]
-
-mod common;
 
 use std::fs;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use common::training::{ENDLESS, Scene};
+use crate::common::alone;
+use crate::common::training::{ENDLESS, Scene};
 
 /// Threads of this process.
 fn threads() -> usize {
@@ -16,6 +14,9 @@ fn threads() -> usize {
 
 #[test]
 fn a_training_that_is_interrupted_leaves_no_thread_behind() {
+    if !alone("threads::a_training_that_is_interrupted_leaves_no_thread_behind") {
+        return;
+    }
     let scene = Scene::new();
     let train =
         |run: &str, more: &[&str]| segcal::run([vec!["segcal".to_owned()], scene.arguments(run, more)].concat());

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::common::alone;
 use segcal_backends::{Cpu, Watch};
 use segcal_core::Rng;
 use segcal_data::observer::Silent;
@@ -176,6 +177,9 @@ fn committed(steps: &[Step]) -> usize {
 
 #[test]
 fn the_power_fails_before_any_step_and_nothing_that_was_done_is_lost() {
+    if !alone("power_cut::the_power_fails_before_any_step_and_nothing_that_was_done_is_lost") {
+        return;
+    }
     let scene = Scene::new();
     let run = scene.folder.path().join("run");
     let ((), steps) = recorded(|| scene.train(&run));

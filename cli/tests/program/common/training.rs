@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{segcal, stderr};
 
 /// Far more than any of these trainings needs, on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// More epochs than can be done before the test interferes.
 pub(crate) const ENDLESS: &str = "epochs=100000";
 

@@ -2,15 +2,13 @@
 //!
 //! Needs the folder `shared/data/nifti-corpus` (beside the project, or where `SEGCAL_DATA` says); skips without it.
 
-mod common;
-
 use std::path::PathBuf;
 
 use segcal_data::nifti;
 use serde_json::Value;
 
 fn corpus() -> Option<(PathBuf, serde_json::Map<String, Value>)> {
-    let folder = common::shared()?.join("data/nifti-corpus");
+    let folder = crate::common::shared()?.join("data/nifti-corpus");
     let text = std::fs::read_to_string(folder.join("expected.json")).ok()?;
     Some((folder, serde_json::from_str(&text).expect("expected.json is JSON")))
 }
@@ -36,7 +34,7 @@ fn info_agrees_with_the_corpus() {
     let Some((folder, expected)) = corpus() else { return };
     let mut read = 0;
     for (file, expected) in &expected {
-        let output = common::segcal(&["info", "--json", folder.join(file).to_str().unwrap()]);
+        let output = crate::common::segcal(&["info", "--json", folder.join(file).to_str().unwrap()]);
         let name = file.rsplit('/').next().unwrap();
         let refused_type = matches!(expected["datatype"].as_i64(), Some(32 | 128 | 1792 | 2304));
         if expected["readable"] == false || refused_type {

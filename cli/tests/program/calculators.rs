@@ -1,10 +1,8 @@
 //! The calculators `loss`, `prior`, `list`: values, files, and messages for wrong input.
 
-mod common;
-
 use std::path::Path;
 
-use common::{segcal, stderr, stdout};
+use crate::common::{segcal, stderr, stdout};
 use segcal_data::npy;
 
 fn write(folder: &Path) -> [String; 4] {

@@ -1,11 +1,9 @@
 //! `segcal rank`: ranks, intervals and tests from the tables of several methods.
 
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{segcal, stderr, stdout};
+use crate::common::{segcal, stderr, stdout};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -1,12 +1,11 @@
 //! The main job from outside: phantoms, training, resuming, prediction, evaluation, and what bad input gives.
 
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{segcal, stderr, stdout};
+use crate::common::{segcal, stderr, stdout, text};
 use segcal_data::{self as data, Grid, Volume, nifti, npy};
+use segcal_metrics::definitions::METRICS;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -15,10 +14,6 @@ fn cohort(folder: &TempDir) -> PathBuf {
     let out = folder.path().join("cohort");
     done(&["-q", "phantom", text(&out), "--train", "3", "--val", "2", "--test", "2", "--size", "6,16,18"]);
     out
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 /// Runs to success and gives what was printed.
@@ -89,53 +84,16 @@ fn prediction_and_evaluation_keep_the_geometry_and_the_contract() {
     assert_eq!(probabilities.channels(), 3);
 
     let out = folder.path().join("evaluation");
-    let evaluate = [
-        "-q",
-        "--json",
-        "evaluate",
-        "--probabilities",
-        text(&predictions.join("probabilities")).to_owned().leak(),
-        "--labels",
-        text(&cohort.join("labelsTs")).to_owned().leak(),
-        "--out",
-        text(&out),
-    ];
+    let (probabilities, labels) = (predictions.join("probabilities"), cohort.join("labelsTs"));
+    let given = ["--probabilities", text(&probabilities), "--labels", text(&labels), "--out", text(&out)];
+    let evaluate = [&["-q", "--json", "evaluate"], &given[..]].concat();
     let document: Value = serde_json::from_str(&done(&evaluate)).unwrap();
     assert_eq!(document["schema"], "segcal.evaluation/1");
-    for key in [
-        "dsc",
-        "iou",
-        "sensitivity",
-        "precision",
-        "volume_error",
-        "hd",
-        "hd95_max",
-        "hd95_pooled",
-        "asd",
-        "assd",
-        "masd",
-        "nsd",
-    ] {
-        assert!(!document["cases"][0]["structures"]["1"][key].is_null(), "{key}");
-        assert!(document["definitions"][key].is_string(), "{key}");
-    }
-    for key in [
-        "ece",
-        "mce",
-        "ace",
-        "aece",
-        "cece_mean",
-        "cece_sum",
-        "tace",
-        "tcece",
-        "brier",
-        "brier_foreground",
-        "brier_plus",
-        "nll",
-        "accuracy",
-        "confidence",
-    ] {
-        assert!(document["mean"]["regions"]["foreground"][key].is_number(), "{key}");
+    let (structure, region) = (&document["cases"][0]["structures"]["1"], &document["mean"]["regions"]["foreground"]);
+    for metric in METRICS {
+        let key = metric.key;
+        let given = if metric.per_structure() { !structure[key].is_null() } else { region[key].is_number() };
+        assert!(given && document["definitions"][key].is_string(), "{key}");
     }
     for file in [
         "cases.csv",
@@ -150,9 +108,7 @@ fn prediction_and_evaluation_keep_the_geometry_and_the_contract() {
     }
     // Again with what is there: the same bytes.
     let before = fs::read(out.join("summary.json")).unwrap();
-    let mut resumed = evaluate.to_vec();
-    resumed.push("--resume");
-    done(&resumed);
+    done(&[&evaluate[..], &["--resume"]].concat());
     assert_eq!(fs::read(out.join("summary.json")).unwrap(), before);
 }
 

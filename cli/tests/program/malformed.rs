@@ -1,7 +1,5 @@
 //! Every malformed file ends in an error that names the file and the field: no panic, no hang, no huge allocation.
 
-mod common;
-
 use std::io::Write;
 use std::path::Path;
 
@@ -125,8 +123,8 @@ fn the_program_says_it_in_one_line_with_status_2() {
     for (name, bytes, word) in cases() {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
-        let output = common::segcal(&["info", path.to_str().unwrap()]);
-        let message = common::stderr(&output);
+        let output = crate::common::segcal(&["info", path.to_str().unwrap()]);
+        let message = crate::common::stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{name}: {message}");
         assert!(message.starts_with("error: ") && message.lines().count() == 1, "{name}: {message}");
         assert!(message.contains(name) && message.contains(word), "{name}: {message}");
@@ -255,14 +253,14 @@ fn what_is_no_file_is_refused_at_once() {
     for (name, word) in [("folder.nii", "no file"), ("folder.npy", "no file"), ("folder.png", "no file")] {
         let path = folder.path().join(name);
         std::fs::create_dir(&path).unwrap();
-        let message = common::stderr(&common::segcal(&["info", path.to_str().unwrap()]));
+        let message = crate::common::stderr(&crate::common::segcal(&["info", path.to_str().unwrap()]));
         assert!(message.contains(name) && message.contains(word), "{message}");
     }
     for name in ["pipe.nii", "pipe.nii.gz", "pipe.npz", "pipe.png"] {
         let path = folder.path().join(name);
         let made = std::process::Command::new("mkfifo").arg(&path).status();
         if made.is_ok_and(|status| status.success()) {
-            let message = common::stderr(&common::segcal(&["info", path.to_str().unwrap()]));
+            let message = crate::common::stderr(&crate::common::segcal(&["info", path.to_str().unwrap()]));
             assert!(message.contains("no file"), "{message}");
         }
     }

@@ -1,23 +1,17 @@
 //! `segcal evaluate` on what people hand to it.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod states;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use common::{segcal, stderr, stdout};
+use crate::common::{segcal, stderr, stdout, text};
 use segcal_data::{Grid, Volume, nifti, npy};
 use serde_json::Value;
 use tempfile::TempDir;
 
 const EXTENT: [usize; 3] = [6, 14, 16];
 const VOXELS: usize = 6 * 14 * 16;
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 fn grid() -> Grid {
     let affine = [[0.8, 0.0, 0.0, 0.0], [0.0, 0.9, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0]];

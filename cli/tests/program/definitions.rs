@@ -4,7 +4,7 @@ use segcal_metrics::definitions::METRICS;
 
 #[test]
 fn every_metric_has_a_row_with_its_unit() {
-    let page = include_str!("../../docs/definitions.md");
+    let page = include_str!("../../../docs/definitions.md");
     for metric in METRICS {
         let start = format!("| `{}` | ", metric.key);
         let row = page.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("no row {start}"));

@@ -1,18 +1,12 @@
 //! How much memory `evaluate` and `predict` take at their peak, as the system tells.
-#![cfg(target_os = "linux")]
-
-mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::common::text;
 use segcal_data::{Grid, Volume, nifti, npy};
 
 const CLASSES: usize = 4;
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 /// Nested balls, and probabilities that favour them with noise, `[k, d, h, w]`.
 fn volume([d, h, w]: [usize; 3]) -> (Vec<u8>, Vec<f32>) {
@@ -111,8 +105,8 @@ fn trained(cohort: &Path, axis: &str) -> PathBuf {
 }
 
 fn done(arguments: &[&str]) {
-    let output = common::segcal(&[&["-q"], arguments].concat());
-    assert!(output.status.success(), "{arguments:?}: {}", common::stderr(&output));
+    let output = crate::common::segcal(&[&["-q"], arguments].concat());
+    assert!(output.status.success(), "{arguments:?}: {}", crate::common::stderr(&output));
 }
 
 /// A network of twenty classes: their probabilities take 80 bytes a voxel, the image 4, the percentiles of its

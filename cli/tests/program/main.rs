@@ -1,0 +1,33 @@
+//! The program from outside, and through its library: one binary, so that it is linked once.
+
+mod calculators;
+mod calibrate;
+mod common;
+mod compare;
+mod definitions;
+#[cfg(unix)]
+mod diverged;
+mod evaluate;
+#[cfg(unix)]
+mod export;
+#[cfg(target_os = "linux")]
+mod faults;
+mod frame;
+#[cfg(feature = "gpu")]
+mod gpu;
+#[cfg(unix)]
+mod kills;
+mod malformed;
+#[cfg(target_os = "linux")]
+mod memory;
+mod merge;
+mod nifti_corpus;
+#[cfg(target_os = "linux")]
+mod peak;
+mod pipeline;
+mod power_cut;
+mod prepare;
+mod rank;
+mod round_trip;
+#[cfg(target_os = "linux")]
+mod threads;
