@@ -41,6 +41,9 @@ fn parse_error(error: &toml::de::Error) -> Error {
 }
 
 /// `a.b=value` as nested tables. A value that is no TOML is taken as a string, so that paths and names need no quotes.
+///
+/// # Errors
+/// There is no `=`, or a part of the key is empty.
 pub fn parse_override(entry: &str) -> Result<Table> {
     let Some((key, value)) = entry.split_once('=') else {
         return Err(Error::new(format!("the argument \"{entry}\" is not of the form key=value"))
