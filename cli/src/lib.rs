@@ -2,10 +2,11 @@
 //!
 //! The `segcal` program: one file per verb in [`commands`], the options that every verb shares in [`options`], what is
 //! shown meanwhile in [`progress`] and [`terminal`], the comparison of methods in [`compare`]. A verb turns its arguments
-//! into a request, calls a library ([`segcal_data`], [`segcal_train`], [`segcal_evaluate`]) and prints what comes back.
+//! into a request, calls a library through [`doors`] ([`segcal_data`], [`segcal_train`], [`segcal_evaluate`]) and prints what comes back.
 
 pub mod commands;
 pub mod compare;
+pub mod doors;
 pub mod options;
 pub mod output;
 pub mod progress;

@@ -32,7 +32,7 @@ impl BackendName {
 /// The options that every verb shares. A verb that has no use for one ignores it.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Common {
-    /// Where to compute.
+    /// Where to compute networks, losses and distance maps; all other metrics run on the processor.
     #[arg(long, global = true, value_enum, value_name = "NAME", help_heading = "Shared options")]
     pub backend: Option<BackendName>,
 

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use segcal_backends::Visitor;
-use segcal_core::{Backend, Result};
+use segcal_core::Result;
 use segcal_data::phantom::{self, Recipe};
 use segcal_data::dataset;
 use segcal_evaluate::case::Prediction;
@@ -14,9 +13,7 @@ use segcal_metrics::empty::Policy;
 use segcal_train::settings::{SampleKind, Samples, Settings};
 use toml::Table;
 
-use super::{predict, train};
-use crate::options::BackendName;
-use crate::{Common, Outcome, output};
+use crate::{Common, Outcome, doors, output};
 
 /// Show the whole job in minutes: phantoms, training with CE and with NACL, evaluation of both.
 #[derive(clap::Args, Debug)]
@@ -62,7 +59,7 @@ fn train_and_evaluate(
 ) -> Result<(&'static str, Cohort)> {
     let settings = settings(&args.out, loss, usize::from(args.epochs));
     common.say(&format!("training with {loss}"));
-    train::train(&settings, settings.out.join("config.toml").exists(), common)?;
+    doors::train(&settings, settings.out.join("config.toml").exists(), common)?;
     let predictions = args.out.join(format!("predictions-{loss}"));
     let request = segcal_train::predict::Request {
         run: &settings.out,
@@ -72,7 +69,7 @@ fn train_and_evaluate(
         probabilities: true,
         change: &|_, _| {},
     };
-    predict::predict(&request, common)?;
+    doors::predict(&request, common)?;
     let out = args.out.join(format!("evaluation-{loss}"));
     Ok((loss, evaluated(&predictions.join("probabilities"), cohort, &out, common)?))
 }
@@ -89,20 +86,7 @@ fn evaluated(probabilities: &Path, cohort: &Path, out: &Path, common: &Common) -
         plan: Plan { empty: Policy::Nan, convention: Convention::Segcal, seed: 0 },
         resume: false,
     };
-    common.device(BackendName::Cpu)?.run(Evaluating { request, common })
-}
-
-struct Evaluating<'a> {
-    request: Request<'a>,
-    common: &'a Common,
-}
-
-impl Visitor for Evaluating<'_> {
-    type Output = Result<Cohort>;
-
-    fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        evaluate::evaluate(&backend, &self.request, &self.common.observer())
-    }
+    doors::evaluate(&request, None, common)
 }
 
 /// One line for each loss, and one for the true posterior, which nothing can beat.

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgGroup;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use segcal_backends::Visitor;
-use segcal_core::{Backend, Error, Result};
+use segcal_core::{Error, Result};
 use segcal_evaluate::case::{Measure, Prediction};
 use segcal_evaluate::cohort::{Cohort, Convention, Kind, Plan};
 use segcal_evaluate::scores::Scores;
@@ -13,9 +12,7 @@ use segcal_evaluate::settings::Settings;
 use segcal_evaluate::{Failure, Request};
 use segcal_metrics::empty::Policy;
 
-use crate::options::BackendName;
-use crate::output;
-use crate::{Common, Outcome};
+use crate::{Common, Outcome, doors, output};
 
 /// Measure stored predictions against references: overlap, surface distance, calibration.
 ///
@@ -133,7 +130,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         plan: Plan { empty: args.empty, convention: args.convention, seed: args.seed },
         resume: args.resume,
     };
-    let cohort = common.device(BackendName::Cpu)?.run(Evaluating { request, common })?;
+    let cohort = doors::evaluate(&request, None, common)?;
     print(&cohort, &args.out, common)
 }
 
@@ -145,19 +142,6 @@ pub(crate) fn print(cohort: &Cohort, out: &Path, common: &Common) -> Result<Outc
         output::print(&table(cohort, out))?;
     }
     Ok(Outcome::of(cohort.failed.len()))
-}
-
-struct Evaluating<'a> {
-    request: Request<'a>,
-    common: &'a Common,
-}
-
-impl Visitor for Evaluating<'_> {
-    type Output = Result<Cohort>;
-
-    fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        segcal_evaluate::evaluate(&backend, &self.request, &self.common.observer())
-    }
 }
 
 /// The figures that are looked at first.

@@ -2,15 +2,12 @@
 
 use std::path::PathBuf;
 
-use segcal_backends::Visitor;
-use segcal_core::{Backend, Result};
+use segcal_core::Result;
 use segcal_data::dataset;
 use segcal_train::predict::{Predicted, Request};
 use serde_json::json;
 
-use crate::options::BackendName;
-use crate::output;
-use crate::{Common, Outcome};
+use crate::{Common, Outcome, doors, output};
 
 /// Segment images with a trained network.
 ///
@@ -48,7 +45,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         probabilities: !args.no_probabilities,
         change: &|_, _| {},
     };
-    let Predicted { done, failed } = predict(&request, common)?;
+    let Predicted { done, failed } = doors::predict(&request, common)?;
     if common.json {
         output::print_json(&json!({ "out": args.out, "cases": done, "failed": failed.len() }))?;
     } else {
@@ -56,25 +53,4 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         output::print(&format!("{} of {of} cases in {out}\n", done.len()))?;
     }
     Ok(Outcome::of(failed.len()))
-}
-
-/// Predicts on the device of the options.
-///
-/// # Errors
-/// As [`run`].
-pub(crate) fn predict(request: &Request<'_>, common: &Common) -> Result<Predicted> {
-    common.device(BackendName::Cpu)?.run(Predicting { request, common })
-}
-
-struct Predicting<'a> {
-    request: &'a Request<'a>,
-    common: &'a Common,
-}
-
-impl Visitor for Predicting<'_> {
-    type Output = Result<Predicted>;
-
-    fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        segcal_train::predict(&backend, self.request, &self.common.observer())
-    }
 }

@@ -2,13 +2,10 @@
 
 use std::path::PathBuf;
 
-use segcal_backends::{Visitor, Watch};
-use segcal_core::{Backend, Result};
+use segcal_core::Result;
 use segcal_train::settings::Settings;
 
-use crate::options::BackendName;
-use crate::signals::Listening;
-use crate::{Common, Outcome, output};
+use crate::{Common, Outcome, doors, output};
 
 /// Train a network.
 ///
@@ -41,37 +38,11 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     if let Some(out) = &args.out {
         settings.out.clone_from(out);
     }
-    train(&settings, args.resume, common)?;
+    doors::train(&settings, args.resume, common)?;
     if common.json {
         output::print_json(&serde_json::json!({ "run": settings.out }))?;
     } else {
         output::print(&format!("{}\n", settings.out.display()))?;
     }
     Ok(Outcome::Done)
-}
-
-/// Trains as the settings say, and listens to signals meanwhile.
-///
-/// # Errors
-/// As [`run`].
-pub(crate) fn train(settings: &Settings, resume: bool, common: &Common) -> Result<()> {
-    let device = common.device(BackendName::Cpu)?;
-    let watch = device.watch();
-    let _listening = Listening::start()?;
-    device.run(Training { settings, resume, common, watch })
-}
-
-struct Training<'a> {
-    settings: &'a Settings,
-    resume: bool,
-    common: &'a Common,
-    watch: Watch,
-}
-
-impl Visitor for Training<'_> {
-    type Output = Result<()>;
-
-    fn visit<B: Backend>(self, backend: B) -> Result<()> {
-        segcal_train::train(&backend, self.watch, self.settings, self.resume, &self.common.observer())
-    }
 }

@@ -7,21 +7,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use segcal_backends::{Device, Visitor};
-use segcal_core::{Backend, Context, Error, Result, Rng};
+use segcal_core::{Context, Error, Result, Rng};
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Method, Plan};
-use crate::Common;
-use crate::commands::{predict, train};
-use crate::options::BackendName;
 use crate::output::{self, OutputFolder};
+use crate::{Common, doors};
 use segcal_data::hash::Hash;
 use segcal_data::{Case, Dataset, ENDINGS};
 use segcal_evaluate::case::Prediction;
 use segcal_evaluate::inputs::{Files, Pair};
 use segcal_evaluate::scores::Scores;
-use segcal_evaluate::{self as evaluate, cohort, job};
+use segcal_evaluate::{self as evaluate, cohort};
 use segcal_train::predict::Request;
 use segcal_train::run;
 use segcal_train::run_folder;
@@ -177,7 +174,7 @@ impl Cell<'_> {
     /// # Errors
     /// Those of [`segcal_train::job::check`].
     pub fn check(&self) -> Result<()> {
-        Device::open("cpu", None)?.run(Checking(&self.settings)).at(&self.method.name)
+        doors::check_training(&self.settings).at(&self.method.name)
     }
 
     /// Trains what is left to train.
@@ -185,7 +182,7 @@ impl Cell<'_> {
     /// # Errors
     /// Those of [`segcal_train::train`].
     pub fn train(&self, common: &Common) -> Result<()> {
-        train::train(&self.settings, self.settings.out.join("config.toml").exists(), common)
+        doors::train(&self.settings, self.settings.out.join("config.toml").exists(), common)
     }
 
     /// Folder of the predictions at a level of noise.
@@ -255,7 +252,7 @@ impl Cell<'_> {
             probabilities: true,
             change: &|case, image| self.disturb(noise, case, image),
         };
-        match predict::predict(&request, common)?.failed.len() {
+        match doors::predict(&request, common)?.failed.len() {
             0 => Ok(()),
             failed => Err(Error::new(format!("{failed} of {} cases could not be predicted", left.len()))),
         }
@@ -300,8 +297,7 @@ impl Cell<'_> {
             plan: cohort::Plan { empty: self.plan.empty, convention: cohort::Convention::Segcal, seed: 0 },
             resume: false,
         };
-        let evaluating = Evaluating { request, pairs: &pairs, common };
-        if !common.device(BackendName::Cpu)?.run(evaluating)?.failed.is_empty() {
+        if !doors::evaluate(&request, Some(&pairs), common)?.failed.is_empty() {
             return Err(Error::new("some cases could not be evaluated").at(path.display()));
         }
         // The mark says that all of it is there, so it comes last.
@@ -314,30 +310,6 @@ impl Cell<'_> {
     /// The folder cannot be written.
     pub fn discard(&self, noise: f64) -> Result<()> {
         remove_folder(&self.predictions(noise).join("probabilities"))
-    }
-}
-
-struct Evaluating<'a> {
-    request: evaluate::Request<'a>,
-    pairs: &'a [Pair],
-    common: &'a Common,
-}
-
-impl Visitor for Evaluating<'_> {
-    type Output = Result<cohort::Cohort>;
-
-    fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        job::evaluate_pairs(&backend, &self.request, self.pairs, &self.common.observer())
-    }
-}
-
-struct Checking<'a>(&'a Settings);
-
-impl Visitor for Checking<'_> {
-    type Output = Result<()>;
-
-    fn visit<B: Backend>(self, backend: B) -> Result<()> {
-        segcal_train::job::check(&backend, self.0)
     }
 }
 

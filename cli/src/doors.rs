@@ -1,0 +1,104 @@
+//! The libraries' doors, on the backend and with the observer of the shared options. Verbs, `compare` and `demo` go
+//! through these.
+
+use segcal_backends::{Device, Visitor, Watch};
+use segcal_core::{Backend, Result};
+use segcal_evaluate::cohort::Cohort;
+use segcal_evaluate::inputs::Pair;
+use segcal_train::predict::Predicted;
+use segcal_train::settings::Settings;
+
+use crate::Common;
+use crate::options::BackendName;
+use crate::signals::Listening;
+
+/// Trains as the settings say, or continues the run with `resume`; SIGINT and SIGTERM end it at its next step.
+///
+/// # Errors
+/// Those of [`segcal_train::train()`]; there is no such backend.
+pub fn train(settings: &Settings, resume: bool, common: &Common) -> Result<()> {
+    let device = common.device(BackendName::Cpu)?;
+    let watch = device.watch();
+    let _listening = Listening::start()?;
+    device.run(Train { settings, resume, common, watch })
+}
+
+struct Train<'a> {
+    settings: &'a Settings,
+    resume: bool,
+    common: &'a Common,
+    watch: Watch,
+}
+
+impl Visitor for Train<'_> {
+    type Output = Result<()>;
+
+    fn visit<B: Backend>(self, backend: B) -> Result<()> {
+        segcal_train::train(&backend, self.watch, self.settings, self.resume, &self.common.observer())
+    }
+}
+
+/// Whether the settings describe a training that can begin.
+///
+/// # Errors
+/// Those of [`segcal_train::job::check`].
+pub fn check_training(settings: &Settings) -> Result<()> {
+    Device::open("cpu", None)?.run(Check(settings))
+}
+
+struct Check<'a>(&'a Settings);
+
+impl Visitor for Check<'_> {
+    type Output = Result<()>;
+
+    fn visit<B: Backend>(self, backend: B) -> Result<()> {
+        segcal_train::job::check(&backend, self.0)
+    }
+}
+
+/// Predicts images with a run.
+///
+/// # Errors
+/// Those of [`segcal_train::predict()`]; there is no such backend.
+pub fn predict(request: &segcal_train::predict::Request<'_>, common: &Common) -> Result<Predicted> {
+    common.device(BackendName::Cpu)?.run(Predict { request, common })
+}
+
+struct Predict<'a> {
+    request: &'a segcal_train::predict::Request<'a>,
+    common: &'a Common,
+}
+
+impl Visitor for Predict<'_> {
+    type Output = Result<Predicted>;
+
+    fn visit<B: Backend>(self, backend: B) -> Self::Output {
+        segcal_train::predict(&backend, self.request, &self.common.observer())
+    }
+}
+
+/// Evaluates stored predictions: those of the request's paths, or of these `pairs`.
+///
+/// # Errors
+/// Those of [`segcal_evaluate::evaluate`]; there is no such backend.
+pub fn evaluate(request: &segcal_evaluate::Request<'_>, pairs: Option<&[Pair]>, common: &Common) -> Result<Cohort> {
+    common.device(BackendName::Cpu)?.run(Evaluate { request, pairs, common })
+}
+
+struct Evaluate<'a> {
+    request: &'a segcal_evaluate::Request<'a>,
+    pairs: Option<&'a [Pair]>,
+    common: &'a Common,
+}
+
+impl Visitor for Evaluate<'_> {
+    type Output = Result<Cohort>;
+
+    fn visit<B: Backend>(self, backend: B) -> Self::Output {
+        let observer = self.common.observer();
+        match self.pairs {
+            Some(pairs) => segcal_evaluate::job::evaluate_pairs(&backend, self.request, pairs, &observer),
+            None => segcal_evaluate::evaluate(&backend, self.request, &observer),
+        }
+    }
+}
