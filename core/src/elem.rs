@@ -4,6 +4,9 @@ use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// `f32` or `f64`: what the opcode table and the generic loops need of a number.
+///
+/// The functions are those of the standard library in double precision, rounded once; a backend that computes in a
+/// type of its own overrides those for which it has faster ones.
 pub trait Elem:
     Copy
     + Debug
@@ -30,28 +33,52 @@ pub trait Elem:
     fn f64(self) -> f64;
     /// |x|.
     #[must_use]
-    fn abs(self) -> Self;
+    #[inline]
+    fn abs(self) -> Self {
+        Self::of(self.f64().abs())
+    }
     /// e^x.
     #[must_use]
-    fn exp(self) -> Self;
+    #[inline]
+    fn exp(self) -> Self {
+        Self::of(self.f64().exp())
+    }
     /// Natural logarithm.
     #[must_use]
-    fn ln(self) -> Self;
+    #[inline]
+    fn ln(self) -> Self {
+        Self::of(self.f64().ln())
+    }
     /// ln(1 + x), accurate near 0.
     #[must_use]
-    fn ln_1p(self) -> Self;
-    /// Square root.
+    #[inline]
+    fn ln_1p(self) -> Self {
+        Self::of(self.f64().ln_1p())
+    }
+    /// Square root. (A square root in double precision that is rounded to f32 is the f32 nearest to the exact one.)
     #[must_use]
-    fn sqrt(self) -> Self;
+    #[inline]
+    fn sqrt(self) -> Self {
+        Self::of(self.f64().sqrt())
+    }
     /// Hyperbolic tangent.
     #[must_use]
-    fn tanh(self) -> Self;
+    #[inline]
+    fn tanh(self) -> Self {
+        Self::of(self.f64().tanh())
+    }
     /// Largest integer that is not above x.
     #[must_use]
-    fn floor(self) -> Self;
+    #[inline]
+    fn floor(self) -> Self {
+        Self::of(self.f64().floor())
+    }
     /// x^y.
     #[must_use]
-    fn pow(self, y: Self) -> Self;
+    #[inline]
+    fn pow(self, y: Self) -> Self {
+        Self::of(self.f64().powf(y.f64()))
+    }
 }
 
 macro_rules! elem {
@@ -59,35 +86,13 @@ macro_rules! elem {
         impl Elem for $float {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            #[inline]
             fn of(x: f64) -> Self {
                 x as $float
             }
+            #[inline]
             fn f64(self) -> f64 {
                 self.into()
-            }
-            fn abs(self) -> Self {
-                <$float>::abs(self)
-            }
-            fn exp(self) -> Self {
-                <$float>::exp(self)
-            }
-            fn ln(self) -> Self {
-                <$float>::ln(self)
-            }
-            fn ln_1p(self) -> Self {
-                <$float>::ln_1p(self)
-            }
-            fn sqrt(self) -> Self {
-                <$float>::sqrt(self)
-            }
-            fn tanh(self) -> Self {
-                <$float>::tanh(self)
-            }
-            fn floor(self) -> Self {
-                <$float>::floor(self)
-            }
-            fn pow(self, y: Self) -> Self {
-                <$float>::powf(self, y)
             }
         }
     };

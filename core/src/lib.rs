@@ -81,7 +81,7 @@ pub use elem::Elem;
 pub use error::{Context, Error, Printable, Result};
 pub use grad::{Grads, custom};
 pub use nearest::nearest;
-pub use opcode::Opcode;
+pub use opcode::{Argument, Opcode, Rounding, Smoothness};
 pub use program::{Builder, Expr, Program, Step};
 pub use reference::Reference;
 pub use rng::Rng;

@@ -1,9 +1,22 @@
 //! THE opcode table: every pointwise function of the project, once.
 //!
-//! A row is: name, arity, WGSL text (`{0}`, `{1}`, `{2}` stand for the arguments), Rust function, derivative, accuracy
-//! of the f32 backends. Everything that deals with opcodes is generated from it: [`Opcode`], [`Opcode::eval`],
-//! [`Opcode::derivative`], the CPU's loops (through [`for_each_opcode!`](crate::for_each_opcode)), the GPU's shaders
-//! and the tests. A new function is one new row.
+//! A row says all that there is to know about a function:
+//!
+//! | field | meaning |
+//! |---|---|
+//! | `arity` | number of arguments, 1 to 3 |
+//! | `rust` | the function, over any [`Elem`](crate::Elem) |
+//! | `expr` | the method of [`Expr`] that applies it, and its doc; `operator` where a trait of `std::ops` or a hand-written method does |
+//! | `wgsl` | the shader's text, `{0}`, `{1}`, `{2}` stand for the arguments; `with` a function that WGSL lacks |
+//! | `slopes` | gradients of the arguments `a, b, c`, given the value `y` and its gradient `g`; `None` where there is none |
+//! | `smooth` | [`Smoothness`] |
+//! | `domain` | where each argument may lie ([`Argument`]) |
+//! | `cpu`, `gpu` | the largest error of the f32 backends ([`Rounding`]), given the arguments |
+//!
+//! Everything that deals with opcodes is generated from it or iterates it: [`Opcode`], the methods of [`Expr`], the
+//! CPU's loops (through [`for_each_opcode!`](crate::for_each_opcode)), the GPU's shaders, the tests and the fuzzers. A
+//! new function is one new row; if it is not made of functions that are already there, it is also one method of
+//! [`Elem`](crate::Elem), which a backend may override with a faster one.
 //!
 //! Comparisons give 1 for true and 0 for false, and NaN compares false. `Min` and `Max` keep a NaN in their first
 //! argument, so that `x.max(0)` does not hide one; at equality they take (and differentiate) the second argument, so
@@ -11,65 +24,233 @@
 
 use crate::program::Expr;
 
+/// How far the result of an opcode may lie from the exact function of its (rounded) arguments.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rounding {
+    /// No rounding at all.
+    Exact,
+    /// The nearest number, as IEEE 754 demands of + - * / and the square root.
+    Nearest,
+    /// At most this many units in the last place.
+    Ulps(f64),
+    /// At most this much, whatever the value.
+    Absolute(f64),
+}
+
+/// Where a function has a derivative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Smoothness {
+    /// Everywhere inside its domain.
+    Smooth,
+    /// Linear in pieces: everywhere but between pieces, which the slopes tell apart.
+    Pieces,
+    /// Constant in pieces: it is not differentiated.
+    Steps,
+}
+
+/// Where an argument of a function may lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// Anywhere.
+    Any,
+    /// At 0 or above.
+    NonNegative,
+    /// Above -1.
+    AboveMinusOne,
+    /// Anywhere but at 0.
+    NonZero,
+}
+
 /// Calls the macro `$rows` with the whole table. The Rust functions are written over a type `E: Elem`, which the
-/// place of expansion must have in scope.
+/// code around the call must have in scope.
 #[macro_export]
 macro_rules! for_each_opcode {
     ($rows:ident) => {
         $rows! {
-            Neg, 1, "-{0}", |a, _b, _c| -a,
-                |_a, _b, _c, _y, g| [Some(-g), None, None], "exact";
-            Abs, 1, "abs({0})", |a, _b, _c| a.abs(),
-                |a, _b, _c, _y, g| [Some(g * a.sign()), None, None], "exact; derivative 0 at 0";
-            Exp, 1, "exp({0})", |a, _b, _c| a.exp(),
-                |_a, _b, _c, y, g| [Some(g * y), None, None], "cpu 2 ULP; gpu (3 + 2 |x|) ULP, the WGSL bound";
-            Log, 1, "log({0})", |a, _b, _c| a.ln(),
-                |a, _b, _c, _y, g| [Some(g / a), None, None], "cpu 2 ULP; gpu 3 ULP outside [0.5, 2], 2^-21 absolute inside";
-            Log1p, 1, "log1p_({0})", |a, _b, _c| a.ln_1p(),
-                |a, _b, _c, _y, g| [Some(g / (a + 1.0)), None, None], "cpu 2 ULP; gpu as Log";
-            Sqrt, 1, "sqrt({0})", |a, _b, _c| a.sqrt(),
-                |_a, _b, _c, y, g| [Some(g * 0.5 / y), None, None], "cpu exact; gpu 3 ULP";
-            Tanh, 1, "tanh({0})", |a, _b, _c| a.tanh(),
-                |_a, _b, _c, y, g| [Some(g * (1.0 - y * y)), None, None], "cpu 4 ULP; gpu 1e-5 absolute";
-            Floor, 1, "floor({0})", |a, _b, _c| a.floor(),
-                |_a, _b, _c, _y, _g| [None, None, None], "exact; not differentiated";
-            Add, 2, "({0} + {1})", |a, b, _c| a + b,
-                |_a, _b, _c, _y, g| [Some(g), Some(g), None], "0.5 ULP";
-            Sub, 2, "({0} - {1})", |a, b, _c| a - b,
-                |_a, _b, _c, _y, g| [Some(g), Some(-g), None], "0.5 ULP";
-            Mul, 2, "({0} * {1})", |a, b, _c| a * b,
-                |a, b, _c, _y, g| [Some(g * b), Some(g * a), None], "0.5 ULP";
-            Div, 2, "({0} / {1})", |a, b, _c| a / b,
-                |_a, b, _c, y, g| [Some(g / b), Some(-(g * y / b)), None], "cpu 0.5 ULP; gpu 2.5 ULP";
-            Min, 2, "select({0}, {1}, {0} >= {1})", |a, b, _c| if a >= b { b } else { a },
-                |a, b, _c, _y, g| [Some(a.lt(b).select(g, 0.0)), Some(a.lt(b).select(0.0, g)), None], "exact";
-            Max, 2, "select({0}, {1}, {0} <= {1})", |a, b, _c| if a <= b { b } else { a },
-                |a, b, _c, _y, g| [Some(b.lt(a).select(g, 0.0)), Some(b.lt(a).select(0.0, g)), None], "exact";
-            Pow, 2, "pow_({0}, {1})", |a, b, _c| a.pow(b),
-                |a, b, _c, y, g| [
+            Neg {
+                arity: 1, rust: |a, _b, _c| -a, expr: operator neg,
+                wgsl: "-{0}",
+                slopes: |_a, _b, _c, _y, g| [Some(-g), None, None],
+                smooth: Smooth, domain: [Any, Any, Any], cpu: |_a, _b| Exact, gpu: |_a, _b| Exact,
+            }
+            Abs {
+                arity: 1, rust: |a, _b, _c| a.abs(), expr: method abs "|x|.",
+                wgsl: "abs({0})",
+                slopes: |a, _b, _c, _y, g| [Some(g * a.sign()), None, None],
+                smooth: Pieces, domain: [Any, Any, Any], cpu: |_a, _b| Exact, gpu: |_a, _b| Exact,
+            }
+            Exp {
+                arity: 1, rust: |a, _b, _c| a.exp(), expr: method exp "e^x.",
+                wgsl: "exp({0})",
+                slopes: |_a, _b, _c, y, g| [Some(g * y), None, None],
+                smooth: Smooth, domain: [Any, Any, Any],
+                cpu: |_a, _b| Ulps(2.0), gpu: |a, _b| Ulps(3.0 + 2.0 * a.abs()),
+            }
+            Log {
+                arity: 1, rust: |a, _b, _c| a.ln(), expr: method ln "Natural logarithm.",
+                wgsl: "log({0})",
+                slopes: |a, _b, _c, _y, g| [Some(g / a), None, None],
+                smooth: Smooth, domain: [NonNegative, Any, Any], cpu: |_a, _b| Ulps(2.0), gpu: |a, _b| wgsl_log(a),
+            }
+            Log1p {
+                arity: 1, rust: |a, _b, _c| a.ln_1p(), expr: method ln_1p "ln(1 + x).",
+                wgsl: "log1p_({0})" with LOG1P,
+                slopes: |a, _b, _c, _y, g| [Some(g / (a + 1.0)), None, None],
+                smooth: Smooth, domain: [AboveMinusOne, Any, Any],
+                cpu: |_a, _b| Ulps(2.0), gpu: |a, _b| wgsl_log(1.0 + a),
+            }
+            Sqrt {
+                arity: 1, rust: |a, _b, _c| a.sqrt(), expr: method sqrt "Square root.",
+                wgsl: "sqrt({0})",
+                slopes: |_a, _b, _c, y, g| [Some(g * 0.5 / y), None, None],
+                smooth: Smooth, domain: [NonNegative, Any, Any], cpu: |_a, _b| Nearest, gpu: |_a, _b| Ulps(3.0),
+            }
+            Tanh {
+                arity: 1, rust: |a, _b, _c| a.tanh(), expr: method tanh "Hyperbolic tangent.",
+                wgsl: "tanh({0})",
+                slopes: |_a, _b, _c, y, g| [Some(g * (1.0 - y * y)), None, None],
+                smooth: Smooth, domain: [Any, Any, Any], cpu: |_a, _b| Ulps(4.0), gpu: |_a, _b| Absolute(1e-5),
+            }
+            Floor {
+                arity: 1, rust: |a, _b, _c| a.floor(), expr: method floor "Largest integer that is not above x.",
+                wgsl: "floor({0})",
+                slopes: |_a, _b, _c, _y, _g| [None, None, None],
+                smooth: Steps, domain: [Any, Any, Any], cpu: |_a, _b| Exact, gpu: |_a, _b| Exact,
+            }
+            Add {
+                arity: 2, rust: |a, b, _c| a + b, expr: operator add,
+                wgsl: "({0} + {1})",
+                slopes: |_a, _b, _c, _y, g| [Some(g), Some(g), None],
+                smooth: Smooth, domain: [Any, Any, Any], cpu: |_a, _b| Nearest, gpu: |_a, _b| Nearest,
+            }
+            Sub {
+                arity: 2, rust: |a, b, _c| a - b, expr: operator sub,
+                wgsl: "({0} - {1})",
+                slopes: |_a, _b, _c, _y, g| [Some(g), Some(-g), None],
+                smooth: Smooth, domain: [Any, Any, Any], cpu: |_a, _b| Nearest, gpu: |_a, _b| Nearest,
+            }
+            Mul {
+                arity: 2, rust: |a, b, _c| a * b, expr: operator mul,
+                wgsl: "({0} * {1})",
+                slopes: |a, b, _c, _y, g| [Some(g * b), Some(g * a), None],
+                smooth: Smooth, domain: [Any, Any, Any], cpu: |_a, _b| Nearest, gpu: |_a, _b| Nearest,
+            }
+            Div {
+                arity: 2, rust: |a, b, _c| a / b, expr: operator div,
+                wgsl: "({0} / {1})",
+                slopes: |_a, b, _c, y, g| [Some(g / b), Some(-(g * y / b)), None],
+                smooth: Smooth, domain: [Any, NonZero, Any], cpu: |_a, _b| Nearest, gpu: |_a, _b| Ulps(2.5),
+            }
+            Min {
+                arity: 2, rust: |a, b, _c| if a >= b { b } else { a },
+                expr: method min "The smaller of two; of equals the second, which then gets the whole gradient.",
+                wgsl: "select({0}, {1}, {0} >= {1})",
+                slopes: |a, b, _c, _y, g| [Some(a.lt(b).select(g, 0.0)), Some(a.lt(b).select(0.0, g)), None],
+                smooth: Pieces, domain: [Any, Any, Any], cpu: |_a, _b| Exact, gpu: |_a, _b| Exact,
+            }
+            Max {
+                arity: 2, rust: |a, b, _c| if a <= b { b } else { a },
+                expr: method max "The larger of two; of equals the second, which then gets the whole gradient.",
+                wgsl: "select({0}, {1}, {0} <= {1})",
+                slopes: |a, b, _c, _y, g| [Some(b.lt(a).select(g, 0.0)), Some(b.lt(a).select(0.0, g)), None],
+                smooth: Pieces, domain: [Any, Any, Any], cpu: |_a, _b| Exact, gpu: |_a, _b| Exact,
+            }
+            Pow {
+                arity: 2, rust: |a, b, _c| a.pow(b), expr: operator pow,
+                wgsl: "pow_({0}, {1})" with POW,
+                slopes: |a, b, _c, y, g| [
                     Some(g * b * a.pow(b - 1.0)),
                     Some(a.lt(f64::from(f32::MIN_POSITIVE)).select(0.0, g * y * a.max(f64::from(f32::MIN_POSITIVE)).ln())),
                     None,
-                ], "cpu 4 ULP; gpu as exp2(y log2 x); x >= 0";
-            Lt, 2, "f32({0} < {1})", |a, b, _c| if a < b { E::ONE } else { E::ZERO },
-                |_a, _b, _c, _y, _g| [None, None, None], "exact; not differentiated";
-            Le, 2, "f32({0} <= {1})", |a, b, _c| if a <= b { E::ONE } else { E::ZERO },
-                |_a, _b, _c, _y, _g| [None, None, None], "exact; not differentiated";
-            Eq, 2, "f32({0} == {1})", |a, b, _c| if a == b { E::ONE } else { E::ZERO },
-                |_a, _b, _c, _y, _g| [None, None, None], "exact; not differentiated";
-            Select, 3, "select({2}, {1}, {0} != 0.0)", |a, b, c| if a == E::ZERO { c } else { b },
-                |a, _b, _c, _y, g| [None, Some(a.select(g, 0.0)), Some(a.select(0.0, g))], "exact: {1} where {0} is not 0, else {2}";
+                ],
+                smooth: Smooth, domain: [NonNegative, Any, Any], cpu: |_a, _b| Ulps(4.0), gpu: |a, b| wgsl_pow(a, b),
+            }
+            Lt {
+                arity: 2, rust: |a, b, _c| if a < b { E::ONE } else { E::ZERO }, expr: method lt "1 where x < y, else 0.",
+                wgsl: "f32({0} < {1})",
+                slopes: |_a, _b, _c, _y, _g| [None, None, None],
+                smooth: Steps, domain: [Any, Any, Any], cpu: |_a, _b| Exact, gpu: |_a, _b| Exact,
+            }
+            Le {
+                arity: 2, rust: |a, b, _c| if a <= b { E::ONE } else { E::ZERO }, expr: method le "1 where x <= y, else 0.",
+                wgsl: "f32({0} <= {1})",
+                slopes: |_a, _b, _c, _y, _g| [None, None, None],
+                smooth: Steps, domain: [Any, Any, Any], cpu: |_a, _b| Exact, gpu: |_a, _b| Exact,
+            }
+            Eq {
+                arity: 2, rust: |a, b, _c| if a == b { E::ONE } else { E::ZERO }, expr: method equals "1 where x = y, else 0.",
+                wgsl: "f32({0} == {1})",
+                slopes: |_a, _b, _c, _y, _g| [None, None, None],
+                smooth: Steps, domain: [Any, Any, Any], cpu: |_a, _b| Exact, gpu: |_a, _b| Exact,
+            }
+            Select {
+                arity: 3, rust: |a, b, c| if a == E::ZERO { c } else { b },
+                expr: method select "The first operand where x is not 0, else the second.",
+                wgsl: "select({2}, {1}, {0} != 0.0)",
+                slopes: |a, _b, _c, _y, g| [None, Some(a.select(g, 0.0)), Some(a.select(0.0, g))],
+                smooth: Pieces, domain: [Any, Any, Any], cpu: |_a, _b| Exact, gpu: |_a, _b| Exact,
+            }
         }
     };
 }
 
+/// `log(1 + x)`. In [-1/2, 1] by `2 atanh(x / (2 + x))` as a series, which does not cancel and does not depend on the
+/// order in which a compiler adds; outside, `log` itself is accurate.
+const LOG1P: &str = "\
+fn log1p_(x: f32) -> f32 {
+    if x < -0.5 || x > 1.0 {
+        return log(1.0 + x);
+    }
+    let s = x / (2.0 + x);
+    let q = s * s;
+    let tail = 1.0 / 9.0 + q * (1.0 / 11.0 + q * (1.0 / 13.0 + q * (1.0 / 15.0 + q * (1.0 / 17.0))));
+    return 2.0 * s * (1.0 + q * (1.0 / 3.0 + q * (1.0 / 5.0 + q * (1.0 / 7.0 + q * tail))));
+}
+";
+
+/// `x^y` for x >= 0, with `0^0 = 1` and `0^y` infinite for y < 0; WGSL leaves both open.
+const POW: &str = "\
+fn pow_(x: f32, y: f32) -> f32 {
+    if y == 0.0 {
+        return 1.0;
+    }
+    if x == 0.0 {
+        return select(x, 1.0 / x, y < 0.0);
+    }
+    return pow(x, y);
+}
+";
+
+/// WGSL's bound of a logarithm: absolute near 1.
+fn wgsl_log(x: f64) -> Rounding {
+    if near_one(x) { Rounding::Absolute((-21f64).exp2()) } else { Rounding::Ulps(3.0) }
+}
+
+/// `exp2(e)` with `e = y log2 x`: an error of `e` is, times ln 2, a relative error of the power.
+fn wgsl_pow(x: f64, y: f64) -> Rounding {
+    let exponent = if x > 0.0 { (y * x.log2()).abs() } else { 0.0 };
+    // 2^-21 is four units in the last place of 1; ln 2 < 3/4.
+    let of_log = if near_one(x) { 3.0 * y.abs() } else { 0.75 * 3.0 * exponent };
+    Rounding::Ulps(3.0 + 2.0 * exponent + 0.5 * exponent + of_log)
+}
+
+fn near_one(x: f64) -> bool {
+    (0.5..=2.0).contains(&x)
+}
+
 macro_rules! define {
-    ($($name:ident, $arity:literal, $wgsl:literal, |$a:ident, $b:ident, $c:ident| $rust:expr,
-       |$da:ident, $db:ident, $dc:ident, $dy:ident, $dg:ident| $derivative:expr, $accuracy:literal;)*) => {
+    ($($name:ident {
+        arity: $arity:literal, rust: |$a:ident, $b:ident, $c:ident| $rust:expr, expr: $kind:ident $method:ident $($doc:literal)?,
+        wgsl: $wgsl:literal $(with $helper:ident)?,
+        slopes: |$da:ident, $db:ident, $dc:ident, $dy:ident, $dg:ident| $slopes:expr,
+        smooth: $smooth:ident, domain: [$($domain:ident),*],
+        cpu: |$ca:ident, $cb:ident| $cpu:expr, gpu: |$ga:ident, $gb:ident| $gpu:expr,
+    })*) => {
         /// A pointwise function of one to three numbers.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Opcode {
-            $(#[doc = concat!("WGSL `", $wgsl, "`; ", $accuracy, ".")] $name,)*
+            $(#[doc = concat!("WGSL `", $wgsl, "`; accuracy `", stringify!($cpu), "` on the CPU, `", stringify!($gpu),
+                "` on the GPU.")] $name,)*
         }
 
         impl Opcode {
@@ -91,9 +272,31 @@ macro_rules! define {
                 match self { $(Self::$name => $wgsl,)* }
             }
 
-            /// Accuracy of the f32 backends.
-            pub const fn accuracy(self) -> &'static str {
-                match self { $(Self::$name => $accuracy,)* }
+            /// The WGSL function that [`Opcode::wgsl`] calls, if it is one that the language lacks.
+            pub const fn wgsl_helper(self) -> Option<&'static str> {
+                match self { $(Self::$name => { let helper: &[&str] = &[$($helper)?]; helper.first().copied() })* }
+            }
+
+            /// Where it has a derivative.
+            pub const fn smoothness(self) -> Smoothness {
+                match self { $(Self::$name => Smoothness::$smooth,)* }
+            }
+
+            /// Where its arguments may lie; those beyond the arity are not read.
+            pub const fn domain(self) -> [Argument; 3] {
+                match self { $(Self::$name => [$(Argument::$domain),*],)* }
+            }
+
+            /// The largest error on the CPU at these arguments, in f32; that of [`Reference`](crate::Reference) in f64.
+            pub fn cpu_rounding(self, [a, b, _]: [f64; 3]) -> Rounding {
+                use Rounding::{Exact, Nearest, Ulps};
+                match self { $(Self::$name => { let ($ca, $cb) = (a, b); $cpu })* }
+            }
+
+            /// The largest error in a shader at these arguments: the bound of the WGSL specification.
+            pub fn gpu_rounding(self, [a, b, _]: [f64; 3]) -> Rounding {
+                use Rounding::{Absolute, Exact, Nearest, Ulps};
+                match self { $(Self::$name => { let ($ga, $gb) = (a, b); $gpu })* }
             }
 
             /// The value at the arguments; those beyond the arity are not read.
@@ -105,10 +308,38 @@ macro_rules! define {
             /// Gradients of the arguments, given their expressions `a, b, c`, the value `y` and its gradient `g`;
             /// `None` where there is none.
             pub fn derivative<'b>(self, [a, b, c]: [Expr<'b>; 3], y: Expr<'b>, g: Expr<'b>) -> [Option<Expr<'b>>; 3] {
-                match self { $(Self::$name => { let ($da, $db, $dc, $dy, $dg) = (a, b, c, y, g); $derivative })* }
+                match self { $(Self::$name => { let ($da, $db, $dc, $dy, $dg) = (a, b, c, y, g); $slopes })* }
             }
         }
     };
 }
 
 for_each_opcode!(define);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn helpers_are_the_functions_that_the_text_calls() {
+        for opcode in Opcode::ALL {
+            let called = opcode.wgsl_helper().map(|text| text.split(['(', ' ']).nth(1).unwrap_or_default());
+            assert!(called.is_none_or(|name| opcode.wgsl().starts_with(name)), "{opcode:?} {called:?}");
+            assert_eq!(opcode.wgsl().contains("_("), called.is_some(), "{opcode:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_steps_has_no_slopes() {
+        for opcode in Opcode::ALL {
+            crate::Program::new(|p| {
+                let args = [0, 1, 2].map(|i| p.input(i));
+                let slopes = opcode.derivative(args, p.input(3), p.input(4));
+                let any = slopes.iter().any(Option::is_some);
+                assert_eq!(any, opcode.smoothness() != Smoothness::Steps, "{opcode:?}");
+                assert!(slopes[opcode.arity()..].iter().all(Option::is_none), "{opcode:?}");
+                p.input(0)
+            });
+        }
+    }
+}

@@ -9,9 +9,6 @@ use segcal_core::{Opcode, Program, Shape, Step};
 
 use super::kernel::line;
 
-/// Functions of the opcode table that WGSL lacks.
-const FUNCTIONS: &str = include_str!("shaders/functions.wgsl");
-
 /// The axes of a domain after merging.
 pub(super) struct Domain {
     /// Extents of the merged axes, all above 1.
@@ -170,10 +167,13 @@ impl Listing {
 
     /// Functions that the steps call.
     pub(super) fn print_functions(&self, text: &mut String) {
-        let calls = |step: &Step| matches!(step, Step::Apply(Opcode::Log1p | Opcode::Pow, _));
-        if self.steps.iter().any(calls) {
-            text.push_str(FUNCTIONS);
-        }
+        let used = |opcode: &Opcode| self.steps.iter().any(|step| matches!(step, Step::Apply(of, _) if of == opcode));
+        Opcode::ALL.iter().filter(|opcode| used(opcode)).filter_map(|opcode| opcode.wgsl_helper()).for_each(|helper| {
+            // Two opcodes may call the same one.
+            if !text.contains(helper) {
+                text.push_str(helper);
+            }
+        });
     }
 
     fn read(&self, input: usize, whole: Option<&str>) -> String {

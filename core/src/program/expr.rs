@@ -3,7 +3,7 @@
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::{Builder, Step};
-use crate::Opcode;
+use crate::{Opcode, for_each_opcode};
 
 /// A value inside a program that is being written. Copyable; `+ - * /` and the methods add steps.
 #[derive(Clone, Copy)]
@@ -31,7 +31,7 @@ impl<'b> Operand<'b> for f64 {
 }
 
 impl<'b> Expr<'b> {
-    fn apply(self, opcode: Opcode, b: impl Operand<'b>, c: impl Operand<'b>) -> Self {
+    fn ternary(self, opcode: Opcode, b: impl Operand<'b>, c: impl Operand<'b>) -> Self {
         let args = [self.step, b.expr(self).step, c.expr(self).step];
         self.builder.push(Step::Apply(opcode, args))
     }
@@ -49,48 +49,6 @@ impl<'b> Expr<'b> {
         self.builder.value(self.step) == Some(value)
     }
 
-    /// |x|.
-    #[must_use]
-    pub fn abs(self) -> Self {
-        self.unary(Opcode::Abs)
-    }
-
-    /// e^x.
-    #[must_use]
-    pub fn exp(self) -> Self {
-        self.unary(Opcode::Exp)
-    }
-
-    /// Natural logarithm.
-    #[must_use]
-    pub fn ln(self) -> Self {
-        self.unary(Opcode::Log)
-    }
-
-    /// ln(1 + x).
-    #[must_use]
-    pub fn ln_1p(self) -> Self {
-        self.unary(Opcode::Log1p)
-    }
-
-    /// Square root.
-    #[must_use]
-    pub fn sqrt(self) -> Self {
-        self.unary(Opcode::Sqrt)
-    }
-
-    /// Hyperbolic tangent.
-    #[must_use]
-    pub fn tanh(self) -> Self {
-        self.unary(Opcode::Tanh)
-    }
-
-    /// Largest integer that is not above x.
-    #[must_use]
-    pub fn floor(self) -> Self {
-        self.unary(Opcode::Floor)
-    }
-
     /// -1, 0 or 1.
     #[must_use]
     pub fn sign(self) -> Self {
@@ -101,18 +59,6 @@ impl<'b> Expr<'b> {
     #[must_use]
     pub fn square(self) -> Self {
         self * self
-    }
-
-    /// The smaller of two; of equals the second, which then gets the whole gradient.
-    #[must_use]
-    pub fn min(self, other: impl Operand<'b>) -> Self {
-        self.binary(Opcode::Min, other)
-    }
-
-    /// The larger of two; of equals the second, which then gets the whole gradient.
-    #[must_use]
-    pub fn max(self, other: impl Operand<'b>) -> Self {
-        self.binary(Opcode::Max, other)
     }
 
     /// x^y for x >= 0. A constant exponent of 0 to 4 becomes products, which are exact to a rounding each and many
@@ -128,30 +74,6 @@ impl<'b> Expr<'b> {
             Some(4.0) => self.square().square(),
             _ => self.binary(Opcode::Pow, exponent),
         }
-    }
-
-    /// 1 where x < y, else 0.
-    #[must_use]
-    pub fn lt(self, other: impl Operand<'b>) -> Self {
-        self.binary(Opcode::Lt, other)
-    }
-
-    /// 1 where x <= y, else 0.
-    #[must_use]
-    pub fn le(self, other: impl Operand<'b>) -> Self {
-        self.binary(Opcode::Le, other)
-    }
-
-    /// 1 where x = y, else 0.
-    #[must_use]
-    pub fn equals(self, other: impl Operand<'b>) -> Self {
-        self.binary(Opcode::Eq, other)
-    }
-
-    /// `yes` where x is not 0, else `no`.
-    #[must_use]
-    pub fn select(self, yes: impl Operand<'b>, no: impl Operand<'b>) -> Self {
-        self.apply(Opcode::Select, yes, no)
     }
 }
 
@@ -190,3 +112,63 @@ operator!(Add, add, Some(0.0), Some(0.0));
 operator!(Sub, sub, None, Some(0.0));
 operator!(Mul, mul, Some(1.0), Some(1.0));
 operator!(Div, div, None, Some(1.0));
+
+/// The method of a row of the opcode table; operators, and `pow` with its identities, are written by hand.
+macro_rules! method {
+    (operator $($row:tt)*) => {};
+    (method 1 $opcode:ident $method:ident $doc:literal) => {
+        #[doc = $doc]
+        #[must_use]
+        pub fn $method(self) -> Self {
+            self.unary(Opcode::$opcode)
+        }
+    };
+    (method 2 $opcode:ident $method:ident $doc:literal) => {
+        #[doc = $doc]
+        #[must_use]
+        pub fn $method(self, other: impl Operand<'b>) -> Self {
+            self.binary(Opcode::$opcode, other)
+        }
+    };
+    (method 3 $opcode:ident $method:ident $doc:literal) => {
+        #[doc = $doc]
+        #[must_use]
+        pub fn $method(self, second: impl Operand<'b>, third: impl Operand<'b>) -> Self {
+            self.ternary(Opcode::$opcode, second, third)
+        }
+    };
+}
+
+/// A call of that method.
+macro_rules! call {
+    (1 $method:ident $a:ident $b:ident $c:ident) => {
+        $a.$method()
+    };
+    (2 $method:ident $a:ident $b:ident $c:ident) => {
+        $a.$method($b)
+    };
+    (3 $method:ident $a:ident $b:ident $c:ident) => {
+        $a.$method($b, $c)
+    };
+}
+
+macro_rules! methods {
+    ($($opcode:ident {
+        arity: $arity:tt, rust: |$a:ident, $b:ident, $c:ident| $rust:expr, expr: $kind:ident $method:ident $($doc:literal)?,
+        wgsl: $($rest:tt)*
+    })*) => {
+        impl<'b> Expr<'b> {
+            $(method! { $kind $arity $opcode $method $($doc)? })*
+        }
+
+        impl Opcode {
+            /// The opcode of expressions; those beyond its arity are not used.
+            #[must_use]
+            pub fn apply(self, [a, b, c]: [Expr<'_>; 3]) -> Expr<'_> {
+                match self { $(Self::$opcode => call!($arity $method a b c),)* }
+            }
+        }
+    };
+}
+
+for_each_opcode!(methods);

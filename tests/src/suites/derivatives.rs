@@ -3,10 +3,10 @@
 use std::cell::Cell;
 
 use proptest::prelude::*;
-use segcal_core::{Opcode, Program, Rng, Step};
+use segcal_core::{Program, Rng, Smoothness, Step};
 
 use super::Report;
-use super::random::{Guard, INPUTS, SCALARS, recipe, run};
+use super::random::{Guard, INPUTS, SCALARS, opcode_program, recipe, run};
 
 /// Largest difference between derivative and stencil, relative to one plus the derivative.
 const TOLERANCE: f64 = 1e-7;
@@ -53,13 +53,14 @@ fn derivative(program: &Program, inputs: &[f64], wanted: usize) -> f64 {
 
 /// The stencil's derivative of the sum of the outputs, where it can be trusted.
 fn expected(program: &Program, inputs: &[f64], wanted: usize) -> Option<f64> {
-    let home = branches(program, &trace(program, inputs));
+    let slopes = slopes(program);
+    let home = pieces(&slopes, program, &trace(program, inputs));
     let at = |offset: f64| {
         let mut moved = inputs.to_vec();
         moved[wanted] += offset;
         let values = trace(program, &moved);
         let sum: f64 = program.outputs().iter().map(|&output| values[output]).sum();
-        (branches(program, &values) == home && sum.abs() < 1e4).then_some(sum)
+        (pieces(&slopes, program, &values) == home && sum.abs() < 1e4).then_some(sum)
     };
     let (coarse, fine) = (stencil(&at, 2e-3)?, stencil(&at, 1e-3)?);
     ((coarse - fine).abs() <= 0.1 * TOLERANCE * (1.0 + fine.abs())).then_some(fine)
@@ -85,22 +86,32 @@ fn trace(program: &Program, inputs: &[f64]) -> Vec<f64> {
     values
 }
 
-/// Which branch each step takes that has several.
-fn branches(program: &Program, values: &[f64]) -> Vec<i64> {
-    let branch = |(number, step): (usize, &Step)| {
-        let Step::Apply(opcode, args) = *step else { return 0 };
-        let [a, b, _] = args.map(|arg| values[arg]);
-        match opcode {
-            Opcode::Floor => values[number] as i64,
-            Opcode::Abs => i64::from(a < 0.0),
-            Opcode::Select => i64::from(a == 0.0),
-            Opcode::Min | Opcode::Max | Opcode::Lt | Opcode::Le | Opcode::Eq => {
-                a.partial_cmp(&b).map_or(2, |order| order as i64)
+/// Which piece each step is in that has several: its slopes tell, or the value where it is constant in pieces.
+fn pieces(slopes: &[Option<Program>], program: &Program, values: &[f64]) -> Vec<Vec<u64>> {
+    let piece = |(number, step): (usize, &Step)| {
+        let Step::Apply(opcode, args) = *step else { return Vec::new() };
+        match (opcode.smoothness(), &slopes[number]) {
+            (Smoothness::Steps, _) => vec![values[number].to_bits()],
+            (_, Some(slopes)) => {
+                let mut arguments: Vec<f64> = args[..opcode.arity()].iter().map(|&arg| values[arg]).collect();
+                arguments.push(1.0);
+                slopes.eval(&arguments, &[], [0; 5]).into_iter().map(f64::to_bits).collect()
             }
-            _ => 0,
+            _ => Vec::new(),
         }
     };
-    program.steps().iter().enumerate().map(branch).collect()
+    program.steps().iter().enumerate().map(piece).collect()
+}
+
+/// For each step that is linear in pieces, its partial derivatives as one program.
+fn slopes(program: &Program) -> Vec<Option<Program>> {
+    let of_step = |step: &Step| match *step {
+        Step::Apply(opcode, _) if opcode.smoothness() == Smoothness::Pieces => {
+            Some(opcode_program(opcode).vjp(&(0..opcode.arity()).collect::<Vec<_>>()))
+        }
+        _ => None,
+    };
+    program.steps().iter().map(of_step).collect()
 }
 
 #[cfg(test)]

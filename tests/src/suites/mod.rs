@@ -32,7 +32,7 @@ pub mod theorems;
 pub mod threads;
 
 pub use case::{Array, Case, Op};
-pub use precision::{Accuracy, Rounding};
+pub use precision::Accuracy;
 pub use report::{Failure, Report};
 
 use segcal_core::Backend;

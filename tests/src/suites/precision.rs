@@ -1,21 +1,8 @@
 //! The accuracy that a backend documents, and what follows from it for the value of a program.
 
-use segcal_core::{Elem, Index, Opcode, Program, Step};
+use segcal_core::{Elem, Index, Opcode, Program, Rounding, Smoothness, Step};
 
 use super::random::opcode_program;
-
-/// How far an opcode's result may lie from the exact function of its (rounded) arguments.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Rounding {
-    /// No rounding at all.
-    Exact,
-    /// The nearest number, as IEEE 754 demands of + - * /.
-    Nearest,
-    /// So many units in the last place.
-    Ulps(f64),
-    /// So much at most, whatever the value.
-    Absolute(f64),
-}
 
 /// What a backend promises about its numbers.
 #[derive(Clone, Copy)]
@@ -31,8 +18,8 @@ pub struct Accuracy {
     pub coordinate: f64,
     /// Rounds a double to the number type.
     pub round: fn(f64) -> f64,
-    /// The opcode's accuracy at these arguments with this value.
-    pub opcode: fn(Opcode, [f64; 3], f64) -> Rounding,
+    /// The opcode's accuracy at these arguments.
+    pub opcode: fn(Opcode, [f64; 3]) -> Rounding,
 }
 
 impl Accuracy {
@@ -43,7 +30,7 @@ impl Accuracy {
         tiles: false,
         coordinate: COORDINATE_F64,
         round: |x| x,
-        opcode: |opcode, _, _| cpu_rounding(opcode),
+        opcode: Opcode::cpu_rounding,
     };
 
     /// f32 with f64 accumulators and coordinates, and convolution in tiles: the CPU column of the opcode table.
@@ -56,7 +43,7 @@ impl Accuracy {
         tiles: false,
         coordinate: COORDINATE_F32,
         round: |x| f32::of(x).f64(),
-        opcode: gpu_rounding,
+        opcode: Opcode::gpu_rounding,
     };
 }
 
@@ -65,51 +52,6 @@ const F64_UNIT: f64 = 1.0 / (1u64 << 53) as f64;
 /// Four roundings of a coordinate below 1024.
 const COORDINATE_F64: f64 = 4.0 * 1024.0 * F64_UNIT;
 const COORDINATE_F32: f64 = 4.0 * 1024.0 * F32_UNIT;
-
-/// The table's accuracy for f32 on the CPU.
-fn cpu_rounding(opcode: Opcode) -> Rounding {
-    match opcode {
-        Opcode::Neg
-        | Opcode::Abs
-        | Opcode::Floor
-        | Opcode::Min
-        | Opcode::Max
-        | Opcode::Lt
-        | Opcode::Le
-        | Opcode::Eq
-        | Opcode::Select => Rounding::Exact,
-        Opcode::Add | Opcode::Sub | Opcode::Mul | Opcode::Div | Opcode::Sqrt => Rounding::Nearest,
-        Opcode::Exp | Opcode::Log | Opcode::Log1p => Rounding::Ulps(2.0),
-        Opcode::Tanh | Opcode::Pow => Rounding::Ulps(4.0),
-    }
-}
-
-/// The table's accuracy for f32 on the GPU.
-fn gpu_rounding(opcode: Opcode, args: [f64; 3], _value: f64) -> Rounding {
-    let log = |x: f64| if near_one(x) { Rounding::Absolute((-21f64).exp2()) } else { Rounding::Ulps(3.0) };
-    match opcode {
-        Opcode::Exp => Rounding::Ulps(3.0 + 2.0 * args[0].abs()),
-        Opcode::Log => log(args[0]),
-        Opcode::Log1p => log(1.0 + args[0]),
-        Opcode::Sqrt => Rounding::Ulps(3.0),
-        Opcode::Tanh => Rounding::Absolute(1e-5),
-        Opcode::Div => Rounding::Ulps(2.5),
-        Opcode::Pow => gpu_pow(args[0], args[1]),
-        _ => cpu_rounding(opcode),
-    }
-}
-
-/// exp2(e) with `e = y log2 x`: an error of `e` is, times ln 2, a relative error of the power.
-fn gpu_pow(x: f64, y: f64) -> Rounding {
-    let exponent = if x > 0.0 { (y * x.log2()).abs() } else { 0.0 };
-    // 2^-21 is four units in the last place of 1; ln 2 < 3/4.
-    let of_log = if near_one(x) { 3.0 * y.abs() } else { 0.75 * 3.0 * exponent };
-    Rounding::Ulps(3.0 + 2.0 * exponent + 0.5 * exponent + of_log)
-}
-
-fn near_one(x: f64) -> bool {
-    (0.5..=2.0).contains(&x)
-}
 
 /// A value of a program with the largest error that the documented accuracy allows it; the error is infinite where
 /// rounding may turn a comparison.
@@ -133,7 +75,7 @@ impl<'a> ErrorAnalysis<'a> {
     pub(crate) fn new(program: &'a Program, scalars: &[f64], accuracy: &'a Accuracy) -> Self {
         let scalars = scalars.iter().map(|&scalar| rounded(scalar, accuracy)).collect();
         let partials = program.steps().iter().map(|&step| match step {
-            Step::Apply(opcode, _) if is_smooth(opcode) => {
+            Step::Apply(opcode, _) if opcode.smoothness() != Smoothness::Steps => {
                 let arguments: Vec<usize> = (0..opcode.arity()).collect();
                 Some(opcode_program(opcode).vjp(&arguments))
             }
@@ -163,9 +105,10 @@ impl<'a> ErrorAnalysis<'a> {
         let args = args.map(|arg| self.steps.get(arg).copied().unwrap_or(Bounded { value: 0.0, error: 0.0 }));
         let values = args.map(|arg| arg.value);
         let value = opcode.eval(values);
+        let given = &args[..opcode.arity()];
         let inherited = match &self.partials[number] {
-            Some(partials) => smooth_error(partials, &args[..opcode.arity()]),
-            None => branch_error(opcode, args),
+            Some(partials) if opcode.smoothness() == Smoothness::Smooth => smooth_error(partials, given),
+            partials => piece_error(opcode, partials.as_ref(), given, value),
         };
         // A product with 0 of something that is undecided is undecided, not undefined.
         let inherited = if inherited.is_nan() { f64::INFINITY } else { inherited };
@@ -176,7 +119,7 @@ impl<'a> ErrorAnalysis<'a> {
     fn own_error(&self, opcode: Opcode, args: [f64; 3], value: f64, inherited: f64) -> f64 {
         // Below the smallest normal number the unit in the last place no longer shrinks, or the result is 0.
         let magnitude = value.abs().max(f64::from(f32::MIN_POSITIVE));
-        match (self.accuracy.opcode)(opcode, args, value) {
+        match (self.accuracy.opcode)(opcode, args) {
             Rounding::Exact => 0.0,
             Rounding::Nearest if inherited == 0.0 && value == (self.accuracy.round)(value) => 0.0,
             Rounding::Nearest => magnitude * self.accuracy.unit,
@@ -190,23 +133,13 @@ fn rounded(value: f64, accuracy: &Accuracy) -> Bounded {
     Bounded { value, error: (value - (accuracy.round)(value)).abs() }
 }
 
-/// Opcodes whose errors follow their derivative; the others choose between their arguments or compare them.
-fn is_smooth(opcode: Opcode) -> bool {
-    !matches!(
-        opcode,
-        Opcode::Abs | Opcode::Min | Opcode::Max | Opcode::Floor | Opcode::Lt | Opcode::Le | Opcode::Eq | Opcode::Select
-    )
-}
-
 /// Sum of |partial derivative| times error, with a hundredth more for the terms of second order.
 fn smooth_error(partials: &Program, args: &[Bounded]) -> f64 {
     if args.iter().all(|arg| arg.error == 0.0) {
         return 0.0;
     }
-    let mut inputs: Vec<f64> = args.iter().map(|arg| arg.value).collect();
-    inputs.push(1.0);
-    let slopes = partials.eval(&inputs, &[], [0; 5]);
-    1.01 * slopes
+    let values: Vec<f64> = args.iter().map(|arg| arg.value).collect();
+    1.01 * slopes(partials, &values)
         .iter()
         .zip(args)
         .filter(|(_, arg)| arg.error > 0.0)
@@ -214,29 +147,56 @@ fn smooth_error(partials: &Program, args: &[Bounded]) -> f64 {
         .sum::<f64>()
 }
 
-fn branch_error(opcode: Opcode, [a, b, c]: [Bounded; 3]) -> f64 {
-    let undecided = |yes: bool| if yes { f64::INFINITY } else { 0.0 };
-    let inexact = a.error + b.error > 0.0;
-    match opcode {
-        Opcode::Abs => a.error,
-        Opcode::Min | Opcode::Max => a.error.max(b.error),
-        Opcode::Floor => undecided(a.error > 0.0 && (a.value - a.error).floor() != (a.value + a.error).floor()),
-        Opcode::Select if a.error > 0.0 && a.value.abs() <= a.error => {
-            if b == c {
-                b.error
-            } else {
-                f64::INFINITY
+/// How far a function in pieces may move while its arguments move within their errors: along the steepest of the
+/// pieces that they reach. Where it moves further it jumps, and all is open.
+fn piece_error(opcode: Opcode, partials: Option<&Program>, args: &[Bounded], value: f64) -> f64 {
+    let (mut steepest, mut furthest) = (0.0f64, 0.0f64);
+    let [first, second, third] = candidates(args);
+    for &a in &first {
+        for &b in &second {
+            for &c in &third {
+                let at = [a, b, c];
+                let errors = args.iter().map(|arg| arg.error);
+                let along = partials.map(|partials| slopes(partials, &at[..args.len()]));
+                let along = along.into_iter().flatten().zip(errors).filter(|(slope, _)| *slope != 0.0);
+                steepest = steepest.max(along.map(|(slope, error)| slope.abs() * error).sum());
+                let other: f64 = opcode.eval(at);
+                let same = other == value || other.is_nan() && value.is_nan();
+                let moved = if same { 0.0 } else { (other - value).abs() };
+                furthest = furthest.max(if moved.is_nan() { f64::INFINITY } else { moved });
             }
         }
-        Opcode::Select => {
-            if a.value == 0.0 {
-                c.error
-            } else {
-                b.error
-            }
-        }
-        _ => undecided(inexact && (a.value - b.value).abs() <= a.error + b.error),
     }
+    // The ends of an interval are rounded.
+    let slack = if steepest > 0.0 { 4.0 * f64::EPSILON * value.abs() } else { 0.0 };
+    if furthest <= steepest * (1.0 + 1e-9) + slack { steepest } else { f64::INFINITY }
+}
+
+/// The partial derivatives at the arguments.
+fn slopes(partials: &Program, at: &[f64]) -> Vec<f64> {
+    partials.eval(&[at, &[1.0]].concat(), &[], [0; 5])
+}
+
+/// For each argument the numbers that it may be, of those at which a function in pieces can turn: the value, the ends
+/// of its interval, 0, and what the intervals of the first two have in common.
+fn candidates(args: &[Bounded]) -> [Vec<f64>; 3] {
+    let ends = |arg: &Bounded| [arg.value - arg.error, arg.value + arg.error];
+    let common = args.get(..2).map(|pair| {
+        let [[a_low, a_high], [b_low, b_high]] = [ends(&pair[0]), ends(&pair[1])];
+        let (low, high) = (a_low.max(b_low), a_high.min(b_high));
+        if low <= high { low.midpoint(high) } else { f64::NAN }
+    });
+    std::array::from_fn(|number| {
+        let Some(arg) = args.get(number) else { return vec![0.0] };
+        let within = |x: &f64| (x - arg.value).abs() <= arg.error;
+        let special = [Some(0.0), common.filter(|_| number < 2)].into_iter().flatten().filter(within);
+        let mut numbers = vec![arg.value];
+        if arg.error > 0.0 {
+            numbers.extend(ends(arg));
+            numbers.extend(special);
+        }
+        numbers
+    })
 }
 
 #[cfg(test)]
@@ -268,6 +228,42 @@ mod tests {
         let program = Program::new(|p| (p.input(0) * 3.0 + 0.1).lt(p.scalar(0)));
         assert_eq!(error(&program, &[1.0], &[3.1]), f64::INFINITY);
         assert_eq!(error(&program, &[1.0], &[3.2]), 0.0);
+    }
+
+    fn error_of(opcode: Opcode, args: &[Bounded]) -> f64 {
+        let wanted: Vec<usize> = (0..args.len()).collect();
+        let partials = (opcode.smoothness() == Smoothness::Pieces).then(|| opcode_program(opcode).vjp(&wanted));
+        let value = |number: usize| args.get(number).map_or(0.0, |arg| arg.value);
+        piece_error(opcode, partials.as_ref(), args, opcode.eval([0, 1, 2].map(value)))
+    }
+
+    /// An opcode of at most two arguments with errors.
+    fn apart(opcode: Opcode, [a, a_error]: [f64; 2], [b, b_error]: [f64; 2]) -> f64 {
+        let args = [Bounded { value: a, error: a_error }, Bounded { value: b, error: b_error }];
+        error_of(opcode, &args[..opcode.arity()])
+    }
+
+    #[test]
+    fn functions_in_pieces_move_no_further_than_their_arguments() {
+        assert_eq!(apart(Opcode::Abs, [0.0625, 0.125], [0.0; 2]), 0.125);
+        assert_eq!(apart(Opcode::Max, [1.0, 0.125], [1.0625, 0.25]), 0.25);
+        assert_eq!(apart(Opcode::Floor, [1.0625, 0.125], [0.0; 2]), f64::INFINITY);
+        assert_eq!(apart(Opcode::Floor, [1.5, 0.125], [0.0; 2]), 0.0);
+        // Neither value lies in the other's interval, but the intervals meet.
+        assert_eq!(apart(Opcode::Eq, [1.0, 0.125], [1.1875, 0.125]), f64::INFINITY);
+        assert_eq!(apart(Opcode::Eq, [1.0, 0.125], [1.3125, 0.125]), 0.0);
+    }
+
+    #[test]
+    fn a_choice_is_open_where_its_condition_is() {
+        let choice = |condition: [f64; 2], second: [f64; 2], third: [f64; 2]| {
+            let args = [condition, second, third].map(|[value, error]| Bounded { value, error });
+            error_of(Opcode::Select, &args)
+        };
+        assert_eq!(choice([1.0, 0.5], [2.0, 0.125], [9.0, 0.25]), 0.125);
+        assert_eq!(choice([0.0, 0.0], [2.0, 0.125], [9.0, 0.25]), 0.25);
+        assert_eq!(choice([0.25, 0.5], [2.0, 0.125], [9.0, 0.25]), f64::INFINITY);
+        assert_eq!(choice([0.25, 0.5], [2.0, 0.0], [2.0, 0.0]), 0.0);
     }
 
     /// Each bound against what f32 arithmetic really does.

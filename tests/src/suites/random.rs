@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
-use segcal_core::{Backend, Builder, Expr, Geometry, Opcode, Program, Rng, Shape};
+use segcal_core::{Argument, Backend, Builder, Expr, Geometry, Opcode, Program, Rng, Shape};
 
 use super::{Accuracy, Array, Case, Op, Report, adjoint, parity};
 
@@ -42,32 +42,7 @@ pub fn programs<B: Backend>(backend: &B, accuracy: &Accuracy) -> Report {
 
 /// The program of one opcode: `opcode(input 0, input 1, input 2)`.
 pub fn opcode_program(opcode: Opcode) -> Program {
-    Program::new(|p| apply(opcode, [0, 1, 2].map(|i| p.input(i.min(opcode.arity() - 1)))))
-}
-
-/// An opcode of expressions; those beyond its arity are not used.
-pub fn apply(opcode: Opcode, [a, b, c]: [Expr<'_>; 3]) -> Expr<'_> {
-    match opcode {
-        Opcode::Neg => -a,
-        Opcode::Abs => a.abs(),
-        Opcode::Exp => a.exp(),
-        Opcode::Log => a.ln(),
-        Opcode::Log1p => a.ln_1p(),
-        Opcode::Sqrt => a.sqrt(),
-        Opcode::Tanh => a.tanh(),
-        Opcode::Floor => a.floor(),
-        Opcode::Add => a + b,
-        Opcode::Sub => a - b,
-        Opcode::Mul => a * b,
-        Opcode::Div => a / b,
-        Opcode::Min => a.min(b),
-        Opcode::Max => a.max(b),
-        Opcode::Pow => a.pow(b),
-        Opcode::Lt => a.lt(b),
-        Opcode::Le => a.le(b),
-        Opcode::Eq => a.equals(b),
-        Opcode::Select => a.select(b, c),
-    }
+    Program::new(|p| opcode.apply([0, 1, 2].map(|i| p.input(i))))
 }
 
 /// Number of inputs of a random program.
@@ -77,7 +52,7 @@ pub(super) const SCALARS: [f64; 2] = [0.75, -1.25];
 
 /// How a random program keeps its arguments where the opcode is defined and its values of moderate size.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Guard {
+pub enum Guard {
     /// By absolute values.
     Domains,
     /// By squares, so that the guard itself has no kink.
@@ -93,15 +68,18 @@ impl Guard {
         }
     }
 
-    fn apply(self, opcode: Opcode, [a, b, c]: [Expr<'_>; 3]) -> Expr<'_> {
-        match opcode {
-            Opcode::Exp => a.tanh().exp(),
-            Opcode::Log | Opcode::Log1p | Opcode::Sqrt => apply(opcode, [self.positive(a), b, c]),
-            Opcode::Div => a / self.positive(b),
-            Opcode::Pow => self.positive(a).min(9.0).pow(b.tanh()),
-            Opcode::Mul => (a * b) * 0.5,
-            _ => apply(opcode, [a, b, c]),
-        }
+    /// The opcode, its arguments moved into its domain, and small ones for what grows faster than a product (for
+    /// products too, where the value is to stay small).
+    pub fn apply(self, opcode: Opcode, args: [Expr<'_>; 3]) -> Expr<'_> {
+        let growth = opcode.eval([8.0f64; 3]).abs();
+        let steep = growth > 64.0 || growth == 64.0 && self == Self::Smooth;
+        let domain = opcode.domain();
+        let args = std::array::from_fn(|number| {
+            let arg = if steep { args[number].tanh() } else { args[number] };
+            if domain[number] == Argument::Any { arg } else { self.positive(arg) }
+        });
+        let value = opcode.apply(args);
+        if growth == 64.0 && !steep { value * 0.5 } else { value }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Programs: every opcode and its derivative, fused chains of the kind that losses and layers use, every broadcast,
 //! and folds over every combination of axes.
 
-use segcal_core::{Builder, Expr, Fold, Opcode, Program, Shape, axis, stable};
+use segcal_core::{Argument, Builder, Expr, Fold, Opcode, Program, Shape, axis, stable};
 
 use super::{SHAPES, rng};
 use crate::suites::random::opcode_program;
@@ -76,21 +76,26 @@ fn ones_along(shape: Shape, axes: u32) -> Shape {
     (0..5).filter(|axis| axes >> axis & 1 == 1).fold(shape, |shape, axis| shape.with(axis, 1))
 }
 
-/// Where an opcode is defined, and where its accuracy is hard.
+/// Ranges of an opcode's arguments: of moderate size, and those where accuracy is known to be hard.
 fn ranges(opcode: Opcode) -> Vec<Vec<(f64, f64)>> {
-    match opcode {
-        Opcode::Exp => vec![vec![(-4.0, 4.0)], vec![(-80.0, 80.0)], vec![(-1e-3, 1e-3)]],
-        Opcode::Log => vec![vec![(0.01, 4.0)], vec![(0.9, 1.1)], vec![(1e-30, 1e-20)], vec![(1e10, 1e30)]],
-        Opcode::Log1p => vec![vec![(-0.9, 4.0)], vec![(-1e-4, 1e-4)], vec![(1e3, 1e9)]],
-        Opcode::Sqrt => vec![vec![(0.01, 4.0)], vec![(1e-30, 1e-20)], vec![(1e10, 1e30)]],
-        Opcode::Tanh => vec![vec![(-3.0, 3.0)], vec![(-1e-3, 1e-3)], vec![(-30.0, 30.0)]],
-        Opcode::Pow => {
-            vec![vec![(0.05, 4.0), (-3.0, 3.0)], vec![(0.0, 1.0), (0.5, 6.0)], vec![(0.999, 1.001), (-99.0, 99.0)]]
-        }
-        Opcode::Div => vec![vec![(-4.0, 4.0), (0.1, 4.0)], vec![(-1.0, 1.0), (-1e10, -1e3)]],
-        Opcode::Floor => vec![vec![(-4.0, 4.0)], vec![(-1e6, 1e6)]],
-        _ => vec![vec![(-4.0, 4.0); opcode.arity()]],
-    }
+    let moderate = opcode.domain().into_iter().take(opcode.arity()).map(|domain| match domain {
+        Argument::Any => (-4.0, 4.0),
+        Argument::NonNegative => (0.01, 4.0),
+        Argument::AboveMinusOne => (-0.9, 4.0),
+        Argument::NonZero => (0.1, 4.0),
+    });
+    let hard = match opcode {
+        Opcode::Exp => vec![vec![(-80.0, 80.0)], vec![(-1e-3, 1e-3)]],
+        Opcode::Log => vec![vec![(0.9, 1.1)], vec![(1e-30, 1e-20)], vec![(1e10, 1e30)]],
+        Opcode::Log1p => vec![vec![(-1e-4, 1e-4)], vec![(1e3, 1e9)]],
+        Opcode::Sqrt => vec![vec![(1e-30, 1e-20)], vec![(1e10, 1e30)]],
+        Opcode::Tanh => vec![vec![(-1e-3, 1e-3)], vec![(-30.0, 30.0)]],
+        Opcode::Pow => vec![vec![(0.0, 1.0), (0.5, 6.0)], vec![(0.999, 1.001), (-99.0, 99.0)]],
+        Opcode::Div => vec![vec![(-1.0, 1.0), (-1e10, -1e3)]],
+        Opcode::Floor => vec![vec![(-1e6, 1e6)]],
+        _ => Vec::new(),
+    };
+    [moderate.collect()].into_iter().chain(hard).collect()
 }
 
 /// The opcode alone, and all its partial derivatives as one program.

@@ -1,12 +1,12 @@
 //! The differentiable operations of `core`, each at inputs away from its kinks.
 
 use segcal_core::{
-    Backend, Border, Geometry, Index, Interpolation, Opcode, Rng, Sampling, Shape, Tensor, Window, axis, ops, stable,
+    Argument, Backend, Border, Geometry, Index, Interpolation, Opcode, Rng, Sampling, Shape, Smoothness, Tensor,
+    Window, axis, ops, stable,
 };
 
 use super::Function;
 use crate::suites::Array;
-use crate::suites::random::apply;
 
 /// Every differentiable operation, with each way of calling it that has a gradient of its own.
 pub fn functions<B: Backend>() -> Vec<Function<B>> {
@@ -34,32 +34,33 @@ fn separated(shape: Shape, seed: u64) -> Array {
 
 /// Every opcode that has a derivative, at arguments where it has one.
 fn opcodes<B: Backend>() -> Vec<Function<B>> {
-    let piecewise = |opcode: &&Opcode| matches!(opcode, Opcode::Floor | Opcode::Lt | Opcode::Le | Opcode::Eq);
-    let smooth = Opcode::ALL.iter().filter(|opcode| !piecewise(opcode));
-    smooth.map(|&opcode| opcode_function(opcode)).collect()
+    let differentiable = Opcode::ALL.iter().filter(|opcode| opcode.smoothness() != Smoothness::Steps);
+    differentiable.map(|&opcode| opcode_function(opcode)).collect()
 }
 
 fn opcode_function<B: Backend>(opcode: Opcode) -> Function<B> {
-    let arguments = match opcode {
-        Opcode::Log | Opcode::Sqrt => vec![between(IMAGE, 1, 0.3, 3.0)],
-        Opcode::Log1p => vec![between(IMAGE, 1, -0.7, 3.0)],
-        Opcode::Pow => vec![between(IMAGE, 1, 0.3, 3.0), between(IMAGE, 2, -2.0, 3.0)],
-        Opcode::Div => vec![normal(IMAGE, 1), between(IMAGE, 2, 0.4, 3.0)],
-        Opcode::Min | Opcode::Max => vec![separated(IMAGE, 1), separated(IMAGE, 2).map(|x| 0.91 * x + 0.05)],
-        Opcode::Abs => vec![separated(IMAGE, 1)],
-        // The condition is a comparison of the first input, so that it has no gradient to begin with.
-        Opcode::Select => vec![normal(IMAGE, 2), normal(IMAGE, 3)],
-        _ => (0..opcode.arity() as u64).map(|number| normal(IMAGE, number)).collect(),
+    let argument = |(number, domain): (u64, Argument)| match (domain, opcode.smoothness()) {
+        (Argument::Any, Smoothness::Smooth) => normal(IMAGE, number),
+        (Argument::Any, _) => separated(IMAGE, number).map(|x| if number == 1 { x } else { 0.91 * x + 0.05 }),
+        (Argument::NonNegative | Argument::NonZero, _) => between(IMAGE, number, 0.3, 3.0),
+        (Argument::AboveMinusOne, _) => between(IMAGE, number, -0.7, 3.0),
     };
-    let arguments = if matches!(opcode, Opcode::Min | Opcode::Max) { apart(arguments) } else { arguments };
+    let mut arguments: Vec<Array> =
+        (1..).zip(&opcode.domain()[..opcode.arity()]).map(|(n, &d)| argument((n, d))).collect();
+    // A condition has no gradient: it is a coordinate.
+    let condition = opcode == Opcode::Select;
+    if condition {
+        arguments.remove(0);
+    } else if opcode.smoothness() == Smoothness::Pieces {
+        arguments = apart(arguments);
+    }
     Function::new(opcode.name(), arguments, move |x| {
         let inputs: Vec<&Tensor<B>> = x.iter().collect();
         ops::map(&inputs, |p| {
-            let last = inputs.len() - 1;
-            if opcode == Opcode::Select {
-                return (p.coord(axis::W) - 2.0).select(p.input(0), p.input(1));
+            if condition {
+                return opcode.apply([p.coord(axis::W) - 2.0, p.input(0), p.input(1)]);
             }
-            apply(opcode, [0, 1, 2].map(|i: usize| p.input(i.min(last))))
+            opcode.apply([0, 1, 2].map(|i| p.input(i)))
         })
     })
 }
