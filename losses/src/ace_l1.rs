@@ -12,6 +12,7 @@
 
 use segcal_core::{Backend, Expr, Result, Shape, Tensor, axis, ops, stable};
 
+use crate::words::{Word, words};
 use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value, Weighting};
 
 /// Differentiable average calibration error.
@@ -23,15 +24,24 @@ pub struct AceL1 {
     first_class: usize,
 }
 
+words! {
+    /// How pixels belong to bins.
+    enum Binning {
+        Hard "hard",
+        Soft "soft",
+    }
+}
+
 impl Criterion for AceL1 {
     const SPEC: Spec = Spec {
         name: "ace-l1",
         title: "Average calibration error, differentiable",
         source: "Barfoot et al. 2024 (mL1-ACE)",
         image: false,
+        views: 1,
         params: &[&[
             Param::new("bins", "20", Range::Whole(2.0, 1000.0), "number of bins of equal width"),
-            Param::new("binning", "hard", Range::OneOf(&["hard", "soft"]), "how pixels belong to bins"),
+            Param::new("binning", "hard", Range::OneOf(Binning::WORDS), "how pixels belong to bins"),
             Param::new("include_background", "true", Range::Flag, "whether class 0 is averaged, too"),
             Weighting::IGNORE,
         ]],
@@ -41,7 +51,7 @@ impl Criterion for AceL1 {
         Ok(Self {
             weighting: Weighting::ignoring(settings),
             bins: settings.whole("bins"),
-            soft: settings.word("binning") == "soft",
+            soft: settings.choice::<Binning>("binning") == Binning::Soft,
             first_class: usize::from(!settings.flag("include_background")),
         })
     }

@@ -36,6 +36,7 @@ impl Criterion for Cals {
         title: "Class-adaptive constraints on logit distances",
         source: "CALS (Liu et al. 2023); constraint of MbLS (Murugesan et al. 2023), Eq. 6",
         image: false,
+        views: 1,
         params: &[
             &[
                 Param::new("margin", "20", Range::Above(0.0, 1e6), "distance that is free, in logits"),

@@ -21,6 +21,7 @@ impl Criterion for Ce {
         title: "Cross entropy",
         source: "MbLS (Murugesan et al. 2023), Sec. 4.2",
         image: false,
+        views: 1,
         params: &[Weighting::PARAMS],
     };
 

@@ -23,6 +23,7 @@ impl Criterion for CeDice {
         title: "Cross entropy plus soft Dice",
         source: "MbLS (Murugesan et al. 2023), Sec. 5",
         image: false,
+        views: 1,
         params: &[Dice::SPEC.params[0], Ce::SPEC.params[0]],
     };
 

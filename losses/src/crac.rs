@@ -26,6 +26,7 @@ use crate::fused::sums;
 use crate::lagrangian::{Multipliers, Observed, Penalty};
 use crate::pixelwise::{Per, pixelwise};
 use crate::priors::patch::{Outside, PATCH, extend, filter_labels, patch_extents};
+use crate::words::{Word, words};
 use crate::{Batch, Criterion, Param, Pixel, Range, Settings, Spec, State, Value, Weighting};
 
 /// Cross entropy with adaptive constraints on the logits.
@@ -43,21 +44,31 @@ pub struct Crac {
     printed: bool,
 }
 
-/// Which multipliers there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Layout {
-    ClassRegion,
-    Class,
-    Region,
-    Scalar,
+words! {
+    /// Which multipliers there are.
+    enum Layout {
+        ClassRegion "class-region",
+        Class "class",
+        Region "region",
+        Scalar "scalar",
+    }
 }
 
-/// What is to be at most 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Constraint {
-    Absolute,
-    OneSided,
-    Signed,
+words! {
+    /// What is to be at most 0.
+    enum Constraint {
+        Absolute "abs",
+        OneSided "max",
+        Signed "signed",
+    }
+}
+
+words! {
+    /// How regions are told apart.
+    enum RegionTest {
+        Exact "exact",
+        Rounding "rounding",
+    }
 }
 
 const MULTIPLIERS: [Param; 9] = Multipliers::params("0.1");
@@ -68,6 +79,7 @@ impl Criterion for Crac {
         title: "Class and region-wise adaptive constraints on the logits",
         source: "CRaC (Murugesan et al. 2024), Eq. 7",
         image: false,
+        views: 1,
         params: &[
             &[
                 Param::new("margin", "5", Range::Closed(0.0, 1e6), "factor of the prior inside regions").paper("1"),
@@ -75,17 +87,17 @@ impl Criterion for Crac {
                 Param::new(
                     "multipliers",
                     "class-region",
-                    Range::OneOf(&["class-region", "class", "region", "scalar"]),
+                    Range::OneOf(Layout::WORDS),
                     "what has a multiplier of its own",
                 ),
                 Param::new(
                     "constraint",
                     "abs",
-                    Range::OneOf(&["abs", "max", "signed"]),
+                    Range::OneOf(Constraint::WORDS),
                     "what is to be 0: |t - l|, max(0, l - t) or t - l",
                 )
                 .paper("signed"),
-                Param::new("region", "exact", Range::OneOf(&["exact", "rounding"]), "how regions are told apart"),
+                Param::new("region", "exact", Range::OneOf(RegionTest::WORDS), "how regions are told apart"),
                 PATCH,
             ],
             &MULTIPLIERS,
@@ -98,21 +110,12 @@ impl Criterion for Crac {
             weighting: Weighting::new(settings),
             multipliers: Multipliers::new(settings)?,
             penalty: Penalty::new(settings),
-            layout: match settings.word("multipliers") {
-                "class-region" => Layout::ClassRegion,
-                "class" => Layout::Class,
-                "region" => Layout::Region,
-                _ => Layout::Scalar,
-            },
-            constraint: match settings.word("constraint") {
-                "abs" => Constraint::Absolute,
-                "max" => Constraint::OneSided,
-                _ => Constraint::Signed,
-            },
+            layout: settings.choice("multipliers"),
+            constraint: settings.choice("constraint"),
             margin: settings.number("margin"),
             patch: settings.whole("patch"),
             outside: Outside::of(settings),
-            rounding: settings.word("region") == "rounding",
+            rounding: settings.choice::<RegionTest>("region") == RegionTest::Rounding,
             printed: settings.is_paper(),
         })
     }

@@ -11,6 +11,7 @@
 use segcal_core::{Backend, Result, Shape, Tensor, axis, ops};
 
 use crate::fused::sums;
+use crate::words::{Word, words};
 use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value, Weighting};
 
 /// Soft Dice loss.
@@ -39,15 +40,24 @@ impl Dice {
         Param::new("smooth", "1e-5", Range::Above(0.0, 1.0), "added above and below the fraction");
 }
 
+words! {
+    /// What is summed before the division.
+    enum Over {
+        Sample "sample",
+        Batch "batch",
+    }
+}
+
 impl Criterion for Dice {
     const SPEC: Spec = Spec {
         name: "dice",
         title: "Soft Dice",
         source: "Milletari et al. 2016; MbLS (Murugesan et al. 2023), Sec. 5",
         image: false,
+        views: 1,
         params: &[&[
             Param::new("include_background", "true", Range::Flag, "whether class 0 is averaged, too"),
-            Param::new("over", "sample", Range::OneOf(&["sample", "batch"]), "what is summed before the division"),
+            Param::new("over", "sample", Range::OneOf(Over::WORDS), "what is summed before the division"),
             Self::SMOOTH,
             Weighting::IGNORE,
         ]],
@@ -55,7 +65,7 @@ impl Criterion for Dice {
 
     fn new(settings: &Settings) -> Result<Self> {
         let overlap = Overlap {
-            pooled: settings.word("over") == "batch",
+            pooled: settings.choice::<Over>("over") == Over::Batch,
             first_class: usize::from(!settings.flag("include_background")),
             classes: None,
             smooth: settings.number("smooth"),

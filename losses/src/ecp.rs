@@ -28,6 +28,7 @@ impl Criterion for Ecp {
         title: "Explicit confidence penalty: cross entropy minus entropy",
         source: "MbLS (Murugesan et al. 2023), Sec. 4.2; Pereyra et al. 2017",
         image: false,
+        views: 1,
         params: &[
             &[Param::new("lambda", "0.1", Range::Closed(0.0, f64::INFINITY), "weight of the entropy")],
             Weighting::PARAMS,

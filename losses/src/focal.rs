@@ -10,6 +10,7 @@
 use segcal_core::{Backend, Expr, Result};
 
 use crate::pixelwise::{Per, pixelwise};
+use crate::words::{Word, words};
 use crate::{Batch, Criterion, Param, Pixel, Range, Settings, Spec, Value, Weighting};
 
 /// Focal loss.
@@ -20,16 +21,25 @@ pub struct Focal {
     scheduled: bool,
 }
 
+words! {
+    /// How gamma is chosen.
+    enum Schedule {
+        Constant "constant",
+        Flsd53 "flsd53",
+    }
+}
+
 impl Criterion for Focal {
     const SPEC: Spec = Spec {
         name: "focal",
         title: "Focal loss",
         source: "MbLS (Murugesan et al. 2023), Eq. 5; Lin et al. 2017",
         image: false,
+        views: 1,
         params: &[
             &[
                 Param::new("gamma", "3", Range::Closed(0.0, 20.0), "how much confident pixels are discounted"),
-                Param::new("schedule", "constant", Range::OneOf(&["constant", "flsd53"]), "how gamma is chosen"),
+                Param::new("schedule", "constant", Range::OneOf(Schedule::WORDS), "how gamma is chosen"),
             ],
             Weighting::PARAMS,
         ],
@@ -39,7 +49,7 @@ impl Criterion for Focal {
         Ok(Self {
             weighting: Weighting::new(settings),
             gamma: settings.number("gamma"),
-            scheduled: settings.word("schedule") == "flsd53",
+            scheduled: settings.choice::<Schedule>("schedule") == Schedule::Flsd53,
         })
     }
 

@@ -23,6 +23,7 @@ impl Criterion for LabelSmoothing {
         title: "Cross entropy with smoothed labels",
         source: "MbLS (Murugesan et al. 2023), Eq. 3",
         image: false,
+        views: 1,
         params: &[
             &[Param::new("alpha", "0.1", Range::Closed(0.0, 1.0), "share of the label spread over all classes")],
             Weighting::PARAMS,

@@ -2,33 +2,31 @@
 
 use segcal_core::{Error, Expr, Result};
 
+use crate::words::{Word, words};
 use crate::{Param, Range, Settings, State};
 
-/// A penalty-Lagrangian function `P(z, rho, lambda)` of a constraint `z <= 0`. All of them satisfy the axioms of the
-/// appendix of CRaC: `P' >= 0`, `P'(0) = lambda`, and with growing `rho` the slope goes to infinity where the
-/// constraint is violated and to 0 where it is satisfied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Penalty {
-    /// Powell, Hestenes, Rockafellar: `lambda z + rho z^2 / 2` where `lambda + rho z >= 0`, else
-    /// `-lambda^2 / (2 rho)` (CRaC, Eq. 10).
-    Phr,
-    /// `lambda z + lambda rho z^2 + rho^2 z^3 / 6` for `z >= 0`, else `lambda z / (1 - rho z)`.
-    P2,
-    /// `lambda z + lambda rho z^2` for `z >= 0`, else `lambda z / (1 - rho z)`.
-    P3,
+words! {
+    /// A penalty-Lagrangian function `P(z, rho, lambda)` of a constraint `z <= 0`. All of them satisfy the axioms of the
+    /// appendix of CRaC: `P' >= 0`, `P'(0) = lambda`, and with growing `rho` the slope goes to infinity where the
+    /// constraint is violated and to 0 where it is satisfied.
+    pub enum Penalty {
+        /// Powell, Hestenes, Rockafellar: `lambda z + rho z^2 / 2` where `lambda + rho z >= 0`, else
+        /// `-lambda^2 / (2 rho)` (CRaC, Eq. 10).
+        Phr "phr",
+        /// `lambda z + lambda rho z^2 + rho^2 z^3 / 6` for `z >= 0`, else `lambda z / (1 - rho z)`.
+        P2 "p2",
+        /// `lambda z + lambda rho z^2` for `z >= 0`, else `lambda z / (1 - rho z)`.
+        P3 "p3",
+    }
 }
 
 impl Penalty {
     /// Which one, as a parameter.
-    pub const PARAM: Param = Param::new("penalty", "phr", Range::OneOf(&["phr", "p2", "p3"]), "penalty function");
+    pub const PARAM: Param = Param::new("penalty", "phr", Range::OneOf(Self::WORDS), "penalty function");
 
     /// From checked parameters.
     pub fn new(settings: &Settings) -> Self {
-        match settings.word("penalty") {
-            "phr" => Self::Phr,
-            "p2" => Self::P2,
-            _ => Self::P3,
-        }
+        settings.choice("penalty")
     }
 
     /// `P(z, rho, lambda)`, as an expression; differentiable in `z`.

@@ -26,6 +26,7 @@ mod pixelwise;
 mod spec;
 pub mod theorems;
 mod weighting;
+mod words;
 
 use std::cell::OnceCell;
 
@@ -36,6 +37,7 @@ use fused::Statistics;
 pub use objective::Objective;
 pub use spec::{Convention, Given, Param, Range, Setting, Settings, Spec};
 pub use weighting::Weighting;
+pub use words::Word;
 
 /// What a loss looks at: logits, labels and what else there is.
 pub struct Batch<'a, B: Backend> {

@@ -18,6 +18,7 @@
 use segcal_core::{Backend, Expr, Result};
 
 use crate::pixelwise::{Per, pixelwise};
+use crate::words::{Word, words};
 use crate::{Batch, Criterion, Param, Pixel, Range, Settings, Spec, Value, Weighting};
 
 /// Cross entropy with a penalty on large logit distances.
@@ -30,11 +31,13 @@ pub struct Mbls {
     sum_classes: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Penalty {
-    Linear,
-    Quadratic,
-    Unhinged,
+words! {
+    /// The shape of the penalty.
+    enum Penalty {
+        Linear "l1",
+        Quadratic "l2",
+        Unhinged "l2-unhinged",
+    }
 }
 
 impl Criterion for Mbls {
@@ -43,11 +46,12 @@ impl Criterion for Mbls {
         title: "Margin-based label smoothing: logit distances kept below a margin",
         source: "MbLS (Murugesan et al. 2023), Eq. 7",
         image: false,
+        views: 1,
         params: &[
             &[
                 Param::new("margin", "10", Range::Closed(0.0, f64::INFINITY), "distance that is free, in logits"),
                 Param::new("lambda", "0.1", Range::Closed(0.0, f64::INFINITY), "weight of the penalty"),
-                Param::new("penalty", "l1", Range::OneOf(&["l1", "l2", "l2-unhinged"]), "shape of the penalty"),
+                Param::new("penalty", "l1", Range::OneOf(Penalty::WORDS), "shape of the penalty"),
             ],
             Weighting::PARAMS,
         ],
@@ -56,11 +60,7 @@ impl Criterion for Mbls {
     fn new(settings: &Settings) -> Result<Self> {
         Ok(Self {
             weighting: Weighting::new(settings),
-            penalty: match settings.word("penalty") {
-                "l1" => Penalty::Linear,
-                "l2" => Penalty::Quadratic,
-                _ => Penalty::Unhinged,
-            },
+            penalty: settings.choice("penalty"),
             margin: settings.number("margin"),
             lambda: settings.number("lambda"),
             sum_classes: settings.is_paper(),

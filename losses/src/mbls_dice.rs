@@ -25,6 +25,7 @@ impl Criterion for MblsDice {
         title: "Margin-based label smoothing plus soft Dice",
         source: "MbLS (Murugesan et al. 2023), Eq. 7",
         image: false,
+        views: 1,
         params: &[
             Mbls::SPEC.params[0],
             &[

@@ -23,6 +23,7 @@ use segcal_core::{Backend, Expr, Result, Tensor, ops};
 use crate::dice::Overlap;
 use crate::fused::prediction;
 use crate::pixelwise::{Per, pixelwise};
+use crate::words::{Word, words};
 use crate::{Batch, Criterion, Param, Pixel, Range, Settings, Spec, Value, Weighting};
 
 /// A segmentation loss with maximum entropy on misclassified pixels.
@@ -39,18 +40,51 @@ pub struct Meep {
     shannon: bool,
 }
 
+words! {
+    /// The segmentation loss.
+    enum Base {
+        CrossEntropy "ce",
+        Dice "dice",
+    }
+}
+
+words! {
+    /// What pushes towards uniform predictions.
+    enum Regularizer {
+        Entropy "entropy",
+        Kl "kl",
+    }
+}
+
+words! {
+    /// Where it pushes.
+    enum Pixels {
+        Wrong "wrong",
+        All "all",
+    }
+}
+
+words! {
+    /// The regulariser of no pixel at all.
+    enum Empty {
+        Zero "zero",
+        Nan "nan",
+    }
+}
+
 impl Criterion for Meep {
     const SPEC: Spec = Spec {
         name: "meep",
         title: "Maximum entropy on erroneous predictions",
         source: "MEEP (Larrazabal et al. 2023), Eq. 1 and 2",
         image: false,
+        views: 1,
         params: &[&[
             Param::new("lambda", "0.3", Range::Closed(0.0, f64::INFINITY), "weight of the regulariser"),
-            Param::new("base", "ce", Range::OneOf(&["ce", "dice"]), "the segmentation loss"),
-            Param::new("regularizer", "entropy", Range::OneOf(&["entropy", "kl"]), "what pushes towards uniform"),
-            Param::new("pixels", "wrong", Range::OneOf(&["wrong", "all"]), "where it pushes"),
-            Param::new("empty", "zero", Range::OneOf(&["zero", "nan"]), "the regulariser of no pixel at all"),
+            Param::new("base", "ce", Range::OneOf(Base::WORDS), "the segmentation loss"),
+            Param::new("regularizer", "entropy", Range::OneOf(Regularizer::WORDS), "what pushes towards uniform"),
+            Param::new("pixels", "wrong", Range::OneOf(Pixels::WORDS), "where it pushes"),
+            Param::new("empty", "zero", Range::OneOf(Empty::WORDS), "the regulariser of no pixel at all"),
             Weighting::IGNORE,
         ]],
     };
@@ -61,10 +95,16 @@ impl Criterion for Meep {
         Ok(Self {
             weighting: Weighting::ignoring(settings),
             lambda: settings.number("lambda"),
-            overlap: (settings.word("base") == "dice").then_some(overlap),
-            kl: settings.word("regularizer") == "kl",
-            wrong_only: settings.word("pixels") == "wrong",
-            least: if settings.word("empty") == "nan" { 0.0 } else { 1.0 },
+            overlap: match settings.choice("base") {
+                Base::CrossEntropy => None,
+                Base::Dice => Some(overlap),
+            },
+            kl: settings.choice::<Regularizer>("regularizer") == Regularizer::Kl,
+            wrong_only: settings.choice::<Pixels>("pixels") == Pixels::Wrong,
+            least: match settings.choice("empty") {
+                Empty::Zero => 1.0,
+                Empty::Nan => 0.0,
+            },
             shannon: settings.is_paper(),
         })
     }

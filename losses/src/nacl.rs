@@ -14,6 +14,7 @@
 use segcal_core::{Backend, Result};
 
 use crate::pixelwise::{Per, pixelwise};
+use crate::words::{Word, words};
 use crate::{Batch, Criterion, Param, Prior, Range, Settings, Spec, Value, Weighting};
 
 /// Cross entropy with a penalty towards a prior from the label patch.
@@ -27,18 +28,35 @@ pub struct Nacl {
     sum_classes: bool,
 }
 
+words! {
+    /// How the difference to the prior is punished.
+    enum Difference {
+        Absolute "l1",
+        Squared "l2",
+    }
+}
+
+words! {
+    /// What is pulled to the prior.
+    enum Pulled {
+        Logits "logits",
+        Softmax "softmax",
+    }
+}
+
 impl Criterion for Nacl {
     const SPEC: Spec = Spec {
         name: "nacl",
         title: "Neighbour-aware calibration: logits pulled to a prior from the label patch",
         source: "NACL (Murugesan et al. 2023), Eq. 7",
         image: false,
+        views: 1,
         params: &[
             &[
                 Param::new("lambda", "0.1", Range::Closed(0.0, f64::INFINITY), "weight of the penalty"),
-                Param::new("prior", "mean", Range::Prior, "what the logits are pulled to; see the list of priors"),
-                Param::new("penalty", "l1", Range::OneOf(&["l1", "l2"]), "absolute or squared difference"),
-                Param::new("on", "logits", Range::OneOf(&["logits", "softmax"]), "what is pulled to the prior"),
+                Param::new("prior", "mean", Range::Member(Prior::SPECS), "what the logits are pulled to; see the list of priors"),
+                Param::new("penalty", "l1", Range::OneOf(Difference::WORDS), "absolute or squared difference"),
+                Param::new("on", "logits", Range::OneOf(Pulled::WORDS), "what is pulled to the prior"),
             ],
             Weighting::PARAMS,
         ],
@@ -49,8 +67,8 @@ impl Criterion for Nacl {
             weighting: Weighting::new(settings),
             prior: Prior::within(settings)?,
             lambda: settings.number("lambda"),
-            squared: settings.word("penalty") == "l2",
-            on_softmax: settings.word("on") == "softmax",
+            squared: settings.choice::<Difference>("penalty") == Difference::Squared,
+            on_softmax: settings.choice::<Pulled>("on") == Pulled::Softmax,
             sum_classes: settings.is_paper(),
         })
     }

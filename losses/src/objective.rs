@@ -46,7 +46,7 @@ impl Objective {
     /// Whether a loss of the objective compares two views of a batch: the training loop then draws
     /// [`TwoViews`](crate::bwcr::TwoViews) and gives the second by [`Batch::with_second`].
     pub fn compares_views(&self) -> bool {
-        self.parts.iter().any(|(_, loss)| matches!(loss, Loss::Bwcr(_)))
+        self.parts.iter().any(|(_, loss)| loss.own_spec().views > 1)
     }
 
     /// The value on a batch. The terms are those of the losses, in order; of several losses, each is preceded by its

@@ -5,7 +5,7 @@ use std::fmt;
 
 use segcal_core::{Error, Result, nearest};
 
-use crate::Prior;
+use crate::words::Word;
 
 /// Which of two definitions of a loss is meant; each loss documents both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -103,7 +103,7 @@ impl fmt::Display for Setting {
 pub type Given = BTreeMap<String, Setting>;
 
 /// What a parameter may be.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Range {
     /// A number, both ends included; an infinite end is none.
     Closed(f64, f64),
@@ -123,8 +123,9 @@ pub enum Range {
     Weights,
     /// One number or one per multiplier, each within both ends.
     Each(f64, f64),
-    /// The name of a prior of the list; its own parameters then count as parameters, too.
-    Prior,
+    /// The name of a member of another list, such as that of the priors; its own parameters then count as parameters,
+    /// too.
+    Member(&'static [Spec]),
 }
 
 impl Range {
@@ -140,7 +141,7 @@ impl Range {
             (Self::OneOf(words), Setting::Word(word)) => words.contains(&word.as_str()),
             (Self::Flag, Setting::Word(word)) => word == "true" || word == "false",
             (Self::Label | Self::Weights, Setting::Word(word)) => word == "none",
-            (Self::Prior, Setting::Word(word)) => Prior::spec(word).is_ok(),
+            (Self::Member(list), Setting::Word(word)) => list.iter().any(|spec| spec.name == word),
             (Self::Weights, Setting::Numbers(numbers)) => {
                 numbers.iter().all(|&x| within(x, 0.0, f64::MAX)) && numbers.iter().any(|&x| x > 0.0)
             }
@@ -168,7 +169,10 @@ impl fmt::Display for Range {
             Self::Label => write!(f, "none or a whole number"),
             Self::Weights => write!(f, "none or numbers of at least 0, one per class, not all 0"),
             Self::Each(low, high) => write!(f, "one number or one per multiplier, each from {low} to {high}"),
-            Self::Prior => write!(f, "{}", Prior::names().join(" | ")),
+            Self::Member(list) => {
+                let names: Vec<&str> = list.iter().map(|spec| spec.name).collect();
+                write!(f, "{}", names.join(" | "))
+            }
         }
     }
 }
@@ -228,6 +232,9 @@ pub struct Spec {
     pub source: &'static str,
     /// Whether an image is needed.
     pub image: bool,
+    /// How many views of a batch it compares; of more than 1, the second comes by
+    /// [`Batch::with_second`](crate::Batch::with_second).
+    pub views: usize,
     /// Parameters, in groups.
     pub params: &'static [&'static [Param]],
 }
@@ -252,11 +259,15 @@ impl Spec {
     }
 
     fn settings_within(&self, given: &Given, convention: Convention) -> Result<Settings> {
-        let mut settings = Settings { convention, values: Vec::new() };
+        let mut settings = Settings { convention, image: self.image, values: Vec::new() };
         settings.add(self.params(), given)?;
-        if self.params().any(|param| param.range == Range::Prior) {
-            let prior = Prior::spec(settings.word("prior"))?;
-            settings.add(prior.params(), given)?;
+        for param in self.params() {
+            if let Range::Member(list) = param.range {
+                let member = list.iter().find(|spec| spec.name == settings.word(param.name));
+                let member = member.expect("the range holds names of the list");
+                settings.image |= member.image;
+                settings.add(member.params(), given)?;
+            }
         }
         for name in given.keys() {
             if !settings.values.iter().any(|(known, _)| known == name) {
@@ -273,6 +284,7 @@ impl Spec {
 pub struct Settings {
     /// Which definition is meant.
     pub convention: Convention,
+    image: bool,
     values: Vec<(&'static str, Setting)>,
 }
 
@@ -286,10 +298,9 @@ impl Settings {
         Ok(())
     }
 
-    /// Whether the prior that they name needs an image.
+    /// Whether the loss, or the prior that it names, needs an image.
     pub fn needs_image(&self) -> bool {
-        let prior = self.values.iter().find(|(name, _)| *name == "prior");
-        matches!(prior, Some((_, Setting::Word(name))) if Prior::spec(name).is_ok_and(|spec| spec.image))
+        self.image
     }
 
     /// Names and values, in the order of the spec.
@@ -327,6 +338,13 @@ impl Settings {
             Setting::Word(word) => word,
             other => panic!("{name} = {other} is not a word"),
         }
+    }
+
+    /// A parameter that is one of the words of an enum.
+    pub fn choice<W: Word>(&self, name: &str) -> W {
+        let word = self.word(name);
+        let found = W::WORDS.iter().zip(W::ALL).find(|(known, _)| **known == word);
+        *found.unwrap_or_else(|| panic!("{name} = {word} is none of {}", W::WORDS.join(", "))).1
     }
 
     /// A parameter that is `true` or `false`.

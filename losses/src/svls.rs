@@ -29,6 +29,7 @@ impl Criterion for Svls {
         title: "Spatially varying label smoothing",
         source: "NACL (Murugesan et al. 2023), Eq. 1; Islam and Glocker 2021",
         image: false,
+        views: 1,
         params: &[Gaussian::SPEC.params[0], Weighting::PARAMS],
     };
 

@@ -2,7 +2,8 @@
 
 use segcal_core::{Backend, Shape, Tensor, axis, ops};
 
-use crate::{Param, Range, Setting, Settings};
+use crate::words::{Word, words};
+use crate::{Param, Range, Settings};
 
 /// How the pixels of a batch are weighted and put together.
 #[derive(Clone, Debug)]
@@ -10,6 +11,14 @@ pub struct Weighting {
     ignore_index: Option<f64>,
     class_weights: Vec<f64>,
     sum: bool,
+}
+
+words! {
+    /// How the pixels of the batch are put together.
+    enum Reduction {
+        Mean "mean",
+        Sum "sum",
+    }
 }
 
 impl Weighting {
@@ -25,7 +34,7 @@ impl Weighting {
             Range::Weights,
             "weight of a pixel by the class of its label; a mean is divided by the sum of the weights",
         ),
-        Param::new("reduction", "mean", Range::OneOf(&["mean", "sum"]), "over the pixels of the batch"),
+        Param::new("reduction", "mean", Range::OneOf(Reduction::WORDS), "over the pixels of the batch"),
     ];
 
     /// Every pixel counts the same; the mean is taken.
@@ -44,7 +53,7 @@ impl Weighting {
         Self {
             ignore_index: settings.optional("ignore_index"),
             class_weights: settings.numbers("class_weights"),
-            sum: *settings.get("reduction") == Setting::Word("sum".into()),
+            sum: settings.choice::<Reduction>("reduction") == Reduction::Sum,
         }
     }
 

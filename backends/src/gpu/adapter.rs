@@ -1,6 +1,19 @@
 //! Finding a graphics card, and opening it with all that it offers.
 
+use std::path::PathBuf;
+
 use segcal_core::{Error, Result};
+
+/// Which card to open, and how much of it to use.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Number or part of the name of the card, as [`adapters`] lists them; the most capable one if absent.
+    pub device: Option<String>,
+    /// Bytes of device memory to use at most; no limit but the card's own if absent.
+    pub memory: Option<u64>,
+    /// Folder in which compiled shaders are kept between runs, where the driver can; none are kept if absent.
+    pub cache: Option<PathBuf>,
+}
 
 /// What a card says about itself.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use segcal_core::Error;
 
-use super::context::lock;
+use super::sync::lock;
 
 /// Numbers on the device. Cloning shares them.
 #[derive(Clone)]

@@ -2,6 +2,7 @@
 
 use super::buffer::Buffer;
 use super::kernel::Code;
+use super::params::Params;
 
 /// One dispatch.
 pub(super) struct Call<'a> {
@@ -10,8 +11,7 @@ pub(super) struct Call<'a> {
     pub(super) code: Code,
     pub(super) reads: &'a [&'a Buffer],
     pub(super) writes: &'a [&'a Buffer],
-    /// The words of the shader's `Params`.
-    pub(super) params: &'a [u32],
+    pub(super) params: &'a Params,
     pub(super) groups: usize,
     /// Arithmetic operations, for timing.
     pub(super) operations: u64,

@@ -1,21 +1,22 @@
-//! The device with all that lasts: its pool, its pipelines, the work recorded but not yet submitted, and what went
-//! wrong.
+//! The device with all that lasts: its pool, its pipelines, its tables, and the work recorded but not yet submitted.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use segcal_core::{Error, Result};
 
-use super::Options;
-use super::adapter::{self, Adapter, Limits};
+use super::adapter::{self, Adapter, Limits, Options};
 use super::buffer::{Buffer, Failure, Pool, class, in_words};
 use super::call::Call;
-use super::counters::Totals;
-use super::kernel::{Code, GROUP};
+use super::device::{DEVICE_HELP, Device};
+use super::kernel::Code;
+use super::params::Params;
 use super::pipelines::{Pipeline, Pipelines};
 use super::profile::KernelTime;
-use super::recorder::{self, Recorder};
+use super::recorder::Recorder;
+use super::sync::lock;
+use super::text::GROUP;
 
 /// Words that follow every buffer in tests, to show that nothing writes there.
 pub(super) const GUARD_WORD: f32 = 1.234e-33;
@@ -24,27 +25,15 @@ pub(super) const GUARD_WORD: f32 = 1.234e-33;
 const MOST_TABLES: usize = 64;
 
 const MEMORY_HELP: &str = "use smaller batches or patches, or a larger --device-memory or card";
-const DEVICE_HELP: &str = "update the card's driver; if that does not help, report it";
 
 /// A device with everything that is kept for it.
 pub(super) struct Context {
     pub(super) adapter: Adapter,
-    /// Those of the device; tests set smaller ones.
-    pub(super) limits: Limits,
-    pub(super) guard_words: usize,
-    pub(super) device: wgpu::Device,
-    pub(super) queue: wgpu::Queue,
-    pub(super) totals: Totals,
+    pub(super) device: Device,
     pool: Arc<Pool>,
     recorder: Mutex<Recorder>,
     pipelines: Pipelines,
     tables: Mutex<HashMap<Vec<u32>, Buffer>>,
-    /// The first error that the device reported since the last look.
-    fault: Arc<Mutex<Option<String>>>,
-    /// A failure after which nothing more can be trusted.
-    broken: Arc<OnceLock<Failure>>,
-    /// Names of the operations of the newest submission.
-    sent: Arc<Mutex<Vec<&'static str>>>,
 }
 
 impl Context {
@@ -57,37 +46,16 @@ impl Context {
         let opened = adapter::open(options.device.as_deref(), memory_percent)?;
         let mut limits = opened.adapter.limits;
         adjust(&mut limits);
-        let recorder = Recorder::new(&opened.device, &limits);
-        let context = Self {
-            pipelines: Pipelines::new(&opened.device, &opened.info, options.cache.as_deref()),
+        let pipelines = Pipelines::new(&opened.device, &opened.info, options.cache.as_deref());
+        let device = Device::new(opened.device, opened.queue, limits, guard_words);
+        Ok(Self {
             adapter: opened.adapter,
-            limits,
-            guard_words,
-            device: opened.device,
-            queue: opened.queue,
-            totals: Totals::default(),
+            recorder: Mutex::new(Recorder::new(&device)),
+            device,
             pool: Arc::new(Pool::new(options.memory.unwrap_or(u64::MAX))),
-            recorder: Mutex::new(recorder),
+            pipelines,
             tables: Mutex::default(),
-            fault: Arc::default(),
-            broken: Arc::default(),
-            sent: Arc::default(),
-        };
-        context.listen();
-        Ok(context)
-    }
-
-    /// Has the device report what goes wrong.
-    fn listen(&self) {
-        let fault = self.fault.clone();
-        self.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            lock(&fault).get_or_insert_with(|| first_lines(&error.to_string()));
-        }));
-        let (broken, sent) = (self.broken.clone(), self.sent.clone());
-        self.device.set_device_lost_callback(move |_, message| {
-            let what = format!("the card was lost (its last work: {}) {message}", lock(&sent).join(", "));
-            let _ = broken.set(Failure::new("device", what.trim_end(), DEVICE_HELP));
-        });
+        })
     }
 
     /// Bytes of all device buffers.
@@ -105,12 +73,12 @@ impl Context {
 
     /// A device buffer, and whether it is new.
     fn allocate(&self, op: &'static str, len: usize) -> std::result::Result<(wgpu::Buffer, bool), Failure> {
-        if let Some(failure) = self.broken.get() {
+        if let Some(failure) = self.device.broken() {
             return Err(failure.clone());
         }
         countable(op, len)?;
-        let bytes = (len + self.guard_words) as u64 * 4;
-        let largest = self.limits.buffer_bytes;
+        let bytes = (len + self.device.guard_words) as u64 * 4;
+        let largest = self.device.limits.buffer_bytes;
         if bytes > largest {
             let what = format!(
                 "a tensor of {} is above the largest buffer of the card, {}",
@@ -124,9 +92,13 @@ impl Context {
             Some(raw) => (raw, false),
             None => (self.create(op, size)?, true),
         };
-        if self.guard_words > 0 {
+        if self.device.guard_words > 0 {
             self.flush();
-            self.queue.write_buffer(&raw, len as u64 * 4, bytemuck::cast_slice(&vec![GUARD_WORD; self.guard_words]));
+            self.device.queue.write_buffer(
+                &raw,
+                len as u64 * 4,
+                bytemuck::cast_slice(&vec![GUARD_WORD; self.device.guard_words]),
+            );
         }
         Ok((raw, fresh))
     }
@@ -138,21 +110,21 @@ impl Context {
     }
 
     fn create(&self, op: &'static str, size: u64) -> std::result::Result<wgpu::Buffer, Failure> {
-        self.check(op)?;
+        self.device.check(op)?;
         self.pool.reserve(size).map_err(|what| Failure::new(op, what, MEMORY_HELP))?;
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let descriptor = wgpu::BufferDescriptor { label: Some(op), size, usage, mapped_at_creation: false };
-        self.totals.allocations.fetch_add(1, Ordering::Relaxed);
-        let raw = self.device.create_buffer(&descriptor);
-        if self.take_fault().is_none() {
+        self.device.totals.allocations.fetch_add(1, Ordering::Relaxed);
+        let raw = self.device.raw.create_buffer(&descriptor);
+        if self.device.take_fault().is_none() {
             return Ok(raw);
         }
         // The card is full: buffers that wait for their next use are given up, once the device has done with them.
         self.flush();
         self.pool.trim();
-        let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
-        let raw = self.device.create_buffer(&descriptor);
-        self.take_fault().map_or(Ok(raw), |what| {
+        let _ = self.device.raw.poll(wgpu::PollType::wait_indefinitely());
+        let raw = self.device.raw.create_buffer(&descriptor);
+        self.device.take_fault().map_or(Ok(raw), |what| {
             self.pool.cancel(size);
             let what =
                 format!("{} more do not fit beside {} in use: {what}", in_words(size), in_words(self.pool.held()));
@@ -170,10 +142,10 @@ impl Context {
             // A write comes before all that is recorded and not yet submitted, which may still read what was there.
             self.flush();
         }
-        self.queue.write_buffer(&raw, 0, bytemuck::cast_slice(data));
-        self.totals.uploaded.fetch_add(data.len() as u64 * 4, Ordering::Relaxed);
+        self.device.queue.write_buffer(&raw, 0, bytemuck::cast_slice(data));
+        self.device.totals.uploaded.fetch_add(data.len() as u64 * 4, Ordering::Relaxed);
         let buffer = Buffer::new(raw, data.len(), &self.pool);
-        if let Err(failure) = self.check("upload") {
+        if let Err(failure) = self.device.check("upload") {
             buffer.fail(&failure);
         }
         buffer
@@ -195,18 +167,18 @@ impl Context {
 
     /// Waits for all work and moves a buffer to the host.
     pub(super) fn download(&self, buffer: &Buffer) -> Result<Vec<f32>> {
-        let words = buffer.len() + self.guard_words;
-        let failed = || self.broken.get().or(buffer.failure()).map_or(Ok(()), |failure| Err(failure.error()));
+        let words = buffer.len() + self.device.guard_words;
+        let failed = || self.device.broken().or(buffer.failure()).map_or(Ok(()), |failure| Err(failure.error()));
         failed()?;
         let Some(raw) = buffer.raw().filter(|_| words > 0) else { return Ok(Vec::new()) };
         let bytes = words as u64 * 4;
-        let staging = lock(&self.recorder).begin_read(self, raw, bytes);
-        let read = recorder::read(self, &staging, bytes);
-        self.totals.downloaded.fetch_add(bytes, Ordering::Relaxed);
+        let staging = lock(&self.recorder).begin_read(&self.device, raw, bytes);
+        let read = self.device.read(&staging, bytes);
+        self.device.totals.downloaded.fetch_add(bytes, Ordering::Relaxed);
         if read.is_ok() {
             lock(&self.recorder).end_read(staging);
         }
-        self.totals.tell();
+        self.device.totals.tell();
         failed()?;
         let mut numbers = read.map_err(|what| Failure::new("download", what, DEVICE_HELP).error())?;
         let guard = numbers.split_off(buffer.len());
@@ -230,14 +202,14 @@ impl Context {
         code: Code,
         reads: &[&Buffer],
         len: usize,
-        params: &[u32],
+        params: Params,
     ) -> Buffer {
         let y = self.buffer(op, len);
         self.elementwise_into(op, code, reads, &[&y], len, params);
         y
     }
 
-    /// Records a dispatch of one thread for each of `count` elements; in `Params`, the count goes before `params`.
+    /// Records a dispatch of one thread for each of `count` elements; the count goes before `params`.
     pub(super) fn elementwise_into(
         &self,
         op: &'static str,
@@ -245,41 +217,31 @@ impl Context {
         reads: &[&Buffer],
         writes: &[&Buffer],
         count: usize,
-        params: &[u32],
+        params: Params,
     ) {
         let (groups, operations) = (count.div_ceil(GROUP as usize), code.operations() * count as u64);
-        let params = &[&[count as u32], params].concat();
+        let params = &Params::sizes([("count", count)]).and(params);
         self.dispatch(&Call { op, code, reads, writes, params, groups, operations });
     }
 
     fn record(&self, call: &Call<'_>) -> std::result::Result<(), Failure> {
-        let bindings: Vec<u8> = call.arrays().map(|array| self.bindings(array.len()) as u8).collect();
+        let bindings: Vec<u8> = call.arrays().map(|array| self.device.bindings(array.len()) as u8).collect();
         let total: usize = bindings.iter().map(|&count| usize::from(count)).sum();
-        if total > self.limits.bindings {
-            let (limit, size) = (self.limits.bindings, in_words(self.limits.binding_bytes));
+        if total > self.device.limits.bindings {
+            let (limit, size) = (self.device.limits.bindings, in_words(self.device.limits.binding_bytes));
             let what = format!("{total} storage bindings of at most {size} are needed, the card has {limit}");
             return Err(Failure::new(call.op, what, MEMORY_HELP));
         }
         let pipeline = self.pipeline(call, bindings)?;
         let mut recorder = lock(&self.recorder);
-        recorder.dispatch(self, call, &pipeline);
-        self.check(call.op)
-    }
-
-    /// Number of bindings that so many words take.
-    pub(super) fn bindings(&self, len: usize) -> usize {
-        (len + self.guard_words).div_ceil(self.chunk_words() as usize).max(1)
-    }
-
-    /// Words of one binding: what the device allows, cut to the alignment that every device accepts.
-    pub(super) fn chunk_words(&self) -> u32 {
-        (self.limits.binding_bytes / 256 * 64).min(1 << 30) as u32
+        recorder.dispatch(&self.device, call, &pipeline);
+        self.device.check(call.op)
     }
 
     fn pipeline(&self, call: &Call<'_>, bindings: Vec<u8>) -> std::result::Result<Arc<Pipeline>, Failure> {
-        self.pipelines.get(&self.device, &call.code, bindings, self.chunk_words(), || {
-            self.totals.pipelines.fetch_add(1, Ordering::Relaxed);
-            self.check(call.op)
+        self.pipelines.get(&self.device.raw, (&call.code, call.params), bindings, self.device.chunk_words(), || {
+            self.device.totals.pipelines.fetch_add(1, Ordering::Relaxed);
+            self.device.check(call.op)
         })
     }
 
@@ -288,7 +250,7 @@ impl Context {
         match (from.failure(), from.raw(), to.raw()) {
             (Some(failure), _, _) => to.fail(failure),
             (None, Some(source), Some(target)) if from.len() > 0 => {
-                lock(&self.recorder).copy(self, source, target, to_start as u64 * 4, from.len() as u64 * 4);
+                lock(&self.recorder).copy(&self.device, source, target, to_start as u64 * 4, from.len() as u64 * 4);
             }
             _ => {}
         }
@@ -297,47 +259,23 @@ impl Context {
     /// Records that a buffer becomes zero.
     pub(super) fn clear(&self, buffer: &Buffer) {
         if let Some(raw) = buffer.raw().filter(|_| buffer.len() > 0) {
-            lock(&self.recorder).clear(self, raw, buffer.len() as u64 * 4);
+            lock(&self.recorder).clear(&self.device, raw, buffer.len() as u64 * 4);
         }
     }
 
     /// Submits what is recorded.
     pub(super) fn flush(&self) {
-        lock(&self.recorder).submit(self);
+        lock(&self.recorder).submit(&self.device);
     }
 
     /// Runs `work` with a clock on every dispatch; what each kernel took.
     pub(super) fn time<T>(&self, work: impl FnOnce() -> T) -> Result<(T, Vec<KernelTime>)> {
-        if !self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+        if !self.device.raw.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             return Err(Error::new("the card has no timestamps").at(&self.adapter.name));
         }
-        lock(&self.recorder).start_timing(self);
+        lock(&self.recorder).start_timing(&self.device);
         let result = work();
-        Ok((result, lock(&self.recorder).end_timing(self)))
-    }
-
-    /// Notes the operations of the submission that is about to be sent; the copy of a download is none.
-    pub(super) fn announce(&self, ops: &[&'static str]) {
-        if !ops.is_empty() {
-            *lock(&self.sent) = ops.to_vec();
-        }
-    }
-
-    /// An error that shows only when a whole submission is checked cannot be tied to one buffer: all are lost.
-    pub(super) fn check_submission(&self, ops: &[&'static str]) {
-        if let Some(what) = self.take_fault() {
-            let what = format!("{what} (one of: {})", ops.join(", "));
-            let _ = self.broken.set(Failure::new("submit", what, DEVICE_HELP));
-        }
-    }
-
-    /// What the device reported since the last look, as a failure of `op`.
-    fn check(&self, op: &'static str) -> std::result::Result<(), Failure> {
-        self.take_fault().map_or(Ok(()), |what| Err(Failure::new(op, what, DEVICE_HELP)))
-    }
-
-    fn take_fault(&self) -> Option<String> {
-        lock(&self.fault).take()
+        Ok((result, lock(&self.recorder).end_timing(&self.device)))
     }
 }
 
@@ -346,7 +284,7 @@ impl Context {
     /// Makes the device report an error, by an invalid shader.
     pub(super) fn report(&self, invalid: &str) {
         let source = wgpu::ShaderSource::Wgsl(invalid.into());
-        drop(self.device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source }));
+        drop(self.device.raw.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source }));
     }
 
     /// What is wrong with a buffer so far.
@@ -361,20 +299,9 @@ impl Context {
     }
 }
 
-/// The part of a message that says what is wrong; wgpu adds pages of context.
-fn first_lines(message: &str) -> String {
-    let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.take(6).collect::<Vec<_>>().join("; ")
-}
-
 /// Shaders count in 32 bits.
 fn countable(op: &'static str, places: usize) -> std::result::Result<(), Failure> {
     let fits = u32::try_from(places).is_ok();
     let what = || format!("{places} places are more than a shader can count ({})", u32::MAX);
     fits.then_some(()).ok_or_else(|| Failure::new(op, what(), MEMORY_HELP))
-}
-
-/// A panic elsewhere leaves the state usable: each change to it is one step.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,8 +8,10 @@ use segcal_core::Shape;
 use super::buffer::Buffer;
 use super::call::Call;
 use super::context::Context;
-use super::kernel::{ELEMENTWISE, GROUP, Kernel, words};
+use super::kernel::Kernel;
+use super::params::Params;
 use super::reduce;
+use super::text::{ELEMENTWISE, GROUP};
 
 pub(super) static BINCOUNT: Kernel = Kernel {
     name: "bincount",
@@ -55,11 +57,19 @@ fn one(context: &Context, bins: &Buffer, weight: &Buffer, len: usize, count: usi
         code: BINCOUNT.code([]),
         reads: &[bins, weight],
         writes: &[&partial],
-        params: &words([groups, len, count, block, parts, width]),
+        params: &bincount_params([groups, len, count, block, parts, width]),
         groups,
         operations: (len * count) as u64,
     });
     reduce::sum_blocks(context, partial, count, blocks)
+}
+
+pub(super) fn bincount_params([groups, len, count, block, parts, width]: [usize; 6]) -> Params {
+    Params::sizes([("groups", groups), ("len", len), ("count", count)]).and_sizes([
+        ("block", block),
+        ("parts", parts),
+        ("width", width),
+    ])
 }
 
 /// `y[i] = table[index[i]]`.
@@ -68,5 +78,9 @@ pub(super) fn take(
     (table, table_shape): (&Buffer, Shape),
     (index, out): (&Buffer, Shape),
 ) -> Buffer {
-    context.elementwise("take", TAKE.code([]), &[table, index], out.len(), &words([table_shape.len()]))
+    context.elementwise("take", TAKE.code([]), &[table, index], out.len(), take_params(table_shape))
+}
+
+pub(super) fn take_params(table: Shape) -> Params {
+    Params::sizes([("entries", table.len())])
 }

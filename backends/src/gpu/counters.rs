@@ -5,7 +5,7 @@ use std::ops::Sub;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::context::lock;
+use super::sync::lock;
 
 /// How often what was done since the device was opened. The difference of two is what lies between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,9 @@ use segcal_core::{Shape, axis};
 
 use super::buffer::Buffer;
 use super::context::Context;
-use super::kernel::{ELEMENTWISE, Kernel, words};
+use super::kernel::Kernel;
+use super::params::Params;
+use super::text::ELEMENTWISE;
 
 pub(super) static DISTANCE: Kernel = Kernel {
     name: "distance",
@@ -18,10 +20,15 @@ pub(super) static DISTANCE: Kernel = Kernel {
 pub(super) fn distance(context: &Context, (mask, shape): (&Buffer, Shape), spacing: [f64; 3]) -> Buffer {
     let mut current = mask.clone();
     for (number, along) in [axis::W, axis::H, axis::D].into_iter().enumerate() {
-        let mut params = words([shape.dims()[along], shape.strides()[along]]);
-        params.push((spacing[along - axis::D] as f32).to_bits());
+        let params = params(shape, along, spacing[along - axis::D]);
         let code = DISTANCE.code([u32::from(number == 0), u32::from(number == 2)]);
-        current = context.elementwise("distance", code, &[&current], shape.len(), &params);
+        current = context.elementwise("distance", code, &[&current], shape.len(), params);
     }
     current
+}
+
+/// The parameters of a pass along an axis.
+pub(super) fn params(shape: Shape, along: usize, spacing: f64) -> Params {
+    let sizes = [("extent", shape.dims()[along]), ("step", shape.strides()[along])];
+    Params::sizes(sizes).and_number("spacing", spacing)
 }

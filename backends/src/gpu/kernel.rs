@@ -7,13 +7,9 @@
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 
-use super::{map, reduce};
-
-/// Threads of a workgroup. Every WebGPU device offers as many.
-pub(super) const GROUP: u32 = 256;
-
-/// Calls `element(i)` for each `i` below the first word of `Params`: the last file of an elementwise kernel.
-pub(super) const ELEMENTWISE: &str = include_str!("shaders/elementwise.wgsl");
+use super::params::Params;
+use super::pattern::{MapPattern, ReducePattern};
+use super::text::{GROUP, line};
 
 /// A shader that is kept in files.
 pub(super) struct Kernel {
@@ -56,9 +52,9 @@ pub(super) enum Code {
     /// A shader of the files, with the values of its constants.
     File(&'static Kernel, Vec<u32>),
     /// A program over a broadcast pattern.
-    Map(map::Pattern),
+    Map(MapPattern),
     /// A reduction of a program.
-    Reduce(reduce::Pattern),
+    Reduce(ReducePattern),
 }
 
 impl Code {
@@ -76,13 +72,14 @@ impl Code {
     }
 
     /// The whole shader for arrays that take so many bindings each, of so many words at most.
-    pub(super) fn source(&self, bindings: &[u8], chunk_words: u32) -> String {
+    pub(super) fn source(&self, params: &Params, bindings: &[u8], chunk_words: u32) -> String {
         let mut text = format!("const GROUP: u32 = {GROUP}u;\nconst CHUNK: u32 = {chunk_words}u;\n");
         let [reads, writes] = self.arrays();
         let mut binding = 1;
         for (number, (name, &count)) in reads.iter().chain(&writes).zip(bindings).enumerate() {
             array(&mut text, name, count, &mut binding, number >= reads.len());
         }
+        params.print(&mut text);
         match self {
             Self::File(kernel, values) => {
                 for (name, value) in kernel.constants.iter().zip(values) {
@@ -113,16 +110,6 @@ impl Code {
             Self::Reduce(_) => "reduce",
         }
     }
-}
-
-/// Sizes as words of `Params`.
-pub(super) fn words(sizes: impl IntoIterator<Item = usize>) -> Vec<u32> {
-    sizes.into_iter().map(|size| size as u32).collect()
-}
-
-/// Adds a line to a shader.
-pub(super) fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    writeln!(text, "{arguments}").expect("a string takes every text");
 }
 
 /// Declares the bindings of one array and the functions through which a shader uses it.

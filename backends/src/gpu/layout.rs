@@ -4,7 +4,9 @@ use segcal_core::{Index, Shape};
 
 use super::buffer::Buffer;
 use super::context::Context;
-use super::kernel::{ELEMENTWISE, Kernel, words};
+use super::kernel::Kernel;
+use super::params::Params;
+use super::text::ELEMENTWISE;
 
 const WALK: &str = include_str!("shaders/walk.wgsl");
 
@@ -26,33 +28,36 @@ pub(super) static PLACE: Kernel = Kernel {
 
 /// `y[o] = x[start + o]`.
 pub(super) fn slice(context: &Context, (x, x_shape): (&Buffer, Shape), start: Index, out: Shape) -> Buffer {
-    context.elementwise("slice", SLICE.code([]), &[x], out.len(), &walk(out, x_shape, start))
+    context.elementwise("slice", SLICE.code([]), &[x], out.len(), walk(out, x_shape, start))
 }
 
 /// Zero, plus every part at its start, in the order of the list.
 pub(super) fn place(context: &Context, parts: &[((&Buffer, Shape), Index)], out: Shape) -> Buffer {
     let y = context.buffer("place", out.len());
     let boxes: Vec<(Shape, Index)> = parts.iter().map(|&((_, shape), start)| (shape, start)).collect();
-    let apart = apart(&boxes);
+    let disjoint = are_disjoint(&boxes);
     let covered: usize = boxes.iter().map(|(shape, _)| shape.len()).sum();
-    if !(apart && covered == out.len()) {
+    if !(disjoint && covered == out.len()) {
         context.clear(&y);
     }
     for &((part, shape), start) in parts {
-        let code = PLACE.code([u32::from(!apart)]);
-        context.elementwise_into("place", code, &[part], &[&y], shape.len(), &walk(shape, out, start));
+        let code = PLACE.code([u32::from(!disjoint)]);
+        context.elementwise_into("place", code, &[part], &[&y], shape.len(), walk(shape, out, start));
     }
     y
 }
 
 /// The parameters of a walk over `inner`, a box that begins at `start` in `outer`.
-fn walk(inner: Shape, outer: Shape, start: Index) -> Vec<u32> {
-    let [_, c, d, h, w] = inner.dims();
-    words([c, d, h, w].into_iter().chain(outer.strides()).chain([outer.offset(start)]))
+pub(super) fn walk(inner: Shape, outer: Shape, start: Index) -> Params {
+    let ([_, c, d, h, w], steps) = (inner.dims(), outer.strides());
+    let names = ["step_n", "step_c", "step_d", "step_h", "step_w"];
+    let steps: [_; 5] = std::array::from_fn(|axis| (names[axis], steps[axis]));
+    let inner = Params::sizes([("c", c), ("d", d), ("h", h), ("w", w)]);
+    inner.and_sizes(steps).and_sizes([("start", outer.offset(start))])
 }
 
 /// Whether no two boxes share a place.
-fn apart(boxes: &[(Shape, Index)]) -> bool {
+fn are_disjoint(boxes: &[(Shape, Index)]) -> bool {
     let overlap = |(a, a_start): &(Shape, Index), (b, b_start): &(Shape, Index)| {
         (0..5).all(|axis| {
             a_start[axis] < b_start[axis] + b.dims()[axis] && b_start[axis] < a_start[axis] + a.dims()[axis]

@@ -4,37 +4,9 @@ use segcal_core::{Program, Shape, Step};
 
 use super::buffer::Buffer;
 use super::context::Context;
-use super::kernel::{Code, ELEMENTWISE, line};
-use super::program::{Domain, Listing, print_coordinates};
-
-/// All that the printed shader depends on.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Pattern {
-    pub(super) listing: Listing,
-    axes: usize,
-}
-
-impl Pattern {
-    pub(super) fn new(listing: Listing, domain: &Domain) -> Self {
-        Self { listing, axes: domain.extents.len() }
-    }
-
-    /// The shader, after the declarations of its arrays.
-    pub(super) fn print(&self, text: &mut String) {
-        line(text, format_args!("struct Params {{\n    count: u32,"));
-        self.listing.print_fields(text);
-        line(text, format_args!("}}"));
-        self.listing.print_functions(text);
-        line(text, format_args!("fn element(i: u32) {{"));
-        print_coordinates(text, "i", &(0..self.axes).collect::<Vec<_>>());
-        self.listing.print_steps(text, Some("i"));
-        for output in 0..self.listing.outputs() {
-            line(text, format_args!("    y{output}_set(i, {});", self.listing.output(output)));
-        }
-        line(text, format_args!("}}"));
-        text.push_str(ELEMENTWISE);
-    }
-}
+use super::kernel::Code;
+use super::pattern::MapPattern;
+use super::program::{Domain, Listing};
 
 /// One buffer per output of the program.
 pub(super) fn map(
@@ -49,12 +21,13 @@ pub(super) fn map(
     }
     let outputs: Vec<Buffer> = program.outputs().iter().map(|_| context.buffer("map", out.len())).collect();
     for_each_part(context, program, inputs, out.len(), outputs.len(), |part, members| {
-        let bound = Bound::new(context, "map", &part, inputs, out, None, members.len() * context.bindings(out.len()));
-        let pattern = Pattern::new(bound.listing, &bound.domain);
+        let bound =
+            Bound::new(context, "map", &part, inputs, out, None, members.len() * context.device.bindings(out.len()));
+        let pattern = MapPattern::new(bound.listing, &bound.domain);
         let params = pattern.listing.params(&bound.domain.extents, &bound.starts, scalars);
         let reads: Vec<&Buffer> = bound.reads.iter().collect();
         let writes: Vec<&Buffer> = members.iter().map(|&member| &outputs[member]).collect();
-        context.elementwise_into("map", Code::Map(pattern), &reads, &writes, out.len(), &params);
+        context.elementwise_into("map", Code::Map(pattern), &reads, &writes, out.len(), params);
     });
     outputs
 }
@@ -69,9 +42,9 @@ pub(super) fn for_each_part(
     most: usize,
     mut visit: impl FnMut(Program, &[usize]),
 ) {
-    let read: usize = used(program).iter().map(|&input| context.bindings(inputs[input].1.len())).sum();
-    let room = context.limits.bindings.saturating_sub(read).max(context.limits.bindings / 2);
-    let at_once = (room / context.bindings(out_len)).clamp(1, most.max(1));
+    let read: usize = used(program).iter().map(|&input| context.device.bindings(inputs[input].1.len())).sum();
+    let room = context.device.limits.bindings.saturating_sub(read).max(context.device.limits.bindings / 2);
+    let at_once = (room / context.device.bindings(out_len)).clamp(1, most.max(1));
     let all: Vec<usize> = (0..program.outputs().len()).collect();
     for members in all.chunks(at_once) {
         let part = if members.len() == all.len() { program.clone() } else { program.select(members) };
@@ -106,8 +79,8 @@ impl Bound {
         views.extend(folded);
         let domain = Domain::new(domain, &views, std::array::from_fn(|axis| program.uses_coord(axis)));
         let mut reads: Vec<Buffer> = used.iter().map(|&input| inputs[input].0.clone()).collect();
-        let needed: usize = reads.iter().map(|buffer| context.bindings(buffer.len())).sum();
-        let packed = reads.len() > 1 && needed + written > context.limits.bindings;
+        let needed: usize = reads.iter().map(|buffer| context.device.bindings(buffer.len())).sum();
+        let packed = reads.len() > 1 && needed + written > context.device.limits.bindings;
         let mut starts = Vec::new();
         if packed {
             (reads, starts) = pack(context, op, &reads);

@@ -19,47 +19,41 @@ mod context;
 mod conv;
 mod count;
 mod counters;
+mod device;
 mod distance;
 mod kernel;
 mod layout;
 mod map;
+mod params;
+mod pattern;
 mod pipelines;
 mod pool;
+mod product;
 mod profile;
 mod program;
 mod rank;
 mod recorder;
 mod reduce;
 mod resample;
+mod sync;
 #[cfg(test)]
 mod tests;
+mod text;
 mod validation;
 mod winograd;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use segcal_core::{Backend, Fold, Geometry, Index, Program, Rank, Result, Sampling, Shape, View, Window};
 
-pub use adapter::{Adapter, Limits, adapters};
+pub use adapter::{Adapter, Limits, Options, adapters};
 pub use buffer::Buffer;
 pub use counters::Counters;
 pub use profile::KernelTime;
 pub use validation::validate;
 
 use context::Context;
-
-/// Which card to open, and how much of it to use.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Number or part of the name of the card, as [`adapters`] lists them; the most capable one if absent.
-    pub device: Option<String>,
-    /// Bytes of device memory to use at most; no limit but the card's own if absent.
-    pub memory: Option<u64>,
-    /// Folder in which compiled shaders are kept between runs, where the driver can; none are kept if absent.
-    pub cache: Option<PathBuf>,
-}
 
 /// A graphics card. Cloning shares it.
 ///
@@ -97,7 +91,7 @@ impl Gpu {
 
     /// What the card was asked to do so far.
     pub fn counters(&self) -> Counters {
-        self.0.totals.now()
+        self.0.device.totals.now()
     }
 
     /// Runs `work` with a clock on every dispatch of this card, and tells what each kernel took, the longest first.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::context::lock;
 use super::kernel::Code;
+use super::params::Params;
+use super::sync::lock;
 
 /// A pipeline with the layout of its bindings.
 pub(super) struct Pipeline {
@@ -29,11 +30,11 @@ impl Pipelines {
         Self { known: Mutex::default(), kept: folder.and_then(|folder| Kept::open(device, adapter, folder)) }
     }
 
-    /// The pipeline; one that is not known is compiled, which `check` may refuse.
+    /// The pipeline of a shader, whose parameters have the same names at each call; one that is not known is compiled, which `check` may refuse.
     pub(super) fn get<E>(
         &self,
         device: &wgpu::Device,
-        code: &Code,
+        (code, params): (&Code, &Params),
         bindings: Vec<u8>,
         chunk_words: u32,
         check: impl FnOnce() -> Result<(), E>,
@@ -43,14 +44,20 @@ impl Pipelines {
         if let Some(pipeline) = known.get(&key) {
             return Ok(pipeline.clone());
         }
-        let made = Arc::new(self.compile(device, code, &key.1, chunk_words));
+        let made = Arc::new(self.compile(device, (code, params), &key.1, chunk_words));
         check()?;
         known.insert(key, made.clone());
         Ok(made)
     }
 
-    fn compile(&self, device: &wgpu::Device, code: &Code, bindings: &[u8], chunk_words: u32) -> Pipeline {
-        let source = code.source(bindings, chunk_words);
+    fn compile(
+        &self,
+        device: &wgpu::Device,
+        (code, params): (&Code, &Params),
+        bindings: &[u8],
+        chunk_words: u32,
+    ) -> Pipeline {
+        let source = code.source(params, bindings, chunk_words);
         let label = Some(code.name());
         let source = wgpu::ShaderSource::Wgsl(source.into());
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });

@@ -4,7 +4,9 @@ use segcal_core::{Shape, Window};
 
 use super::buffer::Buffer;
 use super::context::Context;
-use super::kernel::{ELEMENTWISE, Kernel, words};
+use super::kernel::Kernel;
+use super::params::Params;
+use super::text::ELEMENTWISE;
 
 const PARAMS: &str = include_str!("shaders/pool.wgsl");
 
@@ -33,7 +35,7 @@ pub(super) fn max_pool(
 ) -> (Buffer, Buffer) {
     let (y, index) = (context.buffer("max_pool", out.len()), context.buffer("max_pool", out.len()));
     let params = params(x_shape, window, out);
-    context.elementwise_into("max_pool", MAX_POOL.code([]), &[x], &[&y, &index], out.len(), &params);
+    context.elementwise_into("max_pool", MAX_POOL.code([]), &[x], &[&y, &index], out.len(), params);
     (y, index)
 }
 
@@ -45,9 +47,14 @@ pub(super) fn max_unpool(
     window: &Window,
     x_shape: Shape,
 ) -> Buffer {
-    context.elementwise("max_unpool", MAX_UNPOOL.code([]), &[y, index], x_shape.len(), &params(x_shape, window, out))
+    context.elementwise("max_unpool", MAX_UNPOOL.code([]), &[y, index], x_shape.len(), params(x_shape, window, out))
 }
 
-fn params(x: Shape, window: &Window, out: Shape) -> Vec<u32> {
-    words([x.spatial(), out.spatial(), window.size, window.stride].into_iter().flatten())
+/// The parameters of both: input, output, windows.
+pub(super) fn params(x: Shape, window: &Window, out: Shape) -> Params {
+    Params::default()
+        .and_axes(["d", "h", "w"], x.spatial())
+        .and_axes(["out_d", "out_h", "out_w"], out.spatial())
+        .and_axes(["size_d", "size_h", "size_w"], window.size)
+        .and_axes(["step_d", "step_h", "step_w"], window.stride)
 }

@@ -6,8 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::call::Call;
-use super::context::Context;
-use super::recorder;
+use super::device::Device;
 
 /// Dispatches of one submission, at most, while timing: half of the timestamps that every device has room for.
 const MOST_DISPATCHES: u32 = 1024;
@@ -95,13 +94,13 @@ impl Timing {
 
     /// Waits for the submission and adds its seconds. Timestamps of work that failed are left out: the failure is
     /// reported by the download.
-    pub(super) fn collect(&mut self, context: &Context) {
+    pub(super) fn collect(&mut self, device: &Device) {
         let pending = std::mem::take(&mut self.pending);
         if pending.is_empty() {
             return;
         }
-        let tick = f64::from(context.queue.get_timestamp_period()) * 1e-9;
-        let Ok(ticks) = recorder::read::<u64>(context, &self.readable, pending.len() as u64 * 16) else { return };
+        let tick = f64::from(device.queue.get_timestamp_period()) * 1e-9;
+        let Ok(ticks) = device.read::<u64>(&self.readable, pending.len() as u64 * 16) else { return };
         for (one, pair) in pending.into_iter().zip(ticks.chunks_exact(2)) {
             let seconds = pair[1].saturating_sub(pair[0]) as f64 * tick;
             let sum = self.sums.entry([one.operation, one.kernel]).or_insert(KernelTime {

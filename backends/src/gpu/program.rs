@@ -7,7 +7,8 @@
 
 use segcal_core::{Opcode, Program, Shape, Step};
 
-use super::kernel::line;
+use super::params::Params;
+use super::text::line;
 
 /// The axes of a domain after merging.
 pub(super) struct Domain {
@@ -110,27 +111,17 @@ impl Listing {
         self.outputs.len()
     }
 
-    /// Fields of `Params` that this listing reads, in the order of [`Listing::params`].
-    pub(super) fn print_fields(&self, text: &mut String) {
-        (0..self.axes).for_each(|axis| line(text, format_args!("    e{axis}: u32,")));
+    /// Its parameters: extents, starts of packed inputs, numbers.
+    pub(super) fn params(&self, extents: &[u32], starts: &[u32], scalars: &[f64]) -> Params {
+        let mut params = Params::default().and_numbered("e", extents.iter().copied());
         if self.packed {
-            (0..self.inputs.len()).for_each(|k| line(text, format_args!("    start{k}: u32,")));
+            params = params.and_numbered("start", starts.iter().copied());
         }
-        self.numbers().iter().for_each(|step| line(text, format_args!("    s{step}: f32,")));
-    }
-
-    /// The values of those fields.
-    pub(super) fn params(&self, extents: &[u32], starts: &[u32], scalars: &[f64]) -> Vec<u32> {
-        let mut words = extents.to_vec();
-        if self.packed {
-            words.extend(starts);
-        }
-        words.extend(self.numbers().iter().map(|&step| match self.steps[step] {
-            Step::Scalar(number) => (scalars[number] as f32).to_bits(),
-            Step::Const(bits) => (f64::from_bits(bits) as f32).to_bits(),
+        self.numbers().iter().fold(params, |params, &step| match self.steps[step] {
+            Step::Scalar(number) => params.and_step("s", step, scalars[number] as f32),
+            Step::Const(bits) => params.and_step("s", step, f64::from_bits(bits) as f32),
             _ => unreachable!("only scalars and constants are parameters"),
-        }));
-        words
+        })
     }
 
     /// Steps whose value is a parameter: scalars, and the constants that WGSL cannot write.

@@ -4,7 +4,9 @@ use segcal_core::{Rank, Shape};
 
 use super::buffer::Buffer;
 use super::context::Context;
-use super::kernel::{ELEMENTWISE, Kernel, words};
+use super::kernel::Kernel;
+use super::params::Params;
+use super::text::ELEMENTWISE;
 
 const WINDOW: &str = include_str!("shaders/rank_window.wgsl");
 
@@ -36,7 +38,14 @@ pub(super) fn rank_filter(
         Rank::Nth(number) => (&RANK_FILTER, number),
         Rank::Mode => (&MODE_FILTER, 0),
     };
-    let axes = [x_shape.spatial(), out.spatial(), size];
-    let params = words(axes.into_iter().flatten().chain([number]));
-    context.elementwise("rank_filter", kernel.code([]), &[x], out.len(), &params)
+    context.elementwise("rank_filter", kernel.code([]), &[x], out.len(), params(x_shape, size, number, out))
+}
+
+/// The parameters of both filters.
+pub(super) fn params(x: Shape, size: [usize; 3], rank: usize, out: Shape) -> Params {
+    Params::default()
+        .and_axes(["d", "h", "w"], x.spatial())
+        .and_axes(["out_d", "out_h", "out_w"], out.spatial())
+        .and_axes(["size_d", "size_h", "size_w"], size)
+        .and_sizes([("rank", rank)])
 }

@@ -10,9 +10,12 @@ use segcal_core::{Fold, Program, Shape};
 use super::buffer::Buffer;
 use super::call::Call;
 use super::context::Context;
-use super::kernel::{Code, ELEMENTWISE, GROUP, line, words};
+use super::kernel::Code;
 use super::map::{Bound, for_each_part};
-use super::program::{Domain, Listing, print_coordinates};
+use super::params::Params;
+use super::pattern::ReducePattern;
+use super::program::{Domain, Listing};
+use super::text::GROUP;
 
 /// Terms that one thread adds one after the other.
 const SERIAL_BLOCK: usize = 64;
@@ -22,59 +25,6 @@ const GROUP_BLOCK: usize = 16 * GROUP as usize;
 const MOST_BLOCKS: usize = 1024;
 /// Outputs of one dispatch: what the shared memory of every device has room for, with some to spare.
 const MOST_OUTPUTS: usize = 8;
-
-/// All that the printed shader depends on.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Pattern {
-    pub(super) listing: Listing,
-    /// Whether the maximum is taken, not the sum.
-    max: bool,
-    axes: usize,
-    /// The merged axes that are kept, as bits.
-    kept: u8,
-    grouped: bool,
-}
-
-impl Pattern {
-    /// `domain` has, as its last view, the result.
-    pub(super) fn new(listing: Listing, domain: &Domain, fold: Fold, grouped: bool) -> Self {
-        let kept = *domain.present.last().expect("the result is a view");
-        Self { listing, max: fold == Fold::Max, axes: domain.extents.len(), kept, grouped }
-    }
-
-    /// The shader, after the declarations of its arrays.
-    pub(super) fn print(&self, text: &mut String) {
-        let outputs = self.listing.outputs();
-        let (kept, folded): (Vec<usize>, Vec<usize>) = (0..self.axes).partition(|axis| self.kept >> axis & 1 == 1);
-        line(text, format_args!("const OUTPUTS: u32 = {outputs}u;\nalias Values = array<f32, OUTPUTS>;"));
-        let fields = "count: u32,\n    out: u32,\n    terms: u32,\n    block: u32,\n    blocks: u32,\n    start: f32,";
-        line(text, format_args!("struct Params {{\n    {fields}"));
-        self.listing.print_fields(text);
-        line(text, format_args!("}}"));
-        self.listing.print_functions(text);
-        line(text, format_args!("fn term(o: u32, m: u32) -> Values {{"));
-        print_coordinates(text, "o", &kept);
-        print_coordinates(text, "m", &folded);
-        self.listing.print_steps(text, None);
-        let values: Vec<String> = (0..outputs).map(|output| self.listing.output(output)).collect();
-        line(text, format_args!("    return Values({});\n}}", values.join(", ")));
-        line(text, format_args!("fn store(i: u32, values: Values) {{"));
-        (0..outputs).for_each(|output| line(text, format_args!("    y{output}_set(i, values[{output}]);")));
-        line(text, format_args!("}}"));
-        text.push_str(if self.max {
-            include_str!("shaders/reduce_max.wgsl")
-        } else {
-            include_str!("shaders/reduce_sum.wgsl")
-        });
-        text.push_str(include_str!("shaders/reduce.wgsl"));
-        if self.grouped {
-            text.push_str(include_str!("shaders/reduce_group.wgsl"));
-        } else {
-            text.push_str(include_str!("shaders/reduce_serial.wgsl"));
-            text.push_str(ELEMENTWISE);
-        }
-    }
-}
 
 /// One buffer per output of the program.
 pub(super) fn reduce(
@@ -91,7 +41,7 @@ pub(super) fn reduce(
     }
     let mut outputs = Vec::new();
     for_each_part(context, program, inputs, out.len(), MOST_OUTPUTS, |part, members| {
-        let written = members.len() * context.bindings(out.len());
+        let written = members.len() * context.device.bindings(out.len());
         let bound = Bound::new(context, "reduce", &part, inputs, domain, Some(out), written);
         outputs.extend(stage(context, fold, scalars, bound, domain.len(), out.len()));
     });
@@ -107,18 +57,23 @@ fn stage(context: &Context, fold: Fold, scalars: &[f64], bound: Bound, places: u
     let blocks = terms.div_ceil(block).max(1);
     let count = bound.listing.outputs();
     let results: Vec<Buffer> = (0..count).map(|_| context.buffer("reduce", out * blocks)).collect();
-    let start = if fold == Fold::Sum { 0.0 } else { f32::NEG_INFINITY };
-    let mut params = words([out * blocks, out, terms, block, blocks]);
-    params.push(start.to_bits());
-    params.extend(bound.listing.params(&bound.domain.extents, &bound.starts, scalars));
+    let sizes = [out * blocks, out, terms, block, blocks];
+    let params = params(fold, sizes).and(bound.listing.params(&bound.domain.extents, &bound.starts, scalars));
     let reads: Vec<&Buffer> = bound.reads.iter().collect();
     let writes: Vec<&Buffer> = results.iter().collect();
     let groups = if grouped { out * blocks } else { (out * blocks).div_ceil(GROUP as usize) };
-    let code = Code::Reduce(Pattern::new(bound.listing, &bound.domain, fold, grouped));
+    let code = Code::Reduce(ReducePattern::new(bound.listing, &bound.domain, fold, grouped));
     let operations = code.operations() * places as u64;
     let call = Call { op: "reduce", code, reads: &reads, writes: &writes, params: &params, groups, operations };
     context.dispatch(&call);
     fold_blocks(context, fold, results, out, blocks, grouped)
+}
+
+/// The parameters of a reduction before those of its program.
+pub(super) fn params(fold: Fold, [count, out, terms, block, blocks]: [usize; 5]) -> Params {
+    let start = if fold == Fold::Sum { 0.0 } else { f64::NEG_INFINITY };
+    let sizes = [("count", count), ("out", out), ("terms", terms), ("block", block), ("blocks", blocks)];
+    Params::sizes(sizes).and_number("start", start)
 }
 
 /// The sums over `blocks` of partial sums `[blocks, out]`.

@@ -8,7 +8,9 @@ use segcal_core::{Border, Interpolation, Sampling, Shape};
 
 use super::buffer::Buffer;
 use super::context::Context;
-use super::kernel::{ELEMENTWISE, Kernel, words};
+use super::kernel::Kernel;
+use super::params::Params;
+use super::text::ELEMENTWISE;
 
 const AFFINE: &str = include_str!("shaders/affine.wgsl");
 
@@ -42,7 +44,7 @@ pub(super) fn resample(context: &Context, (x, x_shape): (&Buffer, Shape), sampli
         return separable(context, "resample", x, sampling, [x_shape, out], false);
     }
     let params = affine(sampling, x_shape, out);
-    context.elementwise("resample", AFFINE_FORWARD.code(flags(sampling)), &[x], out.len(), &params)
+    context.elementwise("resample", AFFINE_FORWARD.code(flags(sampling)), &[x], out.len(), params)
 }
 
 /// The adjoint of [`resample`].
@@ -56,7 +58,7 @@ pub(super) fn resample_adjoint(
         return separable(context, "resample_adjoint", y, sampling, [x_shape, out], true);
     }
     let params = affine(sampling, x_shape, out);
-    context.elementwise("resample_adjoint", AFFINE_ADJOINT.code(flags(sampling)), &[y], x_shape.len(), &params)
+    context.elementwise("resample_adjoint", AFFINE_ADJOINT.code(flags(sampling)), &[y], x_shape.len(), params)
 }
 
 /// Resampling along each axis by itself; `adjoint` from `y` to `x`.
@@ -82,7 +84,15 @@ fn separable(
         table
     });
     let len = if adjoint { x_shape.len() } else { y_shape.len() };
-    context.elementwise(op, SEPARABLE.code([]), &[from, &table], len, &words([rows, columns, starts].concat()))
+    context.elementwise(op, SEPARABLE.code([]), &[from, &table], len, table_params(rows, columns, starts))
+}
+
+/// The parameters of the shader that multiplies by tables: rows and columns of the matrices, and where each begins.
+pub(super) fn table_params(rows: [usize; 3], columns: [usize; 3], starts: [usize; 3]) -> Params {
+    Params::default()
+        .and_axes(["out_d", "out_h", "out_w"], rows)
+        .and_axes(["d", "h", "w"], columns)
+        .and_axes(["table_d", "table_h", "table_w"], starts)
 }
 
 /// Whether to mix linearly, and whether to repeat the edges.
@@ -95,7 +105,8 @@ fn key(sampling: &Sampling, x: [usize; 3], y: [usize; 3], adjoint: bool) -> Vec<
     let kind = [u32::from(adjoint)].into_iter().chain(flags(sampling));
     let numbers = sampling.matrix.iter().flatten().map(|number| number.to_bits());
     let halves = numbers.flat_map(|bits| [bits as u32, (bits >> 32) as u32]);
-    kind.chain(words(x)).chain(words(y)).chain(halves).collect()
+    let extents = x.into_iter().chain(y).map(|extent| extent as u32);
+    kind.chain(extents).chain(halves).collect()
 }
 
 /// The sparse matrix of one axis by rows: where the entries of each row begin, then the entries.
@@ -134,17 +145,15 @@ fn neighbours(sampling: &Sampling, coordinate: f64, extent: usize) -> impl Itera
 }
 
 /// The parameters of the shaders for matrices that mix axes.
-fn affine(sampling: &Sampling, x: Shape, y: Shape) -> Vec<u32> {
+pub(super) fn affine(sampling: &Sampling, x: Shape, y: Shape) -> Params {
     let reach = |row: &[f64; 4]| -> f64 {
         row[3].abs() + (0..3).map(|axis| row[axis].abs() * y.spatial()[axis] as f64).sum::<f64>()
     };
     let limit = f64::from(1 << 30);
     assert!(sampling.matrix.iter().all(|row| reach(row) < limit), "resample: the matrix reaches beyond 2^30 voxels");
-    let mut params = words([y.spatial(), x.spatial()].concat());
-    params.push(0);
-    for number in sampling.matrix.iter().flatten() {
-        let fixed = (number * 4_294_967_296.0).round() as i64;
-        params.extend([(fixed >> 32) as u32, fixed as u32]);
-    }
-    params
+    let sizes =
+        Params::default().and_axes(["out_d", "out_h", "out_w"], y.spatial()).and_axes(["d", "h", "w"], x.spatial());
+    let names = ["dd", "dh", "dw", "d0", "hd", "hh", "hw", "h0", "wd", "wh", "ww", "w0"];
+    let numbers = names.into_iter().zip(sampling.matrix.as_flattened());
+    numbers.fold(sizes, |params, (name, &number)| params.and_fixed(name, number))
 }

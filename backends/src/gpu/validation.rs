@@ -6,8 +6,10 @@ use wgpu::naga::front::wgsl;
 use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use super::kernel::Code;
+use super::params::Params;
+use super::pattern::{MapPattern, ReducePattern};
 use super::program::{Domain, Listing};
-use super::{map, reduce};
+use super::reduce;
 
 /// Shared memory that every WebGPU device has.
 const GROUP_BYTES: u32 = 16 << 10;
@@ -26,22 +28,29 @@ pub fn validate(program: &Program, domain: Shape, views: &[Shape], folded: Shape
     shapes.push(folded);
     let merged = Domain::new(domain, &shapes, std::array::from_fn(|axis| program.uses_coord(axis)));
     let listing = |packed| Listing::new(program, &inputs, &merged, packed);
-    validate_code(&Code::Map(map::Pattern::new(listing(false), &merged)), 1)?;
+    let (starts, scalars) = (vec![0; inputs.len()], vec![0.0; program.scalars()]);
+    let params = |packed| listing(packed).params(&merged.extents, &starts, &scalars);
+    let map = |packed, bindings| {
+        let code = Code::Map(MapPattern::new(listing(packed), &merged));
+        validate_code(&code, &Params::sizes([("count", 0)]).and(params(packed)), bindings)
+    };
+    map(false, 1)?;
     if program.inputs() > 1 {
-        validate_code(&Code::Map(map::Pattern::new(listing(true), &merged)), 2)?;
+        map(true, 2)?;
     }
     for fold in [Fold::Sum, Fold::Max] {
         for grouped in [false, true] {
-            validate_code(&Code::Reduce(reduce::Pattern::new(listing(false), &merged, fold, grouped)), 1)?;
+            let code = Code::Reduce(ReducePattern::new(listing(false), &merged, fold, grouped));
+            validate_code(&code, &reduce::params(fold, [0; 5]).and(params(false)), 1)?;
         }
     }
     Ok(())
 }
 
 /// Checks one shader, whose arrays take so many bindings each.
-pub(super) fn validate_code(code: &Code, bindings_per_array: u8) -> Result<(), String> {
+pub(super) fn validate_code(code: &Code, params: &Params, bindings_per_array: u8) -> Result<(), String> {
     let [reads, writes] = code.arrays();
-    let source = code.source(&vec![bindings_per_array; reads.len() + writes.len()], 1 << 25);
+    let source = code.source(params, &vec![bindings_per_array; reads.len() + writes.len()], 1 << 25);
     let refused = |what: &str| format!("{}: {what}\n{source}", code.name());
     let module = wgsl::parse_str(&source).map_err(|error| refused(&error.emit_to_string(&source)))?;
     let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());

@@ -21,8 +21,10 @@ use segcal_core::{Geometry, Shape};
 
 use super::buffer::Buffer;
 use super::context::Context;
-use super::conv;
-use super::kernel::{ELEMENTWISE, Kernel, words};
+use super::kernel::Kernel;
+use super::params::Params;
+use super::product;
+use super::text::ELEMENTWISE;
 
 pub(super) static WEIGHT: Kernel = Kernel {
     name: "winograd_weight",
@@ -126,15 +128,13 @@ impl Plan {
         let at_once = (self.held / (POINTS * (self.rows + self.depth))).clamp(1, tiles.max(1));
         for first in (0..tiles).step_by(at_once) {
             let count = at_once.min(tiles - first);
-            let grid = [count, first, down, across, planes];
+            let grid = grid([count, first, down, across, planes]);
             let v = context.buffer(op, POINTS * self.depth * count);
-            let [_, x_h, x_w] = self.x.spatial();
-            let mut params = words(grid.into_iter().chain([self.depth, x_h, x_w]));
-            params.extend(self.base.map(|base| base as u32));
-            context.elementwise_into(op, INPUT.code([]), &[x], &[&v], self.depth * count, &params);
-            let m = self.multiply(context, &u, &v, count);
-            let params = words(grid.into_iter().chain([self.rows, h, wide]));
-            context.elementwise_into(op, OUTPUT.code([]), &[&m], &[&y], self.rows * count, &params);
+            let params = grid.clone().and(self.input_params());
+            context.elementwise_into(op, INPUT.code([]), &[x], &[&v], self.depth * count, params);
+            let m = self.multiply(context, op, &u, &v, count);
+            let params = grid.and(self.output_params());
+            context.elementwise_into(op, OUTPUT.code([]), &[&m], &[&y], self.rows * count, params);
         }
         y
     }
@@ -143,18 +143,39 @@ impl Plan {
     fn weight(&self, context: &Context, op: &'static str, w: &Buffer) -> Buffer {
         let count = self.rows * self.depth;
         let u = context.buffer(op, POINTS * count);
-        let params = words([self.depth, self.row, self.channel, usize::from(self.turned)]);
-        context.elementwise_into(op, WEIGHT.code([]), &[w], &[&u], count, &params);
+        context.elementwise_into(op, WEIGHT.code([]), &[w], &[&u], count, self.weight_params());
         u
     }
 
+    pub(super) fn weight_params(&self) -> Params {
+        let sizes = [("depth", self.depth), ("row", self.row), ("channel", self.channel)];
+        Params::sizes(sizes).and_sizes([("turned", usize::from(self.turned))])
+    }
+
+    pub(super) fn input_params(&self) -> Params {
+        let ([_, x_h, x_w], [base_h, base_w]) = (self.x.spatial(), self.base);
+        let sizes = Params::sizes([("channels", self.depth), ("x_h", x_h), ("x_w", x_w)]);
+        sizes.and_offsets([("base_h", base_h), ("base_w", base_w)])
+    }
+
+    pub(super) fn output_params(&self) -> Params {
+        let [_, y_h, y_w] = self.y.spatial();
+        Params::sizes([("channels", self.rows), ("y_h", y_h), ("y_w", y_w)])
+    }
+
     /// For each point, `[row, depth]` times `[depth, tile]`.
-    fn multiply(&self, context: &Context, u: &Buffer, v: &Buffer, tiles: usize) -> Buffer {
+    fn multiply(&self, context: &Context, op: &'static str, u: &Buffer, v: &Buffer, tiles: usize) -> Buffer {
         let line = |channels: usize| Shape::new(1, POINTS * channels, 1, 1, tiles);
         let weight = Shape::new(POINTS * self.rows, self.depth, 1, 1, 1);
         let geometry = Geometry { groups: POINTS, ..Geometry::VALID };
-        conv::conv(context, (v, line(self.depth)), (u, weight), &geometry, line(self.rows))
+        product::direct(context, op, (v, line(self.depth)), (u, weight), &geometry, line(self.rows))
     }
+}
+
+/// The tiles that are transformed at a time.
+pub(super) fn grid([tiles, first, down, across, planes]: [usize; 5]) -> Params {
+    let sizes = [("tiles", tiles), ("first", first), ("down", down), ("across", across), ("planes", planes)];
+    Params::sizes(sizes)
 }
 
 fn applies(geometry: &Geometry, w: Shape) -> bool {

@@ -74,7 +74,7 @@ fn setting(bytes: &mut Bytes<'_>, range: Range) -> Setting {
         Range::Flag => (bytes.below(2) == 1).into(),
         Range::Label => f64::from(bytes.byte() % 4).into(),
         Range::Weights => (0..2 + bytes.below(4)).map(|_| f64::from(bytes.byte() % 4)).collect::<Vec<f64>>().into(),
-        Range::Prior => (*bytes.pick(&segcal_losses::Prior::names())).into(),
+        Range::Member(list) => bytes.pick(list).name.into(),
     }
 }
 

@@ -22,6 +22,7 @@ pub use views::TwoViews;
 pub use weights::Boundary;
 
 use crate::pixelwise::{Per, pixelwise};
+use crate::words::{Word, words};
 use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value, Weighting};
 
 /// Cross entropy with boundary-weighted consistency of two views.
@@ -32,15 +33,24 @@ pub struct Bwcr {
     printed: bool,
 }
 
+words! {
+    /// How pixels are weighted.
+    enum Weights {
+        Boundary "boundary",
+        Equal "none",
+    }
+}
+
 impl Criterion for Bwcr {
     const SPEC: Spec = Spec {
         name: "bwcr",
         title: "Boundary-weighted consistency of two random views",
         source: "BWCR (Karani et al. 2023)",
         image: false,
+        views: 2,
         params: &[&[
             Param::new("lambda", "1", Range::Closed(0.0, f64::INFINITY), "weight of the consistency"),
-            Param::new("weighting", "boundary", Range::OneOf(&["boundary", "none"]), "how pixels are weighted"),
+            Param::new("weighting", "boundary", Range::OneOf(Weights::WORDS), "how pixels are weighted"),
             Param::new("radius", "10", Range::Above(0.0, 1e4), "reach of the boundary weight, in pixels"),
             Param::new("power", "1", Range::Above(0.0, 20.0), "how steeply the weight falls with the distance"),
             Param::new("lambda_max", "1", Range::Closed(0.0, 1e6), "weight at the boundary, above lambda_min"),
@@ -58,7 +68,10 @@ impl Criterion for Bwcr {
         };
         Ok(Self {
             lambda: settings.number("lambda"),
-            boundary: (settings.word("weighting") == "boundary").then_some(boundary),
+            boundary: match settings.choice("weighting") {
+                Weights::Boundary => Some(boundary),
+                Weights::Equal => None,
+            },
             printed: settings.is_paper(),
         })
     }

@@ -26,6 +26,7 @@ impl LabelPrior for Bilateral {
         title: "Labels weighted by nearness and by contrast with the centre (needs an image)",
         source: "public code of NACL (Murugesan et al. 2023)",
         image: true,
+        views: 1,
         params: &[&[
             PATCH,
             Param::new("sigma", "1", Range::Above(0.0, 1e6), "standard deviation of the Gaussian, in pixels"),

@@ -28,6 +28,7 @@ impl LabelPrior for Gaussian {
         title: "Labels of the patch mixed with a Gaussian",
         source: "NACL (Murugesan et al. 2023), supplement, Eq. 2; Islam and Glocker 2021",
         image: false,
+        views: 1,
         params: &[&[
             PATCH,
             Param::new("sigma", "1", Range::Above(0.0, 1e6), "standard deviation of the Gaussian, in pixels"),

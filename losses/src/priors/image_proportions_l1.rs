@@ -24,6 +24,7 @@ impl LabelPrior for ImageProportionsL1 {
         title: "Labels weighted by likeness to the centre (needs an image)",
         source: "public code of NACL (Murugesan et al. 2023)",
         image: true,
+        views: 1,
         params: &[&[PATCH]],
     };
 

@@ -22,6 +22,7 @@ impl LabelPrior for Max {
         title: "Largest class number in the label patch, one-hot",
         source: "NACL (Murugesan et al. 2023), supplement, Eq. 3",
         image: false,
+        views: 1,
         params: &[&[PATCH]],
     };
 

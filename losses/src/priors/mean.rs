@@ -25,6 +25,7 @@ impl LabelPrior for Mean {
         title: "Share of each class in the label patch",
         source: "NACL (Murugesan et al. 2023), supplement, Eq. 1",
         image: false,
+        views: 1,
         params: &[&[PATCH]],
     };
 

@@ -22,6 +22,7 @@ impl LabelPrior for Median {
         title: "Median of the class numbers in the label patch, one-hot",
         source: "NACL (Murugesan et al. 2023), supplement, Eq. 3 with the median",
         image: false,
+        views: 1,
         params: &[&[PATCH]],
     };
 

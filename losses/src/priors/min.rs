@@ -23,6 +23,7 @@ impl LabelPrior for Min {
         title: "Smallest class number in the label patch, one-hot",
         source: "NACL (Murugesan et al. 2023), supplement, Eq. 3 with the minimum",
         image: false,
+        views: 1,
         params: &[&[PATCH]],
     };
 

@@ -23,6 +23,7 @@ impl LabelPrior for Mode {
         title: "Most frequent class of the label patch, one-hot",
         source: "NACL (Murugesan et al. 2023), supplement, Eq. 3 with the mode",
         image: false,
+        views: 1,
         params: &[&[PATCH]],
     };
 

@@ -22,6 +22,7 @@ impl LabelPrior for MonaiGaussian {
         title: "One-hot labels blurred by an integrated Gaussian with zeros outside the image",
         source: "MONAI, NACLLoss, gaussian",
         image: false,
+        views: 1,
         params: &[&[Param::new("sigma", "1", Range::Above(0.0, 100.0), "standard deviation, in pixels")]],
     };
 

@@ -21,6 +21,7 @@ impl LabelPrior for MonaiMean {
         title: "Box filter of one-hot labels with zeros outside the image",
         source: "MONAI, NACLLoss, mean",
         image: false,
+        views: 1,
         params: &[&[PATCH]],
     };
 

@@ -14,7 +14,7 @@ pub(super) fn variants() -> Vec<(String, Loss)> {
             let words: Vec<&str> = match param.range {
                 Range::OneOf(words) => words.to_vec(),
                 Range::Flag => vec!["true", "false"],
-                Range::Prior => crate::Prior::names(),
+                Range::Member(list) => list.iter().map(|spec| spec.name).collect(),
                 _ => Vec::new(),
             };
             words.into_iter().map(|word| (param.name.to_string(), Setting::from(word)))

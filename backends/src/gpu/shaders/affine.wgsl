@@ -1,15 +1,6 @@
 // The geometry of resampling along a matrix that mixes axes, in fixed point: coordinates are exact to 2^-32 voxel, so
-// that the same voxels are found whatever the order of additions or the rounding of a device.
-struct Params {
-    count: u32,
-    out_d: u32, out_h: u32, out_w: u32,
-    d: u32, h: u32, w: u32,
-    padding: u32,
-    // Three rows [a_d, a_h, a_w, offset], each of a whole part and of 2^-32ths.
-    dd: vec2<u32>, dh: vec2<u32>, dw: vec2<u32>, d0: vec2<u32>,
-    hd: vec2<u32>, hh: vec2<u32>, hw: vec2<u32>, h0: vec2<u32>,
-    wd: vec2<u32>, wh: vec2<u32>, ww: vec2<u32>, w0: vec2<u32>,
-}
+// that the same voxels are found whatever the order of additions or the rounding of a device. The parameters `dd` to `w0` are three rows
+// [a_d, a_h, a_w, offset], each of a whole part and of 2^-32ths.
 
 struct Fixed {
     whole: i32,

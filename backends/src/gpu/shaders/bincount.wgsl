@@ -1,14 +1,5 @@
 // Partial sums of the bins over one block of elements. A workgroup serves up to 256 bins: `width` bins side by side,
 // and for each of them GROUP / width threads that look at different elements. All sums run in a fixed order.
-struct Params {
-    groups: u32,
-    len: u32,
-    count: u32,
-    block: u32,
-    parts: u32,
-    width: u32,
-}
-@group(0) @binding(0) var<uniform> p: Params;
 
 var<workgroup> shared_bin: array<f32, GROUP>;
 var<workgroup> shared_weight: array<f32, GROUP>;

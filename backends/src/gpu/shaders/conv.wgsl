@@ -1,21 +1,6 @@
 // conv and conv_transpose. Rows are the channels of the result, columns its places in all samples, depth the channels
 // and taps that are summed; `a` is the weight. Places and taps are arithmetic sequences: along each axis the result
 // has places first + j by, and tap i of place j reads x at base + j step + i tap.
-struct Params {
-    tiles: u32, row_tiles: u32, column_tiles: u32, groups: u32,
-    rows: u32, columns: u32, depth: u32, part: u32,
-    places_d: u32, places_h: u32, places_w: u32,
-    taps_d: u32, taps_h: u32, taps_w: u32,
-    x_channels: u32, x_group: u32, x_d: u32, x_h: u32, x_w: u32,
-    base_d: i32, base_h: i32, base_w: i32,
-    step_d: i32, step_h: i32, step_w: i32,
-    tap_d: i32, tap_h: i32, tap_w: i32,
-    a_group: u32, a_row: u32, a_channel: u32, a_start: u32, a_d: u32, a_h: u32, a_w: u32,
-    y_channels: u32, y_d: u32, y_h: u32, y_w: u32,
-    first_d: u32, first_h: u32, first_w: u32,
-    by_d: u32, by_h: u32, by_w: u32,
-}
-@group(0) @binding(0) var<uniform> p: Params;
 
 // [sample, d, h, w] of a column.
 fn place(column: u32) -> vec4<u32> {

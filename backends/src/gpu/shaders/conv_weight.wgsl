@@ -1,17 +1,5 @@
 // conv_weight. Rows are the output channels, columns the input channels and taps, depth the places of the output in
 // all samples, cut into parts that different workgroups sum; `a` is the gradient of the output.
-struct Params {
-    tiles: u32, row_tiles: u32, column_tiles: u32, groups: u32,
-    rows: u32, columns: u32, depth: u32, part: u32,
-    places_d: u32, places_h: u32, places_w: u32,
-    taps_d: u32, taps_h: u32, taps_w: u32,
-    x_channels: u32, x_group: u32, x_d: u32, x_h: u32, x_w: u32,
-    base_d: i32, base_h: i32, base_w: i32,
-    step_d: i32, step_h: i32, step_w: i32,
-    tap_d: i32, tap_h: i32, tap_w: i32,
-    a_channels: u32, a_row: u32,
-}
-@group(0) @binding(0) var<uniform> p: Params;
 
 fn x_column(group: u32, column: u32) -> vec4<i32> {
     let plane = p.taps_h * p.taps_w;

@@ -1,11 +1,5 @@
 // f[i] = min over j of f[j] + (spacing (i - j))^2 along one axis. The search goes outwards from i and ends where the
 // square alone is no longer smaller than what was found.
-struct Params {
-    count: u32,
-    extent: u32,
-    step: u32,
-    spacing: f32,
-}
 
 // Squared distance where there is none: 2^100, also the distance then given.
 const NONE = 1267650600228229401496703205376.0f;

@@ -1,5 +1,4 @@
-// One thread per element. The shader in front of this file has `element(i)` and a `Params` that begins with `count`.
-@group(0) @binding(0) var<uniform> p: Params;
+// One thread per element. The shader in front of this file has `element(i)`.
 
 @compute @workgroup_size(GROUP)
 fn main(

@@ -1,11 +1,4 @@
 // The windows of a filter that moves by single places.
-struct Params {
-    count: u32,
-    d: u32, h: u32, w: u32,
-    out_d: u32, out_h: u32, out_w: u32,
-    size_d: u32, size_h: u32, size_w: u32,
-    rank: u32,
-}
 
 // Bits whose unsigned order is the total order of floats: -NaN, -inf, ..., -0, 0, ..., inf, NaN.
 fn key(x: f32) -> u32 {

@@ -1,5 +1,4 @@
 // One workgroup per block of terms; the result lies at [output, block].
-@group(0) @binding(0) var<uniform> p: Params;
 
 var<workgroup> partial: array<Values, GROUP>;
 

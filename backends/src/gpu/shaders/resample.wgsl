@@ -1,11 +1,5 @@
 // Three sparse matrices, one along each axis, applied as a gather. The table holds for each axis where the entries of
 // each row begin, then the entries as (place, weight). The adjoint is the same with the transposed matrices.
-struct Params {
-    count: u32,
-    out_d: u32, out_h: u32, out_w: u32,
-    d: u32, h: u32, w: u32,
-    table_d: u32, table_h: u32, table_w: u32,
-}
 
 fn entries(table: u32, row: u32) -> u32 {
     return table + u32(table_at(table + row));

@@ -1,8 +1,4 @@
 // y[i] = table[index[i]]; 0 where the index names no entry.
-struct Params {
-    count: u32,
-    entries: u32,
-}
 
 fn element(i: u32) {
     let number = index_at(i);

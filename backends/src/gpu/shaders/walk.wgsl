@@ -1,10 +1,4 @@
 // A walk through a box of c x d x h x w, n times, that begins at `start` in a larger array.
-struct Params {
-    count: u32,
-    c: u32, d: u32, h: u32, w: u32,
-    step_n: u32, step_c: u32, step_d: u32, step_h: u32, step_w: u32,
-    start: u32,
-}
 
 // Where in the larger array the i-th place of the box lies.
 fn whole(i: u32) -> u32 {

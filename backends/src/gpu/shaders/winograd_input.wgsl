@@ -1,8 +1,4 @@
 // The 6 x 6 samples of each tile at the 36 points of F(4x4, 3x3), as [point, channel, tile]; samples outside are 0.
-struct Params {
-    count: u32, tiles: u32, first: u32, down: u32, across: u32, planes: u32,
-    channels: u32, x_h: u32, x_w: u32, base_h: i32, base_w: i32,
-}
 
 const A1 = 0.70710678118654752;
 const B1 = 1.41421356237309505;

@@ -1,8 +1,4 @@
 // From the 36 points of F(4x4, 3x3), as [point, channel, tile], back to the 4 x 4 outputs of each tile.
-struct Params {
-    count: u32, tiles: u32, first: u32, down: u32, across: u32, planes: u32,
-    channels: u32, y_h: u32, y_w: u32,
-}
 
 const A1 = 0.70710678118654752;
 const A3 = 0.35355339059327376;

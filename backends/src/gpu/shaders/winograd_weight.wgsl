@@ -1,5 +1,4 @@
 // The 3 x 3 kernels of all pairs of channels at the 36 points of F(4x4, 3x3), as [point, row, depth].
-struct Params { count: u32, depth: u32, row: u32, channel: u32, turned: u32 }
 
 const A1 = 0.70710678118654752;
 const B1 = 1.41421356237309505;

@@ -4,7 +4,9 @@ use segcal_core::{Program, Tensor, ops};
 
 use super::*;
 use crate::gpu::call::Call;
-use crate::gpu::kernel::{ELEMENTWISE, Kernel};
+use crate::gpu::kernel::Kernel;
+use crate::gpu::params::Params;
+use crate::gpu::text::ELEMENTWISE;
 
 #[test]
 fn a_lost_card_is_an_error_that_names_its_last_work() {
@@ -12,7 +14,7 @@ fn a_lost_card_is_an_error_that_names_its_last_work() {
     let x = Tensor::full(&gpu, Shape::new(1, 1, 1, 1, 1000), 2.0);
     let y = ops::map(&[&x], |p| p.input(0) * 3.0);
     assert_eq!(ops::sum_all(&[&y], |p| p.input(0)).item().unwrap(), 6000.0);
-    gpu.0.device.destroy();
+    gpu.0.device.raw.destroy();
     let after = ops::map(&[&y], |p| p.input(0) + 1.0);
     let fresh = Tensor::new(&gpu, Shape::SCALAR, vec![1.0]);
     for lost in [&y, &after, &fresh] {
@@ -24,7 +26,7 @@ fn a_lost_card_is_an_error_that_names_its_last_work() {
 
 static INVALID: Kernel = Kernel {
     name: "invalid",
-    files: &["struct Params { count: u32 }\nfn element(i: u32) { y_set(i, x_at(i) + 1i); }\n", ELEMENTWISE],
+    files: &["fn element(i: u32) { y_set(i, x_at(i) + 1i); }\n", ELEMENTWISE],
     constants: &[],
     reads: &["x"],
     writes: &["y"],
@@ -35,7 +37,7 @@ fn a_shader_that_is_refused_spoils_its_own_results_only() {
     let Some(gpu) = own(95) else { return };
     let context = &gpu.0;
     let x = gpu.upload(vec![1.0; 8]);
-    let y = context.elementwise("twist", INVALID.code([]), &[&x], 8, &[]);
+    let y = context.elementwise("twist", INVALID.code([]), &[&x], 8, Params::default());
     let shape = Shape::new(1, 1, 1, 1, 8);
     let double = Program::new(|p| p.input(0) * 2.0);
     let z = gpu.map(&double, &[], &[(&y, shape)], shape).pop().unwrap();
@@ -56,7 +58,7 @@ fn more_bindings_than_the_card_has_are_an_error() {
     let y = narrow.0.buffer("test", words);
     static COPY: Kernel = Kernel {
         name: "copy",
-        files: &["struct Params { count: u32 }\nfn element(i: u32) { y_set(i, x_at(i)); }\n", ELEMENTWISE],
+        files: &["fn element(i: u32) { y_set(i, x_at(i)); }\n", ELEMENTWISE],
         constants: &[],
         reads: &["x"],
         writes: &["y"],
@@ -66,7 +68,7 @@ fn more_bindings_than_the_card_has_are_an_error() {
         code: COPY.code([]),
         reads: &[&x],
         writes: &[&y],
-        params: &[words as u32],
+        params: &Params::sizes([("count", words)]),
         groups: 1,
         operations: 0,
     };

@@ -1,48 +1,65 @@
 //! Every shader file with every set of constants, and many printed programs, through naga's validator: no device.
 
-use segcal_core::{Opcode, Program, Shape, axis};
+use segcal_core::{Geometry, Interpolation, Opcode, Program, Sampling, Shape, Window, axis};
 
-use crate::gpu::conv::{CONV, CONV_WEIGHT, TILES};
+use crate::gpu::conv::CONV_WEIGHT;
 use crate::gpu::count::{BINCOUNT, TAKE};
 use crate::gpu::distance::DISTANCE;
 use crate::gpu::kernel::Kernel;
 use crate::gpu::layout::{PLACE, SLICE};
+use crate::gpu::params::Params;
 use crate::gpu::pool::{MAX_POOL, MAX_UNPOOL};
+use crate::gpu::product::{CONV, TILES};
 use crate::gpu::rank::{MODE_FILTER, RANK_FILTER};
 use crate::gpu::resample::{AFFINE_ADJOINT, AFFINE_FORWARD, SEPARABLE};
 use crate::gpu::validate;
 use crate::gpu::validation::validate_code;
-use crate::gpu::winograd::{INPUT, OUTPUT, WEIGHT};
+use crate::gpu::winograd::{INPUT, OUTPUT, Plan, WEIGHT};
+use crate::gpu::{conv, count, distance, layout, pool, product, rank, resample, winograd};
+
+/// Every shader file with the parameters of a call and its sets of constants.
+fn files() -> Vec<(&'static Kernel, Params, Vec<Vec<u32>>)> {
+    let (x, w) = (Shape::new(2, 4, 3, 5, 6), Shape::new(4, 4, 1, 3, 3));
+    let geometry = Geometry::same([1, 3, 3]);
+    let (sizes, axes, weights) = product::forward(x, w, &geometry, x);
+    let product = sizes.product(&axes).params(product::gather_params(&sizes, &axes, &weights));
+    let (of_weight, params) = conv::weight_product(x, x, &geometry, w);
+    let plan = Plan::forward(&geometry, x, w, x).expect("a plane of 3 x 3");
+    let sampling = Sampling::resize([3, 5, 6], [3, 5, 6], Interpolation::Linear);
+    let pooling = || pool::params(x, &Window::tiles([1, 2, 2]), x);
+    let grid = || winograd::grid([1; 5]);
+    let counted = |params: Params| Params::sizes([("count", 1)]).and(params);
+    let none = || vec![Vec::new()];
+    let flags = || vec![vec![0, 0], vec![0, 1], vec![1, 0], vec![1, 1]];
+    let tiles = || TILES.iter().map(|tile| tile.map(|extent| extent as u32).to_vec()).collect();
+    vec![
+        (&SLICE, counted(layout::walk(x, x, [0; 5])), none()),
+        (&PLACE, counted(layout::walk(x, x, [0; 5])), vec![vec![0], vec![1]]),
+        (&MAX_POOL, counted(pooling()), none()),
+        (&MAX_UNPOOL, counted(pooling()), none()),
+        (&RANK_FILTER, counted(rank::params(x, [1, 3, 3], 4, x)), none()),
+        (&MODE_FILTER, counted(rank::params(x, [1, 3, 3], 0, x)), none()),
+        (&BINCOUNT, count::bincount_params([1; 6]), none()),
+        (&TAKE, counted(count::take_params(x)), none()),
+        (&DISTANCE, counted(distance::params(x, axis::W, 1.0)), flags()),
+        (&SEPARABLE, counted(resample::table_params([1; 3], [1; 3], [0; 3])), none()),
+        (&AFFINE_FORWARD, counted(resample::affine(&sampling, x, x)), flags()),
+        (&AFFINE_ADJOINT, counted(resample::affine(&sampling, x, x)), flags()),
+        (&CONV, product, tiles()),
+        (&CONV_WEIGHT, of_weight.params(params), tiles()),
+        (&WEIGHT, counted(plan.weight_params()), none()),
+        (&INPUT, counted(grid().and(plan.input_params())), none()),
+        (&OUTPUT, counted(grid().and(plan.output_params())), none()),
+    ]
+}
 
 #[test]
 fn every_file_is_valid() {
-    let flags: Vec<Vec<u32>> = vec![vec![0, 0], vec![0, 1], vec![1, 0], vec![1, 1]];
-    let tiles: Vec<Vec<u32>> = TILES.iter().map(|tile| tile.map(|extent| extent as u32).to_vec()).collect();
-    let none = vec![Vec::new()];
-    let list: [(&'static Kernel, Vec<Vec<u32>>); 17] = [
-        (&SLICE, none.clone()),
-        (&PLACE, vec![vec![0], vec![1]]),
-        (&MAX_POOL, none.clone()),
-        (&MAX_UNPOOL, none.clone()),
-        (&RANK_FILTER, none.clone()),
-        (&MODE_FILTER, none.clone()),
-        (&BINCOUNT, none.clone()),
-        (&TAKE, none.clone()),
-        (&DISTANCE, flags.clone()),
-        (&SEPARABLE, none),
-        (&AFFINE_FORWARD, flags.clone()),
-        (&AFFINE_ADJOINT, flags),
-        (&CONV, tiles.clone()),
-        (&CONV_WEIGHT, tiles),
-        (&WEIGHT, vec![Vec::new()]),
-        (&INPUT, vec![Vec::new()]),
-        (&OUTPUT, vec![Vec::new()]),
-    ];
-    for (kernel, constants) in list {
+    for (kernel, params, constants) in files() {
         for values in constants {
             assert_eq!(values.len(), kernel.constants.len(), "{}", kernel.name);
             for bindings in [1, 3] {
-                validate_code(&kernel.code(values.clone()), bindings).unwrap_or_else(|what| panic!("{what}"));
+                validate_code(&kernel.code(values.clone()), &params, bindings).unwrap_or_else(|what| panic!("{what}"));
             }
         }
     }
