@@ -19,83 +19,25 @@
 //! To add one: a file that implements [`Criterion`] (or [`LabelPrior`]) and one line in the list at the end of this
 //! file. It is then in the command line, the configs, the gradient checks and the theorem check.
 
+mod batch;
 mod fused;
 pub mod lagrangian;
 mod objective;
 mod pixelwise;
 mod spec;
+mod statistics;
 pub mod theorems;
 mod weighting;
 mod words;
 
-use std::cell::OnceCell;
+use segcal_core::{Backend, Result, Tensor, ops};
 
-use segcal_core::{Backend, Result, Tensor, axis, ops};
-
+pub use batch::{Batch, Second};
 pub use fused::Pixel;
-use fused::Statistics;
 pub use objective::Objective;
 pub use spec::{Convention, Given, Param, Range, Setting, Settings, Spec};
 pub use weighting::Weighting;
 pub use words::Word;
-
-/// What a loss looks at: logits, labels and what else there is.
-pub struct Batch<'a, B: Backend> {
-    /// `[n, K, d, h, w]`, any finite number; the loss is differentiated in these.
-    pub logits: &'a Tensor<B>,
-    /// `[n, 1, d, h, w]`, class numbers `0..K` (or the number to ignore).
-    pub labels: &'a Tensor<B>,
-    /// `[n, 1, d, h, w]`, intensities; only the image-driven priors read it.
-    pub image: Option<&'a Tensor<B>>,
-    /// Logits of a second view of the same batch; only `bwcr` reads them.
-    pub second: Option<Second<'a, B>>,
-    statistics: OnceCell<Statistics<B>>,
-}
-
-/// Logits of a second view, in the frame of the first.
-pub struct Second<'a, B: Backend> {
-    /// `[n, K, d, h, w]`; the loss is differentiated in these, too.
-    pub logits: &'a Tensor<B>,
-    /// `[n, 1, d, h, w]`, 1 for the pixels that both views hold, else 0.
-    pub mask: &'a Tensor<B>,
-}
-
-impl<'a, B: Backend> Batch<'a, B> {
-    /// Logits `[n, K, d, h, w]` with labels `[n, 1, d, h, w]`. Panics if the two do not go together.
-    pub fn new(logits: &'a Tensor<B>, labels: &'a Tensor<B>) -> Self {
-        let (of_logits, of_labels) = (logits.shape(), labels.shape());
-        assert_eq!(of_logits.with(axis::C, 1), of_labels, "loss: logits {of_logits} and labels {of_labels} differ");
-        Self { logits, labels, image: None, second: None, statistics: OnceCell::new() }
-    }
-
-    /// The same with an image `[n, 1, d, h, w]`.
-    #[must_use]
-    pub fn with_image(mut self, image: &'a Tensor<B>) -> Self {
-        assert_eq!(image.shape(), self.labels.shape(), "loss: the image must have one channel and the labels' shape");
-        self.image = Some(image);
-        self
-    }
-
-    /// The same with the logits `[n, K, d, h, w]` of a second view, mapped back to the frame of the first, and the mask
-    /// `[n, 1, d, h, w]` of the pixels that both hold.
-    #[must_use]
-    pub fn with_second(mut self, logits: &'a Tensor<B>, mask: &'a Tensor<B>) -> Self {
-        assert_eq!(logits.shape(), self.logits.shape(), "loss: the logits of the two views differ in shape");
-        assert_eq!(mask.shape(), self.labels.shape(), "loss: the mask must have one channel and the labels' shape");
-        self.second = Some(Second { logits, mask });
-        self
-    }
-
-    /// Number of classes `K`.
-    pub fn classes(&self) -> usize {
-        self.logits.shape().c()
-    }
-
-    /// Statistics of each pixel's logits, computed once for all parts of a loss.
-    fn statistics(&self) -> &Statistics<B> {
-        self.statistics.get_or_init(|| Statistics::new(&self.logits.detach(), &self.labels.detach()))
-    }
-}
 
 /// The value of a loss.
 pub struct Value<B: Backend> {
