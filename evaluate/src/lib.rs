@@ -20,6 +20,7 @@ pub mod cohort;
 pub mod inputs;
 pub mod job;
 pub mod methods;
+pub mod printed;
 pub mod ranking;
 pub mod ranks;
 #[cfg(feature = "report")]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use segcal_core::Result;
 use segcal_evaluate::methods;
+use segcal_evaluate::printed::PrintedTable;
 use segcal_evaluate::ranking::{ColumnFigures, Options, Pair, Ranking};
 use segcal_metrics::bootstrap::{DEFAULT_REPLICATES, Interval};
 use segcal_metrics::ranking::{Friedman, Ties};
@@ -19,11 +20,16 @@ use crate::{Common, Outcome};
 /// drawing cases again. Friedman's test over the cases says whether the methods differ at all, the paired differences
 /// which of them do.
 #[derive(clap::Args, Clone, Debug)]
-#[command(after_help = "Example:\n  segcal rank ce/evaluation nacl/evaluation crac/evaluation --metrics dsc,ece")]
+#[command(after_help = "Example:\n  segcal rank ce/evaluation nacl/evaluation crac/evaluation --metrics dsc,ece\n  \
+    segcal rank --table tests/tables/crac-unet.csv")]
 pub struct Args {
     /// The `cases.csv` of each method, or the folder that holds it. The folder (or file) names the method.
-    #[arg(required = true, num_args = 2.., value_name = "CSV")]
+    #[arg(required_unless_present = "table", num_args = 2.., value_name = "CSV")]
     pub tables: Vec<PathBuf>,
+    /// Rank a printed table instead: a CSV file whose first row names the columns, whose second says `higher` or `lower`
+    /// for each, and whose other rows are a method's name and its values.
+    #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["tables", "metrics", "region", "structures", "replicates", "seed"])]
+    pub table: Option<PathBuf>,
     /// What to rank by.
     #[arg(long, value_name = "KEY,…", value_delimiter = ',', default_value = "dsc,hd95_max,ece,cece_mean")]
     pub metrics: Vec<String>,
@@ -53,6 +59,15 @@ pub enum TiesName {
     Mean,
 }
 
+impl From<TiesName> for Ties {
+    fn from(name: TiesName) -> Self {
+        match name {
+            TiesName::Min => Self::Minimum,
+            TiesName::Mean => Self::Mean,
+        }
+    }
+}
+
 fn parse_replicates(text: &str) -> std::result::Result<usize, String> {
     match text.parse() {
         Ok(replicates @ 1..=1_000_000) => Ok(replicates),
@@ -66,10 +81,7 @@ impl Args {
             metrics: self.metrics.clone(),
             region: self.region.clone(),
             structures: self.structures.clone(),
-            ties: match self.ties {
-                TiesName::Min => Ties::Minimum,
-                TiesName::Mean => Ties::Mean,
-            },
+            ties: self.ties.into(),
             replicates: self.replicates,
             seed: self.seed,
         }
@@ -81,6 +93,9 @@ impl Args {
 /// # Errors
 /// A table cannot be read, the methods were evaluated on different cases or structures, or nothing is defined.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
+    if let Some(path) = &args.table {
+        return rank_printed(&PrintedTable::read(path)?, args.ties.into(), common);
+    }
     let methods = methods::read(&args.tables)?;
     let ranking = Ranking::new(&args.options(), &methods)?;
     if common.json {
@@ -88,6 +103,34 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     } else {
         output::print(&tables(&ranking))?;
     }
+    Ok(Outcome::Done)
+}
+
+/// Prints the ranks of a table of results.
+fn rank_printed(table: &PrintedTable, ties: Ties, common: &Common) -> Result<Outcome> {
+    if common.json {
+        output::print_json(&table.to_json(ties))?;
+        return Ok(Outcome::Done);
+    }
+    let ranks = table.ranks(ties);
+    let mut order: Vec<usize> = (0..table.methods.len()).collect();
+    order.sort_by(|&a, &b| ranks.friedman_rank[a].total_cmp(&ranks.friedman_rank[b]));
+    let mut rows = vec![vec!["method".to_owned()]];
+    rows[0].extend(table.columns.iter().cloned());
+    rows[0].extend(["sum rank", "Friedman rank", "final rank"].map(str::to_owned));
+    for method in order {
+        let mut row = vec![table.methods[method].clone()];
+        row.extend(ranks.by_column.iter().map(|ranks| ranks[method].to_string()));
+        row.extend([
+            ranks.sum_rank[method].to_string(),
+            format!("{:.3}", ranks.friedman_rank[method]),
+            ranks.final_rank[method].to_string(),
+        ]);
+        rows.push(row);
+    }
+    let Friedman { chi_square, degrees, p_value, .. } = ranks.test;
+    let test = format!("Friedman's test: chi-square {chi_square:.3}, df {degrees}, p {}", probability(p_value));
+    output::print(&format!("{}\n{test}\n", output::table(&rows)))?;
     Ok(Outcome::Done)
 }
 

@@ -128,3 +128,44 @@ fn what_cannot_be_compared_is_named() {
     fs::write(&odd, "case,metric\n").unwrap();
     assert!(refused(&[&a, &odd], &[]).contains("no column structure"));
 }
+
+/// What a command prints of a printed table in `tests/tables`.
+fn printed(name: &str) -> Value {
+    let path = format!("{}/../tests/tables/{name}.csv", env!("CARGO_MANIFEST_DIR"));
+    let output = segcal(&["--json", "rank", "--table", &path]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// CRaC, tables 1 and 2: Friedman rank (two decimals) and final rank as printed.
+#[test]
+fn the_published_ranks_of_crac_come_out_of_the_command() {
+    let names = ["FL", "ECP", "LS", "SVLS", "MbLS", "NACL", "BWCR", "CRaC"];
+    let unet = [(7.88, 8), (5.38, 7), (4.88, 4), (5.25, 5), (5.25, 5), (2.25, 2), (3.13, 3), (1.75, 1)];
+    let nnunet = [(6.00, 6), (6.00, 6), (4.00, 4), (5.13, 5), (3.50, 3), (2.50, 2), (6.63, 8), (1.88, 1)];
+    for (table, expected) in [("crac-unet", unet), ("crac-nnunet", nnunet)] {
+        let ranks = printed(table);
+        for (name, (friedman, last)) in names.iter().zip(expected) {
+            let rank = ranks["friedman_rank"][name].as_f64().unwrap();
+            // Multiples of an eighth, printed with two decimals: off by at most half a hundredth.
+            assert!((rank - friedman).abs() <= 0.005 + 1e-12, "{table} {name}: {rank}, printed {friedman}");
+            assert_eq!(ranks["final_rank"][name], f64::from(last), "{table} {name}");
+        }
+    }
+}
+
+/// NACL, table 1: the sums of competition ranks over its twelve columns.
+#[test]
+fn the_sum_ranks_of_nacl_come_out_of_the_command() {
+    let expected = serde_json::json!({
+        "CE+DSC": 58.0, "FL": 70.0, "ECP": 49.0, "LS": 47.0, "SVLS": 50.0, "MbLS": 45.0, "NACL": 15.0
+    });
+    assert_eq!(printed("nacl")["sum_rank"], expected);
+}
+
+#[test]
+fn a_table_and_evaluations_are_not_ranked_together() {
+    let output = segcal(&["rank", "a", "b", "--table", "t.csv"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--table"), "{}", stderr(&output));
+}
