@@ -13,7 +13,7 @@
 use segcal_core::{Backend, Expr, Result, Shape, Tensor, axis, ops, stable};
 
 use crate::words::{Word, words};
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value, Weighting};
+use crate::{Batch, Criterion, Listed, Param, Range, Settings, Spec, Value, Weighting};
 
 /// Differentiable average calibration error.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ words! {
     }
 }
 
-impl Criterion for AceL1 {
+impl Listed for AceL1 {
     const SPEC: Spec = Spec {
         name: "ace-l1",
         title: "Average calibration error, differentiable",
@@ -55,7 +55,9 @@ impl Criterion for AceL1 {
             first_class: usize::from(!settings.flag("include_background")),
         })
     }
+}
 
+impl Criterion for AceL1 {
     fn check(&self, classes: usize) -> Result<()> {
         if classes > self.first_class {
             return Ok(());

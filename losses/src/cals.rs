@@ -15,7 +15,7 @@ use segcal_core::{Backend, Expr, Result, Shape, Tensor, axis};
 use crate::fused::sums;
 use crate::lagrangian::{Multipliers, Observed, Penalty};
 use crate::pixelwise::{Per, pixelwise};
-use crate::{Batch, Criterion, Param, Pixel, Range, Settings, Spec, State, Value, Weighting};
+use crate::{Batch, Criterion, Listed, Param, Pixel, Range, Settings, Spec, State, Value, Weighting};
 
 /// Cross entropy with adaptive constraints on logit distances.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct Cals {
 
 const MULTIPLIERS: [Param; 9] = Multipliers::params("1");
 
-impl Criterion for Cals {
+impl Listed for Cals {
     const SPEC: Spec = Spec {
         name: "cals",
         title: "Class-adaptive constraints on logit distances",
@@ -58,7 +58,9 @@ impl Criterion for Cals {
             sum_classes: settings.is_paper(),
         })
     }
+}
 
+impl Criterion for Cals {
     fn check(&self, classes: usize) -> Result<()> {
         self.multipliers.check(classes)?;
         self.weighting.check(classes)

@@ -7,7 +7,7 @@
 use segcal_core::{Backend, Result};
 
 use crate::pixelwise::{Per, pixelwise};
-use crate::{Batch, Criterion, Settings, Spec, Value, Weighting};
+use crate::{Batch, Criterion, Listed, Settings, Spec, Value, Weighting};
 
 /// Cross entropy.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub struct Ce {
     weighting: Weighting,
 }
 
-impl Criterion for Ce {
+impl Listed for Ce {
     const SPEC: Spec = Spec {
         name: "ce",
         title: "Cross entropy",
@@ -28,7 +28,9 @@ impl Criterion for Ce {
     fn new(settings: &Settings) -> Result<Self> {
         Ok(Self { weighting: Weighting::new(settings) })
     }
+}
 
+impl Criterion for Ce {
     fn check(&self, classes: usize) -> Result<()> {
         self.weighting.check(classes)
     }

@@ -8,7 +8,7 @@ use segcal_core::{Backend, Result};
 
 use crate::ce::Ce;
 use crate::dice::Dice;
-use crate::{Batch, Criterion, Settings, Spec, Value};
+use crate::{Batch, Criterion, Listed, Settings, Spec, Value};
 
 /// Cross entropy plus soft Dice.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct CeDice {
     dice: Dice,
 }
 
-impl Criterion for CeDice {
+impl Listed for CeDice {
     const SPEC: Spec = Spec {
         name: "ce-dice",
         title: "Cross entropy plus soft Dice",
@@ -30,7 +30,9 @@ impl Criterion for CeDice {
     fn new(settings: &Settings) -> Result<Self> {
         Ok(Self { ce: Ce::new(settings)?, dice: Dice::new(settings)? })
     }
+}
 
+impl Criterion for CeDice {
     fn check(&self, classes: usize) -> Result<()> {
         self.ce.check(classes).and_then(|()| self.dice.check(classes))
     }

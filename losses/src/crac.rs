@@ -27,7 +27,7 @@ use crate::lagrangian::{Multipliers, Observed, Penalty};
 use crate::pixelwise::{Per, pixelwise};
 use crate::priors::patch::{Outside, PATCH, extend, filter_labels, patch_extents};
 use crate::words::{Word, words};
-use crate::{Batch, Criterion, Param, Pixel, Range, Settings, Spec, State, Value, Weighting};
+use crate::{Batch, Criterion, Listed, Param, Pixel, Range, Settings, Spec, State, Value, Weighting};
 
 /// Cross entropy with adaptive constraints on the logits.
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ words! {
 
 const MULTIPLIERS: [Param; 9] = Multipliers::params("0.1");
 
-impl Criterion for Crac {
+impl Listed for Crac {
     const SPEC: Spec = Spec {
         name: "crac",
         title: "Class and region-wise adaptive constraints on the logits",
@@ -119,7 +119,9 @@ impl Criterion for Crac {
             printed: settings.is_paper(),
         })
     }
+}
 
+impl Criterion for Crac {
     fn check(&self, classes: usize) -> Result<()> {
         self.multipliers.check(self.entries(classes))?;
         self.weighting.check(classes)

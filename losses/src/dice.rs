@@ -12,7 +12,7 @@ use segcal_core::{Backend, Result, Shape, Tensor, axis, ops};
 
 use crate::fused::sums;
 use crate::words::{Word, words};
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value, Weighting};
+use crate::{Batch, Criterion, Listed, Param, Range, Settings, Spec, Value, Weighting};
 
 /// Soft Dice loss.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ words! {
     }
 }
 
-impl Criterion for Dice {
+impl Listed for Dice {
     const SPEC: Spec = Spec {
         name: "dice",
         title: "Soft Dice",
@@ -72,7 +72,9 @@ impl Criterion for Dice {
         };
         Ok(Self { weighting: Weighting::ignoring(settings), overlap })
     }
+}
 
+impl Criterion for Dice {
     fn check(&self, classes: usize) -> Result<()> {
         self.overlap.check(classes)
     }

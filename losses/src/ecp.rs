@@ -12,7 +12,7 @@
 use segcal_core::{Backend, Result};
 
 use crate::pixelwise::{Per, pixelwise};
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value, Weighting};
+use crate::{Batch, Criterion, Listed, Param, Range, Settings, Spec, Value, Weighting};
 
 /// Cross entropy minus the entropy of the prediction.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub struct Ecp {
     shannon: bool,
 }
 
-impl Criterion for Ecp {
+impl Listed for Ecp {
     const SPEC: Spec = Spec {
         name: "ecp",
         title: "Explicit confidence penalty: cross entropy minus entropy",
@@ -42,7 +42,9 @@ impl Criterion for Ecp {
             shannon: settings.is_paper(),
         })
     }
+}
 
+impl Criterion for Ecp {
     fn check(&self, classes: usize) -> Result<()> {
         self.weighting.check(classes)
     }

@@ -11,7 +11,7 @@ use segcal_core::{Backend, Expr, Result};
 
 use crate::pixelwise::{Per, pixelwise};
 use crate::words::{Word, words};
-use crate::{Batch, Criterion, Param, Pixel, Range, Settings, Spec, Value, Weighting};
+use crate::{Batch, Criterion, Listed, Param, Pixel, Range, Settings, Spec, Value, Weighting};
 
 /// Focal loss.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ words! {
     }
 }
 
-impl Criterion for Focal {
+impl Listed for Focal {
     const SPEC: Spec = Spec {
         name: "focal",
         title: "Focal loss",
@@ -52,7 +52,9 @@ impl Criterion for Focal {
             scheduled: settings.choice::<Schedule>("schedule") == Schedule::Flsd53,
         })
     }
+}
 
+impl Criterion for Focal {
     fn check(&self, classes: usize) -> Result<()> {
         self.weighting.check(classes)
     }

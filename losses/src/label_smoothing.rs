@@ -8,7 +8,7 @@
 use segcal_core::{Backend, Result};
 
 use crate::pixelwise::{Per, pixelwise};
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value, Weighting};
+use crate::{Batch, Criterion, Listed, Param, Range, Settings, Spec, Value, Weighting};
 
 /// Cross entropy with smoothed labels.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct LabelSmoothing {
     alpha: f64,
 }
 
-impl Criterion for LabelSmoothing {
+impl Listed for LabelSmoothing {
     const SPEC: Spec = Spec {
         name: "label-smoothing",
         title: "Cross entropy with smoothed labels",
@@ -33,7 +33,9 @@ impl Criterion for LabelSmoothing {
     fn new(settings: &Settings) -> Result<Self> {
         Ok(Self { weighting: Weighting::new(settings), alpha: settings.number("alpha") })
     }
+}
 
+impl Criterion for LabelSmoothing {
     fn check(&self, classes: usize) -> Result<()> {
         self.weighting.check(classes)
     }

@@ -16,7 +16,7 @@
 //! # Ok::<(), segcal_core::Error>(())
 //! ```
 //!
-//! To add one: a file that implements [`Criterion`] (or [`LabelPrior`]) and one line in the list at the end of this
+//! To add one: a file that implements [`Criterion`] and [`Listed`] (or [`LabelPrior`]) and one line in the list at the end of this
 //! file. It is then in the command line, the configs, the gradient checks and the theorem check.
 
 mod batch;
@@ -60,19 +60,17 @@ impl<B: Backend> Value<B> {
 /// Named small vectors: what a loss remembers between epochs, for checkpoints and logs.
 pub type State = Vec<(String, Vec<f64>)>;
 
-/// A loss. One file each; see `focal.rs` for the shape of such a file.
-pub trait Criterion: Sized {
-    /// Name, source and parameters.
-    const SPEC: Spec;
-
-    /// From checked parameters of its spec.
-    ///
-    /// # Errors
-    /// Parameters that are fine one by one do not go together.
-    fn new(settings: &Settings) -> Result<Self>;
-
+/// What training minimises: a loss of the list, a weighted sum of them ([`Objective`]), or one of your own, which needs
+/// [`Criterion::value`] alone.
+pub trait Criterion {
     /// The value on a batch.
     fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B>;
+
+    /// How many views of a batch are compared. For two, a training loop draws [`TwoViews`](crate::bwcr::TwoViews) and
+    /// gives the second by [`Batch::with_second`].
+    fn views(&self) -> usize {
+        1
+    }
 
     /// Whether the parameters fit the number of classes.
     ///
@@ -96,7 +94,7 @@ pub trait Criterion: Sized {
         match state.first() {
             None => Ok(()),
             Some((name, _)) => {
-                let problem = format!("{} keeps no state, the checkpoint holds \"{name}\"", Self::SPEC.name);
+                let problem = format!("keeps no state, the checkpoint holds \"{name}\"");
                 Err(segcal_core::Error::new(problem).help("resume with the loss that the run was started with"))
             }
         }
@@ -113,6 +111,18 @@ pub trait Criterion: Sized {
 
     /// Updates the state at the end of an epoch from what was observed since the last one.
     fn end_epoch(&mut self) {}
+}
+
+/// A loss of the list. One file each; see `focal.rs` for the shape of such a file.
+pub trait Listed: Criterion + Sized {
+    /// Name, source and parameters.
+    const SPEC: Spec;
+
+    /// From checked parameters of its spec.
+    ///
+    /// # Errors
+    /// Parameters that are fine one by one do not go together.
+    fn new(settings: &Settings) -> Result<Self>;
 }
 
 /// A prior: a distribution over the classes at each pixel, made of the labels around it. One file each.
@@ -191,7 +201,7 @@ macro_rules! losses {
 
         list! {
             /// Any loss of the list.
-            Loss: Criterion, "loss", $($Type $module,)*
+            Loss: Listed, "loss", $($Type $module,)*
         }
 
         impl Loss {

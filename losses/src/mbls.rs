@@ -19,7 +19,7 @@ use segcal_core::{Backend, Expr, Result};
 
 use crate::pixelwise::{Per, pixelwise};
 use crate::words::{Word, words};
-use crate::{Batch, Criterion, Param, Pixel, Range, Settings, Spec, Value, Weighting};
+use crate::{Batch, Criterion, Listed, Param, Pixel, Range, Settings, Spec, Value, Weighting};
 
 /// Cross entropy with a penalty on large logit distances.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ words! {
     }
 }
 
-impl Criterion for Mbls {
+impl Listed for Mbls {
     const SPEC: Spec = Spec {
         name: "mbls",
         title: "Margin-based label smoothing: logit distances kept below a margin",
@@ -66,7 +66,9 @@ impl Criterion for Mbls {
             sum_classes: settings.is_paper(),
         })
     }
+}
 
+impl Criterion for Mbls {
     fn check(&self, classes: usize) -> Result<()> {
         self.weighting.check(classes)
     }

@@ -9,7 +9,7 @@ use segcal_core::{Backend, Result};
 
 use crate::dice::{Dice, Overlap};
 use crate::mbls::Mbls;
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value, Weighting};
+use crate::{Batch, Criterion, Listed, Param, Range, Settings, Spec, Value, Weighting};
 
 /// Margin-based label smoothing plus soft Dice.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct MblsDice {
     overlap: Overlap,
 }
 
-impl Criterion for MblsDice {
+impl Listed for MblsDice {
     const SPEC: Spec = Spec {
         name: "mbls-dice",
         title: "Margin-based label smoothing plus soft Dice",
@@ -45,7 +45,9 @@ impl Criterion for MblsDice {
         };
         Ok(Self { mbls: Mbls::new(settings)?, weighting: Weighting::ignoring(settings), overlap })
     }
+}
 
+impl Criterion for MblsDice {
     fn check(&self, classes: usize) -> Result<()> {
         self.mbls.check(classes).and_then(|()| self.overlap.check(classes))
     }

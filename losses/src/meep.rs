@@ -24,7 +24,7 @@ use crate::dice::Overlap;
 use crate::fused::prediction;
 use crate::pixelwise::{Per, pixelwise};
 use crate::words::{Word, words};
-use crate::{Batch, Criterion, Param, Pixel, Range, Settings, Spec, Value, Weighting};
+use crate::{Batch, Criterion, Listed, Param, Pixel, Range, Settings, Spec, Value, Weighting};
 
 /// A segmentation loss with maximum entropy on misclassified pixels.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ words! {
     }
 }
 
-impl Criterion for Meep {
+impl Listed for Meep {
     const SPEC: Spec = Spec {
         name: "meep",
         title: "Maximum entropy on erroneous predictions",
@@ -108,7 +108,9 @@ impl Criterion for Meep {
             shannon: settings.is_paper(),
         })
     }
+}
 
+impl Criterion for Meep {
     fn check(&self, classes: usize) -> Result<()> {
         self.overlap.map_or(Ok(()), |overlap| overlap.check(classes))
     }

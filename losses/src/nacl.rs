@@ -15,7 +15,7 @@ use segcal_core::{Backend, Result};
 
 use crate::pixelwise::{Per, pixelwise};
 use crate::words::{Word, words};
-use crate::{Batch, Criterion, Param, Prior, Range, Settings, Spec, Value, Weighting};
+use crate::{Batch, Criterion, Listed, Param, Prior, Range, Settings, Spec, Value, Weighting};
 
 /// Cross entropy with a penalty towards a prior from the label patch.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ words! {
     }
 }
 
-impl Criterion for Nacl {
+impl Listed for Nacl {
     const SPEC: Spec = Spec {
         name: "nacl",
         title: "Neighbour-aware calibration: logits pulled to a prior from the label patch",
@@ -72,7 +72,9 @@ impl Criterion for Nacl {
             sum_classes: settings.is_paper(),
         })
     }
+}
 
+impl Criterion for Nacl {
     fn check(&self, classes: usize) -> Result<()> {
         self.weighting.check(classes)
     }

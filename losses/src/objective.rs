@@ -2,7 +2,7 @@
 
 use segcal_core::{Backend, Error, Result, ops};
 
-use crate::{Batch, Loss, State, Value};
+use crate::{Batch, Criterion, Loss, State, Value};
 
 /// A weighted sum of losses, `sum_i weight_i loss_i`.
 #[derive(Clone, Debug)]
@@ -42,16 +42,16 @@ impl Objective {
     pub fn parts(&self) -> &[(f64, Loss)] {
         &self.parts
     }
+}
 
-    /// Whether a loss of the objective compares two views of a batch: the training loop then draws
-    /// [`TwoViews`](crate::bwcr::TwoViews) and gives the second by [`Batch::with_second`].
-    pub fn compares_views(&self) -> bool {
-        self.parts.iter().any(|(_, loss)| loss.own_spec().views > 1)
+impl Criterion for Objective {
+    fn views(&self) -> usize {
+        self.parts.iter().map(|(_, loss)| loss.own_spec().views).max().unwrap_or(1)
     }
 
     /// The value on a batch. The terms are those of the losses, in order; of several losses, each is preceded by its
     /// own total, unless that is a term of the same name.
-    pub fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
+    fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
         let values = self.parts.iter().map(|(weight, loss)| (*weight, loss.own_spec().name, loss.value(batch)));
         let mut values: Vec<_> = values.collect();
         if let [(1.0, ..)] = values[..] {
@@ -74,12 +74,12 @@ impl Objective {
     ///
     /// # Errors
     /// They do not, such as a list of weights of another length.
-    pub fn check(&self, classes: usize) -> Result<()> {
+    fn check(&self, classes: usize) -> Result<()> {
         self.parts.iter().try_for_each(|(_, loss)| loss.check(classes).map_err(|error| error.at(loss.own_spec().name)))
     }
 
     /// What the losses remember, each name behind that of its loss: `crac.lambda`.
-    pub fn state(&self) -> State {
+    fn state(&self) -> State {
         let of_loss = |loss: &Loss| {
             let prefix = loss.own_spec().name;
             loss.state().into_iter().map(move |(name, values)| (format!("{prefix}.{name}"), values))
@@ -91,7 +91,7 @@ impl Objective {
     ///
     /// # Errors
     /// The state belongs to other losses or to another number of classes.
-    pub fn restore(&mut self, state: &State) -> Result<()> {
+    fn restore(&mut self, state: &State) -> Result<()> {
         let mut taken = 0;
         for (_, loss) in &mut self.parts {
             let prefix = format!("{}.", loss.own_spec().name);
@@ -113,12 +113,12 @@ impl Objective {
     ///
     /// # Errors
     /// As [`Backend::download`].
-    pub fn observe<B: Backend>(&mut self, batch: &Batch<'_, B>) -> Result<()> {
+    fn observe<B: Backend>(&mut self, batch: &Batch<'_, B>) -> Result<()> {
         self.parts.iter_mut().try_for_each(|(_, loss)| loss.observe(batch))
     }
 
     /// Updates the states at the end of an epoch from what was observed since the last one.
-    pub fn end_epoch(&mut self) {
+    fn end_epoch(&mut self) {
         self.parts.iter_mut().for_each(|(_, loss)| loss.end_epoch());
     }
 }

@@ -14,7 +14,7 @@ use segcal_core::{Backend, Result};
 
 use crate::pixelwise::{Per, pixelwise};
 use crate::priors::gaussian::Gaussian;
-use crate::{Batch, Criterion, LabelPrior, Settings, Spec, Value, Weighting};
+use crate::{Batch, Criterion, Listed, LabelPrior, Settings, Spec, Value, Weighting};
 
 /// Cross entropy with labels blurred by a Gaussian.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub struct Svls {
     blur: Gaussian,
 }
 
-impl Criterion for Svls {
+impl Listed for Svls {
     const SPEC: Spec = Spec {
         name: "svls",
         title: "Spatially varying label smoothing",
@@ -36,7 +36,9 @@ impl Criterion for Svls {
     fn new(settings: &Settings) -> Result<Self> {
         Ok(Self { weighting: Weighting::new(settings), blur: Gaussian::new(settings)? })
     }
+}
 
+impl Criterion for Svls {
     fn check(&self, classes: usize) -> Result<()> {
         self.weighting.check(classes)
     }

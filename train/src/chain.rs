@@ -7,7 +7,7 @@
 //! same order and have the same bits, and a log or a checkpoint that was changed or damaged is found on resuming.
 
 use segcal_core::{Backend, Error, Result};
-use segcal_losses::Objective;
+use segcal_losses::Criterion;
 use segcal_models::{Optimiser, Parameters};
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +52,7 @@ impl Link {
 pub fn weights<B: Backend>(
     parameters: &Parameters<B>,
     optimiser: &Optimiser<B>,
-    objective: &Objective,
+    objective: &impl Criterion,
 ) -> Result<String> {
     let mut hash = Hash::default();
     for group in [parameters, &optimiser.state()] {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use segcal_backends::Watch;
 use segcal_core::{Backend, Context, Error, Result};
 use segcal_data::{Dataset, Observer};
+use segcal_losses::Objective;
 
 use super::cases::Cases;
 use super::objective::objective;
@@ -56,7 +57,11 @@ pub fn check<B: Backend>(backend: &B, settings: &Settings) -> Result<()> {
 ///
 /// # Errors
 /// As [`Trainer::new`]; the network or the loss of the settings is unknown or malformed.
-pub fn trainer<'a, B: Backend>(backend: &'a B, settings: &'a Settings, data: Dataset) -> Result<Trainer<'a, B>> {
+pub fn trainer<'a, B: Backend>(
+    backend: &'a B,
+    settings: &'a Settings,
+    data: Dataset,
+) -> Result<Trainer<'a, B, Objective>> {
     let classes = Classes { count: data.classes.len(), ignored: data.ignore_label };
     let cache = |cases| Arc::new(Cache::new(cases, settings.input.clone(), classes));
     let (training, validation) = (cache(data.train), cache(data.val));

@@ -104,7 +104,7 @@ fn setting(value: &Value) -> Result<Setting> {
 #[cfg(test)]
 mod tests {
     use segcal_core::{Reference, Shape, Tensor};
-    use segcal_losses::Batch;
+    use segcal_losses::{Batch, Criterion};
 
     use super::*;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use segcal_core::{Backend, Context, Error, Result};
-use segcal_losses::{Objective, State};
+use segcal_losses::{Criterion, State};
 use segcal_models::{self as models, Network, NetworkConfig, Optimiser, Parameters, Stored};
 
 use super::chain::{self, Link};
@@ -26,13 +26,13 @@ pub fn network<B: Backend>(settings: &Settings, channels: usize, classes: usize)
 }
 
 /// Everything that a checkpoint holds.
-pub struct Checkpoint<'a, B: Backend> {
+pub struct Checkpoint<'a, B: Backend, L> {
     /// Weights.
     pub parameters: &'a Parameters<B>,
     /// Moments and step count.
     pub optimiser: &'a Optimiser<B>,
     /// Multipliers of the loss.
-    pub objective: &'a Objective,
+    pub objective: &'a L,
     /// Epochs that are done.
     pub epoch: usize,
     /// Hashes of the newest epoch.
@@ -43,7 +43,7 @@ pub struct Checkpoint<'a, B: Backend> {
     pub class_names: &'a [String],
 }
 
-impl<B: Backend> Checkpoint<'_, B> {
+impl<B: Backend, L: Criterion> Checkpoint<'_, B, L> {
     /// Writes the checkpoint, whole or not at all.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ pub fn restore<B: Backend>(
     path: &Path,
     parameters: &mut Parameters<B>,
     optimiser: &mut Optimiser<B>,
-    objective: &mut Objective,
+    objective: &mut impl Criterion,
 ) -> Result<(usize, Link)> {
     let stored = models::load(path)?;
     *parameters = stored.restore("", parameters)?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use segcal_backends::Watch;
 use segcal_core::{Backend, Context, Error, Result, Rng, Tensor};
 use segcal_losses::bwcr::TwoViews;
-use segcal_losses::{Batch, Objective, Value};
+use segcal_losses::{Batch, Criterion, Value};
 use segcal_models::{Gradients, Mode, Network, Optimiser, Parameters, Rule, Schedule};
 
 use segcal_data::config::from_table;
@@ -43,14 +43,14 @@ pub struct Data {
 }
 
 /// A training run in progress.
-pub struct Trainer<'a, B: Backend> {
+pub struct Trainer<'a, B: Backend, L> {
     backend: &'a B,
     settings: &'a Settings,
     data: Data,
     network: Box<dyn Network<B>>,
     parameters: Parameters<B>,
     optimiser: Optimiser<B>,
-    objective: Objective,
+    objective: L,
     learning_rate: f64,
     schedule: Schedule,
     epoch: usize,
@@ -66,7 +66,7 @@ struct Running<B: Backend> {
     norm: Tensor<B>,
 }
 
-impl<'a, B: Backend> Trainer<'a, B> {
+impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
     /// A training at its beginning: `network` with fresh weights, to minimise `objective` on `data`. Of the settings
     /// count those of the loop: seed, epochs, batch, clip_norm, samples, optimiser and schedule.
     ///
@@ -76,7 +76,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
     pub fn new(
         backend: &'a B,
         network: Box<dyn Network<B>>,
-        objective: Objective,
+        objective: L,
         data: Data,
         settings: &'a Settings,
     ) -> Result<Self> {
@@ -276,7 +276,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
     /// The loss of a batch; of two random views of it, where the objective compares two.
     fn loss(&self, step: usize, leaves: &Parameters<B>, images: &Tensor<B>, labels: &Tensor<B>) -> Value<B> {
         let forward = |images: &Tensor<B>| self.network.forward(leaves, images, Mode::Train);
-        if !self.objective.compares_views() {
+        if self.objective.views() == 1 {
             let logits = forward(images);
             let batch = Batch::new(&logits, labels);
             let batch = if images.shape().c() == 1 { batch.with_image(images) } else { batch };
@@ -340,7 +340,7 @@ impl<'a, B: Backend> Trainer<'a, B> {
     }
 
     /// What is stored at the end of the running epoch, whose hashes are `link`.
-    fn checkpoint<'b>(&'b self, link: &'b Link) -> Checkpoint<'b, B> {
+    fn checkpoint<'b>(&'b self, link: &'b Link) -> Checkpoint<'b, B, L> {
         Checkpoint {
             parameters: &self.parameters,
             optimiser: &self.optimiser,

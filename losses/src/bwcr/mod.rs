@@ -23,7 +23,7 @@ pub use weights::Boundary;
 
 use crate::pixelwise::{Per, pixelwise};
 use crate::words::{Word, words};
-use crate::{Batch, Criterion, Param, Range, Settings, Spec, Value, Weighting};
+use crate::{Batch, Criterion, Listed, Param, Range, Settings, Spec, Value, Weighting};
 
 /// Cross entropy with boundary-weighted consistency of two views.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ words! {
     }
 }
 
-impl Criterion for Bwcr {
+impl Listed for Bwcr {
     const SPEC: Spec = Spec {
         name: "bwcr",
         title: "Boundary-weighted consistency of two random views",
@@ -74,6 +74,12 @@ impl Criterion for Bwcr {
             },
             printed: settings.is_paper(),
         })
+    }
+}
+
+impl Criterion for Bwcr {
+    fn views(&self) -> usize {
+        Self::SPEC.views
     }
 
     fn check(&self, classes: usize) -> Result<()> {
