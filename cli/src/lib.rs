@@ -14,7 +14,6 @@ pub mod signals;
 pub mod terminal;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -43,14 +42,14 @@ pub struct Cli {
 /// Runs the program with these arguments (the program's own name first) and gives its exit status: 0 done; 1 some
 /// cases failed, a result could not be written, or training that had begun could not go on; 2 wrong usage or unreadable
 /// input; 128 + N stopped by signal N.
-pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> u8 {
     progress::report_panics_in_one_line();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Nothing can be said to a reader who has gone; the status still tells.
             let _ = error.print();
-            return ExitCode::from(error.exit_code() as u8);
+            return error.exit_code() as u8;
         }
     };
     let heartbeat = progress::Heartbeat::start(cli.common.quiet);
@@ -58,12 +57,12 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
     let outcome = started.and_then(|()| cli.verb.run(&cli.common));
     drop(heartbeat);
     match outcome {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::SomeFailed) => ExitCode::from(1),
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::SomeFailed) => 1,
         Err(error) => {
             progress::line(&format!("error: {error}"));
             let partial = output::is_write_failure(&error) || segcal_train::stopped::is_stopped(&error);
-            ExitCode::from(signals::status(&error).unwrap_or(if partial { 1 } else { 2 }))
+            signals::status(&error).unwrap_or(if partial { 1 } else { 2 })
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The `segcal` program.
 
 fn main() -> std::process::ExitCode {
-    segcal::run(std::env::args_os())
+    segcal::run(std::env::args_os()).into()
 }

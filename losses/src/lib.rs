@@ -20,6 +20,7 @@
 //! file. It is then in the command line, the configs, the gradient checks and the theorem check.
 
 mod batch;
+pub mod calculator;
 mod fused;
 pub mod lagrangian;
 mod objective;

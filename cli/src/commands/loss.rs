@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use segcal_backends::Visitor;
-use segcal_core::{Backend, Error, Result, Shape, Tensor, axis};
-use segcal_losses::{Batch, Convention, Given, Loss, Setting, Settings};
+use segcal_core::{Backend, Error, Result, Shape, axis};
+use segcal_losses::calculator::{Arrays, Found, Numbers, check_labels};
+use segcal_losses::{Convention, Given, Loss, Setting, Settings};
 use serde_json::{Map, Value, json};
 
 use segcal_data::npy::{self, Array};
@@ -61,7 +62,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let inputs = Inputs::read(args, &settings)?;
     loss.check(inputs.logits.shape.c()).map_err(|error| error.at(spec.name))?;
     let device = common.device(BackendName::Reference)?;
-    let found = device.run(Evaluate { loss: &loss, inputs: &inputs, gradient: args.grad.is_some() })?;
+    let found = device.run(Evaluate { loss: &loss, arrays: inputs.arrays(), gradient: args.grad.is_some() })?;
     if let (Some(path), Some(gradient)) = (&args.grad, &found.gradient) {
         npy::write(path, &inputs.logits.extents, gradient)?;
     }
@@ -162,22 +163,8 @@ impl Lifted {
         Err(Error::new(problem).at(path.display()))
     }
 
-    pub(super) fn tensor<B: Backend>(&self, backend: &B) -> Tensor<B> {
-        Tensor::from_f64(backend, self.shape, &self.data)
-    }
-
-    /// Refuses labels that are not class numbers below `classes`, or the number that is ignored.
-    pub(super) fn check_labels(&self, path: &Path, classes: usize, ignored: Option<f64>) -> Result<()> {
-        let known = |label: f64| label.fract() == 0.0 && label >= 0.0 && label < classes as f64;
-        match self.data.iter().find(|&&label| !known(label) && Some(label) != ignored) {
-            None => Ok(()),
-            Some(label) => {
-                let problem = format!("the labels hold {label}, there are the classes 0 to {}", classes - 1);
-                let whole = label.fract() == 0.0;
-                let remedy = if whole { "map the labels, or set ignore_index" } else { "labels are whole numbers" };
-                Err(Error::new(problem).at(path.display()).help(remedy))
-            }
-        }
+    pub(super) fn numbers(&self) -> Numbers<'_> {
+        Numbers::Double(&self.data)
     }
 }
 
@@ -185,7 +172,8 @@ struct Inputs {
     logits: Lifted,
     labels: Lifted,
     image: Option<Lifted>,
-    second: Option<(Lifted, Lifted)>,
+    second: Option<Lifted>,
+    mask: Option<Lifted>,
 }
 
 impl Inputs {
@@ -195,59 +183,33 @@ impl Inputs {
         let labels = Lifted::read(&args.labels, false)?.fitting(&args.labels, pixels)?;
         let ignored = settings.iter().find(|(name, _)| *name == "ignore_index").map(|(_, value)| value);
         let ignored = if let Some(Setting::Number(number)) = ignored { Some(*number) } else { None };
-        labels.check_labels(&args.labels, logits.shape.c(), ignored)?;
+        check_labels(args.labels.display(), labels.numbers(), pixels, logits.shape.c(), ignored)?;
         let image = args.image.as_deref().map(|path| Lifted::read(path, true)?.fitting(path, pixels)).transpose()?;
         if settings.needs_image() && image.is_none() {
             return Err(Error::new("this prior needs an image").at(&args.name).help("--image X.npy"));
         }
-        let Some(second) = &args.second else { return Ok(Self { logits, labels, image, second: None }) };
-        let second = Lifted::read(second, true)?.fitting(second, logits.shape)?;
-        let mask = match &args.mask {
-            Some(path) => Lifted::read(path, false)?.fitting(path, pixels)?,
-            None => Lifted { shape: pixels, extents: Vec::new(), data: vec![1.0; pixels.len()] },
-        };
-        Ok(Self { logits, labels, image, second: Some((second, mask)) })
+        let second = args.second.as_deref();
+        let second = second.map(|path| Lifted::read(path, true)?.fitting(path, logits.shape)).transpose()?;
+        let mask = args.mask.as_deref().map(|path| Lifted::read(path, false)?.fitting(path, pixels)).transpose()?;
+        Ok(Self { logits, labels, image, second, mask })
+    }
+
+    fn arrays(&self) -> Arrays<'_> {
+        let [image, second, mask] = [&self.image, &self.second, &self.mask].map(|lifted| lifted.as_ref().map(Lifted::numbers));
+        Arrays { image, second, mask, ..Arrays::new(self.logits.shape, self.logits.numbers(), self.labels.numbers()) }
     }
 }
 
 struct Evaluate<'a> {
     loss: &'a Loss,
-    inputs: &'a Inputs,
+    arrays: Arrays<'a>,
     gradient: bool,
-}
-
-struct Found {
-    value: f64,
-    terms: Vec<(&'static str, f64)>,
-    gradient: Option<Vec<f64>>,
 }
 
 impl Visitor for Evaluate<'_> {
     type Output = Result<Found>;
 
     fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        let Inputs { logits, labels, image, second } = self.inputs;
-        let logits = logits.tensor(&backend).tracked();
-        let (labels, image) = (labels.tensor(&backend), image.as_ref().map(|image| image.tensor(&backend)));
-        let second = second.as_ref().map(|(logits, mask)| (logits.tensor(&backend), mask.tensor(&backend)));
-        let mut batch = Batch::new(&logits, &labels);
-        if let Some(image) = &image {
-            batch = batch.with_image(image);
-        }
-        if let Some((second, mask)) = &second {
-            batch = batch.with_second(second, mask);
-        }
-        let value = self.loss.value(&batch);
-        let terms = value.terms.iter().map(|(name, term)| Ok((*name, term.item()?))).collect::<Result<_>>()?;
-        let total = value.total.item()?;
-        let gradient = if self.gradient {
-            let zeros = || vec![0.0; logits.shape().len()];
-            let tracked = value.total.is_tracked().then(|| value.total.backward());
-            let found = tracked.as_ref().and_then(|gradients| gradients.of(&logits));
-            Some(found.map_or_else(|| Ok(zeros()), Tensor::to_f64)?)
-        } else {
-            None
-        };
-        Ok(Found { value: total, terms, gradient })
+        self.arrays.evaluate(&backend, self.loss, self.gradient)
     }
 }

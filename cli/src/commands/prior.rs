@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use segcal_backends::Visitor;
 use segcal_core::{Backend, Error, Result, axis};
+use segcal_losses::calculator::{self, check_labels};
 use segcal_losses::{Convention, Prior, Setting};
 use serde_json::json;
 
@@ -53,7 +54,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let prior = Prior::build(spec.name, &settings)?;
     let labels = Lifted::read(&args.labels, false)?;
     let classes = usize::from(args.classes);
-    labels.check_labels(&args.labels, classes, None)?;
+    check_labels(args.labels.display(), labels.numbers(), labels.shape, classes, None)?;
     let image = args.image.as_deref().map(|path| Lifted::read(path, true)?.fitting(path, labels.shape)).transpose()?;
     if spec.image && image.is_none() {
         return Err(Error::new("this prior needs an image").at(spec.name).help("--image X.npy"));
@@ -86,7 +87,7 @@ impl Visitor for Evaluate<'_> {
     type Output = Result<Vec<f64>>;
 
     fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        let image = self.image.map(|image| image.tensor(&backend));
-        self.prior.value(&self.labels.tensor(&backend), self.classes, image.as_ref()).to_f64()
+        let labels = (self.labels.numbers(), self.labels.shape);
+        calculator::prior(&backend, self.prior, labels, self.classes, self.image.map(Lifted::numbers))
     }
 }

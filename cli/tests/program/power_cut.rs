@@ -134,7 +134,7 @@ impl Scene {
         let cohort = folder.path().join("cohort").display().to_string();
         let phantom =
             ["segcal", "-q", "phantom", &cohort, "--train", "2", "--val", "1", "--test", "1", "--size", "4,8,8"];
-        assert_eq!(segcal::run(phantom), std::process::ExitCode::SUCCESS);
+        assert_eq!(segcal::run(phantom), 0);
         let config = format!(
             "data = \"{cohort}\"\nepochs = {EPOCHS}\nbatch = 4\n[samples]\nsize = [8, 8]\n[network]\nlevels = 1\n\
              base = 2\n[loss]\nname = \"crac\"\n"
