@@ -3,26 +3,32 @@
 Arrays are numpy's, or anything that ``numpy.asarray`` takes without a copy: batches of logits or probabilities are
 ``(B, C, *spatial)``, their labels ``(B, *spatial)``; spatial axes are ``(H, W)`` or ``(D, H, W)``.
 
-Submodules are imported when they are first used.
-
->>> import segcal
->>> sorted(segcal.__all__)
-['losses']
+``segcal.losses`` and ``segcal.calibrators`` need numpy alone; ``segcal.torch`` needs PyTorch. Submodules are
+imported when they are first used. ``evaluate``, ``train``, ``predict`` and ``compare`` are the program's verbs.
 """
 
 from importlib import import_module
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from segcal._native import __version__
 
-__all__ = ["losses"]
+if TYPE_CHECKING:
+    from segcal import calibrators, losses
+    from segcal._verbs import compare, evaluate, predict, train
+
+_VERBS = ("compare", "evaluate", "predict", "train")
+_MODULES = ("calibrators", "losses")
+
+__all__ = ["__version__", "calibrators", "compare", "evaluate", "losses", "predict", "train"]
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in __all__ or name in ("torch", "nnunet"):
+def __getattr__(name: str) -> Any:
+    if name in _VERBS:
+        return getattr(import_module("segcal._verbs"), name)
+    if name in _MODULES or name in ("torch", "nnunet"):
         return import_module(f"segcal.{name}")
     raise AttributeError(f"module 'segcal' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted(__all__)

@@ -37,3 +37,23 @@ def floats(name: str, value: Any) -> NDArray[Any]:
 def optional_floats(name: str, value: Any) -> NDArray[Any] | None:
     """The same for an argument that may be None."""
     return None if value is None else floats(name, value)
+
+
+def singles(name: str, value: Any) -> NDArray[np.float32]:
+    """float32 as it is, anything else converted."""
+    return np.ascontiguousarray(floats(name, value), dtype=np.float32)
+
+
+def labels(name: str, value: Any) -> NDArray[np.uint16]:
+    """Class numbers as the libraries hold them; uint16 as it is."""
+    found = array(name, value)
+    if found.dtype == np.uint16:
+        return np.ascontiguousarray(found)
+    if found.size:
+        whole = found.dtype.kind != "f" or bool((np.floor(found) == found).all())
+        if not whole:
+            raise ValueError(f"{name}: the labels are not whole numbers")
+        smallest, largest = found.min(), found.max()
+        if smallest < 0 or largest > 65535:
+            raise ValueError(f"{name}: the labels hold {smallest if smallest < 0 else largest}, classes are 0 to 65535")
+    return np.ascontiguousarray(found, dtype=np.uint16)

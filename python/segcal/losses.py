@@ -13,7 +13,6 @@ write ``lambda_``. For training in PyTorch see :mod:`segcal.torch`.
 """
 
 import keyword
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -154,8 +153,8 @@ class Loss:
         return dict(self._native.state())
 
     @state.setter
-    def state(self, state: dict[str, Sequence[float]]) -> None:
-        self._native.restore([(name, list(values)) for name, values in state.items()])
+    def state(self, state: dict[str, list[float]]) -> None:
+        self._native.restore(list(state.items()))
 
     def __getstate__(self) -> dict[str, Any]:
         own = {"name": self.name, "convention": self.convention, "backend": self.backend}

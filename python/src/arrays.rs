@@ -34,7 +34,9 @@ pub(crate) fn batch_shape(name: &str, extents: &[usize]) -> PyResult<Shape> {
     match *extents {
         [n, c, h, w] => Ok(Shape::new(n, c, 1, h, w)),
         [n, c, d, h, w] => Ok(Shape::new(n, c, d, h, w)),
-        _ => Err(PyValueError::new_err(format!("{name}: expected shape (B, C, H, W) or (B, C, D, H, W), got {extents:?}"))),
+        _ => Err(PyValueError::new_err(format!(
+            "{name}: expected shape (B, C, H, W) or (B, C, D, H, W), got {extents:?}"
+        ))),
     }
 }
 
@@ -45,4 +47,18 @@ pub(crate) fn labels_shape(name: &str, extents: &[usize]) -> PyResult<Shape> {
         [n, d, h, w] => Ok(Shape::new(n, 1, d, h, w)),
         _ => Err(PyValueError::new_err(format!("{name}: expected shape (B, H, W) or (B, D, H, W), got {extents:?}"))),
     }
+}
+
+/// Number of classes and of voxels of each case, of scores `(B, C, *spatial)` and labels `(B, *spatial)`; neither is 0.
+pub(crate) fn cases(name: &str, scores: &[usize], labels: &[usize]) -> PyResult<(usize, usize)> {
+    let problem = match *scores {
+        [b, c, ref spatial @ ..] if b > 0 && c > 0 && spatial.iter().all(|&extent| extent > 0) => {
+            if labels.split_first() == Some((&b, spatial)) {
+                return Ok((c, spatial.iter().product()));
+            }
+            format!("labels: expected shape {:?} for {name} {scores:?}, got {labels:?}", [&[b], spatial].concat())
+        }
+        _ => format!("{name}: expected shape (B, C, *spatial) and at least one voxel, got {scores:?}"),
+    };
+    Err(PyValueError::new_err(problem))
 }

@@ -16,7 +16,8 @@ pub(crate) fn to_python(error: &segcal_core::Error) -> PyErr {
     while let Some(cause) = source {
         if let Some(cause) = cause.downcast_ref::<io::Error>() {
             let number = cause.raw_os_error();
-            return number.map_or_else(|| PyOSError::new_err(text.clone()), |number| PyOSError::new_err((number, text.clone())));
+            return number
+                .map_or_else(|| PyOSError::new_err(text.clone()), |number| PyOSError::new_err((number, text.clone())));
         }
         source = cause.source();
     }

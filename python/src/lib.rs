@@ -4,6 +4,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "arguments of Python functions are extracted by value")]
 
 mod arrays;
+mod calibrators;
 mod errors;
 mod losses;
 mod processes;
@@ -13,6 +14,8 @@ use pyo3::prelude::*;
 /// The compiled part of segcal.
 #[pymodule(name = "_native")]
 mod native {
+    #[pymodule_export]
+    use crate::calibrators::Calibrator;
     #[pymodule_export]
     use crate::losses::{Loss, prior, specs, verify};
     use pyo3::prelude::*;

@@ -90,13 +90,7 @@ impl Loss {
 
 /// Arrays of a batch, a tuple of Python's.
 #[derive(FromPyObject)]
-struct Batch<'py>(
-    Floats<'py>,
-    Floats<'py>,
-    Option<Floats<'py>>,
-    Option<Floats<'py>>,
-    Option<Floats<'py>>,
-);
+struct Batch<'py>(Floats<'py>, Floats<'py>, Option<Floats<'py>>, Option<Floats<'py>>, Option<Floats<'py>>);
 
 impl Batch<'_> {
     fn arrays(&self) -> PyResult<Arrays<'_>> {
@@ -139,7 +133,7 @@ impl Visitor for Evaluate<'_> {
     type Output = Result<Found>;
 
     fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        self.arrays.evaluate(&backend, self.criterion, self.gradient)
+        self.arrays.evaluate(&backend, self.loss, self.gradient)
     }
 }
 
@@ -152,7 +146,7 @@ impl Visitor for Observe<'_> {
     type Output = Result<()>;
 
     fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        self.arrays.observe(&backend, self.criterion)
+        self.arrays.observe(&backend, self.loss)
     }
 }
 

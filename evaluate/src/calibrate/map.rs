@@ -206,9 +206,17 @@ impl MapFile {
     /// It is missing, malformed, or another kind of file.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).at(path.display())?;
+        Self::parse(&text).at(path.display())
+    }
+
+    /// The map of a file's text.
+    ///
+    /// # Errors
+    /// It is malformed, or another kind of file.
+    pub fn parse(text: &str) -> Result<Self> {
         let refused = |error: serde_json::Error| Error::from_source(error).help("give a file of segcal calibrate fit");
-        let file: Self = serde_json::from_str(&text).map_err(refused).at(path.display())?;
-        file.expect_schema().at(path.display())?;
+        let file: Self = serde_json::from_str(text).map_err(refused)?;
+        file.expect_schema()?;
         let sized = match &file.map {
             Map::Temperature(map) => map.temperature > 0.0,
             Map::ClassTemperature(map) => map.temperatures.len() == file.classes,
@@ -218,9 +226,17 @@ impl MapFile {
         };
         if !sized || file.classes < 2 {
             let problem = format!("its parameters do not fit its {} classes", file.classes);
-            return Err(Error::new(problem).at(path.display()).help("fit it again"));
+            return Err(Error::new(problem).help("fit it again"));
         }
         Ok(file)
+    }
+
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn to_text(&self) -> Result<String> {
+        Ok(output::to_json(self)? + "\n")
     }
 
     /// Writes the file, whole or not at all.
@@ -228,6 +244,6 @@ impl MapFile {
     /// # Errors
     /// It cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        output::write_text(path, &(output::to_json(self)? + "\n"))
+        output::write_text(path, &self.to_text()?)
     }
 }

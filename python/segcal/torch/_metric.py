@@ -8,7 +8,7 @@ from torch import Tensor
 try:
     from torchmetrics import Metric as _Base
 except ImportError:
-    _Base = torch.nn.Module  # type: ignore[misc, assignment]
+    _Base = torch.nn.Module
 
 __all__ = ["CalibrationMetric"]
 

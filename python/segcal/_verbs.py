@@ -1,0 +1,167 @@
+"""Verbs of the program as functions: the same work, options, files and numbers as on the command line.
+
+The program of this wheel runs in a process of its own; its lines of progress go to ``sys.stderr`` or to a callback, its JSON
+document comes back. Ctrl-C stops the program at its next step, as on a terminal, and raises ``KeyboardInterrupt``.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from threading import Thread
+from typing import IO, Any
+
+__all__ = ["compare", "evaluate", "predict", "train"]
+
+Path = str | os.PathLike[str]
+Follow = Callable[[str], None] | None
+
+
+def evaluate(
+    *,
+    labels: Path,
+    out: Path,
+    probabilities: Path | None = None,
+    logits: Path | None = None,
+    segmentations: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    follow: Follow = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Measures stored predictions against references, as ``segcal evaluate``.
+
+    Args:
+        labels: Reference label maps, a file or a folder.
+        out: Folder of the results: tables, summary.json, report.html.
+        probabilities, logits, segmentations: The predictions, a file or a folder; one of the three.
+        settings: Keys of the config, such as ``{"bins": 10}``.
+        follow: Gets each line of progress; ``sys.stderr`` if None.
+        options: Options of the command, ``voxel_units=True`` for ``--voxel-units``.
+
+    Returns:
+        The document of summary.json; cases that failed are under ``failed``.
+
+    Raises:
+        ValueError: Wrong usage or unreadable input, with the program's message.
+    """
+    given = {"probabilities": probabilities, "logits": logits, "segmentations": segmentations}
+    return _run(["evaluate", *_settings(settings)], given | {"labels": labels, "out": out} | options, follow)
+
+
+def train(
+    config: Path, settings: Mapping[str, Any] | None = None, *, resume: bool = False, follow: Follow = None, **options: Any
+) -> str:
+    """Trains a network, as ``segcal train``.
+
+    Args:
+        config: A TOML file.
+        settings: Keys that replace those of the config, such as ``{"loss.name": "nacl", "out": "runs/nacl"}``.
+        resume: Whether to continue a run that was interrupted.
+        follow: Gets each line of progress; ``sys.stderr`` if None.
+        options: Options of the command.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ValueError: The config or a case is malformed.
+        RuntimeError: Training that had begun could not continue.
+    """
+    return str(_run(["train", os.fspath(config), *_settings(settings)], {"resume": resume} | options, follow)["run"])
+
+
+def predict(run: Path, images: Path, *, out: Path, follow: Follow = None, **options: Any) -> dict[str, Any]:
+    """Segments images with a trained network, as ``segcal predict``.
+
+    Args:
+        run: Folder of the run.
+        images: An image, or a folder of images.
+        out: Folder of the results.
+        follow: Gets each line of progress; ``sys.stderr`` if None.
+        options: Options of the command, such as ``no_probabilities=True``.
+
+    Returns:
+        ``{"out": folder, "cases": names, "failed": number}``.
+
+    Raises:
+        ValueError: The run or an image cannot be read.
+    """
+    return _run(["predict", os.fspath(run), os.fspath(images)], {"out": out} | options, follow)
+
+
+def compare(plan: Path, *, follow: Follow = None, **options: Any) -> dict[str, Any]:
+    """Trains losses x seeds and puts their evaluations side by side, as ``segcal compare``; continues where it stopped.
+
+    Args:
+        plan: A TOML file.
+        follow: Gets each line of progress; ``sys.stderr`` if None.
+        options: Options of the command.
+
+    Returns:
+        The program's document.
+
+    Raises:
+        ValueError: The plan is malformed.
+        RuntimeError: A run that had begun could not continue.
+    """
+    return _run(["compare", os.fspath(plan)], options, follow)
+
+
+def _settings(settings: Mapping[str, Any] | None) -> list[str]:
+    """``key=value``, with values as TOML has them."""
+    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in (settings or {}).items()]
+
+
+def _options(options: Mapping[str, Any]) -> Iterable[str]:
+    """Options of the command; True is a flag, None and False are left out."""
+    for name, value in options.items():
+        if value is not None and value is not False:
+            option = f"--{name.replace('_', '-')}"
+            yield option if value is True else f"{option}={os.fspath(value) if isinstance(value, os.PathLike) else value}"
+
+
+def _run(words: list[str], options: Mapping[str, Any], follow: Follow) -> dict[str, Any]:
+    command = [sys.executable, "-m", "segcal", *words, *_options(options), "--json"]
+    # A session of its own: Ctrl-C on a terminal then comes here alone, and is passed on once.
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None and process.stderr is not None
+    lines: list[str] = []
+    reader = Thread(target=_follow, args=(process.stderr, follow or _to_stderr, lines), daemon=True)
+    reader.start()
+    try:
+        text = process.stdout.read()
+        status = process.wait()
+    except BaseException:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        raise
+    finally:
+        reader.join()
+        process.stdout.close()
+        process.stderr.close()
+    return _document(status, text, lines)
+
+
+def _document(status: int, text: str, lines: list[str]) -> dict[str, Any]:
+    """The program's document, or its error. Of cases that failed the document tells."""
+    if status == 0 or (status == 1 and text):
+        return dict(json.loads(text))
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    message = errors[-1] if errors else "\n".join(lines[-3:]) or f"the program ended with status {status}"
+    if status in (-signal.SIGINT, 130):
+        raise KeyboardInterrupt(message)
+    raise ValueError(message) if status == 2 else RuntimeError(message)
+
+
+def _follow(stream: IO[str], follow: Callable[[str], None], lines: list[str]) -> None:
+    for line in stream:
+        lines.append(line.rstrip("\n"))
+        follow(lines[-1])
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)

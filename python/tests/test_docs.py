@@ -1,0 +1,40 @@
+"""The examples of the docs and docstrings run."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import segcal
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(segcal.__path__, "segcal.")
+    if not module.name.startswith("segcal.nnunet.trainers") and not module.name.endswith(("__main__", "_native"))
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name: str) -> None:
+    if name.startswith("segcal.torch"):
+        pytest.importorskip("torch", reason="PyTorch is not installed: the examples of segcal.torch do not run")
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_the_page(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = BLOCKS[number]
+    if "torch" in block:
+        pytest.importorskip("torch", reason="PyTorch is not installed: its example does not run")
+    if "predictions/" in block:
+        pytest.skip("needs a folder of predictions; tests of the verbs run it")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "docs/python.md", "exec"), {})  # noqa: S102
