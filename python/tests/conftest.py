@@ -9,6 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("segcal", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("segcal")
 
 Command = Callable[..., Any]
 

@@ -10,7 +10,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: the tests of segcal.torch do not run")
 
 from segcal.losses import LOSSES, Loss  # noqa: E402
-from segcal.metrics import Calibration  # noqa: E402
 from segcal.torch import (  # noqa: E402
     ECP,
     MEEP,
@@ -201,19 +200,35 @@ def test_errors_name_the_argument(call: Any, words: str) -> None:
         call()
 
 
+def slow_ece(confidence: Any, hits: Any, bins: int) -> float:
+    """``sum over bins of share |accuracy - confidence|``, bins ``(l, u]`` with 0 in the first."""
+    error = 0.0
+    for number in range(bins):
+        low, high = np.float32(number / bins), np.float32((number + 1) / bins)
+        inside = ((confidence > low) | (number == 0)) & (confidence <= high)
+        if inside.any():
+            error += inside.mean() * abs(hits[inside].mean() - confidence[inside].astype(float).mean())
+    return error
+
+
 @pytest.mark.parametrize("region", ["all", "foreground"])
-def test_the_metric_counts_as_the_state_and_merges_to_the_same_bits(region: str) -> None:
+def test_the_metric_equals_plain_loops_and_merges_to_the_same_bits(region: str) -> None:
     parts = [batch((30, 40), 3, seed) for seed in range(4)]
-    metric, backwards, state = CalibrationMetric(3, region=region), CalibrationMetric(3, region=region), Calibration(3)
+    metric, backwards = CalibrationMetric(3, region=region), CalibrationMetric(3, region=region)
     for logits, labels in parts:
         metric.update(logits, labels)
-        state.update(logits.float().softmax(1), labels)
     for logits, labels in reversed(parts):
         backwards.update(logits.flip(2), labels.flip(1))
-    found, expected = metric.compute(), state.compute(region)
+    found = metric.compute()
     assert found == backwards.compute()
-    for name in ("ece", "mce", "cece_mean", "accuracy"):
-        assert found[name].item() == pytest.approx(expected[name], abs=1e-12)
+    s = np.concatenate([logits.float().softmax(1).movedim(1, -1).reshape(-1, 3).numpy() for logits, _ in parts])
+    y = np.concatenate([labels.flatten().numpy() for _, labels in parts])
+    s, y = (s[y != 0], y[y != 0]) if region == "foreground" else (s, y)
+    hits = s.argmax(1) == y
+    assert found["ece"].item() == pytest.approx(slow_ece(s.max(1), hits, 15), abs=1e-12)
+    classwise = np.mean([slow_ece(s[:, k], y == k, 15) for k in range(3)])
+    assert found["cece_mean"].item() == pytest.approx(classwise, abs=1e-12)
+    assert found["accuracy"].item() == hits.mean()
 
 
 def test_a_metric_that_saw_nothing_is_nan() -> None:
