@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("train", &["core", "backends", "models", "losses", "metrics", "data"]),
     ("evaluate", &["core", "backends", "models", "losses", "metrics", "data"]),
     ("cli", &["core", "backends", "models", "losses", "metrics", "data", "train", "evaluate"]),
-    ("python", &["core", "backends", "models", "losses", "metrics", "data", "train", "evaluate"]),
+    ("python", &["core", "backends", "models", "losses", "metrics", "data", "train", "evaluate", "cli"]),
 ];
 
 /// Files that import each other by nature: a tensor holds what its gradient is made of, tensors; the derivative in a
