@@ -63,6 +63,12 @@ impl Grid {
         [z, y, x]
     }
 
+    /// The step in space from a voxel to the next along `[d, h, w]`, in mm. They need not be at right angles.
+    pub fn steps_mm(&self) -> [[f64; 3]; 3] {
+        let linear = self.linear();
+        [2, 1, 0].map(|column| std::array::from_fn(|row| linear[row][column]))
+    }
+
     /// Where the axes point.
     pub fn axes(&self) -> Axes {
         Axes::of(&self.linear())

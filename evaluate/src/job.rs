@@ -2,17 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use segcal_core::{Backend, Error, Result};
 use segcal_data::observer::{self, Event, Observer, Steps, is_interruption};
 use segcal_data::output::{self, OutputFolder};
 use segcal_metrics::volume::Label;
 
-use super::case::{self, CaseState, Measure, Prediction};
-use super::cohort::{Cohort, Plan};
+use super::case;
+use super::cohort::{Cohort, Convention, Plan};
 use super::inputs::{self, Holds, Pair};
+use super::pooled::Pooled;
 #[cfg(feature = "report")]
 use super::report;
+use super::state::{CaseState, Measure, Prediction};
 use super::states::{self, Stored};
 use super::{Failure, one_a_thread, slices, structures};
 
@@ -74,7 +77,12 @@ fn evaluate_all<B: Backend>(
     unpaired: Vec<(String, Error)>,
     observer: &dyn Observer,
 ) -> Result<Cohort> {
-    let Request { measure, resume, .. } = *request;
+    let resume = request.resume;
+    let measure = &Measure {
+        ignored: request.measure.ignored.or_else(|| structures::ignored_label(request.labels)),
+        authors: request.measure.authors || request.plan.convention == Convention::Authors,
+        ..request.measure.clone()
+    };
     if let Prediction::Scores(_) = measure.kind {
         structures::expect_classes(&measure.unions, pairs)?;
     }
@@ -87,7 +95,7 @@ fn evaluate_all<B: Backend>(
     let mut failed: Vec<Failure> = unpaired.into_iter().map(|(case, error)| fail(&case, error, observer)).collect();
     let names = inputs::label_names(request.labels);
     let job = Job { backend, pairs, measure, names, folder: &folder, resume };
-    let (states, more) = job.run(observer)?;
+    let (states, pooled, more) = job.run(observer)?;
     failed.extend(more);
     if states.is_empty() {
         return Err(Error::new("no case could be evaluated").at(request.predictions.display()));
@@ -97,7 +105,7 @@ fn evaluate_all<B: Backend>(
             log::warn!("regions.{name}: no label map holds the label {label}");
         }
     }
-    let cohort = Cohort::new(states, measure.clone(), request.plan)?.without(failed);
+    let cohort = Cohort::new(states, pooled, measure.clone(), request.plan)?.without(failed);
     write(&cohort, &folder)?;
     Ok(cohort)
 }
@@ -132,11 +140,16 @@ struct Job<'a, B> {
 
 impl<B: Backend> Job<'_, B> {
     /// Measures every pair; one case a thread is in memory at a time.
-    fn run(&self, observer: &dyn Observer) -> Result<(Vec<CaseState>, Vec<Failure>)> {
+    fn run(&self, observer: &dyn Observer) -> Result<(Vec<CaseState>, Pooled, Vec<Failure>)> {
+        let pooled = Mutex::new(Pooled::default());
         let steps = Steps::begin(observer, "evaluate", self.pairs.len());
         let measured = one_a_thread(self.pairs, |pair| {
             observer::check(observer)?;
-            let state = self.state(pair);
+            let mut state = self.state(pair);
+            // Added at once, so that the counters of one case a thread are in memory.
+            if let Some(counters) = state.as_mut().ok().and_then(|state| state.counters.take()) {
+                pooled.lock().unwrap_or_else(PoisonError::into_inner).add(counters);
+            }
             steps.step(&pair.case);
             state
         });
@@ -149,7 +162,7 @@ impl<B: Backend> Job<'_, B> {
                 Err(error) => failed.push(fail(&pair.case, error, observer)),
             }
         }
-        Ok((states, failed))
+        Ok((states, pooled.into_inner().unwrap_or_else(PoisonError::into_inner), failed))
     }
 
     /// The state of a case that is done, or else a new one. What cannot be measured leaves none behind.
@@ -161,7 +174,7 @@ impl<B: Backend> Job<'_, B> {
         let (mut state, slices) = case::measure(self.backend, pair, self.measure)?;
         let names = self.names.iter().filter(|(label, _)| usize::from(**label) < state.classes);
         state.names = names.map(|(label, name)| (*label, name.clone())).collect();
-        let stored = Stored { measure: self.measure.clone(), state };
+        let stored = Stored::new(self.measure.clone(), state);
         // The state says that the case is done, so it comes last.
         slices::write(&states::slices_of(self.folder, &pair.case)?, &slices)?;
         stored.write(self.folder)?;

@@ -1,7 +1,7 @@
 //! Evaluation of stored predictions: which files belong together, what one case gives, what the cohort gives.
 //!
 //! [`job`] does all of it for a folder. [`inputs`] pairs predictions with references by case name, [`scores`] reads probabilities onto the reference's grid
-//! and proves their axis order, [`structures`] lists what is measured of them, [`case`] measures one case into a state,
+//! and proves their axis order, [`structures`] lists what is measured of them, [`case`] measures one case into a [`state`],
 //! [`states`] stores what is done, [`cohort`] makes the tables of many states, [`slices`] keeps what its overlays show,
 //! [`methods`] reads those tables of several methods back and puts them side by side, [`ranking`] ranks them; [`units`]
 //! says what lengths are in. [`calibrate`] fits post-hoc maps and applies them to stored scores; `report` (a feature)
@@ -20,6 +20,7 @@ pub mod cohort;
 pub mod inputs;
 pub mod job;
 pub mod methods;
+pub mod pooled;
 pub mod printed;
 pub mod ranking;
 pub mod ranks;
@@ -28,9 +29,11 @@ pub mod report;
 pub mod scores;
 pub mod settings;
 pub mod slices;
+pub mod state;
 pub mod states;
 pub mod structures;
 pub mod units;
+pub mod verdict;
 
 pub use job::{Request, evaluate};
 

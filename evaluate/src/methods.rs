@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result, nearest};
-use segcal_metrics::definitions::{Better, METRICS, Metric, metric};
+use segcal_metrics::definitions::{METRICS, metric};
+use segcal_metrics::metric::{Better, Metric};
 
 use super::units::LengthUnit;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use segcal_core::{Context, Error, Result};
 use segcal_data::output::number;
-use segcal_metrics::definitions::Better;
+use segcal_metrics::metric::Better;
 use segcal_metrics::ranking::{Friedman, Setting, Ties, ascending_ranks, friedman, friedman_rank, sum_rank};
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 use segcal_core::{Error, Result};
 use segcal_data::output::number;
 use segcal_metrics::bootstrap::{Bootstrap, Interval};
-use segcal_metrics::ranking::{CaseValues, Friedman, Setting, Ties, friedman, friedman_rank_intervals, sum_rank};
+use segcal_metrics::ranking::{CaseValues, Friedman, Setting, Ties, friedman, friedman_rank_intervals, holm, sum_rank};
 use segcal_metrics::wilcoxon::{SignedRank, signed_rank};
 use serde_json::{Map, Value, json};
 
@@ -164,19 +164,6 @@ fn pairs(column: &Column, options: &Options) -> Vec<Pair> {
     pairs
 }
 
-/// Holm 1979: of `m` p-values in ascending order the i-th (from 0) becomes the largest of `(m - j) p_j` over `j <= i`, at
-/// most 1.
-fn holm(p_values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..p_values.len()).collect();
-    order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));
-    let (mut corrected, mut largest) = (vec![0.0; p_values.len()], 0.0_f64);
-    for (place, &number) in order.iter().enumerate() {
-        largest = largest.max((p_values.len() - place) as f64 * p_values[number]).min(1.0);
-        corrected[number] = largest;
-    }
-    corrected
-}
-
 impl Ranking {
     /// The document `segcal.ranking/1`.
     pub fn to_json(&self) -> Value {
@@ -232,15 +219,4 @@ fn test(test: &Friedman) -> Value {
 
 fn interval(of: &Interval) -> Value {
     json!({ "estimate": number(of.estimate), "interval95": [number(of.lower), number(of.upper)] })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::holm;
-
-    #[test]
-    fn holm_by_hand() {
-        assert_eq!(holm(&[0.25, 0.125, 0.5]), [0.5, 0.375, 0.5]);
-        assert_eq!(holm(&[0.75, 0.75]), [1.0, 1.0]);
-    }
 }

@@ -1,7 +1,7 @@
 //! Ranks of methods by several metrics: what a table of ranks is computed from.
 
-use segcal_metrics::bootstrap::mean_defined;
 use segcal_metrics::ranking::{Setting, Ties, friedman_rank};
+use segcal_metrics::stats::mean_defined;
 
 use super::methods::Column;
 

@@ -7,8 +7,8 @@ use segcal_data::config::{self, from_table};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use super::case::{Measure, Prediction};
-use super::structures::{self, Unions};
+use super::state::{Measure, Prediction, Unions};
+use super::structures;
 
 /// The keys of a config file.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -18,7 +18,7 @@ pub struct Settings {
     pub bins: usize,
     /// Tolerance of nsd, in the unit of the lengths.
     pub tolerance_mm: f64,
-    /// Half-width of the region `boundary`, in the unit of the lengths.
+    /// Half-width of the regions `boundary` and `near`, in the unit of the lengths.
     pub band_mm: f64,
     /// Unions of labels, by name.
     pub regions: Unions,
@@ -58,10 +58,12 @@ impl Settings {
         Ok(Measure {
             kind,
             bins: self.bins,
-            tolerance_mm: self.tolerance_mm,
-            band_mm: self.band_mm,
+            tolerance: self.tolerance_mm,
+            band: self.band_mm,
             voxel_units,
             unions: self.regions,
+            ignored: None,
+            authors: false,
         })
     }
 }

@@ -4,10 +4,11 @@
 //! that reports of parts and of whole cohorts show the same without reading a volume again. It is seen as radiologists
 //! see it: patient's right on the left, front or top upwards.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use segcal_core::Result;
-use segcal_metrics::volume::{Label, Probabilities, Structure};
+use segcal_metrics::volume::{Label, Structure};
 use serde::{Deserialize, Serialize};
 
 use segcal_data::{Grid, npy};
@@ -107,16 +108,64 @@ impl View {
     }
 }
 
+/// Structures beyond which only those with the most voxels in one mask only get a slice.
+const MOST: usize = 150;
+
 /// Chooses for each structure that either map holds the slice with the most voxels in one mask only; without any, that
 /// with the most voxels of the structure.
 pub fn choose(grid: &Grid, prediction: &[Label], reference: &[Label], structures: &[Structure]) -> Vec<Chosen> {
     let view = View::of(grid);
-    let chosen = |structure: &Structure| {
+    let singles = single_labels(grid, &view, prediction, reference);
+    let mut worst: Vec<(&Structure, usize, [usize; 2])> = Vec::new();
+    for structure in structures {
         let scene = Scene { grid, view: &view, prediction, reference, structure };
-        let (number, differing) = scene.worst()?;
-        Some(scene.window(number, differing))
+        let found = match *structure.labels {
+            [label] => singles.get(&label).copied(),
+            _ => scene.worst(),
+        };
+        worst.extend(found.map(|(number, count)| (structure, number, count)));
+    }
+    if worst.len() > MOST {
+        worst.sort_by_key(|&(_, _, [differing, _])| std::cmp::Reverse(differing));
+        worst.truncate(MOST);
+    }
+    let window = |(structure, number, [differing, _]): (&Structure, usize, [usize; 2])| {
+        Scene { grid, view: &view, prediction, reference, structure }.window(number, differing)
     };
-    structures.iter().filter_map(chosen).collect()
+    worst.into_iter().map(window).collect()
+}
+
+/// For each label that either map holds its slice, and there how many voxels are in one mask only and in either, in one
+/// pass over both maps.
+fn single_labels(
+    grid: &Grid,
+    view: &View,
+    prediction: &[Label],
+    reference: &[Label],
+) -> BTreeMap<Label, (usize, [usize; 2])> {
+    let [_, h, w] = grid.extent;
+    let mut counts: HashMap<(Label, usize), [usize; 2]> = HashMap::new();
+    for (voxel, (&a, &b)) in reference.iter().zip(prediction).enumerate().filter(|(_, (a, b))| (**a, **b) != (0, 0)) {
+        let number = [voxel / (h * w), voxel / w % h, voxel % w][view.normal];
+        let mut add = |label: Label| {
+            let count = counts.entry((label, number)).or_default();
+            count[0] += usize::from(a != b);
+            count[1] += 1;
+        };
+        add(a);
+        if a != b {
+            add(b);
+        }
+    }
+    let mut worst: BTreeMap<Label, (usize, [usize; 2])> = BTreeMap::new();
+    for ((label, number), count) in counts {
+        let own = worst.entry(label).or_insert((number, count));
+        // The first of equals.
+        if count > own.1 || (count == own.1 && number < own.0) {
+            *own = (number, count);
+        }
+    }
+    worst
 }
 
 struct Scene<'a> {
@@ -132,8 +181,8 @@ impl Scene<'_> {
         [self.reference[voxel], self.prediction[voxel]].map(|label| self.structure.contains(label))
     }
 
-    /// Number of the slice and how many of its voxels differ.
-    fn worst(&self) -> Option<(usize, usize)> {
+    /// Number of the slice, and how many of its voxels are in one mask only and in either.
+    fn worst(&self) -> Option<(usize, [usize; 2])> {
         let [d, h, w] = self.grid.extent;
         let mut counts = vec![[0_usize; 2]; self.grid.extent[self.view.normal]];
         for voxel in 0..d * h * w {
@@ -147,7 +196,7 @@ impl Scene<'_> {
         }
         // The first of equals.
         let best = counts.iter().enumerate().rev().max_by_key(|(_, count)| **count)?;
-        (best.1[1] > 0).then_some((best.0, best.1[0]))
+        (best.1[1] > 0).then_some((best.0, *best.1))
     }
 
     /// Offset of a place of the picture in the volume.
@@ -205,11 +254,10 @@ fn widened(start: usize, end: usize, size: usize) -> std::ops::Range<usize> {
 }
 
 impl Chosen {
-    /// Takes the largest probability of each voxel of the window.
-    pub fn add_confidence(&mut self, p: Probabilities<'_>) {
-        let largest =
-            |&voxel: &usize| (0..p.classes()).map(|k| p.values()[k * p.voxels() + voxel]).fold(0.0, f32::max).min(1.0);
-        self.layers.confidence = self.voxels.iter().map(|voxel| (255.0 * largest(voxel)).round() as u8).collect();
+    /// Takes the largest probability of each voxel of the window from that of every voxel, 255 for 1; nothing where a
+    /// label map has none.
+    pub fn add_confidence(&mut self, confidence: &[u8]) {
+        self.layers.confidence = self.voxels.iter().filter_map(|&voxel| confidence.get(voxel)).copied().collect();
     }
 
     /// Takes the grey values of an image on the same grid, from the 1st to the 99th percentile of the window.
@@ -220,7 +268,7 @@ impl Chosen {
         if sorted.is_empty() {
             return;
         }
-        let [low, high] = [1.0, 99.0].map(|percent| segcal_metrics::surface::percentile(&sorted, percent));
+        let [low, high] = [1.0, 99.0].map(|percent| segcal_metrics::stats::percentile(&sorted, percent));
         let scale = if high > low { 255.0 / (high - low) } else { 0.0 };
         self.layers.image = grey.iter().map(|value| ((value - low) * scale).round().clamp(0.0, 255.0) as u8).collect();
     }
@@ -330,8 +378,7 @@ mod tests {
         write(&path, &chosen).unwrap();
         assert_eq!(read(&path, 0, chosen[0].slice.size).unwrap(), chosen[0].layers);
         assert!(read(&path, 0, [1, 1]).unwrap_err().to_string().contains("shape"));
-        let p: Vec<f32> = [vec![0.25; labels.len()], vec![0.75; labels.len()]].concat();
-        chosen[0].add_confidence(Probabilities::new(&p, 2));
+        chosen[0].add_confidence(&vec![191; labels.len()]);
         assert!(chosen[0].layers.confidence.iter().all(|&c| c == 191));
     }
 }

@@ -6,10 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::case::{CaseState, Measure};
 use super::inputs::{Files, Pair};
+use super::state::{CaseState, Measure};
 use segcal_data::hash::Hash;
 use segcal_data::output::{self, OutputFolder};
 use segcal_data::{self as data, nifti};
@@ -20,19 +21,43 @@ const FOLDER: &str = "states";
 /// One case, and how it was measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stored {
+    /// [`SCHEMA`].
+    schema: String,
     /// How it was measured.
     pub measure: Measure,
     /// What was measured.
     pub state: CaseState,
 }
 
+/// What the files are; the number changes with what they hold.
+const SCHEMA: &str = "segcal.state/2";
+
 impl Stored {
+    /// A case and how it was measured.
+    pub fn new(measure: Measure, state: CaseState) -> Self {
+        Self { schema: SCHEMA.into(), measure, state }
+    }
+
     /// Reads the file; the numbers come back to the bit.
     ///
     /// # Errors
-    /// It is missing or malformed.
+    /// It is missing or malformed, or a state of another version.
     pub fn read(path: &Path) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(default)]
+            schema: String,
+            #[serde(default)]
+            measure: Option<IgnoredAny>,
+        }
         let text = fs::read_to_string(path).at(path.display())?;
+        let head: Head = serde_json::from_str(&text).map_err(Error::from_source).at(path.display())?;
+        if head.measure.is_some() && head.schema != SCHEMA {
+            let version = if head.schema.is_empty() { "an earlier segcal" } else { &head.schema };
+            return Err(Error::new(format!("is a state of {version}, this segcal reads {SCHEMA}"))
+                .at(path.display())
+                .help("evaluate the case again, without --resume"));
+        }
         serde_json::from_str(&text).map_err(Error::from_source).at(path.display())
     }
 

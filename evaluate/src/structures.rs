@@ -1,56 +1,41 @@
 //! The structures of a case: its labels, and the unions of labels that the config names.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::path::Path;
 
 use segcal_core::{Error, Result};
 use segcal_metrics::calibration::Region;
 use segcal_metrics::volume::{Label, Structure};
 
-use super::case::CaseState;
 use super::inputs::Pair;
 use super::scores;
+use super::state::{CaseState, Unions};
 
-/// Names of structures with the labels that they unite.
-pub type Unions = BTreeMap<String, Vec<Label>>;
-
-/// The structures of a case. Label maps may hold few labels of large numbers; those are counted by their rank, since the
-/// tables of counts grow with the square of the number of classes.
-pub(super) struct Structures {
-    /// The labels that the maps now hold are below this.
-    pub(super) classes: usize,
-    /// The largest label of the files.
-    pub(super) largest: usize,
-    /// Labels and unions, in terms of what the maps now hold.
-    pub(super) list: Vec<Structure>,
+/// The structures of these names: single labels by their number, unions as they are defined.
+pub(super) fn list<'a>(names: impl Iterator<Item = &'a String>, unions: &Unions) -> Vec<Structure> {
+    let structure = |name: &String| match unions.get(name) {
+        Some(labels) => Some(Structure { name: name.clone(), labels: labels.clone() }),
+        None => name.parse().ok().map(Structure::single),
+    };
+    names.filter_map(structure).collect()
 }
 
-impl Structures {
-    /// Every label below the number of classes of some scores, as it is, and the unions of such labels; the others are
-    /// structures that the scores have no class for.
-    pub(super) fn of_scores(classes: usize, unions: &Unions) -> Self {
-        let known = unions.iter().filter(|(_, labels)| labels.iter().all(|&label| usize::from(label) < classes));
-        let known = known.map(|(name, labels)| Structure { name: name.clone(), labels: labels.clone() });
-        let list = (1..classes as Label).map(Structure::single).chain(known).collect();
-        Self { classes, largest: classes - 1, list }
+/// A label map with background where the reference is ignored.
+pub(super) fn judged<'a>(labels: &'a [Label], reference: &[Label], ignored: Option<Label>) -> Cow<'a, [Label]> {
+    match ignored {
+        Some(ignored) if reference.contains(&ignored) => {
+            let kept = |(&label, &judge): (&Label, &Label)| if judge == ignored { 0 } else { label };
+            labels.iter().zip(reference).map(kept).collect()
+        }
+        _ => Cow::Borrowed(labels),
     }
+}
 
-    /// The labels that two maps hold and the unions, and the maps with ranks for labels.
-    pub(super) fn of_maps(mut maps: [Vec<Label>; 2], unions: &Unions) -> (Self, [Vec<Label>; 2]) {
-        let mut present = vec![false; usize::from(Label::MAX) + 1];
-        present[0] = true;
-        maps.iter().flatten().for_each(|&label| present[usize::from(label)] = true);
-        let held: Vec<Label> = (0..=Label::MAX).filter(|&label| present[usize::from(label)]).collect();
-        let ranks: BTreeMap<Label, Label> = held.iter().copied().zip(0..).collect();
-        let mut rank_of = vec![0; present.len()];
-        ranks.iter().for_each(|(&label, &rank)| rank_of[usize::from(label)] = rank);
-        maps.iter_mut().flatten().for_each(|label| *label = rank_of[usize::from(*label)]);
-        let single = ranks.iter().skip(1).map(|(label, &rank)| (label.to_string(), vec![rank]));
-        let held_of = |labels: &Vec<Label>| labels.iter().filter_map(|label| ranks.get(label).copied()).collect();
-        let united = unions.iter().map(|(name, labels)| (name.clone(), held_of(labels)));
-        let list = single.chain(united).map(|(name, labels)| Structure { name, labels }).collect();
-        let largest = held.last().copied().map_or(0, usize::from);
-        (Self { classes: held.len(), largest, list }, maps)
-    }
+/// The label that `dataset.json` beside the folder of labels calls `ignore`, as nnU-Net does.
+pub fn ignored_label(labels: &Path) -> Option<Label> {
+    let text = std::fs::read_to_string(labels.parent()?.join("dataset.json")).ok()?;
+    let document: serde_json::Value = serde_json::from_str(&text).ok()?;
+    document["labels"]["ignore"].as_u64().and_then(|label| Label::try_from(label).ok())
 }
 
 /// Refuses a union without labels, and a name that something else has in the tables of an evaluation.
@@ -58,7 +43,7 @@ impl Structures {
 /// # Errors
 /// A union is empty, or its name is empty, a number as labels have, or that of a region.
 pub fn expect_names(unions: &Unions) -> Result<()> {
-    let regions = [Region::All, Region::Foreground, Region::Union, Region::Boundary].map(|region| region.to_string());
+    let regions = Region::COMMON.map(|region| region.to_string());
     for (name, labels) in unions {
         let refused = |problem: String, remedy: &str| Err(Error::new(problem).at(key(name)).help(remedy.to_owned()));
         let another = "give it another name, for example whole";
@@ -68,7 +53,7 @@ pub fn expect_names(unions: &Unions) -> Result<()> {
             return refused("has no name".into(), another);
         } else if name.trim().parse::<u64>().is_ok() {
             return refused(format!("a union cannot be called {name}: numbers are labels"), another);
-        } else if regions.contains(name) || name.starts_with("structure:") {
+        } else if regions.contains(name) || name.starts_with("structure:") || name.starts_with("predicted:") {
             return refused(format!("a union cannot be called {name}: a region of calibration is"), another);
         }
     }
@@ -127,18 +112,22 @@ mod tests {
     }
 
     #[test]
-    fn scores_have_no_union_of_a_class_that_they_lack() {
-        let structures = Structures::of_scores(3, &unions(&[("both", &[1, 2]), ("more", &[1, 3])]));
-        let names: Vec<&str> = structures.list.iter().map(|structure| structure.name.as_str()).collect();
-        assert_eq!(names, ["1", "2", "both"]);
+    fn names_of_labels_and_unions_are_structures() {
+        let unions = unions(&[("both", &[1, 2])]);
+        let names = ["1", "900", "both"].map(str::to_owned);
+        let labels: Vec<Vec<Label>> =
+            list(names.iter(), &unions).into_iter().map(|structure| structure.labels).collect();
+        assert_eq!(labels, [vec![1], vec![900], vec![1, 2]]);
     }
 
     #[test]
-    fn label_maps_are_counted_by_rank() {
-        let (structures, maps) = Structures::of_maps([vec![0, 7, 900], vec![0, 7, 7]], &unions(&[("u", &[8, 900])]));
-        assert_eq!(maps, [vec![0, 1, 2], vec![0, 1, 1]]);
-        assert_eq!((structures.classes, structures.largest), (3, 900));
-        let of = |name: &str| &structures.list.iter().find(|structure| structure.name == name).unwrap().labels;
-        assert_eq!((of("7"), of("900"), of("u")), (&vec![1], &vec![2], &vec![2]));
+    fn the_label_that_is_called_ignore() {
+        let root = tempfile::tempdir().unwrap();
+        let labels = root.path().join("labelsTr");
+        assert_eq!(ignored_label(&labels), None);
+        std::fs::write(root.path().join("dataset.json"), r#"{"labels": {"background": 0, "a": 1, "ignore": 2}}"#)
+            .unwrap();
+        assert_eq!(ignored_label(&labels), Some(2));
+        assert_eq!(judged(&[1, 1, 0], &[1, 2, 0], Some(2)).into_owned(), [1, 0, 0]);
     }
 }

@@ -1,10 +1,8 @@
 //! What lengths are in: mm where the labels have a voxel size, else voxels.
 
 use segcal_core::{Error, Result};
-use segcal_metrics::definitions::Metric;
+use segcal_metrics::metric::Metric;
 use serde::{Deserialize, Serialize};
-
-use super::case::CaseState;
 
 /// What lengths are counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,19 +33,17 @@ impl LengthUnit {
         if metric.unit == "1" { metric.key.to_owned() } else { format!("{} ({})", metric.key, self.of(metric)) }
     }
 
-    /// The one unit of the lengths of all cases; mm of none.
+    /// The one unit of the lengths of all cases, given by name; mm of none.
     ///
     /// # Errors
     /// The lengths of some are in mm, those of others in voxels.
-    pub fn common(cases: &[CaseState]) -> Result<Self> {
-        let Some(first) = cases.first() else { return Ok(Self::Mm) };
-        let unit = first.length_unit;
-        match cases.iter().find(|case| case.length_unit != unit) {
+    pub fn common<'a>(mut cases: impl Iterator<Item = (&'a str, Self)>) -> Result<Self> {
+        let Some((first, unit)) = cases.next() else { return Ok(Self::Mm) };
+        match cases.find(|&(_, other)| other != unit) {
             None => Ok(unit),
-            Some(other) => {
-                let (own, others) = (other.length_unit.name(), unit.name());
-                let problem = format!("its lengths are in {own}, those of {} in {others}", first.case);
-                Err(Error::new(problem).at(&other.case).help(
+            Some((other, own)) => {
+                let problem = format!("its lengths are in {}, those of {first} in {}", own.name(), unit.name());
+                Err(Error::new(problem).at(other).help(
                     "PNG, .npy and .npz labels have no voxel size: --voxel-units counts all in voxels, or evaluate them apart",
                 ))
             }

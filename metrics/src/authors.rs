@@ -9,15 +9,13 @@
 //! exactly on such an edge may count in the neighbouring bin. Source: the test evaluators of
 //! the MbLS/NACL and CRaC repositories.
 
-use segcal_core::{Backend, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::{Calibration, Region};
 use crate::definitions::metric;
-use crate::empty::{Outcome, Policy};
-use crate::overlap::Confusion;
+use crate::empty::{Emptiness, Outcome, Policy};
+use crate::overlap::Counts;
 use crate::surface::{Surface, SurfaceDistances};
-use crate::volume::{Grid, Label, Structure};
 
 /// Calibration figures of one volume, not rounded; NaN where no voxel has a reference label other than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,46 +44,31 @@ impl AuthorsCalibration {
 }
 
 /// Segmentation figures of one structure in one volume, as the code stores them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AuthorsSegmentation {
-    /// Which structure.
-    pub structure: String,
     /// DSC, rounded to four decimals.
     pub dsc: f64,
     /// Pooled HD95 in voxel units.
     pub hd95: f64,
 }
 
-/// Segmentation figures of a volume. `classes` is the number of labels; for BraTS give [`Structure::brats`].
-///
-/// # Errors
-/// A label is not below the number of classes, or the backend's device failed.
-///
-/// # Panics
-/// The label maps do not fill the grid.
-pub fn segmentation<B: Backend>(
-    backend: &B,
-    prediction: &[Label],
-    reference: &[Label],
-    spatial: [usize; 3],
-    classes: usize,
-    structures: &[Structure],
-) -> Result<Vec<AuthorsSegmentation>> {
-    let mut confusion = Confusion::new(classes);
-    confusion.add(reference, prediction)?;
-    let grid = Grid::voxel_units(spatial);
-    let papers = |key: &str, outcome: Outcome| {
-        metric(key).map_or(f64::NAN, |metric| Policy::Papers.resolve(outcome, metric, grid.diagonal_mm()))
-    };
-    let figures = |structure: &Structure| {
-        let surface = Surface::measure(backend, &structure.mask(prediction), &structure.mask(reference), grid)?;
-        Ok(AuthorsSegmentation {
-            structure: structure.name.clone(),
-            dsc: four_decimals(papers("dsc", confusion.counts(structure).dsc())),
+impl AuthorsSegmentation {
+    /// From the counts of a structure and its surfaces, measured on [`crate::volume::Grid::voxel_units`].
+    pub fn new(counts: &Counts, surface: &Surface) -> Self {
+        // Their rule for empty masks never asks for the diagonal.
+        let papers = |key: &str, outcome: Outcome| {
+            metric(key).map_or(f64::NAN, |metric| Policy::Papers.resolve(outcome, metric, f64::NAN))
+        };
+        Self {
+            dsc: four_decimals(papers("dsc", counts.dsc())),
             hd95: papers("hd95_pooled", surface.figure(SurfaceDistances::hd95_pooled)),
-        })
-    };
-    structures.iter().map(figures).collect()
+        }
+    }
+
+    /// Of a structure that neither map holds.
+    pub fn of_nothing() -> Self {
+        Self::new(&Counts::default(), &Surface::Empty(Emptiness::Both))
+    }
 }
 
 /// Rounds as Python's `round(x, 4)` does, up to the last place of the product.
@@ -97,21 +80,15 @@ pub fn four_decimals(x: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::volume::Probabilities;
-    use segcal_core::Reference;
 
     #[test]
     fn the_rules_for_empty_masks() {
-        // Label 1 missed, label 2 a false alarm, label 3 nowhere.
-        let figures = segmentation(
-            &Reference,
-            &[0, 0, 2],
-            &[0, 1, 0],
-            [1, 1, 3],
-            4,
-            &[1, 2, 3].map(Structure::single), //
-        );
-        let pairs: Vec<(f64, f64)> = figures.unwrap().iter().map(|f| (f.dsc, f.hd95)).collect();
-        assert_eq!(pairs, [(0.0, 0.0), (1.0, 0.0), (1.0, 0.0)]);
+        let missed = Counts { false_negative: 1, ..Counts::default() };
+        let invented = Counts { false_positive: 1, ..Counts::default() };
+        let figures = |counts: &Counts| AuthorsSegmentation::new(counts, &Surface::Empty(counts.emptiness()));
+        assert_eq!(figures(&missed), AuthorsSegmentation { dsc: 0.0, hd95: 0.0 });
+        assert_eq!(figures(&invented), AuthorsSegmentation { dsc: 1.0, hd95: 0.0 });
+        assert_eq!(AuthorsSegmentation::of_nothing(), AuthorsSegmentation { dsc: 1.0, hd95: 0.0 });
     }
 
     /// Two foreground voxels of labels 1 and 1 of three classes: class 2 is above the largest label present.

@@ -8,7 +8,7 @@ use segcal_core::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::special::{normal_cdf, normal_quantile};
-use crate::surface::percentile;
+use crate::stats::{mean_defined, percentile};
 
 /// Number of replicates where nothing else is asked for.
 pub const DEFAULT_REPLICATES: usize = 2000;
@@ -105,6 +105,37 @@ impl Bootstrap {
         self.between(end(tail), end(1.0 - tail))
     }
 
+    /// Studentised interval of the mean of one value per case, for few cases: the quantiles of `(mean* - mean) / se*` over
+    /// the replicates stand for those of Student's t, so that the coverage is near the level from about five cases on,
+    /// where the other intervals are too short. Efron and Tibshirani 1993, chapter 12.5.
+    ///
+    /// NaN values are left out. The ends are infinite for fewer than three values, and where too few replicates vary.
+    pub fn studentised_mean(values: &[f64], replicates: usize, seed: u64, level: f64) -> Interval {
+        let defined: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
+        let (estimate, error) = mean_and_error(defined.iter().copied(), defined.len());
+        let draw = |number: usize| {
+            let rng = Rng::new(seed).stream(number as u64);
+            let sample = || (0..defined.len() as u64).map(|draw| defined[rng.below(draw, defined.len())]);
+            let (mean, error) = mean_and_error(sample(), defined.len());
+            (mean - estimate) / error
+        };
+        let open = Interval { estimate, lower: f64::NEG_INFINITY, upper: f64::INFINITY };
+        if defined.len() < 3 {
+            return open;
+        }
+        if error == 0.0 {
+            return Interval { estimate, lower: estimate, upper: estimate };
+        }
+        let mut t: Vec<f64> = (0..replicates).into_par_iter().map(draw).filter(|t| t.is_finite()).collect();
+        if t.len() < replicates / 2 {
+            return open;
+        }
+        t.sort_unstable_by(f64::total_cmp);
+        let tail = 50.0 * (1.0 - level);
+        let end = |percent: f64| estimate - error * percentile(&t, percent);
+        Interval { estimate, lower: end(100.0 - tail), upper: end(tail) }
+    }
+
     fn between(&self, low: f64, high: f64) -> Interval {
         let at = |share: f64| match self.replicates.as_slice() {
             [] => f64::NAN,
@@ -114,9 +145,12 @@ impl Bootstrap {
     }
 }
 
-/// Mean of the values that are not NaN; NaN if there is none.
-pub fn mean_defined(values: impl Iterator<Item = f64>) -> f64 {
-    crate::empty::mean(values.filter(|value| !value.is_nan()))
+/// Mean of `count` values and its standard error, with one degree of freedom less.
+fn mean_and_error(values: impl Iterator<Item = f64> + Clone, count: usize) -> (f64, f64) {
+    let count = count as f64;
+    let centre = values.clone().sum::<f64>() / count;
+    let squares: f64 = values.map(|value| (value - centre).powi(2)).sum();
+    (centre, (squares / (count - 1.0) / count).sqrt())
 }
 
 #[cfg(test)]
@@ -205,5 +239,21 @@ mod tests {
         let b: Vec<f64> = (0..30).map(f64::from).collect();
         let interval = Bootstrap::of_difference(&a, &b, 200, 4).percentile(0.95);
         assert_eq!((interval.estimate, interval.lower, interval.upper), (0.5, 0.5, 0.5));
+    }
+
+    /// Of eight normal numbers the 95 % interval by Student's t is missed 5 times in 100; the other intervals miss twice as
+    /// often.
+    #[test]
+    fn the_studentised_interval_covers_the_mean_of_few_values() {
+        let misses = (0..300).filter(|&trial| {
+            let values: Vec<f64> = (0..8).map(|i| Rng::new(trial).normal(i)).collect();
+            let interval = Bootstrap::studentised_mean(&values, 1000, 1, 0.95);
+            !(interval.lower..=interval.upper).contains(&0.0)
+        });
+        let misses = misses.count();
+        assert!((3..=30).contains(&misses), "{misses} of 300");
+        let two = Bootstrap::studentised_mean(&[1.0, 2.0], 100, 1, 0.95);
+        assert_eq!((two.estimate, two.lower), (1.5, f64::NEG_INFINITY));
+        assert_eq!(Bootstrap::studentised_mean(&[2.0; 5], 100, 1, 0.95).upper, 2.0);
     }
 }

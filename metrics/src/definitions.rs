@@ -5,64 +5,40 @@
 
 use crate::calibration::{EqualMassFigures, RegionBins};
 use crate::empty::Outcome;
+use crate::metric::{Better, Metric, Subject};
 use crate::overlap::Counts;
 use crate::surface::{Surface, SurfaceDistances};
 
-/// Which way a metric is better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Better {
-    /// Larger is better; the best value is the upper end of the range.
-    Higher,
-    /// Smaller is better; the best value is the lower end of the range.
-    Lower,
-    /// Nearer to 0 is better, on either side.
-    Zero,
-}
-
-/// The state a metric is computed from, and how.
+/// How a metric is computed from its state.
 #[derive(Clone, Copy, Debug)]
 pub enum Compute {
     /// From the voxel counts of a structure.
     Overlap(fn(&Counts) -> Outcome),
-    /// From the surface distances of a structure; the number is the tolerance in mm.
+    /// From the surface distances of a structure; the number is the tolerance, in the unit of the distances.
     Surface(fn(&Surface, f64) -> Outcome),
     /// From the bins and sums of a region.
     Calibration(fn(&RegionBins) -> f64),
-    /// From the equal-mass histograms of a region.
+    /// From the bins of equal mass of a region.
     EqualMass(fn(&EqualMassFigures) -> f64),
-    /// No number: neither direction is better, or it describes rather than judges.
-    Descriptive(fn(&RegionBins) -> f64),
+    /// From the bins and sums of a region; it describes rather than judges.
+    Description(fn(&RegionBins) -> f64),
 }
 
-/// One row of [`METRICS`].
-#[derive(Clone, Copy, Debug)]
-pub struct Metric {
-    /// Key in files and on the command line.
-    pub key: &'static str,
-    /// `1` for a ratio, `mm` for a distance, `nat` for a log-likelihood.
-    pub unit: &'static str,
-    /// Smallest and largest possible value.
-    pub range: [f64; 2],
-    /// Which way is better.
-    pub better: Better,
-    /// One line that defines it, with bin edges, treatment of 0 and 1, mean or sum.
-    pub definition: &'static str,
-    /// Where the definition comes from.
-    pub source: &'static str,
-    /// How it is computed.
-    pub compute: Compute,
+impl Compute {
+    const fn subject(self) -> Subject {
+        match self {
+            Self::Overlap(_) => Subject::Overlap,
+            Self::Surface(_) => Subject::Surface,
+            Self::Calibration(_) => Subject::Calibration,
+            Self::EqualMass(_) => Subject::EqualMass,
+            Self::Description(_) => Subject::Description,
+        }
+    }
 }
 
-impl Metric {
-    /// Whether it belongs to a structure (overlap, surface) rather than to a region (calibration).
-    pub const fn per_structure(&self) -> bool {
-        matches!(self.compute, Compute::Overlap(_) | Compute::Surface(_))
-    }
-
-    /// Whether one direction is better; a figure that only describes has none, whatever [`Self::better`] says.
-    pub const fn judges(&self) -> bool {
-        !matches!(self.compute, Compute::Descriptive(_))
-    }
+/// Every metric with its function, in the order of the report.
+pub fn rows() -> impl Iterator<Item = (&'static Metric, Compute)> {
+    METRICS.iter().zip(COMPUTE.iter().copied())
 }
 
 /// The row with this key.
@@ -79,12 +55,15 @@ macro_rules! metrics {
         /// Every metric, in the order of the report.
         pub const METRICS: &[Metric] = &[$(Metric {
             key: $key, unit: $unit, range: $range, better: Better::$better,
-            definition: $definition, source: $source, compute: $compute,
+            definition: $definition, source: $source, subject: $compute.subject(),
         }),*];
+
+        /// The functions, in the same order.
+        const COMPUTE: &[Compute] = &[$($compute),*];
     };
 }
 
-use Compute::{Calibration, Descriptive, EqualMass as Mass, Overlap, Surface as Distance};
+use Compute::{Calibration, Description, EqualMass as Mass, Overlap, Surface as Distance};
 
 metrics! {
     "dsc", "1", UNIT, Higher, Overlap(Counts::dsc),
@@ -137,7 +116,7 @@ metrics! {
         "mean over voxels of -ln(probability of the reference label); a probability below 2^-126 counts as 2^-126", "log loss";
     "accuracy", "1", UNIT, Higher, Calibration(RegionBins::accuracy),
         "share of voxels whose most probable class is the reference label; of equal probabilities the first class", "-";
-    "confidence", "1", UNIT, Higher, Descriptive(RegionBins::confidence),
+    "confidence", "1", UNIT, Higher, Description(RegionBins::confidence),
         "mean of the largest probability; calibrated where it equals the accuracy", "-";
 }
 

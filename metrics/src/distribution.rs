@@ -29,15 +29,15 @@ impl LogitDistribution {
         Self { classes, range, bins, counts: vec![0; classes * classes * (bins + 2)] }
     }
 
-    /// Adds a volume: logits `[k, d, h, w]` and reference labels `[d, h, w]`.
+    /// Adds a volume: logits `[k, d, h, w]` and reference labels `[d, h, w]`, without the voxels of the label `ignored`.
     ///
     /// # Errors
     /// A label is not below the number of classes, or a logit is NaN. Nothing is added then.
     ///
     /// # Panics
     /// The volumes differ in size, or the number of classes is not that of the state.
-    pub fn add(&mut self, logits: Probabilities<'_>, reference: &[Label]) -> Result<()> {
-        self.add_mapped(logits, reference, |logit| logit)
+    pub fn add(&mut self, logits: Probabilities<'_>, reference: &[Label], ignored: Option<Label>) -> Result<()> {
+        self.add_mapped(logits, reference, ignored, |logit| logit)
     }
 
     /// Adds a volume of probabilities, whose logarithms stand for the logits: they differ from logits by a number that is
@@ -48,18 +48,19 @@ impl LogitDistribution {
     ///
     /// # Panics
     /// As [`LogitDistribution::add`].
-    pub fn add_logarithms(&mut self, p: Probabilities<'_>, reference: &[Label]) -> Result<()> {
-        self.add_mapped(p, reference, |p| p.max(f32::MIN_POSITIVE).ln())
+    pub fn add_logarithms(&mut self, p: Probabilities<'_>, reference: &[Label], ignored: Option<Label>) -> Result<()> {
+        self.add_mapped(p, reference, ignored, |p| p.max(f32::MIN_POSITIVE).ln())
     }
 
     fn add_mapped(
         &mut self,
         logits: Probabilities<'_>,
         reference: &[Label],
+        ignored: Option<Label>,
         map: impl Fn(f32) -> f32 + Sync,
     ) -> Result<()> {
         assert_eq!((logits.classes(), logits.voxels()), (self.classes, reference.len()), "classes and voxels");
-        within(reference, self.classes).map_err(|error| error.at("reference"))?;
+        within(reference, self.classes, ignored).map_err(|error| error.at("reference"))?;
         if logits.values().par_iter().any(|logit| logit.is_nan()) {
             return Err(Error::new("a logit is NaN").help("repair or leave out the case"));
         }
@@ -69,7 +70,9 @@ impl LogitDistribution {
             let at = block * BLOCK..((block + 1) * BLOCK).min(reference.len());
             for channel in 0..self.classes {
                 for (&logit, &label) in logits.class(channel)[at.clone()].iter().zip(&reference[at.clone()]) {
-                    counts[self.row(label, channel) + self.place(map(logit))] += 1;
+                    if Some(label) != ignored {
+                        counts[self.row(label, channel) + self.place(map(logit))] += 1;
+                    }
                 }
             }
             counts
@@ -153,13 +156,13 @@ mod tests {
         let logits = [-3.0, 0.0, 0.5, 9.0, 1.0, 1.0, -1.0, 2.0];
         let labels = [0, 0, 1, 1];
         let mut state = LogitDistribution::new(2, [-2.0, 2.0], 4);
-        state.add(Probabilities::new(&logits, 2), &labels).unwrap();
+        state.add(Probabilities::new(&logits, 2), &labels, None).unwrap();
         assert_eq!(state.counts(0, 0), [1, 0, 0, 1, 0, 0]);
         assert_eq!(state.counts(1, 0), [0, 0, 0, 1, 0, 1]);
         assert_eq!(state.counts(1, 1), [0, 0, 1, 0, 0, 1], "the end is outside");
         let part = |voxel: usize| {
             let mut part = LogitDistribution::new(2, [-2.0, 2.0], 4);
-            part.add(Probabilities::new(&[logits[voxel], logits[4 + voxel]], 2), &labels[voxel..=voxel]).unwrap();
+            part.add(Probabilities::new(&[logits[voxel], logits[4 + voxel]], 2), &labels[voxel..=voxel], None).unwrap();
             part
         };
         let mut parts = part(3);
@@ -167,13 +170,13 @@ mod tests {
             parts.merge(&part(voxel));
         }
         assert_eq!(parts, state);
-        assert!(state.add(Probabilities::new(&[f32::NAN, 0.0], 2), &[0]).is_err());
+        assert!(state.add(Probabilities::new(&[f32::NAN, 0.0], 2), &[0], None).is_err());
     }
 
     #[test]
     fn logarithms_of_probabilities_by_hand() {
         let mut state = LogitDistribution::new(2, [-4.0, 0.0], 4);
-        state.add_logarithms(Probabilities::new(&[0.0, 0.5, 1.0, 0.5], 2), &[1, 0]).unwrap();
+        state.add_logarithms(Probabilities::new(&[0.0, 0.5, 1.0, 0.5], 2), &[1, 0], None).unwrap();
         assert_eq!(state.counts(1, 0), [1, 0, 0, 0, 0, 0], "ln 2^-126 = -87");
         assert_eq!(state.counts(1, 1), [0, 0, 0, 0, 0, 1], "ln 1 is at the end");
         assert_eq!(state.counts(0, 0), [0, 0, 0, 0, 1, 0], "ln 0.5 = -0.69");
@@ -185,7 +188,7 @@ mod tests {
         let rng = segcal_core::Rng::new(4);
         let mut logits: Vec<f32> = (0..5000).map(|i| 3.0 * rng.normal(i) as f32).collect();
         let mut state = LogitDistribution::new(1, [-20.0, 20.0], 400);
-        state.add(Probabilities::new(&logits, 1), &vec![0; logits.len()]).unwrap();
+        state.add(Probabilities::new(&logits, 1), &vec![0; logits.len()], None).unwrap();
         logits.sort_by(f32::total_cmp);
         for share in [0.01, 0.25, 0.5, 0.75, 0.99] {
             let exact = f64::from(logits[(share * 5000.0) as usize]);

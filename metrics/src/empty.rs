@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::definitions::{Better, Metric};
+use crate::metric::Metric;
+use crate::stats::mean;
 
 /// Which masks of a case hold no voxel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -119,63 +120,15 @@ impl Policy {
         Self::ALL.into_iter().find(|policy| policy.name() == name)
     }
 
-    /// The number that stands for an outcome of `metric` on a grid with this diagonal (mm).
-    pub fn resolve(self, outcome: Outcome, metric: &Metric, diagonal_mm: f64) -> f64 {
+    /// The number that stands for an outcome of `metric` on a grid with this diagonal, in the unit of its lengths.
+    pub fn resolve(self, outcome: Outcome, metric: &Metric, diagonal: f64) -> f64 {
         let Outcome::Empty { which, formula } = outcome else { return outcome.formula().unwrap_or(f64::NAN) };
         match (self, which) {
             (Self::Nan, _) => formula.unwrap_or(f64::NAN),
             (_, Emptiness::Both | Emptiness::Neither) | (Self::Papers, Emptiness::Reference) => metric.best(),
             (Self::Papers, Emptiness::Prediction) => formula.unwrap_or(0.0),
             (Self::Worst, _) => formula.unwrap_or(metric.worst()),
-            (Self::Penalise, _) => formula.unwrap_or(metric.penalty(diagonal_mm)),
-        }
-    }
-}
-
-impl Metric {
-    /// The value of a perfect result.
-    pub const fn best(&self) -> f64 {
-        match self.better {
-            Better::Higher => self.range[1],
-            Better::Lower => self.range[0],
-            Better::Zero => 0.0,
-        }
-    }
-
-    /// The worst value of the range.
-    pub const fn worst(&self) -> f64 {
-        match self.better {
-            Better::Higher => self.range[0],
-            Better::Lower | Better::Zero => self.range[1],
-        }
-    }
-
-    /// The better of two values.
-    fn better_of(&self, a: f64, b: f64) -> f64 {
-        match self.better {
-            Better::Higher => a.max(b),
-            Better::Lower => a.min(b),
-            Better::Zero => {
-                if a.abs() < b.abs() {
-                    a
-                } else {
-                    b
-                }
-            }
-        }
-    }
-
-    /// The worse of two values.
-    fn worse_of(&self, a: f64, b: f64) -> f64 {
-        if self.better_of(a, b) == a { b } else { a }
-    }
-
-    /// A finite stand-in for the worst value on a grid with this diagonal.
-    pub fn penalty(&self, diagonal_mm: f64) -> f64 {
-        match self.worst() {
-            worst if worst.is_finite() => worst,
-            _ if self.unit == "mm" => diagonal_mm,
-            _ => 1.0,
+            (Self::Penalise, _) => formula.unwrap_or(metric.penalty(diagonal)),
         }
     }
 }
@@ -232,7 +185,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Summarises `metric` over `(outcome, grid diagonal in mm)` of each case.
+    /// Summarises `metric` over `(outcome, grid diagonal)` of each case.
     pub fn new(metric: &Metric, outcomes: &[(Outcome, f64)], policy: Policy) -> Self {
         let mut empty = EmptyCounts::default();
         for (outcome, _) in outcomes {
@@ -264,12 +217,6 @@ impl Summary {
         let empty = EmptyCounts { neither: cases, both: values.len() as u64 - cases, ..EmptyCounts::default() };
         Self { mean, cases, best: mean, worst: mean, empty }
     }
-}
-
-/// Plain mean in order; NaN of nothing.
-pub(crate) fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = values.fold((0.0, 0_u64), |(sum, count), value| (sum + value, count + 1));
-    sum / count as f64
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! Overlap, surface and calibration metrics, post-hoc calibration, intervals and ranking.
 //!
-//! Everything expensive is computed once into a small state, and many figures follow from it:
+//! [`measure::measure`] gives every figure of one case in memory. It is made of states: everything expensive is computed
+//! once into a small state, and many figures follow from it:
 //!
 //! | state | of | figures |
 //! |---|---|---|
 //! | [`overlap::Confusion`] | two label maps | DSC, IoU, sensitivity, precision, volume error, of any union of labels |
-//! | [`surface::Surface`] | two masks and a voxel size | HD, both HD95, ASD, ASSD, MASD, NSD, in mm |
+//! | [`surface::Surface`] | two masks and a voxel size | HD, both HD95, ASD, ASSD, MASD, NSD |
 //! | [`calibration::Calibration`] | probabilities and labels | ECE, MCE, ACE, CECE, Brier, NLL, per region |
-//! | [`calibration::EqualMass`] | the same, two passes | equal-mass ECE, TACE |
+//! | [`calibration::EqualMass`] | the same | equal-mass ECE, TACE, per region |
 //! | [`distribution::LogitDistribution`] | logits and labels | histograms and quantiles by true class |
 //!
 //! States of tiles, cases and processes merge to the same bits in any order: counters are integers, sums are exact.
@@ -15,17 +16,24 @@
 //! ([`empty`], [`bootstrap`], [`wilcoxon`], [`ranking`]) and maps that mend probabilities after training ([`posthoc`]).
 
 pub mod authors;
+pub mod band;
 pub mod bootstrap;
+mod boxes;
 pub mod calibration;
 pub mod definitions;
+mod distance;
 pub mod distribution;
 pub mod empty;
 pub mod guard;
+pub mod measure;
+pub mod metric;
 pub mod overlap;
 pub mod posthoc;
 pub mod ranking;
 pub mod reliability;
 mod special;
+pub mod stats;
 pub mod surface;
+pub mod verdict;
 pub mod volume;
 pub mod wilcoxon;

@@ -3,6 +3,9 @@
 //! [`Confusion`] counts each pair of reference and predicted label once. The counts of a structure, or of any union of
 //! labels, follow from it without another look at the volumes; confusions of tiles, cases and processes add up.
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 use segcal_core::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -11,17 +14,19 @@ use crate::empty::{Emptiness, Outcome};
 use crate::volume::{BLOCK, Label, Structure};
 
 /// How often each reference label met each predicted label. Integers: merging in any order gives the same counts.
+///
+/// Only pairs that occur take room, so that the number of labels may be large.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confusion {
     classes: usize,
-    /// `counts[reference * classes + prediction]`.
-    counts: Vec<u64>,
+    /// Reference label, predicted label, number of voxels; ascending.
+    counts: Vec<(Label, Label, u64)>,
 }
 
 impl Confusion {
     /// No voxel yet, for labels `0..classes`.
-    pub fn new(classes: usize) -> Self {
-        Self { classes, counts: vec![0; classes * classes] }
+    pub const fn new(classes: usize) -> Self {
+        Self { classes, counts: Vec::new() }
     }
 
     /// Number of labels, the background among them.
@@ -29,9 +34,15 @@ impl Confusion {
         self.classes
     }
 
+    /// Number of voxels.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().map(|&(.., count)| count).sum()
+    }
+
     /// Number of voxels with this reference and this predicted label.
     pub fn count(&self, reference: Label, prediction: Label) -> u64 {
-        self.counts[usize::from(reference) * self.classes + usize::from(prediction)]
+        let found = self.counts.binary_search_by_key(&(reference, prediction), |&(r, p, _)| (r, p));
+        found.map_or(0, |at| self.counts[at].2)
     }
 
     /// Counts the voxels of two label maps on the same grid.
@@ -42,23 +53,24 @@ impl Confusion {
     /// # Panics
     /// The maps differ in length.
     pub fn add(&mut self, reference: &[Label], prediction: &[Label]) -> Result<()> {
+        self.add_but(reference, prediction, None)
+    }
+
+    /// As [`Confusion::add`], without the voxels whose reference label is `ignored`.
+    ///
+    /// # Errors
+    /// As [`Confusion::add`]; the ignored label may be any.
+    ///
+    /// # Panics
+    /// As [`Confusion::add`].
+    pub fn add_but(&mut self, reference: &[Label], prediction: &[Label], ignored: Option<Label>) -> Result<()> {
         assert_eq!(reference.len(), prediction.len(), "reference and prediction differ in length");
-        within(reference, self.classes).map_err(|error| error.at("reference"))?;
-        within(prediction, self.classes).map_err(|error| error.at("prediction"))?;
-        let classes = self.classes;
-        let tally = |mut counts: Vec<u64>, (reference, prediction): (&[Label], &[Label])| {
-            for (&reference, &prediction) in reference.iter().zip(prediction) {
-                counts[usize::from(reference) * classes + usize::from(prediction)] += 1;
-            }
-            counts
-        };
-        let zero = || vec![0; classes * classes];
-        let counts = (reference.par_chunks(BLOCK).zip(prediction.par_chunks(BLOCK))).fold(zero, tally);
-        let total = counts.reduce(zero, |mut a, b| {
-            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-            a
-        });
-        self.counts.iter_mut().zip(total).for_each(|(own, new)| *own += new);
+        within(reference, self.classes, ignored).map_err(|error| error.at("reference"))?;
+        within(prediction, self.classes, None).map_err(|error| error.at("prediction"))?;
+        let blocks = reference.par_chunks(BLOCK).zip(prediction.par_chunks(BLOCK));
+        let counted = blocks.map(|(reference, prediction)| pairs(reference, prediction, ignored));
+        let new = counted.reduce(Vec::new, |a, b| added(&a, &b));
+        self.counts = added(&self.counts, &new);
         Ok(())
     }
 
@@ -68,30 +80,86 @@ impl Confusion {
     /// The numbers of classes differ.
     pub fn merge(&mut self, other: &Self) {
         assert_eq!(self.classes, other.classes, "confusions of different numbers of classes");
-        self.counts.iter_mut().zip(&other.counts).for_each(|(own, new)| *own += new);
+        self.counts = added(&self.counts, &other.counts);
     }
 
     /// The counts of a structure against everything else.
     pub fn counts(&self, structure: &Structure) -> Counts {
         let mut counts = Counts::default();
-        for reference in 0..self.classes as Label {
-            for prediction in 0..self.classes as Label {
-                let cell = match (structure.contains(reference), structure.contains(prediction)) {
-                    (true, true) => &mut counts.true_positive,
-                    (false, true) => &mut counts.false_positive,
-                    (true, false) => &mut counts.false_negative,
-                    (false, false) => &mut counts.true_negative,
-                };
-                *cell += self.count(reference, prediction);
-            }
+        for &(reference, prediction, count) in &self.counts {
+            *counts.cell(structure.contains(reference), structure.contains(prediction)) += count;
         }
         counts
     }
+
+    /// The counts of every label, as [`Confusion::counts`] of it alone, in one pass; labels that neither map holds are not
+    /// there.
+    pub fn each(&self) -> BTreeMap<Label, Counts> {
+        let total = self.total();
+        let mut each: BTreeMap<Label, Counts> = BTreeMap::new();
+        for &(reference, prediction, count) in &self.counts {
+            if reference == prediction {
+                each.entry(reference).or_default().true_positive += count;
+            } else {
+                each.entry(reference).or_default().false_negative += count;
+                each.entry(prediction).or_default().false_positive += count;
+            }
+        }
+        for counts in each.values_mut() {
+            counts.true_negative = total - counts.true_positive - counts.false_negative - counts.false_positive;
+        }
+        each
+    }
+}
+
+/// The counts of one block. Neighbouring voxels mostly have the same labels, so that runs of equal pairs are few.
+fn pairs(reference: &[Label], prediction: &[Label], ignored: Option<Label>) -> Vec<(Label, Label, u64)> {
+    let mut runs: Vec<(Label, Label, u64)> = Vec::new();
+    for (&reference, &prediction) in reference.iter().zip(prediction).filter(|(label, _)| Some(**label) != ignored) {
+        match runs.last_mut() {
+            Some((r, p, count)) if (*r, *p) == (reference, prediction) => *count += 1,
+            _ => runs.push((reference, prediction, 1)),
+        }
+    }
+    runs.sort_unstable();
+    runs.dedup_by(|next, kept| {
+        let same = (next.0, next.1) == (kept.0, kept.1);
+        kept.2 += if same { next.2 } else { 0 };
+        same
+    });
+    runs
+}
+
+/// Both counts together, ascending.
+fn added(a: &[(Label, Label, u64)], b: &[(Label, Label, u64)]) -> Vec<(Label, Label, u64)> {
+    let (mut a, mut b) = (a.iter().copied().peekable(), b.iter().copied().peekable());
+    let mut sum = Vec::new();
+    while let (Some(&(r, p, count)), Some(&(s, q, other))) = (a.peek(), b.peek()) {
+        let order = (r, p).cmp(&(s, q));
+        if order.is_le() {
+            a.next();
+        }
+        if order.is_ge() {
+            b.next();
+        }
+        sum.push(match order {
+            Ordering::Less => (r, p, count),
+            Ordering::Equal => (r, p, count + other),
+            Ordering::Greater => (s, q, other),
+        });
+    }
+    sum.extend(a.chain(b));
+    sum
 }
 
 /// Says which label is too large.
-pub(crate) fn within(labels: &[Label], classes: usize) -> Result<()> {
-    let largest = labels.par_iter().copied().max().unwrap_or(0);
+pub(crate) fn within(labels: &[Label], classes: usize, ignored: Option<Label>) -> Result<()> {
+    let judged = labels.par_iter().copied().filter(|&label| Some(label) != ignored);
+    within_largest(judged.max().unwrap_or(0), classes)
+}
+
+/// Says that the largest label is too large.
+pub(crate) fn within_largest(largest: Label, classes: usize) -> Result<()> {
     if usize::from(largest) < classes {
         return Ok(());
     }
@@ -126,6 +194,15 @@ impl Counts {
     /// Which mask is empty.
     pub const fn emptiness(&self) -> Emptiness {
         Emptiness::of(self.predicted(), self.reference())
+    }
+
+    const fn cell(&mut self, in_reference: bool, in_prediction: bool) -> &mut u64 {
+        match (in_reference, in_prediction) {
+            (true, true) => &mut self.true_positive,
+            (false, true) => &mut self.false_positive,
+            (true, false) => &mut self.false_negative,
+            (false, false) => &mut self.true_negative,
+        }
     }
 
     fn ratio(&self, numerator: f64, denominator: u64) -> Outcome {
@@ -191,6 +268,17 @@ mod tests {
         assert!(error.to_string().starts_with("prediction: the labels hold 2"), "{error}");
     }
 
+    #[test]
+    fn forty_thousand_labels_take_room_for_the_pairs_that_occur() {
+        let reference: Vec<Label> = (0..40_000).collect();
+        let prediction: Vec<Label> = (0..40_000).map(|label| label / 2).collect();
+        let mut confusion = Confusion::new(40_000);
+        confusion.add(&reference, &prediction).unwrap();
+        assert_eq!(confusion.counts.len(), 40_000);
+        assert_eq!((confusion.count(7, 3), confusion.count(3, 7)), (1, 0));
+        assert_eq!(confusion.each()[&3].predicted(), 2);
+    }
+
     fn labels() -> impl Strategy<Value = Vec<(Label, Label)>> {
         prop::collection::vec((0..4_u16, 0..4_u16), 1..60)
     }
@@ -207,6 +295,15 @@ mod tests {
             b.add(&reference[cut..], &prediction[cut..]).unwrap();
             b.merge(&a);
             prop_assert_eq!(&b, &whole);
+            for (label, counts) in whole.each() {
+                prop_assert_eq!(counts, whole.counts(&Structure::single(label)));
+            }
+            let kept = pairs.iter().filter(|(r, _)| *r != 2);
+            let (reference_kept, prediction_kept): (Vec<_>, Vec<_>) = kept.copied().unzip();
+            let (mut without, mut expected) = (Confusion::new(4), Confusion::new(4));
+            without.add_but(&reference, &prediction, Some(2)).unwrap();
+            expected.add(&reference_kept, &prediction_kept).unwrap();
+            prop_assert_eq!(without, expected);
             for structure in Structure::brats() {
                 let counts = whole.counts(&structure);
                 let both = pairs.iter().filter(|(r, p)| structure.contains(*r) && structure.contains(*p)).count();

@@ -13,18 +13,59 @@ pub type Label = u16;
 pub(crate) const BLOCK: usize = 1 << 16;
 
 /// Extents and voxel size of a volume, both in `[d, h, w]` order. 2-D data has `d = 1`.
+///
+/// The unit of the voxel size is that of every distance: mm where it is known, voxels by [`Grid::voxel_units`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Grid {
     /// Number of voxels along `[d, h, w]`.
     pub spatial: [usize; 3],
-    /// Voxel size along `[d, h, w]` in millimetres.
-    pub spacing_mm: [f64; 3],
+    /// Length of the step from a voxel to the next along `[d, h, w]`.
+    pub spacing: [f64; 3],
+    /// The steps themselves, where they are not at right angles.
+    steps: Option<[[f64; 3]; 3]>,
 }
 
+/// Cosine of the angle between two axes up to which they count as at right angles: 0.006 degrees, a shift of a tenth of a
+/// voxel over a thousand.
+const RIGHT_ANGLE: f64 = 1e-4;
+
 impl Grid {
+    /// A grid whose axes are at right angles.
+    pub const fn new(spatial: [usize; 3], spacing: [f64; 3]) -> Self {
+        Self { spatial, spacing, steps: None }
+    }
+
     /// A grid with voxels of size 1, so that distances come out in voxel units.
     pub const fn voxel_units(spatial: [usize; 3]) -> Self {
-        Self { spatial, spacing_mm: [1.0; 3] }
+        Self::new(spatial, [1.0; 3])
+    }
+
+    /// A grid by its steps in space along `[d, h, w]`, which may be sheared: the three columns of an affine, say.
+    pub fn of_steps(spatial: [usize; 3], steps: [[f64; 3]; 3]) -> Self {
+        let spacing = steps.map(|step| dot(step, step).sqrt());
+        let grid = Self { spatial, spacing, steps: Some(steps) };
+        if grid.largest_cosine() > RIGHT_ANGLE { grid } else { Self::new(spatial, spacing) }
+    }
+
+    /// A box of the same voxels.
+    pub(crate) const fn with_extents(self, spatial: [usize; 3]) -> Self {
+        Self { spatial, ..self }
+    }
+
+    fn largest_cosine(&self) -> f64 {
+        let Some(steps) = self.steps else { return 0.0 };
+        let cosine = |(a, b): (usize, usize)| dot(steps[a], steps[b]).abs() / (self.spacing[a] * self.spacing[b]);
+        [(0, 1), (0, 2), (1, 2)].into_iter().map(cosine).fold(0.0, f64::max)
+    }
+
+    /// Whether the axes are not at right angles.
+    pub const fn is_sheared(&self) -> bool {
+        self.steps.is_some()
+    }
+
+    /// How far the axes are from right angles, in degrees; 0 where they are at right angles.
+    pub fn shear_degrees(&self) -> f64 {
+        self.largest_cosine().min(1.0).asin().to_degrees()
     }
 
     /// Number of voxels.
@@ -32,10 +73,25 @@ impl Grid {
         self.spatial[0] * self.spatial[1] * self.spatial[2]
     }
 
-    /// Distance between the centres of opposite corner voxels, in mm: no distance inside the grid is longer.
-    pub fn diagonal_mm(&self) -> f64 {
-        let side = |axis: usize| (self.spatial[axis].saturating_sub(1)) as f64 * self.spacing_mm[axis];
-        (0..3).map(|axis| side(axis).powi(2)).sum::<f64>().sqrt()
+    /// Position of a voxel's centre, that of the first being 0.
+    pub fn position(&self, at: [usize; 3]) -> [f64; 3] {
+        match self.steps {
+            None => std::array::from_fn(|axis| at[axis] as f64 * self.spacing[axis]),
+            Some(steps) => std::array::from_fn(|side| (0..3).map(|axis| at[axis] as f64 * steps[axis][side]).sum()),
+        }
+    }
+
+    /// Distance between the centres of opposite corner voxels: no distance inside the grid is longer.
+    pub fn diagonal(&self) -> f64 {
+        let last = self.spatial.map(|extent| extent.saturating_sub(1));
+        // Of a sheared grid the four diagonals differ.
+        let corner =
+            |far: usize, flip: usize| std::array::from_fn(|axis| if far >> axis & 1 == flip { last[axis] } else { 0 });
+        let length = |far: usize| {
+            let (a, b) = (self.position(corner(far, 1)), self.position(corner(far, 0)));
+            (0..3).map(|axis| (a[axis] - b[axis]).powi(2)).sum::<f64>().sqrt()
+        };
+        if self.is_sheared() { (4..8).map(length).fold(0.0, f64::max) } else { length(7) }
     }
 
     /// The grid, if its voxel sizes are usable.
@@ -43,12 +99,16 @@ impl Grid {
     /// # Errors
     /// A voxel size is not a positive finite number.
     pub fn checked(self) -> Result<Self> {
-        match self.spacing_mm.iter().find(|size| !(size.is_finite() && **size > 0.0)) {
+        match self.spacing.iter().find(|size| !(size.is_finite() && **size > 0.0)) {
             None => Ok(self),
-            Some(size) => Err(Error::new(format!("voxel size {size} mm is not a positive number"))
+            Some(size) => Err(Error::new(format!("voxel size {size} is not a positive number"))
                 .help("correct the header, or give the voxel size by hand")),
         }
     }
+}
+
+fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
+    (0..3).map(|axis| a[axis] * b[axis]).sum()
 }
 
 /// Class probabilities of one volume, `[k, d, h, w]`.
@@ -219,9 +279,15 @@ mod tests {
 
     #[test]
     fn diagonal_is_the_longest_distance() {
-        let grid = Grid { spatial: [1, 4, 5], spacing_mm: [9.0, 1.0, 1.0] };
-        assert_eq!(grid.diagonal_mm(), 5.0);
-        assert!(Grid { spacing_mm: [1.0, 0.0, 1.0], ..grid }.checked().is_err());
+        let grid = Grid::new([1, 4, 5], [9.0, 1.0, 1.0]);
+        assert_eq!(grid.diagonal(), 5.0);
+        assert!(Grid::new(grid.spatial, [1.0, 0.0, 1.0]).checked().is_err());
+        // Along the shear 3 + 1 to the side, against it 3 - 1.
+        let sheared = Grid::of_steps([1, 2, 2], [[2.0, 0.0, 0.0], [0.0, 4.0, 3.0], [0.0, 0.0, 1.0]]);
+        assert_eq!((sheared.spacing, sheared.diagonal()), ([2.0, 5.0, 1.0], 32.0_f64.sqrt()));
+        assert!((sheared.shear_degrees() - 36.87).abs() < 0.01);
+        let turned = Grid::of_steps([2, 2, 2], [[0.0, 0.0, 2.0], [0.0, 3.0, 0.0], [1.0, 0.0, 0.0]]);
+        assert_eq!(turned, Grid::new([2, 2, 2], [2.0, 3.0, 1.0]));
     }
 
     #[test]

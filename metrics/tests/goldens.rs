@@ -1,7 +1,7 @@
 //! The published code's numbers; see `goldens/README.md`.
 
 use segcal_core::Reference;
-use segcal_metrics::authors::{self, AuthorsCalibration};
+use segcal_metrics::authors::{AuthorsCalibration, AuthorsSegmentation};
 use segcal_metrics::calibration::{Calibration, Region};
 use segcal_metrics::overlap::Confusion;
 use segcal_metrics::posthoc::{Chunk, Fit, InMemory, Temperature};
@@ -129,6 +129,15 @@ fn reliability_bins_of_the_published_code() {
     }
 }
 
+fn stored(prediction: &[Label], labels: &[Label], spatial: [usize; 3], structure: &Structure) -> AuthorsSegmentation {
+    let mut confusion = Confusion::new(CLASSES);
+    confusion.add(labels, prediction).expect("labels below 4");
+    let grid = Grid::voxel_units(spatial);
+    let masks = (structure.mask(prediction), structure.mask(labels));
+    let surface = Surface::measure(&Reference, &masks.0, &masks.1, grid).expect("a grid");
+    AuthorsSegmentation::new(&confusion.counts(structure), &surface)
+}
+
 #[test]
 fn segmentation_as_the_test_evaluator_stores_it() {
     for volume in volumes() {
@@ -139,10 +148,10 @@ fn segmentation_as_the_test_evaluator_stores_it() {
             (&brats, volume.golden("brats_dsc_ET_TC_WT"), volume.golden("brats_hd95_ET_TC_WT")),
         ] {
             let Volume { prediction, labels, grid, name, .. } = &volume;
-            let figures = authors::segmentation(&Reference, prediction, labels, grid.spatial, CLASSES, structures);
-            for (i, figure) in figures.expect("labels below 4").iter().enumerate() {
-                near(&format!("{name} {} DSC", figure.structure), figure.dsc, dsc[i], 1e-12);
-                near(&format!("{name} {} HD95", figure.structure), figure.hd95, hd95[i], 1e-8);
+            for (i, structure) in structures.iter().enumerate() {
+                let figure = stored(prediction, labels, grid.spatial, structure);
+                near(&format!("{name} {} DSC", structure.name), figure.dsc, dsc[i], 1e-12);
+                near(&format!("{name} {} HD95", structure.name), figure.hd95, hd95[i], 1e-8);
             }
         }
     }
@@ -200,21 +209,13 @@ fn surface_distances_of_medpy() {
         compare("", Grid::voxel_units(spatial), &prediction, &reference);
         compare("_rev", Grid::voxel_units(spatial), &reference, &prediction);
         if let Some(spacing) = pair.get("spacing") {
-            let mut spacing_mm = [1.0; 3];
+            let mut millimetres = [1.0; 3];
             let given = numbers(spacing);
-            spacing_mm[3 - given.len()..].copy_from_slice(&given);
-            compare("_sp", Grid { spatial, spacing_mm }, &prediction, &reference);
+            millimetres[3 - given.len()..].copy_from_slice(&given);
+            compare("_sp", Grid::new(spatial, millimetres), &prediction, &reference);
         }
         let label = |mask: &[bool]| -> Vec<Label> { mask.iter().map(|&inside| inside.into()).collect() };
-        let figures = authors::segmentation(
-            &Reference,
-            &label(&prediction),
-            &label(&reference),
-            spatial,
-            2,
-            &[Structure::single(1)],
-        );
-        let figure = &figures.expect("two labels")[0];
+        let figure = stored(&label(&prediction), &label(&reference), spatial, &Structure::single(1));
         near(&format!("{name} stored DSC"), figure.dsc, numbers(&pair["ref_dsc"])[0], 1e-12);
         near(&format!("{name} stored HD95"), figure.hd95, numbers(&pair["ref_hd"])[0], 1e-12);
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use segcal_core::Result;
 use segcal_data::phantom::{self, Recipe};
 use segcal_data::dataset;
-use segcal_evaluate::case::Prediction;
+use segcal_evaluate::state::Prediction;
 use segcal_evaluate::cohort::{Cohort, Convention, Kind, Plan};
 use segcal_evaluate::scores::Scores;
 use segcal_evaluate::{self as evaluate, Request};

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::ArgGroup;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use segcal_core::{Error, Result};
-use segcal_evaluate::case::{Measure, Prediction};
+use segcal_evaluate::state::{Measure, Prediction};
 use segcal_evaluate::cohort::{Cohort, Convention, Kind, Plan};
 use segcal_evaluate::scores::Scores;
 use segcal_evaluate::settings::Settings;
 use segcal_evaluate::{Failure, Request};
 use segcal_metrics::empty::Policy;
+use segcal_metrics::volume::Label;
 
 use crate::{Common, Outcome, doors, output};
 
@@ -55,12 +56,16 @@ pub struct Args {
     /// Tolerance of nsd in mm, or in voxels where lengths are [default: 1].
     #[arg(long, value_name = "MM")]
     pub tolerance_mm: Option<f64>,
-    /// Half-width of the region `boundary` in mm, or in voxels where lengths are [default: 2].
+    /// Half-width of the regions `boundary` and `near` in mm, or in voxels where lengths are [default: 2].
     #[arg(long, value_name = "MM")]
     pub band_mm: Option<f64>,
     /// Lengths in voxels, as the papers report them; those of PNG, .npy and .npz labels always are.
     #[arg(long)]
     pub voxel_units: bool,
+    /// Reference label of voxels that are in no figure [default: the label that dataset.json beside the labels calls
+    /// `ignore`].
+    #[arg(long, value_name = "L")]
+    pub ignore_label: Option<Label>,
     /// What an empty mask counts in overlap and distance: nan leaves it out (and says so), papers gives 1 or 0, worst the
     /// worst value, penalise the grid's diagonal.
     #[arg(long, value_name = "RULE", default_value = "nan", value_parser = parse_policy)]
@@ -101,7 +106,8 @@ impl Args {
         settings.bins = self.bins.map_or(settings.bins, usize::from);
         settings.tolerance_mm = self.tolerance_mm.unwrap_or(settings.tolerance_mm);
         settings.band_mm = self.band_mm.unwrap_or(settings.band_mm);
-        settings.measure(self.prediction()?.0, self.voxel_units)
+        let measure = settings.measure(self.prediction()?.0, self.voxel_units)?;
+        Ok(Measure { ignored: self.ignore_label, ..measure })
     }
 
     fn prediction(&self) -> Result<(Prediction, &Path)> {

@@ -4,7 +4,8 @@ use clap::ValueEnum;
 use segcal_backends::Device;
 use segcal_core::{Reference, Result};
 use segcal_losses::{Loss, Prior, Spec};
-use segcal_metrics::definitions::{METRICS, Metric};
+use segcal_metrics::definitions::METRICS;
+use segcal_metrics::metric::Metric;
 use segcal_models::NetworkEntry;
 use serde_json::{Value, json};
 

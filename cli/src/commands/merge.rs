@@ -9,6 +9,7 @@ use segcal_metrics::empty::Policy;
 use super::evaluate;
 use segcal_evaluate::{Failure, job};
 use segcal_evaluate::cohort::{Cohort, Convention, Plan};
+use segcal_evaluate::pooled::Pooled;
 use segcal_evaluate::states::{self, Stored};
 use crate::output::{self, OutputFolder};
 use crate::{Common, Outcome};
@@ -44,18 +45,21 @@ pub struct Args {
 /// A folder holds no states, two hold the same case or were measured with different settings, or the results cannot be
 /// written.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
-    let cases = gather(&args.folders)?;
+    let (cases, pooled) = gather(&args.folders)?;
     let failed = failures(&args.folders, &cases)?;
     let measure = cases.values().next().map(|(_, stored)| stored.measure.clone());
     let measure = measure.ok_or_else(|| Error::new("the folders hold no case"))?;
     let states = cases.values().map(|(_, stored)| stored.state.clone()).collect();
     let plan = Plan { empty: args.empty, convention: args.convention, seed: args.seed };
-    let cohort = Cohort::new(states, measure, plan)?.without(failed);
+    let cohort = Cohort::new(states, pooled, measure, plan)?.without(failed);
     let folder = OutputFolder::create(&args.out)?;
     states::keep_only(&folder, &cases.keys().map(String::as_str).collect())?;
-    for (name, (path, stored)) in &cases {
+    for (name, (path, _)) in &cases {
         copy_slices(path, &states::slices_of(&folder, name)?)?;
-        stored.write(&folder)?;
+        // Its counters were added to those of the others.
+        if *path != states::state_of(&folder, name)? {
+            Stored::read(path)?.write(&folder)?;
+        }
     }
     job::write(&cohort, &folder)?;
     evaluate::print(&cohort, &args.out, common)
@@ -71,12 +75,17 @@ fn copy_slices(state: &Path, to: &Path) -> Result<()> {
     output::write_atomic(to, |out| Ok(out.write_all(&bytes)?))
 }
 
-/// Every state by the name of its case, with the file it came from.
-fn gather(folders: &[PathBuf]) -> Result<BTreeMap<String, (PathBuf, Stored)>> {
-    let mut cases: BTreeMap<String, (PathBuf, Stored)> = BTreeMap::new();
+/// States by the name of their case, with the file that each came from.
+type Cases = BTreeMap<String, (PathBuf, Stored)>;
+
+/// Every state; and the counters of all, which the states lack then.
+fn gather(folders: &[PathBuf]) -> Result<(Cases, Pooled)> {
+    let mut pooled = Pooled::default();
+    let mut cases = Cases::new();
     let mut first: Option<(PathBuf, Stored)> = None;
     for path in folders.iter().map(|folder| states_of(folder)).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
-        let stored = Stored::read(&path)?;
+        let mut stored = Stored::read(&path)?;
+        stored.state.counters.take().into_iter().for_each(|counters| pooled.add(counters));
         let (reference, other) = first.get_or_insert_with(|| (path.clone(), stored.clone()));
         if stored.measure != other.measure {
             let problem = format!("was measured with other settings than {}", reference.display());
@@ -89,7 +98,7 @@ fn gather(folders: &[PathBuf]) -> Result<BTreeMap<String, (PathBuf, Stored)>> {
             return Err(Error::new(problem).at(path.display()).help("leave one of the two out"));
         }
     }
-    Ok(cases)
+    Ok((cases, pooled))
 }
 
 /// The states of a folder, of which there must be one at least.

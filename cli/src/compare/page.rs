@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use segcal_core::Result;
-use segcal_metrics::definitions::Metric;
+use segcal_metrics::metric::Metric;
 
 use segcal_evaluate::report::charts::{Boxes, Line, Lines};
 use segcal_evaluate::report::html::{arrow, definitions, document, escape, section_of, shown};

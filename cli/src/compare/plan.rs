@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use segcal_core::{Context, Error, Result, nearest};
-use segcal_metrics::definitions::Metric;
 use segcal_metrics::empty::Policy;
+use segcal_metrics::metric::Metric;
 use toml::{Table, Value};
 
 use segcal_data::config;

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
-use segcal_metrics::bootstrap::mean_defined;
-use segcal_metrics::definitions::{Better, Metric, metric};
+use segcal_metrics::definitions::metric;
+use segcal_metrics::metric::{Better, Metric};
 use segcal_metrics::ranking::{Setting, Ties, friedman_rank, sum_rank};
+use segcal_metrics::stats::mean_defined;
 
 use super::plan::{Method, Plan};
 use super::running::{Cell, Part};

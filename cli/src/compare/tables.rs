@@ -1,6 +1,6 @@
 //! A comparison as CSV, JSON and text.
 
-use segcal_metrics::definitions::{Better, Metric};
+use segcal_metrics::metric::{Better, Metric};
 use serde_json::{Map, Value, json};
 
 use super::results::{Level, Results, Spread, places};

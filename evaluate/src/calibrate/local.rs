@@ -115,7 +115,8 @@ impl Slices {
         let labels = scores::read_labels(&pair.reference, &grid)?;
         scores::expect_labels(&labels, classes).at(pair.reference.display())?;
         let predicted = Probabilities::new(&logits, classes).argmax();
-        let target = |(&label, &predicted)| region.contains(label, predicted, false).then_some(usize::from(label));
+        let target =
+            |(&label, &predicted)| region.contains(label, predicted, false, false).then_some(usize::from(label));
         let targets = labels.iter().zip(&predicted).map(target).collect();
         if kind == Scores::Probabilities {
             logits_of(&mut logits);

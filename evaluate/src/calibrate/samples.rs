@@ -31,8 +31,10 @@ impl<'a> RegionSamples<'a> {
     /// # Errors
     /// The region needs more than labels, or the first case cannot be read.
     pub fn new(pairs: &'a [Pair], kind: Scores, region: Region) -> Result<Self> {
-        if region == Region::Boundary {
-            return Err(Error::new("a map is not fitted on the boundary").at("--region").help("all or foreground"));
+        if matches!(region, Region::Boundary | Region::Near) {
+            return Err(Error::new(format!("a map is not fitted on the region {region}"))
+                .at("--region")
+                .help("all or foreground"));
         }
         let kept = vec![None; pairs.len()];
         let mut samples = Self { pairs, kind, region, classes: 0, kept, room: KEPT_BYTES };
@@ -73,7 +75,7 @@ fn select(values: &[f32], classes: usize, labels: &[Label], region: Region) -> V
     let scores = Probabilities::new(values, classes);
     let prediction = scores.argmax();
     let inside: Vec<usize> =
-        (0..labels.len()).filter(|&voxel| region.contains(labels[voxel], prediction[voxel], false)).collect();
+        (0..labels.len()).filter(|&voxel| region.contains(labels[voxel], prediction[voxel], false, false)).collect();
     let logits = (0..classes).flat_map(|k| inside.iter().map(move |&voxel| scores.class(k)[voxel])).collect();
     (logits, inside.iter().map(|&voxel| labels[voxel]).collect())
 }

@@ -2,16 +2,19 @@
 
 mod tables;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use segcal_core::Result;
+use segcal_core::{Error, Result};
 use segcal_metrics::bootstrap::{Bootstrap, DEFAULT_REPLICATES};
-use segcal_metrics::definitions::{METRICS, Metric, metric};
+use segcal_metrics::calibration::Region;
+use segcal_metrics::definitions::{METRICS, metric};
 use segcal_metrics::empty::{Outcome, Policy, Summary};
+use segcal_metrics::metric::Metric;
 use segcal_metrics::volume::Label;
 
 use super::Failure;
-use super::case::{CaseState, Measure};
+use super::pooled::Pooled;
+use super::state::{CaseState, Measure};
 use super::units::LengthUnit;
 
 /// Whose definitions the figures follow.
@@ -75,6 +78,14 @@ pub struct Row {
 }
 
 impl Row {
+    /// Standard deviation over the cases that have a value, with one degree of freedom less; NaN of fewer than two.
+    pub fn deviation(&self) -> f64 {
+        let defined: Vec<f64> = self.values.iter().copied().filter(|value| !value.is_nan()).collect();
+        let centre = defined.iter().sum::<f64>() / defined.len() as f64;
+        let squares: f64 = defined.iter().map(|value| (value - centre).powi(2)).sum();
+        if defined.len() < 2 { f64::NAN } else { (squares / (defined.len() - 1) as f64).sqrt() }
+    }
+
     /// Number of cases whose class scores have no class for the structure or region.
     pub const fn not_scored(&self) -> u64 {
         self.values.len() as u64 - self.summary.empty.cases()
@@ -107,6 +118,10 @@ pub struct Cohort {
     pub cases: Vec<CaseState>,
     /// Every metric of every structure, then of every region.
     pub rows: Vec<Row>,
+    /// Number of the first row of each structure and region.
+    first: BTreeMap<(Kind, String), usize>,
+    /// The counters of all cases together.
+    pub pooled: Pooled,
     /// How the cases were measured.
     pub measure: Measure,
     /// The unit that they were measured in: that of the band and of the tolerance of NSD.
@@ -120,10 +135,11 @@ impl Cohort {
     /// Summarises the states of some cases.
     ///
     /// # Errors
-    /// The lengths of some are in mm, those of others in voxels.
-    pub fn new(mut cases: Vec<CaseState>, measure: Measure, plan: Plan) -> Result<Self> {
+    /// The lengths of some are in mm, those of others in voxels, or a state does not hold the figures of the convention.
+    pub fn new(mut cases: Vec<CaseState>, pooled: Pooled, measure: Measure, plan: Plan) -> Result<Self> {
         cases.sort_by(|a, b| a.case.cmp(&b.case));
-        let measured_in = LengthUnit::common(&cases)?;
+        expect_convention(&cases, plan.convention)?;
+        let measured_in = LengthUnit::common(cases.iter().map(|case| (case.case.as_str(), case.length_unit)))?;
         let structures = names(&cases, |case| case.structures.keys());
         let regions = names(&cases, |case| case.regions.keys());
         let mut rows = Vec::new();
@@ -134,7 +150,11 @@ impl Cohort {
                 rows.extend(metrics.map(|metric| row(&cases, kind, &of, metric, plan)));
             }
         }
-        Ok(Self { cases, rows, measure, measured_in, failed: Vec::new(), plan })
+        let mut first = BTreeMap::new();
+        for (number, row) in rows.iter().enumerate() {
+            first.entry((row.kind, row.of.clone())).or_insert(number);
+        }
+        Ok(Self { cases, rows, first, pooled, measure, measured_in, failed: Vec::new(), plan })
     }
 
     /// The unit of the distances; the authors' are in voxels whatever the voxel size.
@@ -154,12 +174,12 @@ impl Cohort {
 
     /// The tolerance of NSD with its unit.
     pub fn tolerance(&self) -> String {
-        format!("{} {}", self.measure.tolerance_mm, self.measured_in.name())
+        format!("{} {}", self.measure.tolerance, self.measured_in.name())
     }
 
     /// The half-width of the boundary with its unit.
     pub fn band(&self) -> String {
-        format!("{} {}", self.measure.band_mm, self.measured_in.name())
+        format!("{} {}", self.measure.band, self.measured_in.name())
     }
 
     /// The same cohort with the cases that are missing in it.
@@ -177,7 +197,9 @@ impl Cohort {
 
     /// The row of a metric.
     pub fn row(&self, kind: Kind, of: &str, key: &str) -> Option<&Row> {
-        self.rows.iter().find(|row| row.kind == kind && row.of == of && row.metric.key == key)
+        let from = *self.first.get(&(kind, of.to_owned()))?;
+        let own = self.rows[from..].iter().take_while(|row| row.kind == kind && row.of == of);
+        own.into_iter().find(|row| row.metric.key == key)
     }
 
     /// The structures, in the order of the tables.
@@ -215,11 +237,24 @@ fn names<'a, I: Iterator<Item = &'a String>>(cases: &'a [CaseState], of: impl Fn
     names
 }
 
-/// Order of the tables: all, foreground, union, boundary, then by label.
+/// Order of the tables: the regions that every number of classes has, then by label, first of the reference.
 fn rank(name: &str) -> u32 {
-    let common = ["all", "foreground", "union", "boundary"].iter().position(|known| *known == name);
-    let label = name.strip_prefix("structure:").unwrap_or(name).parse::<u16>();
-    common.map_or_else(|| label.map_or(u32::MAX, |label| 10 + u32::from(label)), |place| place as u32)
+    const LABELS: u32 = 1 << 16;
+    let common = (0..).zip(Region::COMMON).find(|(_, region)| region.to_string() == name).map(|(number, _)| number);
+    let label = |name: &str| name.parse::<Label>().ok().map(|label| LABELS + u32::from(label));
+    let of_reference = label(name.strip_prefix("structure:").unwrap_or(name));
+    let predicted = || name.strip_prefix("predicted:").and_then(label).map(|rank| LABELS + rank);
+    common.or(of_reference).or_else(predicted).unwrap_or(u32::MAX)
+}
+
+/// Refuses the authors' convention where a state does not hold its figures.
+fn expect_convention(cases: &[CaseState], convention: Convention) -> Result<()> {
+    match cases.iter().find(|case| convention == Convention::Authors && case.authors.is_none()) {
+        None => Ok(()),
+        Some(case) => Err(Error::new("its state does not hold the figures of the authors' convention")
+            .at(&case.case)
+            .help("evaluate with --convention authors, which measures them too")),
+    }
 }
 
 /// One metric over the cases.
@@ -245,7 +280,7 @@ fn of_structure(cases: &[CaseState], of: &str, metric: &Metric, plan: Plan) -> (
         Convention::Authors => case.authors_outcome(of, metric.key),
     };
     let outcomes: Vec<Option<(Outcome, f64)>> =
-        cases.iter().map(|case| Some((outcome(case)?, case.diagonal_mm))).collect();
+        cases.iter().map(|case| Some((outcome(case)?, case.diagonal))).collect();
     let resolved = |(outcome, diagonal)| plan.empty.resolve(outcome, metric, diagonal);
     let values = outcomes.iter().map(|found| found.map_or(f64::NAN, resolved)).collect();
     let scored: Vec<(Outcome, f64)> = outcomes.into_iter().flatten().collect();
@@ -257,7 +292,7 @@ fn of_region(cases: &[CaseState], of: &str, metric: &Metric, plan: Plan) -> (Vec
     let value = |case: &CaseState| {
         let figures = match plan.convention {
             Convention::Segcal => case.regions.get(of),
-            Convention::Authors => case.authors.calibration.as_ref(),
+            Convention::Authors => case.authors.as_ref().and_then(|authors| authors.calibration.as_ref()),
         };
         figures.and_then(|figures| figures.get(metric.key)).map(|value| value.0)
     };

@@ -5,7 +5,8 @@ use segcal_metrics::empty::{Emptiness, EmptyCounts};
 use serde_json::{Map, Value, json};
 
 use super::{Cohort, Kind, Row, quoted};
-use crate::case::Figures;
+use crate::state::Figures;
+use crate::verdict::Found;
 use segcal_data::output::number;
 
 impl Cohort {
@@ -23,11 +24,23 @@ impl Cohort {
             "definitions": definitions,
             "failed": self.failed,
             "cases": (0..self.cases.len()).map(|number| self.case_json(number)).collect::<Vec<_>>(),
+            "ignored": self.cases.iter().map(|case| (case.case.clone(), case.ignored.into())).collect::<Map<_, _>>(),
             "mean": self.nested(|row| number(row.summary.mean)),
+            "std": self.nested(|row| number(row.deviation())),
+            "pooled": self.pooled_json(),
             "interval95": self.nested(|row| json!(row.interval.unwrap_or([f64::NAN; 2]).map(number))),
+            "verdict": Found::each(self).into_iter().map(Found::to_json).collect::<Vec<_>>(),
             "bounds": self.nested(|row| json!([number(row.summary.worst), number(row.summary.best)])),
             "empty": self.empty_json(),
         })
+    }
+
+    /// `{region: {metric: …}}` of the voxels of all cases together.
+    fn pooled_json(&self) -> Value {
+        let figures = |figures: Figures| -> Value {
+            figures.into_iter().map(|(key, value)| (key, number(value.0))).collect::<Map<_, _>>().into()
+        };
+        self.pooled.figures().into_iter().map(|(region, own)| (region, figures(own))).collect::<Map<_, _>>().into()
     }
 
     fn case_json(&self, case: usize) -> Value {

@@ -1,12 +1,14 @@
 //! The page: what matters at a glance, the worst cases, every figure with its interval, the plots, the definitions.
 
-use segcal_metrics::definitions::{Better, METRICS, Metric};
+use crate::verdict::Found;
+use segcal_metrics::definitions::METRICS;
+use segcal_metrics::metric::{Better, Metric};
 
 use super::plots::{Plot, Section, worst_first};
 use crate::Failure;
-use crate::case::Prediction;
 use crate::cohort::{Cohort, Kind, Row};
 use crate::scores::Scores;
+use crate::state::Prediction;
 use crate::units::LengthUnit;
 use segcal_data::output;
 
@@ -107,28 +109,16 @@ fn glance_cell(cohort: &Cohort, row: Option<&Row>) -> String {
     format!("<td class=\"n\"><b>{}</b>{interval}</td>", value(row.summary.mean))
 }
 
-/// Whether confidence and accuracy agree where there is something to find.
+/// Whether confidence and accuracy agree, where the choice of voxels does not look at the reference.
 fn confidence_in_words(cohort: &Cohort) -> String {
-    let mean = |key: &str| cohort.row(Kind::Region, "foreground", key).map(|row| row.summary.mean);
-    let (Some(confidence), Some(accuracy), Some(ece)) = (mean("confidence"), mean("accuracy"), mean("ece")) else {
-        return String::new();
-    };
-    if !(confidence - accuracy).is_finite() {
-        return String::new();
+    let sentences: Vec<String> = Found::each(cohort).iter().map(Found::in_words).collect();
+    match sentences.split_first() {
+        None => String::new(),
+        Some((first, others)) => {
+            let others: String = others.iter().map(|sentence| format!("; {sentence}")).collect();
+            format!("<p class=\"plain\">The predictions are <b>{first}</b>{others}.</p>\n")
+        }
     }
-    let excess = 100.0 * (confidence - accuracy);
-    let verdict = match excess {
-        excess if excess > 1.0 => "The predictions are <b>over-confident</b>",
-        excess if excess < -1.0 => "The predictions are <b>under-confident</b>",
-        _ => "Confidence and accuracy agree on average",
-    };
-    format!(
-        "<p class=\"plain\">{verdict}: inside the reference's structures the mean confidence is {:.1} %, while {:.1} % \
-         of the voxels are right ({excess:+.1} points; expected calibration error {:.1} points).</p>\n",
-        100.0 * confidence,
-        100.0 * accuracy,
-        100.0 * ece
-    )
 }
 
 /// What no mean shows.
@@ -186,11 +176,14 @@ fn calibration(cohort: &Cohort, plots: &[Plot]) -> String {
                 probabilities or logits.</p>\n"
             .into();
     }
+    let band = cohort.band();
     let mut html = format!(
         "<h2>Calibration</h2>\n<p class=\"lead\">How far the stated probabilities agree with how often they are right, by \
-         region: all voxels; foreground, where the reference has a structure; union, where reference or prediction has \
-         one; boundary, within {} of the reference's boundary; each structure of the reference.</p>\n{}",
-        cohort.band(),
+         region: all voxels; predicted, where a structure is predicted; near, within {band} of the predicted boundary; each \
+         predicted structure. The papers' regions are conditional on the reference: foreground, where the reference has a \
+         structure; union, where reference or prediction has one; boundary, within {band} of the reference's boundary; \
+         each structure of the reference. Nobody is calibrated given the answer: even the true posterior is \
+         over-confident there.</p>\n{}",
         figures(cohort, Kind::Region)
     );
     let parts = [

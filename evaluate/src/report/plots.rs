@@ -1,15 +1,16 @@
 //! Which plots a cohort has.
 
 use segcal_core::{Context, Error, Result};
-use segcal_metrics::calibration::{Calibration, Region, RegionBins};
+use segcal_metrics::calibration::{Region, RegionBins};
 use segcal_metrics::reliability::{self, Bar};
 use segcal_metrics::volume::Label;
 
 use super::charts::{self, Boxes, Chart, Distribution, Histogram, Overlay, Reliability};
-use crate::case::{CaseState, Logits};
 use crate::cohort::{Cohort, Kind};
+use crate::pooled::Logits;
 use crate::scores::Scores;
 use crate::slices::{self, Layers};
+use crate::state::CaseState;
 use crate::states::slices_of;
 use segcal_data::output::OutputFolder;
 
@@ -88,9 +89,14 @@ pub fn of(cohort: &Cohort, folder: &OutputFolder) -> Result<Vec<Plot>> {
     }
     plots.extend(box_plot(cohort, Kind::Region, "ece")?);
     plots.extend(overlays(cohort, folder)?);
-    if let Some(calibration) = pooled(cohort) {
-        let regions =
-            || Region::every(calibration.classes()).into_iter().map(|region| (region, calibration.region(region)));
+    if let Some([first, other]) = cohort.pooled.differing() {
+        log::warn!("cases with {first} and {other} classes: no common reliability diagram");
+    }
+    let pooled = cohort.pooled.counters();
+    if let Some(calibration) = pooled.map(|counters| &counters.calibration) {
+        let of = |region| (region, calibration.region(region));
+        let shown = |region: &Region| !matches!(region, Region::PredictedAs(_));
+        let regions = || Region::every(calibration.classes()).into_iter().filter(shown).map(of);
         let filled = || regions().filter(|(_, bins)| bins.voxels() > 0);
         for (region, bins) in filled() {
             plots.push(reliability_plot(
@@ -114,9 +120,9 @@ pub fn of(cohort: &Cohort, folder: &OutputFolder) -> Result<Vec<Plot>> {
             plots.push(confidence_plot(&region.to_string(), &of_region(cohort, region), &bins)?);
         }
     }
-    if let Some(logits) = pooled_logits(cohort) {
+    if let Some(logits) = pooled.and_then(|counters| counters.logits.as_ref()) {
         for label in 0..logits.counts.classes() as Label {
-            plots.extend(logit_plot(cohort, &logits, label)?);
+            plots.extend(logit_plot(cohort, logits, label)?);
         }
     }
     Ok(plots)
@@ -127,33 +133,6 @@ fn of_region(cohort: &Cohort, region: Region) -> String {
         Region::Structure(label) => format!("structure {}", cohort.name(&label.to_string())),
         other => other.to_string(),
     }
-}
-
-/// The bins of all cases together. Cases that were measured with another number of classes cannot be pooled.
-fn pooled(cohort: &Cohort) -> Option<Calibration> {
-    let mut states = cohort.cases.iter().filter_map(|case| case.calibration.as_ref());
-    let mut total = states.next()?.clone();
-    for state in states {
-        if (state.classes(), state.bins()) != (total.classes(), total.bins()) {
-            log::warn!("cases with {} and {} classes: no common reliability diagram", state.classes(), total.classes());
-            return None;
-        }
-        total.merge(state);
-    }
-    Some(total)
-}
-
-/// The distributions of all cases together; none where the cases differ in classes, of which [`pooled`] warns.
-fn pooled_logits(cohort: &Cohort) -> Option<Logits> {
-    let mut states = cohort.cases.iter().filter_map(|case| case.logits.as_ref());
-    let mut total = states.next()?.clone();
-    for state in states {
-        if (state.of, state.counts.classes()) != (total.of, total.counts.classes()) {
-            return None;
-        }
-        total.counts.merge(&state.counts);
-    }
-    Some(total)
 }
 
 fn reliability_plot(name: &str, of: &str, what: &'static str, bars: &[Bar]) -> Result<Plot> {

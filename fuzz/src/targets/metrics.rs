@@ -1,6 +1,6 @@
 //! States of metrics: parts merged in any order, and written and read in between, give the state of the whole.
 
-use segcal_metrics::calibration::{Calibration, EqualMass};
+use segcal_metrics::calibration::{Calibration, EqualMass, Voxels};
 use segcal_metrics::overlap::Confusion;
 use segcal_metrics::volume::{Label, Probabilities};
 use serde::Serialize;
@@ -33,7 +33,9 @@ pub fn target(bytes: &[u8]) {
     // Its cells are many, so it takes most of the time: not for every input.
     if equal_mass {
         merges(&parts, &EqualMass::new(classes, bins), EqualMass::merge, |state, part| {
-            state.add(Probabilities::new(&part.probabilities, classes), &part.reference, &part.band);
+            let p = Probabilities::new(&part.probabilities, classes);
+            let prediction = p.argmax();
+            state.add(&Voxels::new(p, &part.reference, &prediction, None).with_boundary(&part.band));
         });
     }
 }

@@ -34,6 +34,16 @@ impl FixedSum {
         self.0 += u128::from(units) * u128::from(times);
     }
 
+    /// A number of units.
+    pub(super) const fn of_units(units: u128) -> Self {
+        Self(units)
+    }
+
+    /// The number of units.
+    pub(super) const fn units(self) -> u128 {
+        self.0
+    }
+
     /// Adds another sum.
     pub(crate) fn merge(&mut self, other: Self) {
         self.0 += other.0;

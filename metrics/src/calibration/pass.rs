@@ -1,25 +1,34 @@
 //! The one pass over a volume that fills every bin of every region.
 //!
-//! Voxels are counted by atom (see [`super::atom`]). Inside an atom the reference label is one number, so the class bins
-//! need no counter of hits.
+//! Voxels are counted by kind: reference label, prediction and flags. A stretch of a volume holds few kinds, which get a
+//! slot of dense counters each; when the slots run out, or a block ends, what they hold goes to the groups of their kind
+//! (see [`super::group`]), of which only what occurs is kept. Inside a slot the reference label is one number, so the
+//! class bins need no counter of hits.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use rayon::prelude::*;
 use segcal_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::THRESHOLD;
-use super::atom::{atom, atoms, members};
+use super::bins::{Bin, MOST_CLASSES, THRESHOLD, cells};
+use super::cells::Cells;
 use super::fixed::units;
-use super::region::{Bin, Region, RegionBins, cells};
-use crate::overlap::within;
-use crate::volume::{BLOCK, Label, Probabilities, raise};
+use super::group::{self, Group};
+use super::region::Region;
+use super::region_bins::RegionBins;
+use super::voxels::{IGNORED, Voxels};
+use crate::volume::{BLOCK, Label, Probabilities};
 
-/// Voxels between two flushes. The packed counters below hold this many: a sum of 2^11 values of at most 2^40 units
+/// Voxels between two flushes of the packed counters, which hold this many: a sum of 2^11 values of at most 2^40 units
 /// needs 52 bits, a count up to 2^11 the 12 above them.
 const CHUNK: usize = 1 << 11;
 const SUM_BITS: u32 = 52;
+
+/// Slots of one task: at most this many, and at most so many counters, but at least two.
+const MOST_SLOTS: usize = 64;
+const COUNTERS: usize = 1 << 17;
 
 /// How far outside [0, 1] a value may lie and still count as rounding; it is clamped.
 const TOLERANCE: f32 = 1e-3;
@@ -40,7 +49,8 @@ const TOLERANCE: f32 = 1e-3;
 pub struct Calibration {
     classes: usize,
     bins: usize,
-    atoms: Vec<RegionBins>,
+    /// The regions that hold a voxel.
+    regions: BTreeMap<Region, RegionBins>,
 }
 
 impl Calibration {
@@ -50,7 +60,7 @@ impl Calibration {
     /// There is no class, or the number of bins is not in 1 to 1000 (the threshold of `tcece` must lie in the first).
     pub fn new(classes: usize, bins: usize) -> Self {
         assert!(classes > 0 && (1..=1000).contains(&bins), "{classes} classes, {bins} bins");
-        Self { classes, bins, atoms: vec![RegionBins::new(classes, bins); atoms(classes)] }
+        Self { classes, bins, regions: BTreeMap::new() }
     }
 
     /// Number of classes.
@@ -64,7 +74,7 @@ impl Calibration {
     }
 
     /// Adds a volume: probabilities `[k, d, h, w]`, reference labels `[d, h, w]`, and the voxels of the boundary band,
-    /// if [`Region::Boundary`] is wanted.
+    /// if [`Region::Boundary`] is wanted. [`Calibration::add_voxels`] knows of more.
     ///
     /// # Errors
     /// A label is not below the number of classes, or a probability is NaN or outside [0, 1] by more than 1e-3. Nothing
@@ -73,29 +83,41 @@ impl Calibration {
     /// # Panics
     /// The volumes differ in size, or the number of classes is not that of the state.
     pub fn add(&mut self, p: Probabilities<'_>, reference: &[Label], band: Option<&[bool]>) -> Result<()> {
-        assert_eq!((p.classes(), p.voxels()), (self.classes, reference.len()), "classes and voxels");
-        assert!(band.is_none_or(|band| band.len() == reference.len()), "a band of another size");
-        within(reference, self.classes).map_err(|error| error.at("reference"))?;
-        let volume = Volume { p, reference, band, bins: self.bins };
-        let blocks = (0..reference.len().div_ceil(BLOCK)).into_par_iter();
+        let prediction = p.argmax();
+        let voxels = Voxels::new(p, reference, &prediction, None);
+        self.add_voxels(&band.into_iter().fold(voxels, Voxels::with_boundary))
+    }
+
+    /// Adds the voxels of a volume.
+    ///
+    /// # Errors
+    /// As [`Calibration::add`]; the label of an ignored voxel may be any.
+    ///
+    /// # Panics
+    /// The number of classes is not that of the state.
+    pub fn add_voxels(&mut self, voxels: &Voxels<'_>) -> Result<()> {
+        assert_eq!(voxels.p.classes(), self.classes, "classes");
+        voxels.expect_labels().map_err(|error| error.at("reference"))?;
+        let blocks = (0..voxels.reference.len().div_ceil(BLOCK)).into_par_iter();
         let tallies = blocks.fold(
-            || Tally::new(volume),
+            || Tally::new(voxels, self.bins),
             |mut tally, block| {
-                let end = ((block + 1) * BLOCK).min(reference.len());
-                (block * BLOCK..end).step_by(CHUNK).for_each(|start| tally.chunk(start..(start + CHUNK).min(end)));
+                tally.block(block * BLOCK..((block + 1) * BLOCK).min(voxels.reference.len()));
                 tally
             },
         );
-        let total = tallies.map(|tally| (tally.atoms, tally.invalid)).reduce_with(|(mut a, x), (b, y)| {
-            a.iter_mut().zip(&b).for_each(|(a, b)| a.merge(b));
+        let total = tallies.map(|tally| (tally.groups, tally.invalid)).reduce_with(|(mut a, x), (b, y)| {
+            b.into_iter().for_each(|(group, bins)| add(&mut a, group, &bins));
             (a, x || y)
         });
-        let Some((atoms, invalid)) = total else { return Ok(()) };
+        let Some((groups, invalid)) = total else { return Ok(()) };
         if invalid {
             return Err(Error::new("a probability is NaN or outside [0, 1]")
                 .help("logits must go through softmax first; repair or leave out a case with NaN"));
         }
-        self.atoms.iter_mut().zip(&atoms).for_each(|(own, new)| own.merge(new));
+        for (number, bins) in groups {
+            group::regions(number).into_iter().for_each(|region| add(&mut self.regions, region, &bins));
+        }
         Ok(())
     }
 
@@ -105,30 +127,47 @@ impl Calibration {
     /// The numbers of classes or bins differ.
     pub fn merge(&mut self, other: &Self) {
         assert_eq!((self.classes, self.bins), (other.classes, other.bins), "classes, bins");
-        self.atoms.iter_mut().zip(&other.atoms).for_each(|(own, new)| own.merge(new));
+        other.regions.iter().for_each(|(&region, bins)| add(&mut self.regions, region, bins));
     }
 
-    /// The bins and sums of one region. [`Region::Boundary`] holds the voxels of the bands that were given.
+    /// The bins and sums of one region. [`Region::Boundary`] and [`Region::Near`] hold the voxels of the bands that were
+    /// given.
     pub fn region(&self, region: Region) -> RegionBins {
-        let mut total = RegionBins::new(self.classes, self.bins);
-        for (number, atom) in self.atoms.iter().enumerate() {
-            let (reference, prediction, in_band) = members(number);
-            if region.contains(reference, prediction, in_band) {
-                total.merge(atom);
-            }
+        self.regions.get(&region).cloned().unwrap_or_else(|| RegionBins::new(self.classes, self.bins))
+    }
+
+    /// As it is stored: of more than [`MOST_CLASSES`] classes without the bins of each class in the regions of single
+    /// structures, whose classwise figures are NaN from then on. The size then grows with the number of classes, not with
+    /// its square.
+    #[must_use]
+    pub fn compact(mut self) -> Self {
+        if self.classes > MOST_CLASSES {
+            let single = self.regions.iter_mut().filter(|(region, _)| !Region::COMMON.contains(region));
+            single.for_each(|(_, bins)| bins.drop_classes());
         }
-        total
+        self
     }
 }
 
-#[derive(Clone, Copy)]
-struct Volume<'a> {
-    p: Probabilities<'a>,
-    reference: &'a [Label],
-    band: Option<&'a [bool]>,
-    bins: usize,
+/// Adds to the bins under a key.
+fn add<K: Ord>(map: &mut BTreeMap<K, RegionBins>, key: K, bins: &RegionBins) {
+    match map.get_mut(&key) {
+        Some(own) => own.merge(bins),
+        None => {
+            map.insert(key, bins.clone());
+        }
+    }
 }
 
+/// What makes a voxel's counters its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Kind {
+    reference: Label,
+    prediction: Label,
+    flags: u8,
+}
+
+/// Sums over one chunk, in units; 2^11 voxels of at most 88 nats fit in 58 bits.
 #[derive(Clone, Copy, Default)]
 struct Scores {
     nll: u64,
@@ -137,118 +176,164 @@ struct Scores {
     brier_foreground: u64,
 }
 
+/// The counters of one kind of voxel.
+struct Slot {
+    kind: Kind,
+    /// Whether the chunk holds a voxel of it.
+    touched: bool,
+    scores: Scores,
+    /// Cells `[row][cell]` of the classes, then of the largest probability.
+    rows: Vec<Bin>,
+    total: RegionBins,
+}
+
 /// What one task has counted, and its working memory for one chunk.
 struct Tally<'a> {
-    volume: Volume<'a>,
-    atoms: Vec<RegionBins>,
+    voxels: &'a Voxels<'a>,
+    bins: usize,
+    groups: BTreeMap<Group, RegionBins>,
     invalid: bool,
-    /// Packed counters `[atom][row][cell]`: the count above [`SUM_BITS`], the sum below. Rows are the classes, then the
-    /// largest probability where it is wrong, then where it is right.
+    slots: Vec<Slot>,
+    most_slots: usize,
+    /// Packed counters `[slot][row][cell]`: the count above [`SUM_BITS`], the sum below. Rows as in the slots.
     table: Vec<u64>,
-    /// Which atoms the chunk holds.
-    touched: Vec<bool>,
-    /// Start of each voxel's atom in the table.
+    /// Start of each voxel's slot in the table.
     base: Vec<u32>,
     top: Vec<f32>,
-    prediction: Vec<Label>,
     /// Sum over classes of p^2.
     squares: Vec<f64>,
     /// Sum of p over the classes but the background.
     foreground: Vec<f64>,
-    /// Sums of each atom over one chunk, in units; 2^11 voxels of at most 88 nats fit in 58 bits.
-    scores: Vec<Scores>,
     cell: Vec<u32>,
     packed: Vec<u64>,
 }
 
 impl<'a> Tally<'a> {
-    fn new(volume: Volume<'a>) -> Self {
-        let (classes, bins) = (volume.p.classes(), volume.bins);
-        let atoms = atoms(classes);
+    fn new(voxels: &'a Voxels<'a>, bins: usize) -> Self {
+        let stride = (voxels.p.classes() + 1) * cells(bins);
+        let most_slots = (COUNTERS / stride).clamp(2, MOST_SLOTS);
         Self {
-            volume,
-            atoms: vec![RegionBins::new(classes, bins); atoms],
+            voxels,
+            bins,
+            groups: BTreeMap::new(),
             invalid: false,
-            table: vec![0; atoms * (classes + 2) * cells(bins)],
-            touched: vec![false; atoms],
+            slots: Vec::with_capacity(most_slots),
+            most_slots,
+            table: vec![0; most_slots * stride],
             base: vec![0; CHUNK],
             top: vec![0.0; CHUNK],
-            prediction: vec![0; CHUNK],
             squares: vec![0.0; CHUNK],
             foreground: vec![0.0; CHUNK],
-            scores: vec![Scores::default(); atoms],
             cell: vec![0; CHUNK],
             packed: vec![0; CHUNK],
         }
     }
 
-    fn chunk(&mut self, at: Range<usize>) {
-        let classes = self.volume.p.classes();
-        self.argmax(&at);
-        self.place(&at);
+    fn stride(&self) -> usize {
+        (self.voxels.p.classes() + 1) * cells(self.bins)
+    }
+
+    fn block(&mut self, block: Range<usize>) {
+        let mut start = block.start;
+        while start < block.end {
+            let placed = self.place(start..(start + CHUNK).min(block.end));
+            if placed == 0 {
+                self.empty_slots();
+                continue;
+            }
+            self.chunk(&(start..start + placed));
+            start += placed;
+        }
+        self.empty_slots();
+    }
+
+    /// Finds each voxel's slot, up to the first for which there is none left; gives their number.
+    fn place(&mut self, at: Range<usize>) -> usize {
+        let stride = self.stride();
+        let mut last: Option<(Kind, usize)> = None;
+        for (i, voxel) in at.clone().enumerate() {
+            let kind = self.kind(voxel);
+            let slot = match last {
+                Some((same, slot)) if same == kind => slot,
+                _ => match self.slot(kind) {
+                    Some(slot) => slot,
+                    None => return i,
+                },
+            };
+            last = Some((kind, slot));
+            self.base[i] = (slot * stride) as u32;
+        }
+        at.len()
+    }
+
+    /// Ignored voxels are of one kind, which ends in no group.
+    fn kind(&self, voxel: usize) -> Kind {
+        let flags = self.voxels.flags[voxel];
+        if flags & IGNORED != 0 {
+            return Kind { reference: 0, prediction: 0, flags: IGNORED };
+        }
+        Kind { reference: self.voxels.reference[voxel], prediction: self.voxels.prediction[voxel], flags }
+    }
+
+    fn slot(&mut self, kind: Kind) -> Option<usize> {
+        let found = self.slots.iter().position(|slot| slot.kind == kind);
+        let number = found.or_else(|| {
+            let (classes, bins) = (self.voxels.p.classes(), self.bins);
+            (self.slots.len() < self.most_slots).then(|| {
+                let rows = vec![Bin::default(); (classes + 1) * cells(bins)];
+                let (scores, total) = (Scores::default(), RegionBins::new(classes, bins));
+                self.slots.push(Slot { kind, touched: false, scores, rows, total });
+                self.slots.len() - 1
+            })
+        })?;
+        self.slots[number].touched = true;
+        Some(number)
+    }
+
+    fn chunk(&mut self, at: &Range<usize>) {
+        let classes = self.voxels.p.classes();
         self.squares[..at.len()].fill(0.0);
         self.foreground[..at.len()].fill(0.0);
         for k in 0..classes {
-            let values = &self.volume.p.class(k)[at.clone()];
-            self.invalid |= bin(values, self.volume.bins, &mut self.cell, &mut self.packed);
+            let values = &self.voxels.p.class(k)[at.clone()];
+            self.invalid |= bin(values, self.bins, &mut self.cell, &mut self.packed);
             let weight = f64::from(u8::from(k > 0));
             for ((square, foreground), &value) in self.squares.iter_mut().zip(&mut self.foreground).zip(values) {
                 *square += f64::from(value).powi(2);
                 *foreground += weight * f64::from(value);
             }
-            self.scatter(at.len(), |_, _| k);
+            self.scatter(at.len(), k);
         }
-        bin(&self.top[..at.len()], self.volume.bins, &mut self.cell, &mut self.packed);
-        let reference = &self.volume.reference[at.clone()];
-        self.scatter(at.len(), |i, prediction| classes + usize::from(prediction == reference[i]));
-        self.scores(&at);
+        let predictions = self.voxels.prediction[at.clone()].iter();
+        for ((top, &prediction), voxel) in self.top.iter_mut().zip(predictions).zip(at.clone()) {
+            *top = self.voxels.p.class(usize::from(prediction))[voxel];
+        }
+        bin(&self.top[..at.len()], self.bins, &mut self.cell, &mut self.packed);
+        self.scatter(at.len(), classes);
+        self.scores(at);
         self.flush();
     }
 
-    /// The largest probability and its class.
-    fn argmax(&mut self, at: &Range<usize>) {
-        let p = self.volume.p;
-        let (top, prediction) = (&mut self.top[..at.len()], &mut self.prediction[..at.len()]);
-        top.copy_from_slice(&p.class(0)[at.clone()]);
-        prediction.fill(0);
-        for k in 1..p.classes() {
-            raise(top, prediction, &p.class(k)[at.clone()], k as Label);
-        }
-    }
-
-    /// Finds each voxel's atom.
-    fn place(&mut self, at: &Range<usize>) {
-        let stride = self.table.len() / self.touched.len();
-        let reference = &self.volume.reference[at.clone()];
-        let band = self.volume.band.map(|band| &band[at.clone()]);
-        for (i, (base, (&reference, &prediction))) in
-            self.base.iter_mut().zip(reference.iter().zip(&self.prediction)).enumerate()
-        {
-            let atom = atom(reference, prediction, band.is_some_and(|band| band[i]));
-            self.touched[atom] = true;
-            *base = (atom * stride) as u32;
-        }
-    }
-
-    /// Adds the packed values to the counters of the row that `row` names for each voxel.
+    /// Adds the packed values to the counters of a row.
     #[inline]
-    fn scatter(&mut self, len: usize, row: impl Fn(usize, Label) -> usize) {
-        let cells = cells(self.volume.bins);
-        let voxels = self.base[..len].iter().zip(&self.cell).zip(&self.packed).zip(&self.prediction);
-        for (i, (((&base, &cell), &packed), &prediction)) in voxels.enumerate() {
-            self.table[base as usize + row(i, prediction) * cells + cell as usize] += packed;
+    fn scatter(&mut self, len: usize, row: usize) {
+        let table = &mut self.table[row * cells(self.bins)..];
+        for ((&base, &cell), &packed) in self.base[..len].iter().zip(&self.cell).zip(&self.packed) {
+            table[base as usize + cell as usize] += packed;
         }
     }
 
     /// Proper scores of each voxel: Brier, foreground Brier, log-likelihood.
     fn scores(&mut self, at: &Range<usize>) {
-        let stride = self.table.len() / self.touched.len();
-        let (p, voxels) = (self.volume.p.values(), self.volume.p.voxels());
+        let stride = self.stride();
+        let (p, count) = (self.voxels.p.values(), self.voxels.p.voxels());
         let smallest = f64::from(f32::MIN_POSITIVE);
-        for (i, &label) in self.volume.reference[at.clone()].iter().enumerate() {
-            let own = f64::from(p[usize::from(label) * voxels + at.start + i]).clamp(0.0, 1.0);
+        for (i, voxel) in at.clone().enumerate() {
+            let slot = &mut self.slots[self.base[i] as usize / stride];
+            let label = slot.kind.reference;
+            let own = f64::from(p[usize::from(label) * count + voxel]).clamp(0.0, 1.0);
             let miss = self.foreground[i] - f64::from(u8::from(label != 0));
-            let scores = &mut self.scores[self.base[i] as usize / stride];
+            let scores = &mut slot.scores;
             scores.brier += units((self.squares[i] - 2.0 * own + 1.0).clamp(0.0, 2.0));
             scores.brier_foreground += units((miss * miss).min(1.0));
             if own < 1.0 {
@@ -258,32 +343,52 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Moves the packed counters into the atoms.
+    /// Moves the packed counters into the slots that the chunk has touched.
     fn flush(&mut self) {
-        let (classes, cells) = (self.volume.p.classes(), cells(self.volume.bins));
-        let stride = (classes + 2) * cells;
-        for number in 0..self.touched.len() {
-            if !std::mem::take(&mut self.touched[number]) {
+        let (classes, width, stride) = (self.voxels.p.classes(), cells(self.bins), self.stride());
+        for (number, slot) in self.slots.iter_mut().enumerate() {
+            if !std::mem::take(&mut slot.touched) {
                 continue;
             }
-            let (label, atom) = (usize::from(members(number).0), &mut self.atoms[number]);
-            let scores = std::mem::take(&mut self.scores[number]);
-            atom.nll.add_units(scores.nll);
-            atom.zero_likelihood += scores.zero_likelihood;
-            atom.brier.add_units(scores.brier);
-            atom.brier_foreground.add_units(scores.brier_foreground);
-            atom.brier_plus.add_units(if label == 0 { 0 } else { scores.brier_foreground });
-            let rows = self.table[number * stride..(number + 1) * stride].chunks_mut(cells);
-            for (row, counters) in rows.enumerate() {
-                let right = row == label || row == classes + 1;
-                let own = if row < classes { &mut atom.classes[row] } else { &mut atom.top };
+            let Kind { reference, prediction, .. } = slot.kind;
+            let scores = std::mem::take(&mut slot.scores);
+            slot.total.nll.add_units(scores.nll);
+            slot.total.zero_likelihood += scores.zero_likelihood;
+            slot.total.brier.add_units(scores.brier);
+            slot.total.brier_foreground.add_units(scores.brier_foreground);
+            slot.total.brier_plus.add_units(if reference == 0 { 0 } else { scores.brier_foreground });
+            let counters = self.table[number * stride..][..stride].chunks_mut(width);
+            for (row, (counters, own)) in counters.zip(slot.rows.chunks_mut(width)).enumerate() {
+                let right = if row == classes { reference == prediction } else { row == usize::from(reference) };
                 let count = empty_into(counters, own, right);
-                atom.voxels += if row == 0 { count } else { 0 };
-                atom.labels[label] += if row == 0 { count } else { 0 };
-                atom.correct += if row == classes + 1 { count } else { 0 };
+                slot.total.voxels += if row == 0 { count } else { 0 };
             }
         }
     }
+
+    /// Moves what the slots hold into the groups, and forgets their kinds.
+    fn empty_slots(&mut self) {
+        let (classes, width) = (self.voxels.p.classes(), cells(self.bins));
+        for Slot { kind, rows, mut total, .. } in self.slots.drain(..) {
+            if kind.flags & IGNORED != 0 {
+                continue;
+            }
+            let (each, top) = rows.split_at(classes * width);
+            total.top = sparse(top);
+            total.each = Some(sparse(each));
+            total.correct = if kind.reference == kind.prediction { total.voxels } else { 0 };
+            total.labels = [(kind.reference, total.voxels)].into();
+            for group in group::of(kind.reference, kind.prediction, kind.flags) {
+                add(&mut self.groups, group, &total);
+            }
+        }
+    }
+}
+
+fn sparse(bins: &[Bin]) -> Cells {
+    let mut cells = Cells::default();
+    (0..).zip(bins).for_each(|(number, bin)| cells.push(number, *bin));
+    cells
 }
 
 /// Adds packed counters to bins and clears them; `right` says whether they count as hits. Gives the number of voxels.
@@ -324,7 +429,7 @@ fn bin(values: &[f32], bins: usize, cell: &mut [u32], packed: &mut [u64]) -> boo
 
 #[cfg(test)]
 mod tests {
-    use super::super::edges;
+    use super::super::bins::edges;
     use super::*;
     use proptest::prelude::*;
 

@@ -13,7 +13,7 @@ struct Slow {
 
 impl Slow {
     fn new(voxels: &[Voxel], region: Region) -> Self {
-        let inside = |(p, y, band): &&Voxel| region.contains(*y, argmax(p) as Label, *band);
+        let inside = |(p, y, band): &&Voxel| region.contains(*y, argmax(p) as Label, *band, false);
         let inside: Vec<&Voxel> = voxels.iter().filter(inside).collect();
         Self {
             p: inside.iter().map(|(p, ..)| p.iter().map(|&p| f64::from(p)).collect()).collect(),

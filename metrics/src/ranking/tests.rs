@@ -127,3 +127,11 @@ fn rank_intervals_hold_the_estimate() {
     assert!(intervals.iter().all(|i| i.lower <= i.estimate && i.estimate <= i.upper), "{intervals:?}");
     assert_eq!(intervals, friedman_rank_intervals(&settings, Ties::Minimum, 500, 1, 0.95));
 }
+
+#[test]
+fn holm_by_hand() {
+    assert_eq!(holm(&[0.25, 0.125, 0.5]), [0.5, 0.375, 0.5]);
+    assert_eq!(holm(&[0.75, 0.75]), [1.0, 1.0]);
+    let with_none = holm(&[f64::NAN, 0.125]);
+    assert!(with_none[0].is_nan() && with_none[1] == 0.25);
+}

@@ -74,7 +74,7 @@ impl Chart for Boxes {
 fn five_numbers(values: &[f64]) -> [f64; 5] {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let quartile = |percent| segcal_metrics::surface::percentile(&sorted, percent);
+    let quartile = |percent| segcal_metrics::stats::percentile(&sorted, percent);
     let (first, middle, third) = (quartile(25.0), quartile(50.0), quartile(75.0));
     let reach = 1.5 * (third - first);
     let inside = || sorted.iter().copied().filter(|&value| value >= first - reach && value <= third + reach);

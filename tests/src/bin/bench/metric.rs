@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use segcal_core::{Backend, Error, Result, Rng};
-use segcal_metrics::calibration::{Calibration, DEFAULT_BINS, EqualMass, Region, every_region};
+use segcal_metrics::calibration::{Calibration, DEFAULT_BINS, EqualMass, Region, Voxels};
 use segcal_metrics::guard::Evidence;
 use segcal_metrics::overlap::Confusion;
 use segcal_metrics::surface::{Surface, SurfaceDistances};
@@ -17,7 +17,7 @@ use crate::options::Options;
 const SPATIAL: [usize; 3] = [160, 192, 192];
 const CLASSES: usize = 4;
 /// Voxels of 1 x 1 x 2 mm, depth first.
-const GRID: Grid = Grid { spatial: SPATIAL, spacing_mm: [2.0, 1.0, 1.0] };
+const GRID: Grid = Grid::new(SPATIAL, [2.0, 1.0, 1.0]);
 
 /// Milliseconds of every pass over a made-up volume, or with `--volumes FOLDER` the seconds and the figures of two
 /// tasks that other packages have, on the volumes that `tests/peers/speed.py` wrote there.
@@ -75,11 +75,11 @@ fn passes(reps: usize, table: &mut Map<String, Value>) -> Result<()> {
         Ok(confusion.count(1, 1).into())
     })?;
     calibration(p, &labels, reps, table)?;
-    let all = vec![true; labels.len()];
-    row(table, "equal-mass-one-region", reps, || {
-        Ok(EqualMass::of(p, &labels, &all, DEFAULT_BINS).figures().aece.into())
-    })?;
-    row(table, "equal-mass-every-region", reps, || Ok(every_region(p, &labels, &all, DEFAULT_BINS)[0].aece.into()))
+    row(table, "equal-mass-every-region", reps, || {
+        let voxels = Voxels::new(p, &labels, &prediction, None);
+        let figures = EqualMass::new(CLASSES, DEFAULT_BINS).add(&voxels);
+        Ok(figures[&Region::All].aece.into())
+    })
 }
 
 /// Every figure of calibration but those of equal mass; found are ECE and classwise ECE.

@@ -6,10 +6,10 @@
 use segcal_core::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::bootstrap::{Interval, mean_defined};
-use crate::definitions::Better;
+use crate::bootstrap::Interval;
+use crate::metric::Better;
 use crate::special::chi_square_survival;
-use crate::surface::percentile;
+use crate::stats::{mean, mean_defined, percentile};
 
 /// The rank of equal values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -86,7 +86,7 @@ pub fn friedman_rank(settings: &[Setting], ties: Ties) -> Vec<f64> {
 pub fn mean_case_rank(cases: &[Vec<Setting>], ties: Ties) -> Vec<f64> {
     let methods = cases.first().and_then(|case| case.first()).map_or(0, |setting| setting.values.len());
     let per_case: Vec<Vec<f64>> = cases.iter().map(|case| friedman_rank(case, ties)).collect();
-    (0..methods).map(|method| crate::empty::mean(per_case.iter().map(|ranks| ranks[method]))).collect()
+    (0..methods).map(|method| mean(per_case.iter().map(|ranks| ranks[method]))).collect()
 }
 
 /// Friedman's test that all methods rank alike.
@@ -153,12 +153,12 @@ pub fn friedman_rank_intervals(
 ) -> Vec<Interval> {
     assert!(replicates > 0 && !settings.is_empty(), "nothing to draw");
     let ranks = |draw: &dyn Fn(&CaseValues, usize) -> usize| {
-        let mean = |setting: &CaseValues, values: &[f64]| {
+        let drawn_mean = |setting: &CaseValues, values: &[f64]| {
             mean_defined((0..values.len()).map(|place| values[draw(setting, place)]))
         };
         let drawn = |setting: &CaseValues| Setting {
             better: setting.better,
-            values: setting.values.iter().map(|values| mean(setting, values)).collect(),
+            values: setting.values.iter().map(|values| drawn_mean(setting, values)).collect(),
         };
         friedman_rank(&settings.iter().map(drawn).collect::<Vec<_>>(), ties)
     };
@@ -174,6 +174,19 @@ pub fn friedman_rank_intervals(
         Interval { estimate, lower: percentile(&values, tail), upper: percentile(&values, 100.0 - tail) }
     };
     ranks(&|_, place| place).into_iter().enumerate().map(interval).collect()
+}
+
+/// Holm's correction of several tests (Holm 1979): of `m` p-values in ascending order the i-th (from 0) becomes the largest
+/// of `(m - j) p_j` over `j <= i`, at most 1. NaN stays NaN and counts as a test, the last.
+pub fn holm(p_values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p_values.len()).collect();
+    order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));
+    let (mut corrected, mut largest) = (vec![f64::NAN; p_values.len()], 0.0_f64);
+    for (smaller, &test) in order.iter().enumerate().filter(|(_, test)| !p_values[**test].is_nan()) {
+        largest = largest.max((p_values.len() - smaller) as f64 * p_values[test]).min(1.0);
+        corrected[test] = largest;
+    }
+    corrected
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl<'a> Chunk<'a> {
     pub fn new(logits: &'a [f32], labels: &'a [Label], classes: usize) -> Result<Self> {
         let logits = Probabilities::new(logits, classes);
         assert_eq!(logits.voxels(), labels.len(), "logits and labels");
-        within(labels, classes)?;
+        within(labels, classes, None)?;
         match logits.values().iter().find(|value| !value.is_finite()) {
             None => Ok(Self { logits, labels }),
             Some(value) => Err(Error::new(format!("a logit is {value}")).help("repair or leave out the case")),

@@ -1,0 +1,118 @@
+//! Whether the predictions of a cohort are calibrated, in words.
+
+use segcal_data::output::number;
+use segcal_metrics::calibration::Region;
+use segcal_metrics::verdict::{Call, LEVEL, Verdict};
+use serde_json::{Value, json};
+
+use super::cohort::{Cohort, Kind};
+
+/// The verdict of one region, which does not look at the reference.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// The region.
+    pub region: Region,
+    /// Mean confidence over cases.
+    pub confidence: f64,
+    /// Mean accuracy over cases.
+    pub accuracy: f64,
+    /// Their difference with its interval, and what it says.
+    pub verdict: Verdict,
+}
+
+/// The regions that the verdict is taken from.
+const REGIONS: [Region; 2] = [Region::Predicted, Region::All];
+
+impl Found {
+    /// The verdicts of a cohort: of what is predicted as a structure, then of all voxels. None of label maps, or where no
+    /// case has such a voxel.
+    pub fn each(cohort: &Cohort) -> Vec<Self> {
+        REGIONS.into_iter().filter_map(|region| Self::of(cohort, region)).collect()
+    }
+
+    fn of(cohort: &Cohort, region: Region) -> Option<Self> {
+        let row = |key: &str| cohort.row(Kind::Region, &region.to_string(), key);
+        let (confidence, accuracy) = (row("confidence")?, row("accuracy")?);
+        let verdict = Verdict::new(&confidence.values, &accuracy.values, cohort.plan().seed);
+        let [confidence, accuracy] = [confidence, accuracy].map(|row| row.summary.mean);
+        verdict.excess.estimate.is_finite().then_some(Self { region, confidence, accuracy, verdict })
+    }
+
+    /// One sentence.
+    pub fn in_words(&self) -> String {
+        let place = if self.region == Region::All { "over all voxels" } else { "where a structure is predicted" };
+        let points = |share: f64| format!("{:+.1}", 100.0 * share);
+        let excess = self.verdict.excess;
+        let interval = format!(
+            "{} points, {:.0} % interval [{}, {}]",
+            points(excess.estimate),
+            100.0 * LEVEL,
+            points(excess.lower),
+            points(excess.upper)
+        );
+        let numbers = format!(
+            "mean confidence {:.1} %, {:.1} % of the voxels right",
+            100.0 * self.confidence,
+            100.0 * self.accuracy
+        );
+        match self.verdict.call {
+            Call::Calibrated => format!("calibrated within the interval {place}: {numbers} ({interval})"),
+            Call::OverConfident => format!("over-confident {place}: {numbers} ({interval})"),
+            Call::UnderConfident => format!("under-confident {place}: {numbers} ({interval})"),
+            Call::Undecided => format!("too few cases to tell {place}: {numbers} ({} points)", points(excess.estimate)),
+        }
+    }
+
+    /// As `summary.json` has it.
+    pub fn to_json(self) -> Value {
+        let excess = self.verdict.excess;
+        json!({
+            "region": self.region,
+            "verdict": self.verdict.call,
+            "confidence": number(self.confidence),
+            "accuracy": number(self.accuracy),
+            "excess": number(excess.estimate),
+            "level": LEVEL,
+            "interval": [number(excess.lower), number(excess.upper)],
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use segcal_core::{Reference, Rng};
+    use segcal_data::phantom::{self, CLASSES, Recipe};
+    use segcal_metrics::measure::{Options, Prediction, measure};
+    use segcal_metrics::volume::{Grid, Label, softmax};
+
+    use super::*;
+
+    /// The verdict on the true posterior of eight phantoms, its logarithm divided by a temperature.
+    fn verdict(seed: u64, temperature: f32) -> Call {
+        let recipe = Recipe { spatial: [4, 16, 16], ..Recipe::default() };
+        let mut values = [Vec::new(), Vec::new()];
+        for case in 0..8 {
+            let phantom = phantom::draw(&recipe, Rng::new(seed).stream(case));
+            let mut p: Vec<f32> = phantom.posterior.iter().map(|p| p.ln() / temperature).collect();
+            softmax(&mut p, CLASSES);
+            let labels: Vec<Label> = phantom.label.iter().map(|&label| label.into()).collect();
+            let grid = Grid::voxel_units(recipe.spatial);
+            let prediction = Prediction::Probabilities(p.into());
+            let figures = measure(&Reference, prediction, &labels, grid, &Options::default()).unwrap();
+            let predicted = &figures.regions["predicted"];
+            values[0].push(predicted["confidence"]);
+            values[1].push(predicted["accuracy"]);
+        }
+        Verdict::new(&values[0], &values[1], 0).call
+    }
+
+    #[test]
+    fn the_true_posterior_is_called_calibrated_and_a_changed_one_by_its_sign() {
+        for (temperature, expected) in
+            [(1.0, Call::Calibrated), (0.5, Call::OverConfident), (2.0, Call::UnderConfident)]
+        {
+            let right = (0..100).filter(|&seed| verdict(seed, temperature) == expected).count();
+            assert!(right >= 95, "T = {temperature}: {right} of 100");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What is measured, and how.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use crate::calibration::DEFAULT_BINS;
+use crate::volume::{Label, Structure};
+
+/// A prediction of one case on the grid of its reference.
+#[derive(Clone, Debug)]
+pub enum Prediction<'a> {
+    /// Class probabilities `[k, d, h, w]`, the background first.
+    Probabilities(Cow<'a, [f32]>),
+    /// Logits `[k, d, h, w]`, the background first.
+    Logits(Cow<'a, [f32]>),
+    /// A label map `[d, h, w]`, without any confidence.
+    Labels(Cow<'a, [Label]>),
+    /// Independent probabilities `[r, d, h, w]` of regions that may overlap or lie in each other, as sigmoid outputs are.
+    Regions(Cow<'a, [f32]>, &'a Nested),
+}
+
+/// Regions that are independent problems, each against the rest (nnU-Net's region-based labels).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nested {
+    /// The regions in the order of the channels, each with the labels that it unites.
+    pub regions: Vec<Structure>,
+    /// The label that a channel writes into the label map where its probability is above a half; later channels overwrite
+    /// earlier ones (`regions_class_order`).
+    pub order: Vec<Label>,
+}
+
+impl Nested {
+    /// The label map of some probabilities `[r, d, h, w]`.
+    pub(super) fn label_map(&self, scores: &[f32]) -> Vec<Label> {
+        let voxels = scores.len() / self.regions.len().max(1);
+        let mut labels = vec![0; voxels];
+        for (channel, &label) in scores.chunks(voxels.max(1)).zip(&self.order) {
+            let above = labels.par_iter_mut().zip(channel).filter(|(_, p)| **p > 0.5);
+            above.for_each(|(own, _)| *own = label);
+        }
+        labels
+    }
+}
+
+/// How a case is measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Number of equal-width or equal-mass bins, 1 to 1000.
+    pub bins: usize,
+    /// Tolerance of `nsd`, in the unit of the grid's voxel size.
+    pub tolerance: f64,
+    /// Half-width of the regions `boundary` and `near`, in the unit of the grid's voxel size.
+    pub band: f64,
+    /// The reference label of voxels that are in no figure.
+    pub ignored: Option<Label>,
+    /// Structures beside the single labels: names with the labels that they unite.
+    pub unions: BTreeMap<String, Vec<Label>>,
+    /// Whether the distances of the authors' convention are wanted, which cost as much as the others unless voxels have
+    /// size 1.
+    pub authors: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { bins: DEFAULT_BINS, tolerance: 1.0, band: 2.0, ignored: None, unions: BTreeMap::new(), authors: false }
+    }
+}
