@@ -87,7 +87,7 @@ impl PrintedTable {
             "schema": "segcal.ranking/1",
             "version": env!("CARGO_PKG_VERSION"),
             "methods": self.methods,
-            "ties": ties,
+            "ties": ties.name(),
             "sum_rank": by_method(&ranks.sum_rank),
             "friedman_rank": by_method(&ranks.friedman_rank),
             "final_rank": by_method(&ranks.final_rank),

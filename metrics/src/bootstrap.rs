@@ -38,12 +38,33 @@ impl Bootstrap {
     /// Draws `replicates` samples of `cases` cases and computes `figure` of each, given as case numbers in the order
     /// of the draw. A figure may be NaN (a sample without any defined case); such replicates do not count.
     pub fn new(cases: usize, replicates: usize, seed: u64, figure: impl Fn(&[usize]) -> f64 + Sync) -> Self {
-        let all: Vec<usize> = (0..cases).collect();
-        let replicate = |number: usize| {
-            let rng = Rng::new(seed).stream(number as u64);
-            let sample: Vec<usize> = (0..cases as u64).map(|draw| rng.below(draw, cases)).collect();
-            figure(&sample)
+        let draw = |rng: Rng| (0..cases as u64).map(|draw| rng.below(draw, cases)).collect();
+        Self::drawn(cases, replicates, seed, draw, figure)
+    }
+
+    /// The same for cases of several groups (data sets), numbered one group after the other: each replicate draws as many
+    /// cases of each group as it has.
+    pub fn stratified(groups: &[usize], replicates: usize, seed: u64, figure: impl Fn(&[usize]) -> f64 + Sync) -> Self {
+        let draw = |rng: Rng| {
+            let first = |group: usize| groups[..group].iter().sum::<usize>();
+            let of_group = |(group, &cases): (usize, &usize)| {
+                let rng = rng.stream(group as u64);
+                (0..cases as u64).map(move |draw| first(group) + rng.below(draw, cases)).collect::<Vec<_>>()
+            };
+            groups.iter().enumerate().flat_map(of_group).collect()
         };
+        Self::drawn(groups.iter().sum(), replicates, seed, draw, figure)
+    }
+
+    fn drawn(
+        cases: usize,
+        replicates: usize,
+        seed: u64,
+        draw: impl Fn(Rng) -> Vec<usize> + Sync,
+        figure: impl Fn(&[usize]) -> f64 + Sync,
+    ) -> Self {
+        let all: Vec<usize> = (0..cases).collect();
+        let replicate = |number: usize| figure(&draw(Rng::new(seed).stream(number as u64)));
         let drawn = if cases == 0 { 0 } else { replicates };
         let mut values: Vec<f64> = (0..drawn).into_par_iter().map(replicate).filter(|value| !value.is_nan()).collect();
         values.sort_unstable_by(f64::total_cmp);
@@ -156,6 +177,20 @@ fn mean_and_error(values: impl Iterator<Item = f64> + Clone, count: usize) -> (f
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_are_drawn_apart() {
+        // Two groups of one case each: every sample is the two of them.
+        let interval = Bootstrap::stratified(&[1, 1], 50, 3, |sample| {
+            assert_eq!(sample.len(), 1 + usize::from(sample.contains(&1)), "{sample:?}");
+            sample.iter().map(|&case| [2.0, 4.0][case]).sum::<f64>() / sample.len() as f64
+        });
+        assert!(interval.replicates().iter().all(|&mean| mean == 3.0));
+        let counts = Bootstrap::stratified(&[3, 5], 50, 3, |sample| {
+            sample.iter().filter(|&&case| case < 3).count() as f64 + 10.0 * sample.len() as f64
+        });
+        assert!(counts.replicates().iter().all(|&count| count == 83.0));
+    }
 
     #[test]
     fn a_constant_has_an_interval_of_no_width() {

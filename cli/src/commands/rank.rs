@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, ValueEnum};
 use segcal_core::Result;
 use segcal_evaluate::methods;
 use segcal_evaluate::printed::PrintedTable;
-use segcal_evaluate::ranking::{ColumnFigures, Options, Pair, Ranking};
+use segcal_evaluate::ranking::{ColumnFigures, Group, Options, Pair, Ranking};
 use segcal_metrics::bootstrap::{DEFAULT_REPLICATES, Interval};
 use segcal_metrics::ranking::{Friedman, Ties};
 
@@ -24,11 +24,14 @@ use crate::{Common, Outcome};
     segcal rank --table tests/tables/crac-unet.csv")]
 pub struct Args {
     /// The `cases.csv` of each method, or the folder that holds it. The folder (or file) names the method.
-    #[arg(required_unless_present = "table", num_args = 2.., value_name = "CSV")]
+    #[arg(required_unless_present_any = ["table", "dataset"], num_args = 2.., value_name = "CSV")]
     pub tables: Vec<PathBuf>,
+    /// Several data sets.
+    #[command(flatten)]
+    pub datasets: Datasets,
     /// Rank a printed table instead: a CSV file whose first row names the columns, whose second says `higher` or `lower`
     /// for each, and whose other rows are a method's name and its values.
-    #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["tables", "metrics", "region", "structures", "replicates", "seed"])]
+    #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["tables", "dataset", "metrics", "region", "structures", "replicates", "seed"])]
     pub table: Option<PathBuf>,
     /// What to rank by.
     #[arg(long, value_name = "KEY,…", value_delimiter = ',', default_value = "dsc,hd95_max,ece,cece_mean")]
@@ -48,6 +51,42 @@ pub struct Args {
     /// Seed of the bootstrap.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+}
+
+/// The occurrences of `--dataset NAME CSV…`, each by itself.
+#[derive(Clone, Debug, Default)]
+pub struct Datasets(Vec<Vec<String>>);
+
+impl clap::Args for Datasets {
+    fn augment_args(command: Command) -> Command {
+        let help = "A data set with its methods, once for each data set: ranks are over the metrics of all of them. The \
+                    folders of one method have the same name in each";
+        command.arg(
+            Arg::new("dataset")
+                .long("dataset")
+                .value_names(["NAME", "CSV"])
+                .num_args(3..)
+                .action(ArgAction::Append)
+                .conflicts_with("tables")
+                .help(help),
+        )
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Datasets {
+    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
+        let occurrences = matches.get_occurrences::<String>("dataset").into_iter().flatten();
+        Ok(Self(occurrences.map(|words| words.cloned().collect()).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> std::result::Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 /// The rank of equal values.
@@ -76,6 +115,19 @@ fn parse_replicates(text: &str) -> std::result::Result<usize, String> {
 }
 
 impl Args {
+    /// The data sets with their methods.
+    fn groups(&self) -> Result<Vec<Group>> {
+        if self.datasets.0.is_empty() {
+            return Ok(vec![Group { name: String::new(), methods: methods::read(&self.tables)? }]);
+        }
+        let group = |words: &Vec<String>| {
+            let (name, paths) = (words[0].clone(), words[1..].iter().map(PathBuf::from).collect::<Vec<_>>());
+            let methods = methods::read(&paths).map_err(|error| error.at(&name))?;
+            Ok(Group { name, methods })
+        };
+        self.datasets.0.iter().map(group).collect()
+    }
+
     fn options(&self) -> Options {
         Options {
             metrics: self.metrics.clone(),
@@ -96,8 +148,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     if let Some(path) = &args.table {
         return rank_printed(&PrintedTable::read(path)?, args.ties.into(), common);
     }
-    let methods = methods::read(&args.tables)?;
-    let ranking = Ranking::new(&args.options(), &methods)?;
+    let ranking = Ranking::new(&args.options(), &args.groups()?)?;
     if common.json {
         output::print_json(&ranking.to_json())?;
     } else {
@@ -135,7 +186,12 @@ fn rank_printed(table: &PrintedTable, ties: Ties, common: &Common) -> Result<Out
 }
 
 fn tables(ranking: &Ranking) -> String {
-    let mut text = format!("{} cases, structures {}\n\n", ranking.cases, ranking.structures.join(", "));
+    let mut text = String::new();
+    for group in &ranking.groups {
+        let name = if group.name.is_empty() { String::new() } else { format!("{}: ", group.name) };
+        text += &format!("{name}{} cases, structures {}\n", group.cases, group.structures.join(", "));
+    }
+    text += "\n";
     text += &output::table(&methods_table(ranking));
     let test = |name: &str, test: &Friedman| {
         let p = probability(test.p_value);
@@ -145,7 +201,7 @@ fn tables(ranking: &Ranking) -> String {
     tests.extend(
         ranking.columns
             .iter()
-            .map(|figures| test(&format!("{} over cases", figures.column.metric.key), &figures.over_cases)),
+            .map(|figures| test(&format!("{} over cases", ranking.name(figures)), &figures.over_cases)),
     );
     tests.push(test("over metrics", &ranking.over_metrics));
     text += &format!("\n{}\n{}", output::table(&tests), output::table(&pairs_table(ranking)));
@@ -155,9 +211,9 @@ fn tables(ranking: &Ranking) -> String {
 fn methods_table(ranking: &Ranking) -> Vec<Vec<String>> {
     let mut head = vec!["method".to_owned()];
     for figures in &ranking.columns {
-        head.extend([figures.column.metric.key.to_owned(), "rank".into()]);
+        head.extend([ranking.name(figures), "rank".into()]);
     }
-    head.extend(["sum rank", "mean case rank", "Friedman rank"].map(str::to_owned));
+    head.extend(["sum rank", "mean case rank", "Friedman rank", "final rank"].map(str::to_owned));
     let mut order: Vec<usize> = (0..ranking.methods.len()).collect();
     order.sort_by(|&a, &b| ranking.sum_ranks[a].total_cmp(&ranking.sum_ranks[b]));
     let with_interval = |of: &Interval| format!("{:.3} [{:.3}, {:.3}]", of.estimate, of.lower, of.upper);
@@ -168,6 +224,7 @@ fn methods_table(ranking: &Ranking) -> Vec<Vec<String>> {
         }
         row.push(ranking.sum_ranks[method].to_string());
         row.extend([&ranking.case_ranks[method], &ranking.friedman_ranks[method]].map(with_interval));
+        row.push(ranking.final_ranks[method].to_string());
         row
     };
     std::iter::once(head).chain(order.into_iter().map(row)).collect()
@@ -179,7 +236,7 @@ fn pairs_table(ranking: &Ranking) -> Vec<[String; 6]> {
         let [a, b] = pair.methods.map(|method| ranking.methods[method].as_str());
         let Interval { estimate, lower, upper } = pair.difference;
         [
-            figures.column.metric.key.to_owned(),
+            ranking.name(figures),
             format!("{a} - {b}"),
             format!("{estimate:.4}"),
             format!("[{lower:.4}, {upper:.4}]"),
@@ -194,7 +251,7 @@ fn pairs_table(ranking: &Ranking) -> Vec<[String; 6]> {
 fn notes(ranking: &Ranking) -> String {
     let mut text = String::new();
     for figures in &ranking.columns {
-        let key = figures.column.metric.key;
+        let key = ranking.name(figures);
         if figures.column.left_out > 0 {
             let count = figures.column.left_out;
             text +=

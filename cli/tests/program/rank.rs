@@ -169,3 +169,38 @@ fn a_table_and_evaluations_are_not_ranked_together() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("--table"), "{}", stderr(&output));
 }
+
+/// Two data sets of the same two methods: ranks 1 2, 1 2 on the first, 2 1, 2 1 on the second.
+#[test]
+fn data_sets_are_ranked_together() {
+    let root = tempfile::tempdir().unwrap();
+    let folders: Vec<PathBuf> = [("d", [0.9, 0.8]), ("e", [0.7, 0.8])]
+        .iter()
+        .flat_map(|(dataset, dsc)| {
+            ["a", "b"]
+                .iter()
+                .zip(dsc)
+                .map(|(name, &dsc)| method(&root, &format!("{dataset}/{name}"), &[dsc; 4], &[1.0 - dsc; 4]))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let words: Vec<&str> = folders.iter().map(|folder| folder.to_str().unwrap()).collect();
+    let run = |dataset: [&str; 6]| {
+        segcal(
+            &[&["--json", "rank", "--metrics", "dsc,ece", "--dataset"], &dataset[..3], &["--dataset"], &dataset[3..]]
+                .concat(),
+        )
+    };
+    let output = run(["d", words[0], words[1], "e", words[2], words[3]]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let ranks: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(ranks["sum_rank"], serde_json::json!({ "a": 6.0, "b": 6.0 }));
+    assert_eq!(ranks["mean_case_rank"]["a"]["estimate"], 1.5);
+    assert_eq!(ranks["final_rank"], serde_json::json!({ "a": 1.0, "b": 1.0 }));
+    assert_eq!(ranks["cases"], 8);
+    assert_eq!(ranks["metrics"].as_array().unwrap().len(), 4);
+    assert_eq!(ranks["metrics"][2]["dataset"], "e");
+    assert_eq!(ranks["metrics"][2]["mean_case_rank"], serde_json::json!({ "a": 2.0, "b": 1.0 }));
+    let swapped = run(["d", words[0], words[1], "e", words[3], words[2]]);
+    assert!(stderr(&swapped).contains("e: has the methods b, a, not a, b"), "{}", stderr(&swapped));
+}

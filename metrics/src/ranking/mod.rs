@@ -21,6 +21,16 @@ pub enum Ties {
     Mean,
 }
 
+impl Ties {
+    /// Its name on the command line and in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Minimum => "min",
+            Self::Mean => "mean",
+        }
+    }
+}
+
 /// One column of a table of results: a value per method.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
