@@ -2,11 +2,12 @@
 
 use segcal_core::{Error, Result};
 use segcal_data::output::number;
-use segcal_metrics::bootstrap::{Bootstrap, Interval, mean_defined};
+use segcal_metrics::bootstrap::{Bootstrap, Interval};
 use segcal_metrics::ranking::{
     CaseValues, Friedman, Setting, Ties, ascending_ranks, friedman, friedman_rank, friedman_rank_intervals, holm,
     sum_rank,
 };
+use segcal_metrics::stats::mean_defined;
 use segcal_metrics::wilcoxon::{SignedRank, signed_rank};
 use serde_json::{Map, Value, json};
 
