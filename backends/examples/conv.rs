@@ -59,7 +59,8 @@ fn time(cpu: &Cpu, &(batch, [ins, outs], spatial, kernel): &Layer) {
     let xs = Shape::new(batch, ins, 1, 1, 1).with_spatial(spatial);
     let ws = Shape::new(outs, ins, 1, 1, 1).with_spatial(kernel);
     let Some(ys) = g.output(xs, ws) else { return };
-    let upload = |shape: Shape| cpu.upload((0..shape.len()).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect());
+    let upload =
+        |shape: Shape| cpu.upload((0..shape.len()).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect::<Vec<_>>());
     let (x, w, y) = (upload(xs), upload(ws), upload(ys));
     let work = 2e-9 * (ys.len() * ins * ws.voxels()) as f64;
     let times = [

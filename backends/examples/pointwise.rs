@@ -38,8 +38,8 @@ impl Bench {
     fn programs(&self, shape: Shape) {
         let cpu = &self.cpu;
         let len = shape.len();
-        let x = cpu.upload((0..len).map(|i| (i % 1000) as f32 * 0.004 - 2.0).collect());
-        let y = cpu.upload((0..len).map(|i| (i % 777) as f32 * 0.003 - 1.0).collect());
+        let x = cpu.upload((0..len).map(|i| (i % 1000) as f32 * 0.004 - 2.0).collect::<Vec<_>>());
+        let y = cpu.upload((0..len).map(|i| (i % 777) as f32 * 0.003 - 1.0).collect::<Vec<_>>());
         let channel = Shape::new(1, shape.c(), 1, 1, 1);
         let plane = Shape::new(shape.n(), 1, 1, shape.spatial()[1], shape.spatial()[2]);
         let statistics = cpu.upload(vec![0.5; channel.len()]);

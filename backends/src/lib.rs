@@ -1,4 +1,22 @@
-//! Fast backends of [`segcal_core`], and the single place where one is chosen.
+//! Fast backends of [`segcal_core`]: [`Cpu`] on any processor and, with the feature `gpu`, [`gpu::Gpu`] on any vendor's
+//! card; and [`Device`], the one type in which a backend is chosen at run time.
+//!
+//! Code that is written against [`Backend`] runs on either. Both are held to the f64
+//! [`Reference`](segcal_core::Reference), operation by operation, within documented bounds; the CPU gives the same bits
+//! for any number of threads. What goes wrong on the way (memory, a lost card) is the error of the download that asks
+//! for the result.
+//!
+//! ```
+//! use segcal_backends::Cpu;
+//! use segcal_core::{Geometry, Shape, Tensor, ops};
+//! let cpu = Cpu::new(Some(2))?;
+//! let image = Tensor::from_slice(&cpu, Shape::new(1, 1, 1, 2, 2), &[1.0, 2.0, 3.0, 4.0])?;
+//! let weight = Tensor::full(&cpu, Shape::new(1, 1, 1, 2, 2), 0.25).tracked();
+//! let mean = ops::conv(&image, &weight, &Geometry::VALID);
+//! assert_eq!(mean.item()?, 2.5);
+//! assert_eq!(mean.backward().take(&weight).map(|slope| slope.to_vec()).transpose()?, Some(vec![1.0, 2.0, 3.0, 4.0]));
+//! # Ok::<(), segcal_core::Error>(())
+//! ```
 
 #[cfg(feature = "cpu")]
 mod cpu;

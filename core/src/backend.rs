@@ -3,6 +3,8 @@
 //! A method's doc is its meaning: formula, shapes, adjoint, and what is not differentiable. The executable meaning is
 //! [`Reference`](crate::Reference). `core` has checked every shape before it calls; a backend may rely on that.
 
+use std::borrow::Cow;
+
 use crate::{Elem, Geometry, Index, Program, Result, Sampling, Shape, Window};
 
 /// A buffer with the shape in which to read it.
@@ -41,8 +43,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// A short name for messages: `reference`, `cpu`, `gpu`.
     fn name(&self) -> &'static str;
 
-    /// Moves host numbers to the device.
-    fn upload(&self, data: Vec<Self::Elem>) -> Self::Buffer;
+    /// Moves host numbers to the device: those of a vector or of a borrowed slice, copied at most once.
+    fn upload<'a>(&self, data: impl Into<Cow<'a, [Self::Elem]>>) -> Self::Buffer;
 
     /// Moves a buffer to the host. The only call that waits, and the only one that can fail: errors of earlier
     /// asynchronous work appear here.

@@ -61,10 +61,13 @@
 //!
 //! Next: [`Backend`] for the contract, the source of [`ops::map`] for how an operation and its gradient stand together.
 
+#[cfg(feature = "ndarray")]
+mod array;
 mod backend;
 mod elem;
 pub mod error;
 mod grad;
+pub mod memory;
 mod nearest;
 mod opcode;
 pub mod ops;

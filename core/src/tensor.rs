@@ -49,11 +49,17 @@ impl<B: Backend> Tensor<B> {
     /// # Errors
     /// The count of the numbers is not that of the shape.
     pub fn from_user(backend: &B, shape: Shape, data: Vec<B::Elem>) -> Result<Self> {
-        if data.len() == shape.len() {
-            return Ok(Self::new(backend, shape, data));
-        }
-        let problem = format!("an array of shape {shape} needs {} numbers, not {}", shape.len(), data.len());
-        Err(Error::new(problem))
+        check_count(shape, data.len())?;
+        Ok(Self::new(backend, shape, data))
+    }
+
+    /// The same for borrowed numbers from outside, which are copied once: to the device.
+    ///
+    /// # Errors
+    /// The count of the numbers is not that of the shape.
+    pub fn from_slice(backend: &B, shape: Shape, data: &[B::Elem]) -> Result<Self> {
+        check_count(shape, data.len())?;
+        Ok(Self::from_buffer(backend, shape, backend.upload(data)))
     }
 
     /// A buffer that a backend made.
@@ -133,4 +139,11 @@ impl<B: Backend> fmt::Debug for Tensor<B> {
         let tracked = if self.node.is_some() { ", tracked" } else { "" };
         write!(f, "Tensor({}{}{tracked})", self.backend.name(), self.shape)
     }
+}
+
+fn check_count(shape: Shape, count: usize) -> Result<()> {
+    if count == shape.len() {
+        return Ok(());
+    }
+    Err(Error::new(format!("an array of shape {shape} needs {} numbers, not {count}", shape.len())))
 }

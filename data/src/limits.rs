@@ -8,7 +8,7 @@ use std::collections::TryReserveError;
 use std::fs::File;
 use std::path::Path;
 
-use segcal_core::{Error, Result};
+use segcal_core::{Error, Result, memory};
 
 /// The largest number of values of one array: 2^31, or 8 GiB of 32-bit floats.
 pub const MAX_VALUES: u64 = 1 << 31;
@@ -114,34 +114,9 @@ pub fn zeroed<T: Copy + Default>(count: usize) -> Result<Vec<T>> {
     Ok(values)
 }
 
-/// Refuses what the machine has no memory for, where it says how much is free. (Where memory is promised beyond what
-/// there is, an allocation succeeds and the process is ended later, without a word.)
-///
-/// # Errors
-/// `what` needs more than there is.
-pub fn expect_memory(bytes: u64, what: &str) -> Result<()> {
-    const SMALL: u64 = 1 << 30;
-    let free = if bytes > SMALL { free_memory() } else { None };
-    match free {
-        Some(free) if bytes > free => Err(Error::new(format!(
-            "{what} needs {:.1} GiB of memory, {:.1} GiB are free",
-            bytes as f64 / SMALL as f64,
-            free as f64 / SMALL as f64
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// [`expect_memory`] of an array of a file.
+/// Refuses an array of a file that there is no memory for.
 fn check_memory(bytes: u64) -> Result<()> {
-    expect_memory(bytes, "the array").map_err(|error| error.help("crop, or cut the file into parts"))
-}
-
-/// Bytes of memory that are free, if the system tells.
-fn free_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    memory::expect(bytes, "the array").map_err(|error| error.help("crop, or cut the file into parts"))
 }
 
 fn short(error: &TryReserveError, expected: usize) -> Error {
@@ -173,7 +148,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn more_than_the_free_memory_is_refused() {
-        assert!(free_memory().is_some_and(|free| free > 1 << 20));
+        assert!(memory::free().is_some_and(|free| free > 1 << 20));
         assert!(check_memory(u64::MAX).unwrap_err().to_string().contains("GiB"));
     }
 

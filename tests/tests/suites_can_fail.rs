@@ -1,6 +1,7 @@
 //! A suite that cannot fail tests nothing: backends with one plausible defect each must be found out, by the method
 //! that has it, in spite of the tolerance that f32 is allowed.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use segcal_core::{
@@ -133,7 +134,7 @@ impl Backend for Defective {
         "defective"
     }
 
-    fn upload(&self, data: Vec<f64>) -> Buffer {
+    fn upload<'a>(&self, data: impl Into<Cow<'a, [f64]>>) -> Buffer {
         Reference.upload(data)
     }
 

@@ -5,7 +5,7 @@
 
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use segcal_core::{Backend, Context, Elem, Error, Result, Rng, Shape, Tensor};
+use segcal_core::{Backend, Context, Elem, Error, Result, Rng, Shape, Tensor, memory};
 
 use super::settings::{SampleKind, Samples};
 use super::source::Source;
@@ -102,7 +102,7 @@ pub fn expect_room(samples: Shape, features: usize) -> Result<()> {
     limits::count(&samples.dims()).at("samples.size")?;
     let places = samples.len() as u64 / samples.c() as u64;
     let numbers = places.saturating_mul((samples.c() + 1 + 2 * features) as u64);
-    limits::expect_memory(numbers.saturating_mul(4), "one step at least")
+    memory::expect(numbers.saturating_mul(4), "one step at least")
         .map_err(|error| error.help("lower batch, samples.size or network.base"))
         .at("samples.size")
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use memmap2::{MmapMut, MmapOptions};
+use segcal_core::memory;
 
 /// Numbers in a cache line, which is the widest vector too: every extent starts and ends on one.
 const GRAIN: usize = 16;
@@ -44,25 +45,60 @@ pub(super) struct Arena {
     /// Lengths of the free extents by segment and offset; neighbours are merged.
     free: BTreeMap<(usize, usize), usize>,
     reserved: usize,
+    /// Numbers in use.
+    used: usize,
+    /// The most that ever were, which the system has given its memory.
+    peak: usize,
+    /// How many there may be before the system is asked again whether it has so much.
+    vouched: usize,
 }
 
 impl Arena {
     /// The lowest extent with room for `len` numbers, and where it starts; the numbers are what was left there.
-    pub(super) fn take(&mut self, len: usize) -> (Extent, *mut f32) {
+    ///
+    /// # Errors
+    /// The system has no more: what it said.
+    pub(super) fn take(&mut self, len: usize) -> std::io::Result<(Extent, *mut f32)> {
         let len = len.max(1).next_multiple_of(GRAIN);
+        self.vouch(self.used.saturating_add(len))?;
         let fits = self.free.iter().find(|&(_, &room)| room >= len).map(|(&place, &room)| (place, room));
-        let ((segment, offset), room) = fits.unwrap_or_else(|| self.reserve(len));
+        let ((segment, offset), room) = match fits {
+            Some(found) => found,
+            None => self.reserve(len)?,
+        };
         self.free.remove(&(segment, offset));
         if room > len {
             self.free.insert((segment, offset + len), room - len);
         }
         #[expect(clippy::cast_ptr_alignment, reason = "a segment starts on a page of memory")]
         let start = self.segments[segment].as_mut_ptr().cast::<f32>().wrapping_add(offset);
-        (Extent { segment, offset, len }, start)
+        self.used += len;
+        self.peak = self.peak.max(self.used);
+        Ok((Extent { segment, offset, len }, start))
+    }
+
+    /// Bytes in use.
+    pub(super) fn used(&self) -> u64 {
+        self.used as u64 * 4
+    }
+
+    /// Whether the system has memory for so many numbers in all. It reserves addresses beyond what it has, and ends a
+    /// process that writes to all of them.
+    fn vouch(&mut self, numbers: usize) -> std::io::Result<()> {
+        if numbers <= self.vouched {
+            return Ok(());
+        }
+        let more = (numbers - self.peak) as u64 * 4;
+        if memory::physical().is_some_and(|free| more > free) {
+            return Err(std::io::ErrorKind::OutOfMemory.into());
+        }
+        self.vouched = numbers.saturating_add(NEAR / 4);
+        Ok(())
     }
 
     /// Frees an extent and merges it with the free ones on both sides.
     pub(super) fn give_back(&mut self, Extent { segment, mut offset, mut len }: Extent) {
+        self.used -= len;
         if let Some(room) = self.free.remove(&(segment, offset + len)) {
             len += room;
         }
@@ -77,8 +113,9 @@ impl Arena {
 
     /// A new free segment for at least `len` numbers, as large as all before it: their count grows with the logarithm
     /// of the memory. Where addresses are limited it takes about half of what is left, or `len`.
-    fn reserve(&mut self, len: usize) -> ((usize, usize), usize) {
-        let map = |room: usize| MmapOptions::new().len(room * size_of::<f32>()).no_reserve_swap().map_anon();
+    fn reserve(&mut self, len: usize) -> std::io::Result<((usize, usize), usize)> {
+        let map =
+            |room: usize| MmapOptions::new().len(room.saturating_mul(size_of::<f32>())).no_reserve_swap().map_anon();
         let least = if self.segments.is_empty() { first() } else { self.reserved };
         let mut room = len.max(least);
         if map(room).is_err() {
@@ -87,7 +124,7 @@ impl Arena {
             }
             room = (room / 2).next_multiple_of(GRAIN).max(len);
         }
-        let memory = map(room).unwrap_or_else(|problem| panic!("{} MiB of memory cannot be had: {problem}", len >> 18));
+        let memory = map(room)?;
         // One fault and one entry of the address cache per 2 MiB; only a wish, so a refusal changes nothing.
         #[cfg(target_os = "linux")]
         let _ = memory.advise(memmap2::Advice::HugePage);
@@ -95,7 +132,7 @@ impl Arena {
         self.reserved += room;
         let place = (self.segments.len() - 1, 0);
         self.free.insert(place, room);
-        (place, room)
+        Ok((place, room))
     }
 
     /// Segment, offset and length of each free extent.
@@ -126,7 +163,7 @@ mod tests {
                     arena.give_back(used.swap_remove(which.index(used.len())));
                     continue;
                 }
-                let (new, start) = arena.take(len);
+                let (new, start) = arena.take(len).unwrap();
                 prop_assert!(new.len >= len.max(1) && new.len < len + 2 * GRAIN && start.addr().is_multiple_of(64));
                 let below = |a: &Extent, b: &Extent| a.offset + a.len <= b.offset;
                 let apart = |old: &Extent| old.segment != new.segment || below(old, &new) || below(&new, old);
@@ -136,6 +173,7 @@ mod tests {
             for extent in used {
                 arena.give_back(extent);
             }
+            prop_assert_eq!(arena.used(), 0);
             let whole = arena.free_extents();
             prop_assert_eq!(whole.len(), arena.segments.len());
             prop_assert_eq!(whole.iter().map(|&(_, _, len)| len).sum::<usize>(), arena.reserved);
@@ -147,18 +185,28 @@ mod tests {
         assert!(promises_no_more_than_it_has("2\n"));
         assert!(!promises_no_more_than_it_has("0\n") && !promises_no_more_than_it_has(""));
         let mut arena = Arena::default();
-        arena.take(5);
+        arena.take(5).unwrap();
         assert_eq!(arena.reserved, first());
     }
 
     #[test]
     fn the_lowest_place_that_fits_is_taken() {
         let mut arena = Arena::default();
-        let [a, b, c] = [100, 200, 300].map(|len| arena.take(len).0);
+        let [a, b, c] = [100, 200, 300].map(|len| arena.take(len).unwrap().0);
         arena.give_back(a);
-        assert_eq!(arena.take(150).0.offset, c.offset + c.len, "too long for the hole");
-        assert_eq!(arena.take(50).0.offset, a.offset);
+        assert_eq!(arena.take(150).unwrap().0.offset, c.offset + c.len, "too long for the hole");
+        assert_eq!(arena.take(50).unwrap().0.offset, a.offset);
         arena.give_back(b);
-        assert_eq!(arena.take(230).0.offset, 64, "the rest of one hole and the whole of the next");
+        assert_eq!(arena.take(230).unwrap().0.offset, 64, "the rest of one hole and the whole of the next");
+    }
+
+    #[test]
+    fn more_than_there_are_addresses_is_an_error_and_changes_nothing() {
+        let mut arena = Arena::default();
+        let kept = arena.take(100).unwrap().0;
+        let before = arena.free_extents();
+        assert!(arena.take(1 << 58).is_err());
+        assert_eq!((arena.free_extents(), arena.used()), (before, kept.len as u64 * 4));
+        assert!(arena.take(100).is_ok());
     }
 }

@@ -1,20 +1,77 @@
 //! Shared memory that goes back to a pool, so that a training step allocates nothing after the first.
 
 use std::ops::{Deref, DerefMut};
+use std::panic::resume_unwind;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use segcal_core::{Error, memory};
 
 use super::arena::{Arena, Extent};
 
 /// Shared, immutable f32 memory. The memory returns to its pool with the last handle.
 #[derive(Clone)]
-pub struct Buffer(Arc<Block>);
+pub struct Buffer(Held);
+
+#[derive(Clone)]
+enum Held {
+    Block(Arc<Block>),
+    /// Nothing, for want of memory.
+    Failure(Failure),
+}
+
+impl Buffer {
+    /// A buffer that holds nothing, because of a failure.
+    pub(crate) fn failed(failure: Failure) -> Self {
+        Self(Held::Failure(failure))
+    }
+
+    /// Why it holds nothing, if it does not.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        match &self.0 {
+            Held::Block(_) => None,
+            Held::Failure(failure) => Some(failure),
+        }
+    }
+}
 
 impl Deref for Buffer {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
-        &self.0
+        match &self.0 {
+            Held::Block(block) => block,
+            Held::Failure(_) => &[],
+        }
     }
+}
+
+/// Why a buffer does not hold what it should. It is passed on to all that is computed from it, and becomes an error
+/// when that is downloaded.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    op: &'static str,
+    what: Arc<str>,
+}
+
+impl Failure {
+    pub(crate) fn new(op: &'static str, shortage: &Shortage) -> Self {
+        let Shortage { asked, used, problem } = shortage;
+        let free = memory::free().map_or_else(String::new, |free| format!(", {} are free", memory::in_words(free)));
+        let [asked, used] = [asked, used].map(|bytes| memory::in_words(*bytes));
+        Self { op, what: format!("{asked} of memory cannot be had beside {used} in use{free}: {problem}").into() }
+    }
+
+    pub(crate) fn error(&self) -> Error {
+        let help = "use smaller batches or patches, or let the process have more memory";
+        Error::new(&*self.what).at(self.op).at("cpu").help(help)
+    }
+}
+
+/// What the system refused, in bytes. It unwinds an operation up to [`Cpu`](super::Cpu), which makes it a [`Failure`].
+pub(crate) struct Shortage {
+    asked: u64,
+    used: u64,
+    problem: std::io::Error,
 }
 
 /// Memory that nobody else sees yet: what an operation writes before it is shared as a [`Buffer`].
@@ -33,7 +90,7 @@ unsafe impl Sync for Block {}
 impl Block {
     /// Shares the memory; nobody writes to it any more.
     pub(crate) fn share(self) -> Buffer {
-        Buffer(Arc::new(self))
+        Buffer(Held::Block(Arc::new(self)))
     }
 }
 
@@ -64,11 +121,20 @@ impl Drop for Block {
 pub(crate) struct Pool(Mutex<Arena>);
 
 impl Pool {
-    /// Memory for `len` numbers with arbitrary contents. Panics if the system has none.
+    /// Memory for `len` numbers with arbitrary contents. Unwinds with a [`Shortage`] if the system has none.
     pub(crate) fn take(self: &Arc<Self>, len: usize) -> Block {
-        let (extent, start) = self.lock().take(len);
-        let start = NonNull::new(start).expect("memory of the system does not start at 0");
-        Block { start, len, extent, pool: self.clone() }
+        let (taken, used) = {
+            let mut arena = self.lock();
+            (arena.take(len), arena.used())
+        };
+        match taken {
+            Ok((extent, start)) => {
+                let start = NonNull::new(start).expect("memory of the system does not start at 0");
+                Block { start, len, extent, pool: self.clone() }
+            }
+            // No panic, which would print a message: this is an error on its way.
+            Err(problem) => resume_unwind(Box::new(Shortage { asked: len as u64 * 4, used, problem })),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Arena> {

@@ -226,7 +226,7 @@ mod tests {
     fn three_four_five() {
         let cpu = Cpu::default();
         let shape = Shape::new(1, 1, 1, 5, 4);
-        let mask = cpu.upload((0..20).map(|i| f32::from(i == 0)).collect());
+        let mask = cpu.upload((0..20).map(|i| f32::from(i == 0)).collect::<Vec<_>>());
         let y = cpu.distance((&mask, shape), [1.0; 3]);
         assert_eq!((y[0], y[3], y[19]), (0.0, 3.0, 5.0));
     }

@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn empty_domains_give_empty_outputs() {
         let cpu = Cpu::default();
-        let empty = cpu.upload(Vec::new());
+        let empty = cpu.upload(&[]);
         let shape = Shape::new(2, 0, 1, 3, 4);
         assert!(cpu.map(&normalise(), &[0.0], &[(&empty, shape); 5], shape)[0].is_empty());
     }

@@ -2,6 +2,9 @@
 //!
 //! Work is cut into pieces by the shapes alone, so that the results have the same bits for any number of threads.
 //! Loops are compiled for several instruction sets and chosen at run time. Small tensors stay on the calling thread.
+//!
+//! Where memory does not suffice, the results are buffers of that failure, which all that is computed from them passes
+//! on and which is the error of a download.
 
 mod arena;
 mod buffer;
@@ -22,6 +25,8 @@ mod resample;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -30,7 +35,7 @@ use segcal_core::{
 };
 
 pub use buffer::Buffer;
-use buffer::{Block, Pool};
+use buffer::{Block, Failure, Pool, Shortage};
 
 /// Numbers that a thread works on at a time; less than two of these stay on the calling thread.
 const CHUNK: usize = 1 << 15;
@@ -132,16 +137,25 @@ impl Backend for Cpu {
         "cpu"
     }
 
-    fn upload(&self, data: Vec<f32>) -> Buffer {
-        self.written(data.len(), |y| y.copy_from_slice(&data))
+    fn upload<'a>(&self, data: impl Into<Cow<'a, [f32]>>) -> Buffer {
+        let data = data.into();
+        one("upload", &[], || self.written(data.len(), |y| y.copy_from_slice(&data)))
     }
 
     fn download(&self, buffer: &Buffer) -> Result<Vec<f32>> {
-        Ok(buffer.to_vec())
+        if let Some(failure) = buffer.failure() {
+            return Err(failure.error());
+        }
+        let mut numbers = Vec::new();
+        numbers.try_reserve_exact(buffer.len()).map_err(Error::from_source).at("download").at("cpu")?;
+        numbers.extend_from_slice(buffer);
+        Ok(numbers)
     }
 
     fn map(&self, program: &Program, scalars: &[f64], inputs: &[View<'_, Self>], out: Shape) -> Vec<Buffer> {
-        share(map::map(self, program, scalars, &arrays(inputs), out))
+        attempt("map", inputs, program.outputs().len(), || {
+            share(map::map(self, program, scalars, &arrays(inputs), out))
+        })
     }
 
     fn reduce(
@@ -153,65 +167,109 @@ impl Backend for Cpu {
         domain: Shape,
         out: Shape,
     ) -> Vec<Buffer> {
-        share(reduce::reduce(self, fold, program, scalars, &arrays(inputs), domain, out))
+        attempt("reduce", inputs, program.outputs().len(), || {
+            share(reduce::reduce(self, fold, program, scalars, &arrays(inputs), domain, out))
+        })
     }
 
     fn slice(&self, x: View<'_, Self>, start: Index, out: Shape) -> Buffer {
-        self.written(out.len(), |y| layout::slice(self, array(x), start, y, out))
+        one("slice", &[x], || self.written(out.len(), |y| layout::slice(self, array(x), start, y, out)))
     }
 
     fn place(&self, parts: &[(View<'_, Self>, Index)], out: Shape) -> Buffer {
-        let parts: Vec<_> = parts.iter().map(|&(part, start)| (array(part), start)).collect();
-        self.written(out.len(), |y| layout::place(self, &parts, y, out))
+        let views: Vec<View<'_, Self>> = parts.iter().map(|&(part, _)| part).collect();
+        one("place", &views, || {
+            let parts: Vec<_> = parts.iter().map(|&(part, start)| (array(part), start)).collect();
+            self.written(out.len(), |y| layout::place(self, &parts, y, out))
+        })
     }
 
     fn conv(&self, x: View<'_, Self>, w: View<'_, Self>, geometry: &Geometry, out: Shape) -> Buffer {
-        self.convolve(x, w, geometry, conv::conv, out)
+        one("conv", &[x, w], || self.convolve(x, w, geometry, conv::conv, out))
     }
 
     fn conv_transpose(&self, y: View<'_, Self>, w: View<'_, Self>, geometry: &Geometry, x_shape: Shape) -> Buffer {
-        self.convolve(y, w, geometry, conv::conv_transpose, x_shape)
+        one("conv_transpose", &[y, w], || self.convolve(y, w, geometry, conv::conv_transpose, x_shape))
     }
 
     fn conv_weight(&self, x: View<'_, Self>, y: View<'_, Self>, geometry: &Geometry, w_shape: Shape) -> Buffer {
-        self.convolve(x, y, geometry, conv::conv_weight, w_shape)
+        one("conv_weight", &[x, y], || self.convolve(x, y, geometry, conv::conv_weight, w_shape))
     }
 
     fn max_pool(&self, x: View<'_, Self>, window: &Window, out: Shape) -> (Buffer, Buffer) {
-        let (mut y, mut index) = (self.block(out.len()), self.block(out.len()));
-        pool::max_pool(self, array(x), window, &mut y, &mut index, out);
-        (y.share(), index.share())
+        let both = attempt("max_pool", &[x], 2, || {
+            let (mut y, mut index) = (self.block(out.len()), self.block(out.len()));
+            pool::max_pool(self, array(x), window, &mut y, &mut index, out);
+            vec![y.share(), index.share()]
+        });
+        let Ok([y, index]) = <[Buffer; 2]>::try_from(both) else { unreachable!("two outputs") };
+        (y, index)
     }
 
     fn max_unpool(&self, y: View<'_, Self>, index: View<'_, Self>, window: &Window, x_shape: Shape) -> Buffer {
-        self.written(x_shape.len(), |x| pool::max_unpool(self, array(y), array(index).0, window, x, x_shape))
+        one("max_unpool", &[y, index], || {
+            self.written(x_shape.len(), |x| pool::max_unpool(self, array(y), array(index).0, window, x, x_shape))
+        })
     }
 
     fn resample(&self, x: View<'_, Self>, sampling: &Sampling, out: Shape) -> Buffer {
-        self.written(out.len(), |y| resample::resample(self, array(x), sampling, y, out))
+        one("resample", &[x], || self.written(out.len(), |y| resample::resample(self, array(x), sampling, y, out)))
     }
 
     fn resample_adjoint(&self, y: View<'_, Self>, sampling: &Sampling, x_shape: Shape) -> Buffer {
-        self.written(x_shape.len(), |x| resample::resample_adjoint(self, array(y), sampling, x, x_shape))
+        one("resample_adjoint", &[y], || {
+            self.written(x_shape.len(), |x| resample::resample_adjoint(self, array(y), sampling, x, x_shape))
+        })
     }
 
     fn rank_filter(&self, x: View<'_, Self>, size: [usize; 3], rank: Rank, out: Shape) -> Buffer {
-        self.written(out.len(), |y| rank::rank_filter(self, array(x), size, rank, y, out))
+        one("rank_filter", &[x], || self.written(out.len(), |y| rank::rank_filter(self, array(x), size, rank, y, out)))
     }
 
     fn bincount(&self, bins: View<'_, Self>, weights: &[View<'_, Self>], count: usize) -> Vec<Buffer> {
-        share(count::bincount(self, array(bins).0, &arrays(weights), count))
+        let views = [&[bins], weights].concat();
+        attempt("bincount", &views, weights.len(), || {
+            share(count::bincount(self, array(bins).0, &arrays(weights), count))
+        })
     }
 
     fn take(&self, table: View<'_, Self>, index: View<'_, Self>) -> Buffer {
-        let index = array(index);
-        self.written(index.1.len(), |y| count::take(self, array(table).0, index.0, y))
+        one("take", &[table, index], || {
+            let index = array(index);
+            self.written(index.1.len(), |y| count::take(self, array(table).0, index.0, y))
+        })
     }
 
     fn distance(&self, mask: View<'_, Self>, spacing: [f64; 3]) -> Buffer {
-        let mask = array(mask);
-        self.written(mask.1.len(), |y| distance::distance(self, mask, spacing, y))
+        one("distance", &[mask], || {
+            let mask = array(mask);
+            self.written(mask.1.len(), |y| distance::distance(self, mask, spacing, y))
+        })
     }
+}
+
+/// The outputs of an operation. If one of its inputs failed they are that failure; if memory does not suffice they are
+/// a failure of `op`: in either case the error of the download that asks for a result.
+fn attempt(
+    op: &'static str,
+    inputs: &[View<'_, Cpu>],
+    outputs: usize,
+    act: impl FnOnce() -> Vec<Buffer>,
+) -> Vec<Buffer> {
+    let failed = |failure: &Failure| vec![Buffer::failed(failure.clone()); outputs];
+    if let Some(failure) = inputs.iter().find_map(|(buffer, _)| buffer.failure()) {
+        return failed(failure);
+    }
+    // What unwinds leaves nothing behind but memory, which goes back to its pool.
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|cause| match cause.downcast::<Shortage>() {
+        Ok(shortage) => failed(&Failure::new(op, &shortage)),
+        Err(panic) => resume_unwind(panic),
+    })
+}
+
+/// [`attempt`] of an operation with one output.
+fn one(op: &'static str, inputs: &[View<'_, Cpu>], act: impl FnOnce() -> Buffer) -> Buffer {
+    attempt(op, inputs, 1, || vec![act()]).pop().expect("one output")
 }
 
 /// One of the three operations of [`conv`].

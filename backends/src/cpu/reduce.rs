@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn nothing_sums_to_zero_and_has_no_maximum() {
         let (cpu, domain) = (Cpu::default(), Shape::new(0, 2, 1, 3, 3));
-        let x = cpu.upload(Vec::new());
+        let x = cpu.upload(&[]);
         let folded =
             |fold| cpu.reduce(fold, &identity(), &[], &[(&x, domain)], domain, Shape::new(1, 2, 1, 1, 1))[0].to_vec();
         assert_eq!(folded(Fold::Sum), [0.0; 2]);

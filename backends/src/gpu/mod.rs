@@ -42,6 +42,7 @@ mod text;
 mod validation;
 mod winograd;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -123,8 +124,8 @@ impl Backend for Gpu {
         "gpu"
     }
 
-    fn upload(&self, data: Vec<f32>) -> Buffer {
-        self.0.upload(&data)
+    fn upload<'a>(&self, data: impl Into<Cow<'a, [f32]>>) -> Buffer {
+        self.0.upload(&data.into())
     }
 
     fn download(&self, buffer: &Buffer) -> Result<Vec<f32>> {

@@ -13,6 +13,7 @@ mod pool;
 mod rank;
 mod resample;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::{Backend, Fold, Geometry, Index, Program, Rank, Result, Sampling, Shape, View, Window};
@@ -29,8 +30,8 @@ impl Backend for Reference {
         "reference"
     }
 
-    fn upload(&self, data: Vec<f64>) -> Self::Buffer {
-        Arc::new(data)
+    fn upload<'a>(&self, data: impl Into<Cow<'a, [f64]>>) -> Self::Buffer {
+        Arc::new(data.into().into_owned())
     }
 
     fn download(&self, buffer: &Self::Buffer) -> Result<Vec<f64>> {

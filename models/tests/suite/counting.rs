@@ -1,5 +1,6 @@
 //! `Reference`, counting the passes over memory.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 
 use segcal_core::{Backend, Fold, Geometry, Index, Program, Rank, Reference, Result, Sampling, Shape, View, Window};
@@ -29,7 +30,7 @@ impl Backend for Counting {
         "counting"
     }
 
-    fn upload(&self, data: Vec<f64>) -> Buffer {
+    fn upload<'a>(&self, data: impl Into<Cow<'a, [f64]>>) -> Buffer {
         Reference.upload(data)
     }
 

@@ -42,7 +42,7 @@ impl Array {
     }
 
     fn upload<B: Backend>(&self, backend: &B) -> B::Buffer {
-        backend.upload(self.data.iter().map(|&value| B::Elem::of(value)).collect())
+        backend.upload(self.data.iter().map(|&value| B::Elem::of(value)).collect::<Vec<_>>())
     }
 }
 

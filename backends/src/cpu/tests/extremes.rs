@@ -152,9 +152,24 @@ fn empty_tensors() {
     }
     let bare = Shape::new(1, 1, 1, 0, 5);
     let cpu = Cpu::default();
-    let nothing = cpu.upload(Vec::new());
+    let nothing = cpu.upload(&[]);
     assert!(cpu.distance((&nothing, bare), [1.0; 3]).is_empty());
     assert_eq!(cpu.resample((&nothing, bare), &up, Shape::new(1, 1, 1, 1, 2)).to_vec(), [0.0; 2]);
     assert_eq!(cpu.bincount((&nothing, bare), &[], 3).len(), 0);
     assert!(cpu.bincount((&nothing, bare), &[(&nothing, bare)], 0)[0].is_empty());
+}
+
+#[test]
+fn want_of_memory_is_the_error_of_a_download_and_passes_on() {
+    let cpu = Cpu::new(Some(2)).unwrap();
+    let huge = Shape::new(1 << 20, 1 << 20, 1 << 10, 1, 1);
+    let full = |shape| cpu.map(&Program::new(|p| p.scalar(0)), &[1.0], &[], shape).pop().unwrap();
+    let failed = full(huge);
+    let sum = cpu.reduce(Fold::Sum, &Program::new(|p| p.input(0)), &[], &[(&failed, huge)], huge, Shape::SCALAR);
+    for buffer in [&failed, &sum[0]] {
+        let message = cpu.download(buffer).unwrap_err().to_string();
+        assert!(message.starts_with("cpu: map: 4194304.0 GiB of memory cannot be had beside "), "{message}");
+    }
+    let fine = full(Shape::SCALAR);
+    assert_eq!(cpu.download(&fine).unwrap(), [1.0], "the backend is as good as before");
 }

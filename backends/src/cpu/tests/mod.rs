@@ -45,7 +45,7 @@ pub(super) fn counts_of_threads() -> impl Iterator<Item = Cpu> {
 
 /// The same numbers for the reference.
 pub(super) fn exactly(x: &[f32]) -> Arc<Vec<f64>> {
-    Reference.upload(x.iter().map(|&x| f64::from(x)).collect())
+    Reference.upload(x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>())
 }
 
 /// Shapes of at most `most` elements or so, some of them 2-D, some with extents of 1.
@@ -76,7 +76,7 @@ fn compare<const N: usize>(
     let mut first: Option<Vec<Vec<u32>>> = None;
     for_each_level(|_| {
         for cpu in counts_of_threads() {
-            let buffers: [_; N] = std::array::from_fn(|i| cpu.upload(inputs[i].0.clone()));
+            let buffers: [_; N] = std::array::from_fn(|i| cpu.upload(&inputs[i].0));
             let found = fast(&cpu, std::array::from_fn(|i| (&buffers[i], inputs[i].1)));
             assert_eq!(found.len(), exact.len());
             found.iter().zip(&exact).for_each(|(found, exact)| close(found, exact, tolerance));

@@ -67,7 +67,7 @@ impl Array {
     }
 
     fn upload(&self, gpu: &Gpu) -> Buffer {
-        gpu.upload(self.data.iter().map(|&value| value as f32).collect())
+        gpu.upload(self.data.iter().map(|&value| value as f32).collect::<Vec<_>>())
     }
 }
 

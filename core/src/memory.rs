@@ -1,0 +1,126 @@
+//! How much memory this process may still take, as the system tells: what everything that a file or a setting can scale
+//! asks before it allocates.
+//!
+//! A system that promises more than it has ends the process later, without a word; a limit of the process (`ulimit -v`)
+//! or of its container (cgroup v2) makes an allocation fail, which a Rust program does not survive. Asking first turns
+//! both into an error.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// Requests below this many bytes are not checked: asking costs more than they do.
+const SMALL: u64 = 1 << 24;
+
+/// Bytes that this process may still take: the least of what the machine has free, what its address space is limited to
+/// and what its control groups leave it. `None` where the system does not tell.
+///
+/// ```
+/// assert!(segcal_core::memory::free().is_none_or(|bytes| bytes > 1 << 20));
+/// ```
+pub fn free() -> Option<u64> {
+    let used = || read("/proc/self/status").and_then(|text| kilobytes(&text, "VmSize:"));
+    let limit = read("/proc/self/limits").and_then(|text| address_limit(&text));
+    let process = limit.and_then(|limit| Some(limit.saturating_sub(used()?)));
+    [process, physical()].into_iter().flatten().min()
+}
+
+/// The same for addresses that the process has: bytes that it may still write to.
+pub fn physical() -> Option<u64> {
+    let machine = read("/proc/meminfo").and_then(|text| kilobytes(&text, "MemAvailable:"));
+    let group = read("/proc/self/cgroup").and_then(|text| group_free(Path::new("/sys/fs/cgroup"), &text));
+    [machine, group].into_iter().flatten().min()
+}
+
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
+
+/// Refuses what there is no memory for.
+///
+/// # Errors
+/// `what` needs more bytes than are [`free`].
+pub fn expect(bytes: u64, what: &str) -> Result<()> {
+    let free = if bytes > SMALL { free() } else { None };
+    match free {
+        Some(free) if bytes > free => {
+            Err(Error::new(format!("{what} needs {} of memory, {} are free", in_words(bytes), in_words(free))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Bytes as text, in MiB or GiB.
+pub fn in_words(bytes: u64) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    if mib < 1024.0 { format!("{mib:.1} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
+}
+
+/// The line `name  123 kB` of a file of /proc.
+fn kilobytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The soft limit of the address space; `None` if there is none.
+fn address_limit(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// What the control groups of version 2 leave, that of the process and all above it.
+fn group_free(root: &Path, membership: &str) -> Option<u64> {
+    let group = membership.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let folders = Path::new(group).ancestors().map(|folder| root.join(folder));
+    folders.filter_map(|folder| left_in(&folder)).min()
+}
+
+fn left_in(folder: &Path) -> Option<u64> {
+    let read = |name: &str| -> Option<String> { std::fs::read_to_string(PathBuf::from(folder).join(name)).ok() };
+    let limit: u64 = read("memory.max")?.trim().parse().ok()?;
+    let used: u64 = read("memory.current")?.trim().parse().ok()?;
+    // Pages of files that were read are given up first.
+    let cached = read("memory.stat")
+        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse::<u64>().ok()));
+    Some(limit.saturating_sub(used.saturating_sub(cached.unwrap_or(0))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_writes_is_read() {
+        assert_eq!(kilobytes("MemFree: 1 kB\nMemAvailable:   2048 kB\n", "MemAvailable:"), Some(2 << 20));
+        assert_eq!(kilobytes("MemFree: 1 kB\n", "MemAvailable:"), None);
+        let limits =
+            |soft: &str| format!("Max processes  5  5  processes\nMax address space  {soft}  unlimited  bytes\n");
+        assert_eq!(address_limit(&limits("1073741824")), Some(1 << 30));
+        assert_eq!(address_limit(&limits("unlimited")), None);
+    }
+
+    #[test]
+    fn the_tightest_group_counts_and_cached_files_do_not() {
+        let root = std::env::temp_dir().join(format!("segcal-groups-{}", std::process::id()));
+        let inner = root.join("outer/inner");
+        std::fs::create_dir_all(&inner).unwrap();
+        let write = |folder: &Path, name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+        write(&inner, "memory.max", "max\n");
+        write(&inner, "memory.current", "5\n");
+        write(&root.join("outer"), "memory.max", "1000\n");
+        write(&root.join("outer"), "memory.current", "700\n");
+        write(&root.join("outer"), "memory.stat", "anon 5\ninactive_file 300\n");
+        let found = group_free(&root, "1:cpu:/x\n0::/outer/inner\n");
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(found, Some(600));
+        assert_eq!(group_free(&root, "0::/outer/inner\n"), None);
+    }
+
+    #[test]
+    fn more_than_there_is_is_refused_with_both_numbers() {
+        let Some(_) = free() else { return };
+        let message = expect(1 << 60, "the volume").unwrap_err().to_string();
+        assert!(message.starts_with("the volume needs 1073741824.0 GiB of memory, "), "{message}");
+        assert!(expect(1 << 60, "x").is_err() && expect(SMALL, "x").is_ok());
+    }
+}
