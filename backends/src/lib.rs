@@ -22,13 +22,9 @@
 mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
-#[cfg(feature = "cpu")]
-mod peak;
 
 #[cfg(feature = "cpu")]
 pub use cpu::{Buffer as CpuBuffer, Cpu};
-#[cfg(feature = "cpu")]
-pub use peak::fma_peak;
 use segcal_core::{Backend, Error, Reference, Result};
 
 /// A backend chosen at run time.

@@ -1,7 +1,11 @@
-//! Choice of the instruction set at run time.
+//! The instruction sets that loops are compiled for, and the choice of one at run time.
 //!
-//! Numeric loops are written once, in plain Rust, and compiled several times: for the crate's baseline, for AVX2 and
-//! for AVX-512. No version contracts `a * b + c` and every sum states its lanes, so all give the same bits.
+//! Pointwise loops, sums and all else but convolutions are written once, in plain Rust, and compiled for each [`Level`]
+//! by [`wide!`]. No version contracts `a * b + c` and every sum states its lanes, so all give the same bits.
+//!
+//! Convolutions are written over vectors (see `conv::simd`). They use a fused multiply-add where the level has it
+//! ([`Level::fuses`]), and sums across lanes run over as many as its vectors have: their bits are a function of the
+//! level.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -11,15 +15,47 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub(crate) enum Level {
     /// What the crate is built for: SSE2 on x86-64, NEON on AArch64.
     Baseline = 1,
-    /// AVX2.
+    /// AVX2 and FMA.
     Avx2 = 2,
-    /// AVX-512 F, BW, DQ and VL.
+    /// AVX-512 F, BW, DQ and VL, beside AVX2 and FMA.
     Avx512 = 3,
+}
+
+impl Level {
+    const ALL: [Self; 3] = [Self::Baseline, Self::Avx2, Self::Avx512];
+
+    /// The levels that this machine has, the widest last.
+    pub(crate) fn available() -> impl DoubleEndedIterator<Item = Self> {
+        let widest = detect();
+        Self::ALL.into_iter().filter(move |level| *level as u8 <= widest as u8)
+    }
+
+    /// The widest level that this machine has.
+    pub(crate) fn best() -> Self {
+        detect()
+    }
+
+    /// The name on the command line and in records of runs.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// Whether `a * b + c` is one operation with one rounding.
+    pub(crate) const fn fuses(self) -> bool {
+        match self {
+            Self::Baseline => cfg!(target_arch = "aarch64"),
+            Self::Avx2 | Self::Avx512 => true,
+        }
+    }
 }
 
 static CHOSEN: AtomicU8 = AtomicU8::new(0);
 
-/// The best level of this machine.
+/// The level of the loops whose bits do not depend on it: the best of this machine.
 #[inline]
 pub(crate) fn level() -> Level {
     match CHOSEN.load(Ordering::Relaxed) {
@@ -36,11 +72,12 @@ pub(crate) fn level() -> Level {
 
 #[cfg(target_arch = "x86_64")]
 fn detect() -> Level {
+    let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
     let has_512 = is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl");
-    match (is_x86_feature_detected!("avx2"), has_512) {
+    match (has_avx2, has_512) {
         (true, true) => Level::Avx512,
         (true, false) => Level::Avx2,
         _ => Level::Baseline,
@@ -56,14 +93,11 @@ fn detect() -> Level {
 /// same bits.
 #[cfg(test)]
 pub(crate) fn for_each_level(mut test: impl FnMut(Level)) {
-    let best = detect();
-    for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
-        if level as u8 <= best as u8 {
-            CHOSEN.store(level as u8, Ordering::Relaxed);
-            test(level);
-        }
+    for level in Level::available() {
+        CHOSEN.store(level as u8, Ordering::Relaxed);
+        test(level);
     }
-    CHOSEN.store(best as u8, Ordering::Relaxed);
+    CHOSEN.store(Level::best() as u8, Ordering::Relaxed);
 }
 
 /// Defines a function whose body is compiled for each [`Level`]; a call takes the best that the machine has.

@@ -36,6 +36,7 @@ use segcal_core::{
 
 pub use buffer::Buffer;
 use buffer::{Block, Failure, Pool, Shortage};
+use isa::Level;
 
 /// Numbers that a thread works on at a time; less than two of these stay on the calling thread.
 const CHUNK: usize = 1 << 15;
@@ -46,11 +47,19 @@ type Array<'a> = (&'a [f32], Shape);
 /// The backend for processors: f32, all operations, no setup.
 ///
 /// Cloning is cheap, and clones share threads and memory pool.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Cpu {
     /// `None`: rayon's global pool.
     threads: Option<Arc<rayon::ThreadPool>>,
     memory: Arc<Pool>,
+    /// Of the convolutions; nothing else depends on it.
+    isa: Level,
+}
+
+impl Default for Cpu {
+    fn default() -> Self {
+        Self { threads: None, memory: Arc::default(), isa: Level::best() }
+    }
 }
 
 impl Cpu {
@@ -67,7 +76,27 @@ impl Cpu {
                 .at("threads")
                 .map(Arc::new)
         };
-        Ok(Self { threads: threads.map(build).transpose()?, memory: Arc::default() })
+        Ok(Self { threads: threads.map(build).transpose()?, ..Self::default() })
+    }
+
+    /// The instruction set that results depend on: `avx512`, `avx2` or `baseline`. A machine with another one gives
+    /// convolutions of other last bits.
+    pub fn instruction_set(&self) -> &'static str {
+        self.isa.name()
+    }
+
+    /// The same backend with the instruction set of that name, so that it gives the bits of a machine that has no
+    /// better one.
+    ///
+    /// # Errors
+    /// There is no such instruction set, or this machine does not have it.
+    pub fn with_instruction_set(self, name: &str) -> Result<Self> {
+        let names = || Level::available().map(Level::name).collect::<Vec<_>>().join(", ");
+        let found = Level::available().find(|level| level.name() == name);
+        let isa = found.ok_or_else(|| {
+            Error::new(format!("this machine has no instruction set \"{name}\"")).help(format!("it has {}", names()))
+        })?;
+        Ok(Self { isa, ..self })
     }
 
     /// Runs `act` on a thread of this backend's pool, where parallel work starts without a switch of threads.
@@ -273,7 +302,7 @@ fn one(op: &'static str, inputs: &[View<'_, Cpu>], act: impl FnOnce() -> Buffer)
 }
 
 /// One of the three operations of [`conv`].
-type Convolution = fn(&Arc<Pool>, Array<'_>, Array<'_>, &Geometry, (&mut [f32], Shape));
+type Convolution = fn(Level, &Arc<Pool>, Array<'_>, Array<'_>, &Geometry, (&mut [f32], Shape));
 
 impl Cpu {
     /// Runs a convolution on this backend's threads. A sum over nothing is 0.
@@ -288,7 +317,7 @@ impl Cpu {
         let (a, b) = (array(a), array(b));
         self.written(out.len(), |y| match a.0.len().min(b.0.len()) {
             0 => y.fill(0.0),
-            _ => self.install(|| act(&self.memory, a, b, geometry, (y, out))),
+            _ => self.install(|| act(self.isa, &self.memory, a, b, geometry, (y, out))),
         })
     }
 }

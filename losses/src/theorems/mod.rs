@@ -16,7 +16,7 @@ mod problem;
 
 use segcal_core::{Backend, Result, Rng};
 
-pub use problem::Problem;
+pub use problem::{Draw, Problem};
 
 /// A statement that can be checked on random problems.
 pub struct Theorem<B: Backend> {
@@ -78,7 +78,15 @@ impl<B: Backend> Theorem<B> {
     /// # Errors
     /// As [`Backend::download`].
     pub fn deviation(&self, backend: &B, seed: u64, case: usize) -> Result<f64> {
-        (self.check)(&Problem::draw(backend, Rng::new(seed).stream(case as u64)))
+        self.deviation_on(backend, &Draw::random(Rng::new(seed).stream(case as u64)))
+    }
+
+    /// Checks it on the problem of a draw.
+    ///
+    /// # Errors
+    /// As [`Backend::download`].
+    pub fn deviation_on(&self, backend: &B, draw: &Draw) -> Result<f64> {
+        (self.check)(&Problem::new(backend, draw))
     }
 
     /// The bound for the number type of the backend.

@@ -18,6 +18,40 @@ pub struct Problem<B: Backend> {
     pub(super) rng: Rng,
 }
 
+/// What a problem is made from: a property test draws its fields, and shrinks them to the simplest that fails.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Draw {
+    /// Number of classes, at least 2.
+    pub classes: usize,
+    /// Number of samples.
+    pub samples: usize,
+    /// `[d, h, w]`; 2-D where `d = 1`.
+    pub extents: [usize; 3],
+    /// Standard deviation of the logits.
+    pub spread: f64,
+    /// How fast the labels change along h and w, in classes per pixel.
+    pub slope: [f64; 2],
+    /// Share of the pixels whose label is random.
+    pub noise: f64,
+    /// The numbers.
+    pub rng: Rng,
+}
+
+impl Draw {
+    /// A random one: 2 to 8 classes, 2-D or 3-D.
+    pub fn random(rng: Rng) -> Self {
+        Self {
+            classes: 2 + rng.below(0, 7),
+            samples: 1 + rng.below(2, 2),
+            extents: [if rng.below(1, 3) == 0 { 3 } else { 1 }, 4 + rng.below(3, 3), 4 + rng.below(4, 4)],
+            spread: [0.5, 2.0, 5.0][rng.below(5, 3)],
+            slope: [rng.range(6, -0.5, 0.5), rng.range(7, -0.5, 0.5)],
+            noise: 0.1,
+            rng,
+        }
+    }
+}
+
 /// What a loss gave.
 pub(super) struct Evaluated {
     pub(super) total: f64,
@@ -32,34 +66,36 @@ impl Evaluated {
 }
 
 impl<B: Backend> Problem<B> {
-    /// A random one: 2 to 8 classes, 2-D or 3-D, blobs of labels with some noise.
+    /// A random one.
     pub fn draw(backend: &B, rng: Rng) -> Self {
-        let classes = 2 + rng.below(0, 7);
-        let depth = if rng.below(1, 3) == 0 { 3 } else { 1 };
-        let shape = Shape::new(1 + rng.below(2, 2), classes, depth, 4 + rng.below(3, 3), 4 + rng.below(4, 4));
-        let spread = [0.5, 2.0, 5.0][rng.below(5, 3)];
+        Self::new(backend, &Draw::random(rng))
+    }
+
+    /// The one that a draw describes: blobs of labels with some noise, normal logits.
+    pub fn new(backend: &B, draw: &Draw) -> Self {
+        let (rng, shape) = (draw.rng, Shape::new(draw.samples, draw.classes, 1, 1, 1).with_spatial(draw.extents));
         let single = |x: f64| f64::from(x as f32);
         let normal = |stream: u64, count: usize| {
-            (0..count as u64).map(|i| single(spread * rng.stream(stream).normal(i))).collect::<Vec<_>>()
+            (0..count as u64).map(|i| single(draw.spread * rng.stream(stream).normal(i))).collect::<Vec<_>>()
         };
         let pixels = shape.with(1, 1);
-        let (noise, slope) = (rng.stream(3), [rng.range(6, -0.5, 0.5), rng.range(7, -0.5, 0.5)]);
-        let label = |place: usize| {
-            let [n, _, d, h, w] = pixels.coordinate(place);
-            let blob =
-                (slope[0] * h as f64 + slope[1] * w as f64 + 0.3 * d as f64 + n as f64).rem_euclid(classes as f64);
-            let random = noise.below(2 * place as u64, 10) == 0;
-            if random { noise.below(2 * place as u64 + 1, classes) as f64 } else { blob.floor() }
+        let noise = rng.stream(3);
+        let label = |offset: usize| {
+            let [n, _, d, h, w] = pixels.coordinate(offset);
+            let along = draw.slope[0] * h as f64 + draw.slope[1] * w as f64 + 0.3 * d as f64 + n as f64;
+            let random = noise.uniform(2 * offset as u64) < draw.noise;
+            let noisy = noise.below(2 * offset as u64 + 1, draw.classes) as f64;
+            if random { noisy } else { along.rem_euclid(draw.classes as f64).floor() }
         };
-        let places = 0..pixels.len();
+        let offsets = 0..pixels.len();
         Self {
             backend: backend.clone(),
             shape,
             logits: normal(1, shape.len()),
             second: normal(2, shape.len()),
-            mask: places.clone().map(|i| if rng.stream(5).below(i as u64, 5) == 0 { 0.0 } else { 1.0 }).collect(),
-            labels: places.clone().map(label).collect(),
-            image: places.map(|i| single(rng.stream(4).uniform(i as u64))).collect(),
+            mask: offsets.clone().map(|i| if rng.stream(5).below(i as u64, 5) == 0 { 0.0 } else { 1.0 }).collect(),
+            labels: offsets.clone().map(label).collect(),
+            image: offsets.map(|i| single(rng.stream(4).uniform(i as u64))).collect(),
             rng,
         }
     }

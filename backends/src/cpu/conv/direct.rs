@@ -15,8 +15,9 @@
 use rayon::prelude::*;
 use segcal_core::Shape;
 
+use super::super::isa::Level;
 use super::memory::{Scratch, Shared};
-use super::simd::{Job, Level, Simd};
+use super::simd::{Job, Simd};
 use super::stencil::{Stencil, Tile};
 
 /// Scratch floats that one task's samples may take.

@@ -19,11 +19,11 @@ use std::sync::Arc;
 use direct::Direct;
 use memory::Shared;
 use segcal_core::{Geometry, Shape};
-use simd::Level;
 use stencil::Stencil;
 use weight::Weight;
 
 use super::buffer::Pool;
+use super::isa::Level;
 
 /// A tensor's numbers with their shape.
 type View<'a> = (&'a [f32], Shape);
@@ -31,18 +31,18 @@ type View<'a> = (&'a [f32], Shape);
 type ViewMut<'a> = (&'a mut [f32], Shape);
 
 /// `y = conv(x, w)`; every element of `y` is written.
-pub(crate) fn conv(memory: &Arc<Pool>, x: View, w: View, g: &Geometry, y: ViewMut) {
-    conv_by(memory, path(Operation::Map, w.1, g, y.1), Level::best(), x, w, g, y);
+pub(crate) fn conv(level: Level, memory: &Arc<Pool>, x: View, w: View, g: &Geometry, y: ViewMut) {
+    conv_by(memory, path(Operation::Map, w.1, g, y.1), level, x, w, g, y);
 }
 
 /// `x = conv_transpose(y, w)`; every element of `x` is written.
-pub(crate) fn conv_transpose(memory: &Arc<Pool>, y: View, w: View, g: &Geometry, x: ViewMut) {
-    conv_transpose_by(memory, path(Operation::Map, w.1, g, x.1), Level::best(), y, w, g, x);
+pub(crate) fn conv_transpose(level: Level, memory: &Arc<Pool>, y: View, w: View, g: &Geometry, x: ViewMut) {
+    conv_transpose_by(memory, path(Operation::Map, w.1, g, x.1), level, y, w, g, x);
 }
 
 /// `w = conv_weight(x, y)`; every element of `w` is written.
-pub(crate) fn conv_weight(memory: &Arc<Pool>, x: View, y: View, g: &Geometry, w: ViewMut) {
-    conv_weight_by(memory, path(Operation::Weight, w.1, g, y.1), Level::best(), x, y, g, w);
+pub(crate) fn conv_weight(level: Level, memory: &Arc<Pool>, x: View, y: View, g: &Geometry, w: ViewMut) {
+    conv_weight_by(memory, path(Operation::Weight, w.1, g, y.1), level, x, y, g, w);
 }
 
 /// What is computed.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::simd::Level;
 use super::{Operation, Path, conv_by, conv_transpose_by, conv_weight_by, path};
+use crate::cpu::isa::Level;
 use segcal_core::{Geometry, Shape};
 
 /// One convolution with random numbers.

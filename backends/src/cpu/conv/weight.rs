@@ -18,8 +18,9 @@
 use rayon::prelude::*;
 use segcal_core::Shape;
 
+use super::super::isa::Level;
 use super::memory::{Scratch, Shared};
-use super::simd::{Job, Level, Simd};
+use super::simd::{Job, Simd};
 use super::stencil::{Stencil, Tile};
 
 /// Scratch floats that one task's samples and outputs may take.
@@ -70,7 +71,7 @@ impl Weight<'_> {
             // SAFETY: tasks differ in chunk, group or output channels.
             let sums = unsafe { shared.part(at, outs.len() * per_out) };
             let items = chunk_of * chunk..items.min((chunk_of + 1) * chunk);
-            level.run(Task { all: self, tiles: &tiles, items, group, outs, sums });
+            level.run(Task { all: self, tiles: &tiles, items, group, outs, sums, matrices: level.fuses() });
         });
         let len = w.len();
         w.par_chunks_mut(4096).enumerate().for_each(|(i, w)| {
@@ -92,12 +93,15 @@ struct Task<'a> {
     group: usize,
     outs: std::ops::Range<usize>,
     sums: &'a mut [f32],
+    /// Whether products of matrices may be made by a library that takes the best instruction set of the machine: it
+    /// gives the bits of this level only where that has a fused multiply-add, as the library's kernel then does too.
+    matrices: bool,
 }
 
 impl Job for Task<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Task { all, tiles, items, group, outs, sums } = self;
+        let Task { all, tiles, items, group, outs, sums, matrices } = self;
         let stencil = &all.stencil;
         let [ins, _] = all.channels;
         for item in items {
@@ -120,7 +124,7 @@ impl Job for Task<'_> {
                 stencil.spread(y, tile, &mut to[..flat]);
                 to[flat..].fill(0.0);
             }
-            if let Some(apart) = regular(&places, outs.len()) {
+            if let Some(apart) = regular(&places, outs.len()).filter(|_| matrices) {
                 product([samples, ys], [outs.len(), flat, places.len()], [width, apart], sums);
                 continue;
             }

@@ -173,3 +173,16 @@ fn want_of_memory_is_the_error_of_a_download_and_passes_on() {
     let fine = full(Shape::SCALAR);
     assert_eq!(cpu.download(&fine).unwrap(), [1.0], "the backend is as good as before");
 }
+
+/// The bits of a convolution belong to the instruction set, not to the machine or to the number of threads.
+#[test]
+fn an_instruction_set_can_be_chosen_and_others_are_refused() {
+    let best = Cpu::default();
+    assert_eq!(
+        best.clone().with_instruction_set(best.instruction_set()).unwrap().instruction_set(),
+        best.instruction_set()
+    );
+    assert_eq!(best.clone().with_instruction_set("baseline").unwrap().instruction_set(), "baseline");
+    let Err(error) = best.with_instruction_set("mmx") else { panic!("there is no such level") };
+    assert!(error.to_string().contains("no instruction set \"mmx\""), "{error}");
+}

@@ -18,6 +18,7 @@ mod loss;
 mod measure;
 mod metric;
 mod options;
+mod peak;
 mod unet;
 mod versus_torch;
 

@@ -41,7 +41,7 @@ pub(crate) fn share_of_peak<B: Backend>(result: &mut Value, backend: &B, operati
     result["gflop"] = (operations * 1e-9).into();
     result["gflops"] = (operations * 1e-9 / seconds).into();
     if backend.name() == "cpu"
-        && let Some(peak) = segcal_backends::fma_peak()
+        && let Some(peak) = crate::peak::fma_peak()
     {
         result["fma_peak_gflops"] = (peak * 1e-9).into();
         result["share_of_peak"] = (operations / seconds / peak).into();

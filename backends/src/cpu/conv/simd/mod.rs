@@ -2,11 +2,12 @@
 //!
 //! A kernel is a [`Job`]: a value whose `run` is written once, over [`Simd`]. [`Level::run`] instantiates it inside a
 //! function that is compiled for the level's instruction set, so that everything `#[inline(always)]` beneath it uses
-//! those instructions. AVX-512 and AVX2 (with FMA) are found at run time on x86-64; elsewhere, and as the fallback,
-//! [`Portable`] is four-lane arithmetic on arrays that the compiler turns into the vectors of its target.
+//! those instructions. On the baseline, [`Portable`] is four-lane arithmetic on arrays that the compiler turns into the vectors of its target.
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
+
+use crate::cpu::isa::Level;
 
 /// Vectors of [`LANES`](Simd::LANES) numbers.
 ///
@@ -92,56 +93,30 @@ pub(super) trait Job {
     unsafe fn run<S: Simd>(self);
 }
 
-/// An instruction set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Level {
-    /// Four-lane arrays.
-    Portable,
-    /// AVX2 and FMA.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// AVX-512F.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
 impl Level {
-    /// The levels that this machine has, the widest last.
-    pub(super) fn available() -> impl DoubleEndedIterator<Item = Self> {
-        let portable = [Self::Portable].into_iter();
-        #[cfg(target_arch = "x86_64")]
-        let portable = {
-            let avx2 = (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self::Avx2);
-            let avx512 = is_x86_feature_detected!("avx512f").then_some(Self::Avx512);
-            portable.chain(avx2).chain(avx2.and(avx512))
-        };
-        portable
-    }
-
-    /// The widest level that this machine has.
-    pub(super) fn best() -> Self {
-        Self::available().next_back().unwrap_or(Self::Portable)
-    }
-
     /// Numbers in a vector.
     pub(super) const fn lanes(self) -> usize {
         match self {
-            Self::Portable => Portable::LANES,
+            Self::Baseline => Portable::LANES,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => x86::Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => x86::Avx512::LANES,
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512 => Portable::LANES,
         }
     }
 
     /// Rows of the register block.
     pub(super) const fn rows(self) -> usize {
         match self {
-            Self::Portable => Portable::ROWS,
+            Self::Baseline => Portable::ROWS,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => x86::Avx2::ROWS,
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => x86::Avx512::ROWS,
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512 => Portable::ROWS,
         }
     }
 
@@ -150,11 +125,13 @@ impl Level {
         // SAFETY: values of `Level` come from `available`, which asks the machine.
         unsafe {
             match self {
-                Self::Portable => job.run::<Portable>(),
+                Self::Baseline => job.run::<Portable>(),
                 #[cfg(target_arch = "x86_64")]
                 Self::Avx2 => x86::run_avx2(job),
                 #[cfg(target_arch = "x86_64")]
                 Self::Avx512 => x86::run_avx512(job),
+                #[cfg(not(target_arch = "x86_64"))]
+                Self::Avx2 | Self::Avx512 => job.run::<Portable>(),
             }
         }
     }

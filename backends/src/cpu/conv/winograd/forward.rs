@@ -7,11 +7,12 @@ use segcal_core::Shape;
 
 use super::super::super::buffer::Pool;
 use super::super::memory::{Scratch, Shared};
-use super::super::simd::{Job, Level, Simd};
+use super::super::simd::{Job, Simd};
 use super::gemm::{Panels, product};
 use super::lanes::{from_lanes, to_lanes};
 use super::transform::{Input, Kernel, Output, both};
 use super::{BLOCK, HELD, Layout, POINTS, RUN, Run, SHARES, SIDE, Source, TASKS, Tiles};
+use crate::cpu::isa::Level;
 
 /// Taps that are staged together, at least one kernel's: kernels are at most `[8, 3, 3]`.
 const STAGE: usize = 72;

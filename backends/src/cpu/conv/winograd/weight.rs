@@ -7,11 +7,12 @@ use segcal_core::Shape;
 
 use super::super::super::buffer::Pool;
 use super::super::memory::{Scratch, Shared};
-use super::super::simd::{Job, Level, Simd};
+use super::super::simd::{Job, Simd};
 use super::gemm::{Panels, product};
 use super::lanes::from_lanes;
 use super::transform::{Input, KernelAdjoint, OutputAdjoint, both};
 use super::{HELD, Layout, POINTS, RUN, Run, SHARES, SIDE, Source, TASKS, Tiles};
+use crate::cpu::isa::Level;
 
 /// Tiles of a block, about: they are the depth of the products, which must pay for reading and writing the sums.
 const BLOCK: usize = 64;

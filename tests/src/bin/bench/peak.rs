@@ -1,4 +1,5 @@
 //! The ceiling of dense arithmetic on the processor, measured.
+#![expect(unsafe_code, reason = "functions compiled for an instruction set are called where it was found")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -13,11 +14,7 @@ const WHILE: Duration = Duration::from_millis(40);
 /// What the threads of the CPU backend can multiply and add in f32 while they touch no memory, in operations per second
 /// (a fused multiply-add is two): the peak that a convolution's rate is a share of. Best of three measurements of
 /// 40 ms. `None` where the processor has no fused multiply-add that this build knows.
-///
-/// ```
-/// assert!(segcal_backends::fma_peak().is_none_or(|peak| peak > 1e9));
-/// ```
-pub fn fma_peak() -> Option<f64> {
+pub(crate) fn fma_peak() -> Option<f64> {
     let kernel = kernel()?;
     let measure = || rayon::broadcast(|_| rate(&kernel)).into_iter().sum::<f64>();
     Some((0..3).map(|_| measure()).fold(0.0, f64::max))
