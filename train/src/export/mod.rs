@@ -103,7 +103,7 @@ impl Writer<'_> {
         let ints = |name: &str, extents: [usize; 3]| Attribute::ints(name, self.spatial(extents));
         let (operator, attributes) = match &node.layer {
             Layer::Image => unreachable!("the image is the first node"),
-            Layer::Conv { weight, bias, kernel, geometry } => {
+            Layer::Conv { weight, bias, kernel, geometry, standardised: None } => {
                 inputs.extend([weight].into_iter().chain(bias).cloned());
                 let pad = self.spatial(geometry.pad);
                 let attributes = vec![
@@ -116,14 +116,16 @@ impl Writer<'_> {
                 ("Conv", attributes)
             }
             Layer::ConvTranspose { weight, bias, factors } => {
-                inputs.extend([weight.clone(), bias.clone()]);
+                inputs.extend([weight].into_iter().chain(bias).cloned());
                 ("ConvTranspose", vec![ints("kernel_shape", *factors), ints("strides", *factors)])
             }
-            Layer::InstanceNorm { weight, bias, epsilon } => {
+            Layer::GroupNorm { weight: Some(weight), bias: Some(bias), epsilon, channels, groups }
+                if channels == groups =>
+            {
                 inputs.extend([weight.clone(), bias.clone()]);
                 ("InstanceNormalization", vec![Attribute::float("epsilon", *epsilon)])
             }
-            Layer::BatchNorm { weight, bias, mean, variance, epsilon } => {
+            Layer::BatchNorm { weight: Some(weight), bias: Some(bias), mean, variance, epsilon, .. } => {
                 inputs.extend([weight, bias, mean, variance].map(Clone::clone));
                 ("BatchNormalization", vec![Attribute::float("epsilon", *epsilon)])
             }
@@ -134,9 +136,11 @@ impl Writer<'_> {
                 ("Mul", Vec::new())
             }
             Layer::Activation(activation) => pointwise(*activation),
-            Layer::MaxPool(tile) => ("MaxPool", vec![ints("kernel_shape", *tile), ints("strides", *tile)]),
-            Layer::Nearest(factors) | Layer::Linear(factors) => {
-                let linear = matches!(node.layer, Layer::Linear(_));
+            Layer::MaxPool { size, stride, pad: [0, 0, 0] } => {
+                ("MaxPool", vec![ints("kernel_shape", *size), ints("strides", *stride)])
+            }
+            Layer::Nearest(factors) | Layer::Linear { factors, aligned: false } => {
+                let linear = matches!(node.layer, Layer::Linear { .. });
                 let scales = format!("{}.scales", node.name);
                 let factors: Vec<f32> = [1, 1].into_iter().chain(self.spatial(*factors)).map(|x| x as f32).collect();
                 self.tensors.push(TensorProto::new(&scales, &[factors.len()], factors));
@@ -145,6 +149,7 @@ impl Writer<'_> {
                 ("Resize", resize(linear))
             }
             Layer::Concat => ("Concat", vec![Attribute::int("axis", 1)]),
+            other => unreachable!("no network of the list has {other:?}"),
         };
         self.push(&node.name, operator, &inputs, &output, attributes);
     }
@@ -166,6 +171,9 @@ fn pointwise(activation: Activation) -> (&'static str, Vec<Attribute>) {
         Activation::LeakyRelu => ("LeakyRelu", vec![Attribute::float("alpha", Activation::LEAK)]),
         Activation::Silu => unreachable!("two operators"),
         Activation::Gelu => ("Gelu", vec![Attribute::text("approximate", "tanh")]),
+        Activation::GeluExact => ("Gelu", Vec::new()),
+        Activation::Sigmoid => ("Sigmoid", Vec::new()),
+        Activation::Leaky { percent } => ("LeakyRelu", vec![Attribute::float("alpha", f64::from(percent) / 100.0)]),
     }
 }
 
@@ -194,15 +202,12 @@ mod tests {
                     (Upsampling::Linear, Activation::Silu),
                     (Upsampling::Transposed, Activation::Gelu),
                 ] {
-                    let config = NetworkConfig {
-                        dims,
-                        levels: Some(3),
-                        base: Some(2),
-                        norm: Some(norm),
-                        upsample: Some(upsample),
-                        activation: Some(activation),
-                        ..NetworkConfig::default()
-                    };
+                    let config = NetworkConfig { dims, ..NetworkConfig::default() }
+                        .with("levels", 3)
+                        .with("base", 2)
+                        .with("norm", norm)
+                        .with("upsample", upsample)
+                        .with("activation", activation);
                     let graph = exported(&config).graph.unwrap();
                     let mut known: Vec<String> = graph.tensors.iter().map(|tensor| tensor.name.clone()).collect();
                     known.extend(["image".into(), String::new()]);
@@ -223,7 +228,8 @@ mod tests {
     #[test]
     fn extents_are_those_of_the_space_and_others_are_free() {
         for (dims, names) in [(2, &["height", "width"][..]), (3, &["depth", "height", "width"])] {
-            let config = NetworkConfig { dims, levels: Some(2), base: Some(2), classes: 2, ..NetworkConfig::default() };
+            let config =
+                NetworkConfig { dims, classes: 2, ..NetworkConfig::default() }.with("levels", 2).with("base", 2);
             let model = exported(&config);
             assert_eq!(model.metadata[0].key, "segcal.classes");
             let graph = model.graph.unwrap();
