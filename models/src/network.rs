@@ -151,15 +151,6 @@ impl NetworkConfig {
         self.keys.retain(|_, value| !value.is_null());
         self
     }
-
-    /// Refuses a network that exists in other dimensions alone.
-    pub(crate) fn expect_dims(&self, dims: usize) -> Result<()> {
-        if self.dims == dims {
-            return Ok(());
-        }
-        let problem = format!("{} is a {dims}-D network", self.name);
-        Err(invalid("dims", problem, "choose another network, or samples of its dimensions"))
-    }
 }
 
 /// An extent along every axis of the space, along `[h, w]` or along `[d, h, w]` (`d` is 1 in a 2-D network).

@@ -4,10 +4,20 @@ use segcal_core::{Backend, Error, Result, nearest};
 
 use crate::entry::NetworkEntry;
 use crate::network::{Network, NetworkConfig};
-use crate::unet;
+use crate::{attunet, dynunet, nnunet, resunet, transunet, unet, unetpp, unetpp_nested};
 
 /// Each line is the entries of one file.
-const FILES: &[&[NetworkEntry]] = &[unet::ENTRIES];
+#[rustfmt::skip]
+const FILES: &[&[NetworkEntry]] = &[
+    unet::ENTRIES,
+    attunet::ENTRIES,
+    unetpp::ENTRIES,
+    unetpp_nested::ENTRIES,
+    resunet::ENTRIES,
+    transunet::ENTRIES,
+    dynunet::ENTRIES,
+    nnunet::ENTRIES,
+];
 
 /// Every network.
 pub fn networks() -> impl Iterator<Item = &'static NetworkEntry> {

@@ -170,7 +170,9 @@ impl<B: Backend> Network<B> for Planned {
     }
 
     fn outputs(&self, parameters: &Parameters<B>, x: &Tensor<B>) -> Vec<Output<B>> {
-        let heads: Vec<_> = self.plan.heads.iter().filter(|(_, weight)| *weight != 0.0).copied().collect();
+        let (finest, coarser) = self.plan.heads.split_first().expect("a network has logits");
+        let coarser = coarser.iter().filter(|(_, weight)| *weight != 0.0);
+        let heads: Vec<(Wire, f64)> = [finest].into_iter().chain(coarser).copied().collect();
         let wires: Vec<Wire> = heads.iter().map(|(wire, _)| *wire).collect();
         let logits = self.plan.run(parameters, x, Mode::Train, &wires);
         logits.into_iter().zip(heads).map(|(logits, (_, weight))| Output { logits, weight }).collect()

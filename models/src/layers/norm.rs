@@ -44,6 +44,8 @@ pub struct NormLayer {
     pub epsilon: f64,
     /// Whether `gamma` and `beta` exist; they are 1 and 0 otherwise.
     pub affine: bool,
+    /// What `gamma` begins with.
+    pub begin: f64,
 }
 
 /// The share of the newest batch in the running statistics.
@@ -52,7 +54,7 @@ const MOMENTUM: f64 = 0.1;
 impl NormLayer {
     /// An affine layer with `epsilon = 1e-5`.
     pub fn new(name: &str, channels: usize, kind: Norm) -> Self {
-        Self { name: name.into(), channels, kind, epsilon: 1e-5, affine: true }
+        Self { name: name.into(), channels, kind, epsilon: 1e-5, affine: true, begin: 1.0 }
     }
 
     /// The tensors.
@@ -64,7 +66,7 @@ impl NormLayer {
         let running = |tensor, value| Spec { trainable: false, ..spec(tensor, value) };
         let mut specs = Vec::new();
         if self.affine {
-            specs.extend([spec("weight", 1.0), spec("bias", 0.0)]);
+            specs.extend([spec("weight", self.begin), spec("bias", 0.0)]);
         }
         if self.kind == Norm::Batch {
             specs.extend([running("running_mean", 0.0), running("running_var", 1.0)]);
@@ -160,8 +162,8 @@ impl NormLayer {
     /// Whether statistics of one number alone would be taken, so that every output were `beta`.
     pub(crate) fn is_starved(&self, x: Shape) -> bool {
         match self.kind {
-            Norm::Instance => x.voxels() == 1,
-            Norm::Group(groups) => x.voxels() * (self.channels / groups) == 1,
+            Norm::Instance => x.spatial() == [1; 3],
+            Norm::Group(groups) => x.spatial() == [1; 3] && self.channels == groups,
             Norm::None | Norm::Batch | Norm::Layer => false,
         }
     }

@@ -91,6 +91,16 @@ pub(crate) fn peer_differences<B: Backend>(backend: &B) -> Vec<(&'static str, f6
     authors.into_iter().chain(ours).collect()
 }
 
+/// Two images of one channel that a small network of the list takes: twice its stride high, or square where its extents
+/// are fixed.
+pub(crate) fn small_image<B: Backend>(network: &dyn Network<B>) -> Shape {
+    let [d, h, w] = network.stride();
+    match network.config().keys.get("image").and_then(serde_json::Value::as_u64) {
+        Some(extent) => Shape::new(2, 1, d, extent as usize, extent as usize),
+        None => Shape::new(2, 1, d, 2 * h, w),
+    }
+}
+
 /// Softmax cross entropy with one class per pixel.
 pub(crate) fn cross_entropy<B: Backend>(logits: &Tensor<B>, labels: &Tensor<B>) -> Tensor<B> {
     let target = ops::one_hot(labels, logits.shape().c());

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod common;
 mod counting;
+mod goldens;
 mod layers;
 mod networks;
 mod optim;

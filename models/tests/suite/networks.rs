@@ -1,7 +1,7 @@
 //! Whole networks on `Reference`: the papers' numbers, parameter counts, shapes, gradients.
 
 use super::common::{
-    authors, cross_entropy, golden_difference, largest_difference, noise, peer_differences, problem, tiny,
+    authors, cross_entropy, golden_difference, largest_difference, noise, peer_differences, problem, small_image, tiny,
 };
 use segcal_core::{Reference, Shape, Tensor, ops};
 use segcal_models::layers::{Activation, Norm, Upsampling};
@@ -53,13 +53,12 @@ fn every_network_of_the_list_runs_and_describes_itself() {
         let network = build::<Reference>(&config).unwrap();
         let keys: Vec<&str> = entry.keys.iter().map(|(name, _)| *name).collect();
         assert_eq!(entry.values().keys().map(String::as_str).collect::<Vec<_>>(), keys, "{}", entry.name);
-        let [d, h, w] = network.stride();
-        let shape = Shape::new(2, 1, d, 2 * h, w);
+        let shape = small_image(&*network);
         network.accepts(shape).unwrap();
         let parameters = network.parameters(1, &Reference);
         assert_eq!(parameters.count(), network.parameter_count());
         let logits = network.forward(&parameters, &noise(&Reference, shape, 0), Mode::Evaluate);
-        assert_eq!(logits.shape(), Shape::new(2, 3, d, 2 * h, w));
+        assert_eq!(logits.shape(), shape.with(1, 3));
         assert!(logits.to_f64().unwrap().iter().all(|x| x.is_finite()));
         let again = build::<Reference>(network.config()).unwrap();
         assert_eq!(again.config(), network.config());
@@ -131,11 +130,11 @@ fn the_gradient_of_the_whole_network() {
 fn config_error(change: impl FnOnce(&mut NetworkConfig)) -> String {
     let mut config = NetworkConfig::default();
     change(&mut config);
-    own_error(config)
+    own_error(&config)
 }
 
-fn own_error(config: NetworkConfig) -> String {
-    build::<Reference>(&config).err().expect("the config must be refused").to_string()
+fn own_error(config: &NetworkConfig) -> String {
+    build::<Reference>(config).err().expect("the config must be refused").to_string()
 }
 
 #[test]
@@ -147,16 +146,16 @@ fn a_config_that_makes_no_network_is_refused_by_key() {
     refused("dims", config_error(|c| c.dims = 4));
     refused("classes", config_error(|c| c.classes = 0));
     refused("in_channels", config_error(|c| c.in_channels = 0));
-    refused("levels", own_error(NetworkConfig::default().with("levels", 0)));
-    refused("levels", own_error(NetworkConfig::default().with("levels", 64)));
-    refused("base", own_error(NetworkConfig::default().with("base", usize::MAX)));
-    refused("convs", own_error(NetworkConfig::default().with("convs", 0)));
-    refused("widths", own_error(NetworkConfig::default().with("widths", Vec::<usize>::new())));
-    refused("widths", own_error(NetworkConfig::default().with("widths", vec![4, 0])));
-    refused("widths", own_error(NetworkConfig::default().with("widths", vec![4, 8]).with("base", 4)));
-    refused("pools", own_error(NetworkConfig::default().with("pools", vec![Extent::Every(2)])));
-    refused("pools", own_error(NetworkConfig::default().with("pools", vec![Extent::Every(0); 4])));
-    refused("pools", own_error(NetworkConfig::default().with("pools", vec![Extent::Axes([2, 2, 2]); 4])));
+    refused("levels", own_error(&NetworkConfig::default().with("levels", 0)));
+    refused("levels", own_error(&NetworkConfig::default().with("levels", 64)));
+    refused("base", own_error(&NetworkConfig::default().with("base", usize::MAX)));
+    refused("convs", own_error(&NetworkConfig::default().with("convs", 0)));
+    refused("widths", own_error(&NetworkConfig::default().with("widths", Vec::<usize>::new())));
+    refused("widths", own_error(&NetworkConfig::default().with("widths", vec![4, 0])));
+    refused("widths", own_error(&NetworkConfig::default().with("widths", vec![4, 8]).with("base", 4)));
+    refused("pools", own_error(&NetworkConfig::default().with("pools", vec![Extent::Every(2)])));
+    refused("pools", own_error(&NetworkConfig::default().with("pools", vec![Extent::Every(0); 4])));
+    refused("pools", own_error(&NetworkConfig::default().with("pools", vec![Extent::Axes([2, 2, 2]); 4])));
 }
 
 #[test]
@@ -169,7 +168,7 @@ fn a_config_is_read_strictly_and_written_whole() {
     let written = serde_json::to_string(network.config()).unwrap();
     let again = build::<Reference>(&read(&written).unwrap()).unwrap();
     assert_eq!(again.specs(), network.specs());
-    let refused = |text: &str| own_error(read(text).unwrap());
+    let refused = |text: &str| own_error(&read(text).unwrap());
     assert_eq!(refused(r#"{"width": [3]}"#), "width: unet has no such key (did you mean widths?)");
     assert!(
         refused(r#"{"norm": "layer"}"#).starts_with("norm: ") && refused(r#"{"norm": "layer"}"#).contains("instance")
