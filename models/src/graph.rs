@@ -174,6 +174,14 @@ impl Graph {
         if activation == Activation::Identity { x } else { self.add(name, Layer::Activation(activation), &[x]) }
     }
 
+    /// Name of the weight of the last convolution, which gives the logits.
+    pub fn head(&self) -> Option<&str> {
+        self.nodes.iter().rev().find_map(|node| match &node.layer {
+            Layer::Conv { weight, .. } => Some(weight.as_str()),
+            _ => None,
+        })
+    }
+
     /// Every node in order.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes

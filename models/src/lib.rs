@@ -36,7 +36,7 @@ pub use init::{Fill, Init, Spec};
 pub use layers::Mode;
 pub use local_temperature::LocalTemperature;
 pub use network::{Extent, Network, NetworkConfig, Output};
-pub use networks::{build, networks};
+pub use networks::{build, fitted_to, networks};
 pub use optim::{Adam, AdamW, Optimiser, Rule, Schedule, Sgd};
 pub use params::{Gradients, Parameter, Parameters};
 pub use plan::{Plan, Planned, Wire};

@@ -32,6 +32,14 @@ pub trait Network<B: Backend>: Send + Sync {
         stored.restore("", &Parameters::blank(&self.specs(), backend))
     }
 
+    /// The tensors of a network trained elsewhere, under PyTorch's names; learnt positions for another grid are resized.
+    ///
+    /// # Errors
+    /// As [`Stored::import`].
+    fn import(&self, stored: &Stored, backend: &B) -> Result<Parameters<B>> {
+        stored.import(&self.specs(), backend, |_, _, _| None)
+    }
+
     /// Logits `[n, classes, d, h, w]` of images `x = [n, in_channels, d, h, w]`. Panics where [`Network::accepts`]
     /// would refuse the shape.
     fn forward(&self, parameters: &Parameters<B>, x: &Tensor<B>, mode: Mode) -> Tensor<B>;
@@ -51,6 +59,12 @@ pub trait Network<B: Backend>: Send + Sync {
     /// Number of trainable numbers.
     fn parameter_count(&self) -> usize {
         self.specs().iter().filter(|spec| spec.trainable).map(|spec| spec.shape.len()).sum()
+    }
+
+    /// How many numbers a training step on images of this shape holds at once, at the least: the outputs of the layers, and
+    /// weights with gradients and the two moments of Adam.
+    fn step_numbers(&self, _images: Shape) -> u64 {
+        4 * self.parameter_count() as u64
     }
 
     /// Whether an image of this shape can be the input.

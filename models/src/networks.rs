@@ -34,6 +34,14 @@ pub fn build<B: Backend>(config: &NetworkConfig) -> Result<Box<dyn Network<B>>> 
     Ok(Box::new(network))
 }
 
+/// The config for images of these extents: a network whose extents are fixed takes them, unless the config says otherwise.
+#[must_use]
+pub fn fitted_to(config: NetworkConfig, [_, h, _]: [usize; 3]) -> NetworkConfig {
+    const KEY: &str = "image";
+    let fixed = networks().any(|entry| entry.name == config.name && entry.keys.iter().any(|(key, _)| *key == KEY));
+    if fixed && !config.keys.contains_key(KEY) { config.with(KEY, h) } else { config }
+}
+
 fn unknown(name: &str) -> Error {
     let known: Vec<&str> = networks().map(|entry| entry.name).collect();
     let error = Error::new(format!("there is no network \"{name}\"")).at("name");

@@ -2,6 +2,7 @@
 
 use segcal_core::{Backend, Error, Result, Shape, Tensor};
 
+use crate::checkpoint::Stored;
 use crate::graph::Graph;
 use crate::init::{Init, Spec};
 use crate::layers::{Block, Mode};
@@ -165,6 +166,15 @@ impl<B: Backend> Network<B> for Planned {
         self.specs.clone()
     }
 
+    fn import(&self, stored: &Stored, backend: &B) -> Result<Parameters<B>> {
+        stored.import(&self.specs, backend, |spec, dims, numbers| {
+            self.plan.steps.iter().find_map(|step| match &step.block {
+                Block::Positions(positions) if positions.name == spec.name => positions.resized(dims, numbers),
+                _ => None,
+            })
+        })
+    }
+
     fn forward(&self, parameters: &Parameters<B>, x: &Tensor<B>, mode: Mode) -> Tensor<B> {
         self.plan.run(parameters, x, mode, &[self.plan.heads[0].0]).remove(0)
     }
@@ -184,6 +194,14 @@ impl<B: Backend> Network<B> for Planned {
 
     fn stride(&self) -> [usize; 3] {
         self.stride
+    }
+
+    fn step_numbers(&self, images: Shape) -> u64 {
+        let count =
+            |shape: &Shape| shape.dims().iter().fold(1u64, |count, &extent| count.saturating_mul(extent as u64));
+        let outputs = self.plan.shapes(images).unwrap_or_default();
+        let weights = 4 * Network::<B>::parameter_count(self) as u64;
+        outputs.iter().fold(weights, |sum, shape| sum.saturating_add(count(shape)))
     }
 
     fn accepts(&self, x: Shape) -> Result<()> {

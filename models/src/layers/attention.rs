@@ -66,6 +66,36 @@ impl Positions {
         }]
     }
 
+    /// A table of extents `dims` for another square grid, brought to this one by linear interpolation with the outermost
+    /// tokens on each other; a row in front of them, for a class token, is dropped. `None` if it is not such a table.
+    pub fn resized(&self, dims: &[usize], table: &[f64]) -> Option<Vec<f64>> {
+        let &[1, rows, channels] = dims else { return None };
+        let side = |tokens: usize| (1..=tokens).find(|side| side * side >= tokens).filter(|side| side * side == tokens);
+        let (first, old) = side(rows).map(|old| (0, old)).or_else(|| Some((1, side(rows.checked_sub(1)?)?)))?;
+        if channels != self.channels || old == 0 {
+            return None;
+        }
+        let at = |[y, x]: [usize; 2], channel| table[(first + y * old + x) * channels + channel];
+        // Old row or column: the lower neighbour, the upper, and the share of the upper.
+        let between = |new: usize, extent: usize| {
+            let position = new as f64 * (old - 1) as f64 / (extent - 1).max(1) as f64;
+            let low = (position.floor() as usize).min(old - 1);
+            (low, (low + 1).min(old - 1), position - low as f64)
+        };
+        let mut resized = Vec::with_capacity(self.grid[0] * self.grid[1] * channels);
+        for row in 0..self.grid[0] {
+            let (top, bottom, down) = between(row, self.grid[0]);
+            for column in 0..self.grid[1] {
+                let (left, right, along) = between(column, self.grid[1]);
+                resized.extend((0..channels).map(|channel| {
+                    let mix = |y| (1.0 - along) * at([y, left], channel) + along * at([y, right], channel);
+                    (1.0 - down) * mix(top) + down * mix(bottom)
+                }));
+            }
+        }
+        Some(resized)
+    }
+
     /// `x` plus the table.
     pub fn forward<B: Backend>(&self, parameters: &Parameters<B>, x: &Tensor<B>) -> Tensor<B> {
         let [rows, columns] = self.grid;

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, SafeTensors};
 use segcal_backends::Cpu;
 use segcal_core::{Backend, Reference, Shape, Tensor, ops};
+use segcal_models::layers::Positions;
 use segcal_models::{
     Adam, Gradients, Mode, Network, NetworkConfig, Optimiser, Output, Parameters, Rule, build, labels_on_grid, networks,
 };
 use serde_json::Value;
 
-use super::common::cross_entropy;
+use super::common::{cross_entropy, largest_difference};
 
 /// What the packs call networks that have another name in the list.
 const NAMES: [(&str, &str); 6] = [
@@ -238,6 +239,18 @@ fn every_network_gives_the_numbers_of_the_public_code_in_f32() {
     let backend = Cpu::default();
     let failures: Vec<String> = packs().iter().flat_map(|path| check(&backend, path, 1e-4, false)).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// A pretrained table of 7 x 7 positions and a class token, as the public code brings it to 4 x 4.
+#[test]
+fn positions_are_resized_as_the_public_code_does() {
+    let pack = Pack::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/nets/transunet_tiny.safetensors"));
+    let (table, dims) = pack.array("posemb_pretrained").unwrap();
+    let positions = Positions { name: "p".into(), grid: [4, 4], channels: dims[2] };
+    let resized = positions.resized(&dims, &table).unwrap();
+    assert!(largest_difference(&resized, &pack.numbers("posemb_zoomed")) < 1e-9);
+    assert_eq!(positions.resized(&[1, 7, dims[2]], &table[..7 * dims[2]]), None);
+    assert_eq!(positions.resized(&[1, 16, dims[2]], &resized).unwrap(), resized);
 }
 
 /// Channels, classes and parameters of the papers' networks, measured with the public code.

@@ -5,6 +5,7 @@ mod common;
 mod counting;
 mod goldens;
 mod layers;
+mod list;
 mod networks;
 mod optim;
 mod training;
