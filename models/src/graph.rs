@@ -216,19 +216,6 @@ mod tests {
         let x = inputs.first().unwrap_or(image);
         let scaled =
             |factors: [usize; 3]| x.shape().with_spatial(std::array::from_fn(|a| x.shape().spatial()[a] * factors[a]));
-        let affine = |x: Tensor<Reference>, weight: &Option<String>, bias: &Option<String>| {
-            let (Some(weight), Some(bias)) = (weight, bias) else { return x };
-            ops::map(&[&x, p.get(weight), p.get(bias)], |q| q.input(0) * q.input(1) + q.input(2))
-        };
-        let scale = |x: &Tensor<Reference>, mean: &Tensor<Reference>, variance: &Tensor<Reference>, epsilon: f64| {
-            ops::map(&[x, mean, variance], |q| (q.input(0) - q.input(1)) / (q.input(2) + epsilon).sqrt())
-        };
-        let standardise = |x: &Tensor<Reference>, over: Shape, epsilon: f64| {
-            let share = over.len() as f64 / x.shape().len() as f64;
-            let mean = ops::sum(&[x], over, |q| q.input(0) * share);
-            let variance = ops::sum(&[x, &mean], over, |q| (q.input(0) - q.input(1)).square() * share);
-            scale(x, &mean, &variance, epsilon)
-        };
         match layer {
             Layer::Image => image.clone(),
             Layer::Conv { weight, bias, kernel, geometry, standardised } => {
@@ -245,21 +232,7 @@ mod tests {
                 let y = ops::conv_transpose(x, p.get(weight), &geometry, out);
                 bias.as_ref().map_or(y.clone(), |bias| ops::map(&[&y, p.get(bias)], |q| q.input(0) + q.input(1)))
             }
-            Layer::GroupNorm { weight, bias, epsilon, channels, groups } => {
-                let per_group = channels / groups;
-                let parts = (0..*groups).map(|group| {
-                    let part = ops::slice(x, [0, group * per_group, 0, 0, 0], x.shape().with(axis::C, per_group));
-                    standardise(&part, Shape::SCALAR.with(axis::N, x.shape().n()), *epsilon)
-                });
-                let parts: Vec<_> = parts.collect();
-                affine(ops::concat(&parts.iter().collect::<Vec<_>>(), axis::C), weight, bias)
-            }
-            Layer::LayerNorm { weight, bias, epsilon, .. } => {
-                affine(standardise(x, x.shape().with(axis::C, 1), *epsilon), weight, bias)
-            }
-            Layer::BatchNorm { weight, bias, mean, variance, epsilon, .. } => {
-                affine(scale(x, p.get(mean), p.get(variance), *epsilon), weight, bias)
-            }
+            Layer::GroupNorm { .. } | Layer::LayerNorm { .. } | Layer::BatchNorm { .. } => norm(layer, p, x),
             Layer::Activation(activation) => {
                 let program = Program::new(|q| activation.value(q.input(0)));
                 let values = x.to_f64().unwrap().into_iter().map(|x| program.eval::<f64>(&[x], &[], [0; 5])[0]);
@@ -292,6 +265,48 @@ mod tests {
             }
             Layer::Attention { heads, .. } => attention(inputs, *heads),
             Layer::Concat => ops::concat(&inputs.iter().collect::<Vec<_>>(), axis::C),
+        }
+    }
+
+    fn scale(
+        x: &Tensor<Reference>,
+        mean: &Tensor<Reference>,
+        variance: &Tensor<Reference>,
+        epsilon: f64,
+    ) -> Tensor<Reference> {
+        ops::map(&[x, mean, variance], |q| (q.input(0) - q.input(1)) / (q.input(2) + epsilon).sqrt())
+    }
+
+    /// Over the axes that are 1 in `over`.
+    fn standardise(x: &Tensor<Reference>, over: Shape, epsilon: f64) -> Tensor<Reference> {
+        let share = over.len() as f64 / x.shape().len() as f64;
+        let mean = ops::sum(&[x], over, |q| q.input(0) * share);
+        let variance = ops::sum(&[x, &mean], over, |q| (q.input(0) - q.input(1)).square() * share);
+        scale(x, &mean, &variance, epsilon)
+    }
+
+    fn norm(layer: &Layer, p: &Parameters<Reference>, x: &Tensor<Reference>) -> Tensor<Reference> {
+        let affine = |x: Tensor<Reference>, weight: &Option<String>, bias: &Option<String>| {
+            let (Some(weight), Some(bias)) = (weight, bias) else { return x };
+            ops::map(&[&x, p.get(weight), p.get(bias)], |q| q.input(0) * q.input(1) + q.input(2))
+        };
+        match layer {
+            Layer::GroupNorm { weight, bias, epsilon, channels, groups } => {
+                let per_group = channels / groups;
+                let parts = (0..*groups).map(|group| {
+                    let part = ops::slice(x, [0, group * per_group, 0, 0, 0], x.shape().with(axis::C, per_group));
+                    standardise(&part, Shape::SCALAR.with(axis::N, x.shape().n()), *epsilon)
+                });
+                let parts: Vec<_> = parts.collect();
+                affine(ops::concat(&parts.iter().collect::<Vec<_>>(), axis::C), weight, bias)
+            }
+            Layer::LayerNorm { weight, bias, epsilon, .. } => {
+                affine(standardise(x, x.shape().with(axis::C, 1), *epsilon), weight, bias)
+            }
+            Layer::BatchNorm { weight, bias, mean, variance, epsilon, .. } => {
+                affine(scale(x, p.get(mean), p.get(variance), *epsilon), weight, bias)
+            }
+            other => unreachable!("{other:?} is not a norm"),
         }
     }
 

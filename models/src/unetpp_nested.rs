@@ -23,7 +23,7 @@ pub(crate) const ENTRIES: &[NetworkEntry] = &[NetworkEntry {
     keys: &[
         ("features", "channels of the five levels, and of the last node"),
         ("deep_supervision", "whether training looks at all four heads"),
-        ("ds_weights", "weight of each head in the loss, that on X(0, 1) first"),
+        ("ds_weights", "weight of each head in the loss, that on X(0, 4) first"),
     ],
     preset: || json!({ "features": [32, 32, 64, 128, 256, 32], "deep_supervision": true, "ds_weights": [1.0, 1.0, 1.0, 1.0] }),
     small: || json!({ "features": [3, 4, 4, 6, 6, 3] }),
@@ -72,7 +72,7 @@ fn unetpp(config: &NetworkConfig) -> Result<Planned> {
         let logits = Block::Unit(Unit::bare(head, Activation::Identity));
         let logits = builder.plan.add(logits, INIT, &[rows[0][column]]);
         let alone = if column == LEVELS - 1 { 1.0 } else { 0.0 };
-        builder.plan.head(logits, if keys.deep_supervision { keys.ds_weights[column - 1] } else { alone });
+        builder.plan.head(logits, if keys.deep_supervision { keys.ds_weights[LEVELS - 1 - column] } else { alone });
     }
     let stride = pool.map(|extent: usize| extent.pow(LEVELS as u32 - 1));
     Ok(Planned::new(config.clone(), builder.plan, stride))

@@ -106,7 +106,7 @@ impl Writer {
     /// The weight of a convolution in the extents that ONNX wants, standardised if the layer asks for it.
     pub(super) fn conv_weight(&mut self, weight: &str, kernel: [usize; 3], standardised: Option<f64>) -> String {
         let (dims, mut numbers) = self.parameter(weight);
-        let dims = [&dims[..2], &self.spatial(kernel)].concat();
+        let dims = [&dims[..2], &self.spatial(kernel)[..]].concat();
         if let Some(epsilon) = standardised {
             for row in numbers.chunks_mut(dims[1..].iter().product()) {
                 standardise(row, epsilon);
