@@ -33,7 +33,7 @@ impl Writer {
                 let [weight, bias] = self.affine(node, *channels, [weight, bias]);
                 // Channels last and back again; tokens are the pixels of a plane.
                 let turned = self.transpose(&node.name, x, &format!("{output}_last"), [0, 2, 3, 1]);
-                let attributes = [epsilon(small), vec![Attribute::int("axis", 3)]].concat();
+                let attributes = vec![Attribute::float("epsilon", *small), Attribute::int("axis", 3)];
                 let inputs = [turned, weight, bias];
                 let y = self.push(&node.name, "LayerNormalization", &inputs, &format!("{output}_normal"), attributes);
                 self.transpose(&format!("{}.back", node.name), y, output, [0, 3, 1, 2]);
