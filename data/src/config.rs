@@ -61,6 +61,25 @@ pub fn parse_override(entry: &str) -> Result<Table> {
     Ok(table)
 }
 
+/// The table that `key=value` entries make, each key at most once. A value of several numbers may leave out its brackets:
+/// `widths=4,8`.
+///
+/// # Errors
+/// An entry has no `=`, or a key is given twice.
+pub fn table_of(entries: &[String]) -> Result<Table> {
+    let mut table = Table::new();
+    for entry in entries {
+        let list = entry.split_once('=').filter(|(_, value)| value.contains(',') && !value.trim().starts_with('['));
+        let entry = list.map_or_else(|| entry.clone(), |(key, value)| format!("{key}=[{value}]"));
+        for (key, value) in parse_override(&entry)? {
+            if table.insert(key.clone(), value).is_some() {
+                return Err(Error::new("is given more than once").at(key).help("give each key once"));
+            }
+        }
+    }
+    Ok(table)
+}
+
 /// Lays `over` onto `base`, whose keys are the known ones.
 ///
 /// # Errors

@@ -16,6 +16,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use segcal_core::{Backend, Context, Elem, Error, Result, Tensor};
 use serde_json::{Map, Value, json};
 
+use crate::init::Spec;
 use crate::params::{Parameter, Parameters};
 use crate::whole_file;
 
@@ -131,6 +132,12 @@ impl Stored {
         self.metadata.get(key).map(String::as_str).ok_or_else(missing)
     }
 
+    /// The extents of a stored tensor, if there is one of this name.
+    pub fn dims(&self, name: &str) -> Option<Vec<usize>> {
+        let file = SafeTensors::deserialize(&self.bytes).ok()?;
+        file.tensor(name).ok().map(|view| view.shape().to_vec())
+    }
+
     /// Whether a group was stored.
     pub fn has(&self, group: &str) -> bool {
         self.groups().contains(group)
@@ -148,6 +155,48 @@ impl Stored {
     /// file and the tensor.
     pub fn restore<B: Backend>(&self, group: &str, like: &Parameters<B>) -> Result<Parameters<B>> {
         self.restore_group(group, like).at(self.path.display())
+    }
+
+    /// The tensors of a network trained elsewhere: those of `specs` and no others. A tensor of other extents goes through
+    /// `adapt`, which knows how to bring it to those of the network, or does not.
+    ///
+    /// # Errors
+    /// Everything that does not fit, in one message: tensors that are missing, that the network does not have, or that have
+    /// other extents; or numbers that are not finite.
+    pub fn import<B: Backend>(
+        &self,
+        specs: &[Spec],
+        backend: &B,
+        adapt: impl Fn(&Spec, &[usize], &[f64]) -> Option<Vec<f64>>,
+    ) -> Result<Parameters<B>> {
+        let file = SafeTensors::deserialize(&self.bytes).map_err(Error::from_source).at(self.path.display())?;
+        let blank = Parameters::blank(specs, backend);
+        let (mut values, mut problems) = (Vec::new(), Vec::new());
+        for (spec, parameter) in specs.iter().zip(blank.iter()) {
+            let Ok(view) = file.tensor(&spec.name) else {
+                problems.push(format!("{} is missing", spec.name));
+                continue;
+            };
+            if view.shape() == spec.dims {
+                values.push(decode(parameter, &view).at(&spec.name).at(self.path.display())?);
+                continue;
+            }
+            let numbers = numbers(&view).at(&spec.name).at(self.path.display())?;
+            match adapt(spec, view.shape(), &numbers) {
+                Some(numbers) => values.push(Tensor::from_f64(backend, spec.shape, &numbers)),
+                None => problems.push(format!("{} is {:?}, not {:?}", spec.name, view.shape(), spec.dims)),
+            }
+        }
+        let known: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        let mut extra = file.names();
+        extra.retain(|name| !known.contains(name) && !name.ends_with(".num_batches_tracked"));
+        extra.sort_unstable();
+        problems.extend(extra.iter().map(|name| format!("the network has no {name}")));
+        if problems.is_empty() {
+            return Ok(blank.with_values(values));
+        }
+        let error = Error::new(format!("{} tensors do not fit: {}", problems.len(), problems.join("; ")));
+        Err(error.at(self.path.display()).help("choose network and keys that the weights were trained with"))
     }
 
     fn restore_group<B: Backend>(&self, group: &str, like: &Parameters<B>) -> Result<Parameters<B>> {

@@ -3,17 +3,66 @@
 use segcal_core::{Rng, Shape};
 use serde::{Deserialize, Serialize};
 
+use crate::layers::Activation;
+
 /// How the weights of a network begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Init {
     /// What PyTorch's convolutions begin with: weight and bias uniform in `[-b, b]`, `b = 1 / sqrt(fan)`, where `fan` is the
     /// number of weights behind one number (Kaiming uniform with `a = sqrt 5`). For a transposed convolution PyTorch
     /// counts the weights of its output channels, and so does this.
+    #[default]
     Pytorch,
     /// Normal with variance `2 / ((1 + a^2) fan_in)` before a rectifier of negative slope `a` (He et al. 2015,
     /// equations 10 and 15), `1 / fan_in` before anything else; biases begin at 0.
     He,
+    /// What nnU-Net and MONAI's DynUNet begin with: normal with variance `2 / ((1 + 0.01^2) fan)` whatever follows, `fan`
+    /// as PyTorch counts it for [`Init::Pytorch`]; biases begin at 0.
+    #[serde(skip)]
+    HePytorch,
+    /// Uniform in `[-b, b]`, `b = sqrt(6 / fan_in)` (He et al. 2015); biases begin at 0.
+    #[serde(skip)]
+    HeUniform,
+    /// Normal with variance `2 / fan_out` (He et al. 2015, equation 14); biases begin at 0.
+    #[serde(skip)]
+    HeFanOut,
+    /// Uniform in `[-b, b]`, `b = sqrt(6 / (fan_in + fan_out))` (Glorot and Bengio 2010); biases begin
+    /// at 0.
+    #[serde(skip)]
+    Glorot,
+    /// [`Init::Glorot`] with biases that are normal with deviation 1e-6, as Vision Transformers have them
+    /// (Dosovitskiy et al. 2021).
+    #[serde(skip)]
+    GlorotTransformer,
+}
+
+impl Init {
+    /// Weight and bias of a convolution before an activation.
+    pub(crate) fn conv(self, fan_in: usize, fan_out: usize, activation: Activation) -> [Fill; 2] {
+        let zero = Fill::Constant(0.0);
+        let (inputs, outputs) = (fan_in as f64, fan_out as f64);
+        let glorot = Fill::Uniform((6.0 / (inputs + outputs)).sqrt());
+        match (self, activation.rectifier_slope()) {
+            (Self::Pytorch, _) => [Fill::Uniform(inputs.sqrt().recip()); 2],
+            (Self::He, Some(a)) => [Fill::Normal((2.0 / ((1.0 + a * a) * inputs)).sqrt()), zero],
+            (Self::He, None) => [Fill::Normal(inputs.sqrt().recip()), zero],
+            (Self::HePytorch, _) => [Fill::Normal((2.0 / (1.0001 * inputs)).sqrt()), zero],
+            (Self::HeUniform, _) => [Fill::Uniform((6.0 / inputs).sqrt()), zero],
+            (Self::HeFanOut, _) => [Fill::Normal((2.0 / outputs).sqrt()), zero],
+            (Self::Glorot, _) => [glorot, zero],
+            (Self::GlorotTransformer, _) => [glorot, Fill::Normal(1e-6)],
+        }
+    }
+
+    /// Weight and bias of a transposed convolution whose windows lie side by side, of `taps` taps.
+    pub(crate) fn transposed(self, inputs: usize, outputs: usize, taps: usize) -> [Fill; 2] {
+        match self {
+            Self::He => [Fill::Normal((inputs as f64).sqrt().recip()), Fill::Constant(0.0)],
+            // PyTorch takes the weight [in, out, ...] for one of a convolution.
+            _ => self.conv(outputs * taps, inputs * taps, Activation::Identity),
+        }
+    }
 }
 
 /// Where the numbers of one tensor come from.
@@ -68,6 +117,6 @@ impl Spec {
 }
 
 /// FNV-1a, 64 bits: a number for a name that is the same everywhere and for ever.
-fn name_hash(name: &str) -> u64 {
+pub(crate) fn name_hash(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

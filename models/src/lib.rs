@@ -1,29 +1,43 @@
 //! Layers, networks, optimisers and checkpoints over `segcal_core`.
 //!
-//! A network is a description ([`Network`], [`UNet`]); its numbers are [`Parameters`]; a forward pass is a function of
+//! A network is a description ([`Network`], usually a [`Plan`] of [`layers`]); its numbers are [`Parameters`]; a forward pass is a function of
 //! both. Everything is written once for all backends.
 //!
 //! What is stored, here and above, is written by [`whole_file`].
 //!
-//! Reading order: [`Parameters`] (with one whole training step), [`layers`], [`UNet`], [`Optimiser`], [`checkpoint`].
+//! Reading order: [`Parameters`] (with one whole training step), [`layers`], [`Plan`], [`Optimiser`], [`checkpoint`].
 
+mod attunet;
 pub mod checkpoint;
+mod dynunet;
+mod entry;
 pub mod graph;
 mod init;
 pub mod layers;
 mod local_temperature;
 mod network;
+mod networks;
+mod nnunet;
 mod optim;
 mod params;
+mod plan;
+mod resunet;
+mod supervision;
+mod transunet;
 mod unet;
+mod unetpp;
+mod unetpp_nested;
 pub mod whole_file;
 
 pub use checkpoint::{Stored, load, save};
+pub use entry::NetworkEntry;
 pub use graph::Graph;
 pub use init::{Fill, Init, Spec};
 pub use layers::Mode;
 pub use local_temperature::LocalTemperature;
-pub use network::{Extent, Network, NetworkConfig, NetworkEntry, build, networks};
+pub use network::{Extent, Network, NetworkConfig, Output};
+pub use networks::{build, fitted_to, networks};
 pub use optim::{Adam, AdamW, Optimiser, Rule, Schedule, Sgd};
 pub use params::{Gradients, Parameter, Parameters};
-pub use unet::UNet;
+pub use plan::{Plan, Planned, Wire};
+pub use supervision::labels_on_grid;

@@ -41,7 +41,16 @@ impl LocalTemperature {
         let conv = |name: String, inputs: usize| {
             let geometry = Geometry { dilation: [1, DILATION, DILATION], ..Geometry::VALID };
             let kernel = [1, KERNEL, KERNEL];
-            Conv { name: format!("{PREFIX}{name}"), inputs, outputs: 1, kernel, geometry, space: 2, bias: true }
+            Conv {
+                name: format!("{PREFIX}{name}"),
+                inputs,
+                outputs: 1,
+                kernel,
+                geometry,
+                space: 2,
+                bias: true,
+                standardised: false,
+            }
         };
         Self {
             temperatures: [1, 2, 3, 4].map(|number| conv(format!("conv{number}"), classes)),

@@ -1,14 +1,15 @@
-//! What a network is, how it is configured, and the list of all of them.
+//! What a network is and how it is configured.
 
-use segcal_core::{Backend, Error, Result, Shape, Tensor};
+use segcal_core::{Backend, Error, Result, Shape, Tensor, nearest};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::checkpoint::Stored;
 use crate::graph::Graph;
-use crate::init::{Init, Spec};
-use crate::layers::{Activation, Mode, Norm, Upsampling};
+use crate::init::Spec;
+use crate::layers::Mode;
 use crate::params::Parameters;
-use crate::unet::UNet;
 
 /// A network: a pure description from which tensors and forward passes are made.
 pub trait Network<B: Backend>: Send + Sync {
@@ -31,9 +32,23 @@ pub trait Network<B: Backend>: Send + Sync {
         stored.restore("", &Parameters::blank(&self.specs(), backend))
     }
 
+    /// The tensors of a network trained elsewhere, under PyTorch's names; learnt positions for another grid are resized.
+    ///
+    /// # Errors
+    /// As [`Stored::import`].
+    fn import(&self, stored: &Stored, backend: &B) -> Result<Parameters<B>> {
+        stored.import(&self.specs(), backend, |_, _, _| None)
+    }
+
     /// Logits `[n, classes, d, h, w]` of images `x = [n, in_channels, d, h, w]`. Panics where [`Network::accepts`]
     /// would refuse the shape.
     fn forward(&self, parameters: &Parameters<B>, x: &Tensor<B>, mode: Mode) -> Tensor<B>;
+
+    /// All logits that a training step looks at, those of [`Network::forward`] in [`Mode::Train`] first; the loss is the
+    /// weighted sum of the losses of each. Several with deep supervision, otherwise one of weight 1.
+    fn outputs(&self, parameters: &Parameters<B>, x: &Tensor<B>) -> Vec<Output<B>> {
+        vec![Output { logits: self.forward(parameters, x, Mode::Train), weight: 1.0 }]
+    }
 
     /// What [`Network::forward`] computes in [`Mode::Evaluate`], in terms of standard layers.
     fn graph(&self) -> Graph;
@@ -46,18 +61,35 @@ pub trait Network<B: Backend>: Send + Sync {
         self.specs().iter().filter(|spec| spec.trainable).map(|spec| spec.shape.len()).sum()
     }
 
+    /// How many numbers a training step on images of this shape holds at once, at the least: the outputs of the layers, and
+    /// weights with gradients and the two moments of Adam.
+    fn step_numbers(&self, _images: Shape) -> u64 {
+        4 * self.parameter_count() as u64
+    }
+
     /// Whether an image of this shape can be the input.
     ///
     /// # Errors
-    /// Wrong channels, an extent that is no multiple of the stride, or too few voxels to normalise at the bottom.
+    /// Wrong channels, an extent that is not a multiple of the stride, or too few voxels to normalise at the bottom.
     fn accepts(&self, x: Shape) -> Result<()>;
 }
 
-/// The keys of a network. What is left out takes the value of the named network.
+/// One of the logits that a training step looks at.
+#[derive(Clone, Debug)]
+pub struct Output<B: Backend> {
+    /// `[n, classes, d, h, w]`, perhaps on a coarser grid than the image; see
+    /// [`labels_on_grid`](crate::labels_on_grid).
+    pub logits: Tensor<B>,
+    /// Factor of its loss.
+    pub weight: f64,
+}
+
+/// A network's name, what it reads and tells apart, and its own keys. What is left out takes the value of the named
+/// network; `segcal list networks` shows keys and values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct NetworkConfig {
-    /// One of [`networks`].
+    /// One of [`networks`](crate::networks()).
     pub name: String,
     /// Channels of the image.
     pub in_channels: usize,
@@ -65,61 +97,84 @@ pub struct NetworkConfig {
     pub classes: usize,
     /// Spatial dimensions, 2 or 3.
     pub dims: usize,
-    /// Number of resolutions.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub levels: Option<usize>,
-    /// Channels of the finest level; each coarser one has twice as many.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub base: Option<usize>,
-    /// Channels of each level, instead of `levels` and `base`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub widths: Option<Vec<usize>>,
-    /// Convolutions of a block.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub convs: Option<usize>,
-    /// Normalisation after each convolution.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub norm: Option<Norm>,
-    /// Activation after each convolution.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub activation: Option<Activation>,
-    /// How the decoder enlarges.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upsample: Option<Upsampling>,
-    /// Extents of the max-pool tiles between the levels, from fine to coarse: one fewer than levels.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pools: Option<Vec<Extent>>,
-    /// How the weights begin.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub init: Option<Init>,
+    /// The keys that the named network has of its own.
+    #[serde(flatten)]
+    pub keys: Map<String, Value>,
 }
 
 impl Default for NetworkConfig {
     fn default() -> Self {
-        Self {
-            name: "unet".into(),
-            in_channels: 1,
-            classes: 2,
-            dims: 2,
-            levels: None,
-            base: None,
-            widths: None,
-            convs: None,
-            norm: None,
-            activation: None,
-            upsample: None,
-            pools: None,
-            init: None,
-        }
+        Self::named("unet")
     }
 }
 
-/// An extent along every axis of the space, or along `[d, h, w]` (`d` is 1 in a 2-D network).
+impl NetworkConfig {
+    /// A network of the list as it is by default: one channel, two classes, two dimensions.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.into(), in_channels: 1, classes: 2, dims: 2, keys: Map::new() }
+    }
+
+    /// The same with one of the network's own keys.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Serialize) -> Self {
+        let value = serde_json::to_value(value).expect("settings of a network are tables, lists, texts and numbers");
+        self.keys.insert(key.into(), value);
+        self
+    }
+
+    /// The same with the keys of `preset` where it has none of its own.
+    ///
+    /// # Errors
+    /// A key that `preset` does not have, or a common key out of range.
+    pub(crate) fn over(&self, preset: Value) -> Result<Self> {
+        let Value::Object(mut keys) = preset else { unreachable!("a preset is a table") };
+        for (key, value) in &self.keys {
+            let Some(slot) = keys.get_mut(key) else {
+                let known: Vec<&str> = keys.keys().map(String::as_str).collect();
+                let near = nearest(key, known.iter().copied()).map(|near| format!("did you mean {near}?"));
+                let error = Error::new(format!("{} has no such key", self.name)).at(key);
+                return Err(error.help(near.unwrap_or_else(|| format!("known here: {}", known.join(", ")))));
+            };
+            *slot = value.clone();
+        }
+        positive("in_channels", &[self.in_channels])?;
+        positive("classes", &[self.classes])?;
+        if !matches!(self.dims, 2 | 3) {
+            return Err(invalid("dims", format!("{} dimensions are not supported", self.dims), "use 2 or 3"));
+        }
+        Ok(Self { keys, ..self.clone() })
+    }
+
+    /// The network's own keys as its file knows them.
+    ///
+    /// # Errors
+    /// A value is of the wrong type; the message names the key.
+    pub(crate) fn parse<K: DeserializeOwned>(&self) -> Result<K> {
+        let read = |keys: Map<String, Value>| serde_json::from_value::<K>(Value::Object(keys));
+        read(self.keys.clone()).map_err(|error| {
+            let alone = |(key, value): (&String, &Value)| {
+                let error = read(Map::from_iter([(key.clone(), value.clone())])).err()?;
+                Some(Error::new(error.to_string()).at(key))
+            };
+            self.keys.iter().find_map(alone).unwrap_or_else(|| Error::new(error.to_string()).at("network"))
+        })
+    }
+
+    /// The same without keys that have no value.
+    pub(crate) fn settled(mut self) -> Self {
+        self.keys.retain(|_, value| !value.is_null());
+        self
+    }
+}
+
+/// An extent along every axis of the space, along `[h, w]` or along `[d, h, w]` (`d` is 1 in a 2-D network).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Extent {
     /// The same along each axis.
     Every(usize),
+    /// Along `[h, w]`.
+    Plane([usize; 2]),
     /// Along `[d, h, w]`.
     Axes([usize; 3]),
 }
@@ -129,50 +184,44 @@ impl Extent {
     pub(crate) fn axes(self, space: usize) -> [usize; 3] {
         match self {
             Self::Every(extent) => [if space == 3 { extent } else { 1 }, extent, extent],
+            Self::Plane([h, w]) => [1, h, w],
             Self::Axes(extents) => extents,
         }
     }
 }
 
-/// A network of the list.
-pub struct NetworkEntry<B: Backend> {
-    /// What a config calls it.
-    pub name: &'static str,
-    /// What it is, in one line.
-    pub doc: &'static str,
-    /// Makes it from a config.
-    pub build: fn(&NetworkConfig) -> Result<Box<dyn Network<B>>>,
-}
+/// Channels beyond which a config is a mistake rather than a wish; keeps every product far below overflow.
+const MOST_CHANNELS: usize = 1 << 16;
 
-/// THE list of networks.
-pub fn networks<B: Backend>() -> Vec<NetworkEntry<B>> {
-    vec![
-        NetworkEntry {
-            name: "unet",
-            doc: "UNet with instance norm, leaky ReLU and transposed-convolution up-sampling (5 levels from 32 channels)",
-            build: |config| Ok(Box::new(UNet::new(config)?)),
-        },
-        NetworkEntry {
-            name: "unet-authors",
-            doc: "the papers' UNet: widths 32 to 512, ReLU, no norm, pools 2 2 2 4, nearest up-sampling",
-            build: |config| Ok(Box::new(UNet::new(config)?)),
-        },
-    ]
-}
-
-/// The network that a config describes.
-///
-/// # Errors
-/// An unknown name, or values that do not go together; the message names the key.
-pub fn build<B: Backend>(config: &NetworkConfig) -> Result<Box<dyn Network<B>>> {
-    let list = networks::<B>();
-    match list.iter().find(|entry| entry.name == config.name) {
-        Some(entry) => (entry.build)(config),
-        None => Err(unknown(&config.name, &list.iter().map(|entry| entry.name).collect::<Vec<_>>())),
+/// Refuses 0 and numbers beyond all sense.
+pub(crate) fn positive(key: &str, values: &[usize]) -> Result<()> {
+    match values.iter().find(|&&value| !(1..=MOST_CHANNELS).contains(&value)) {
+        Some(value) => Err(invalid(key, format!("{value} is out of range"), "use 1 to 65536")),
+        None => Ok(()),
     }
 }
 
-pub(crate) fn unknown(name: &str, known: &[&str]) -> Error {
-    let error = Error::new(format!("there is no network \"{name}\"")).at("name");
-    error.help(format!("choose one of {}", known.join(", ")))
+/// Extents along `[d, h, w]` of a list, one for each of `count`, all between 1 and 16.
+pub(crate) fn extents(key: &str, list: &[Extent], count: usize, dims: usize) -> Result<Vec<[usize; 3]>> {
+    let axes: Vec<[usize; 3]> = list.iter().map(|extent| extent.axes(dims)).collect();
+    expect_count(key, axes.len(), count)?;
+    if axes.iter().flatten().any(|extent| !(1..=16).contains(extent)) {
+        return Err(invalid(key, format!("{axes:?} are out of range"), "use 1 to 16 along each axis"));
+    }
+    if dims == 2 && axes.iter().any(|axes| axes[0] != 1) {
+        return Err(invalid(key, format!("{axes:?} reach along d"), "in a 2-D network d is 1"));
+    }
+    Ok(axes)
+}
+
+/// Refuses a list of another length than `count`.
+pub(crate) fn expect_count(key: &str, found: usize, count: usize) -> Result<()> {
+    if found == count {
+        return Ok(());
+    }
+    Err(invalid(key, format!("there are {found} entries, {count} are needed"), "give one for each level or join"))
+}
+
+pub(crate) fn invalid(key: &str, problem: String, remedy: &str) -> Error {
+    Error::new(problem).at(key).help(remedy)
 }

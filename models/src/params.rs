@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use segcal_core::{Backend, Elem, Grads, Result, Shape, Tensor, ops};
+use segcal_core::{Backend, Elem, Grads, Result, Rng, Shape, Tensor, ops};
 
-use crate::init::Spec;
+use crate::init::{Spec, name_hash};
 
 /// One named tensor.
 #[derive(Clone, Debug)]
@@ -31,9 +31,9 @@ type Passed = Vec<(String, bool)>;
 ///
 /// ```
 /// # use segcal_core::{Reference, Shape, Tensor, ops};
-/// # use segcal_models::{Adam, Mode, Network, NetworkConfig, Optimiser, Rule, UNet};
-/// # let config = NetworkConfig { levels: Some(2), base: Some(2), ..NetworkConfig::default() };
-/// # let network = UNet::new(&config)?;
+/// # use segcal_models::{Adam, Mode, NetworkConfig, Optimiser, Rule, build};
+/// # let config = NetworkConfig::named("unet").with("levels", 2).with("base", 2);
+/// # let network = build::<Reference>(&config)?;
 /// # let images = Tensor::full(&Reference, Shape::new(1, 1, 1, 4, 4), 0.5);
 /// let mut parameters = network.parameters(0, &Reference);
 /// let mut optimiser = Optimiser::new(Rule::Adam(Adam::default()), &parameters)?;
@@ -53,6 +53,8 @@ pub struct Parameters<B: Backend> {
     observed: Arc<Mutex<BTreeMap<usize, Tensor<B>>>>,
     /// The layers that a forward pass came by and whether their outputs were finite, where somebody wants to know.
     watch: Option<Arc<Mutex<Passed>>>,
+    /// Where dropout takes its random numbers from.
+    dropout: Option<Rng>,
 }
 
 impl<B: Backend> Parameters<B> {
@@ -65,7 +67,7 @@ impl<B: Backend> Parameters<B> {
             assert_eq!(dims.iter().product::<usize>(), value.shape().len(), "parameter {name}: {dims:?} do not fit");
             assert!(index.insert(name.clone(), number).is_none(), "parameter {name} is there twice");
         }
-        Self { list, index: Arc::new(index), observed: Arc::default(), watch: None }
+        Self { list, index: Arc::new(index), observed: Arc::default(), watch: None, dropout: None }
     }
 
     /// Fresh tensors as `specs` describe them: the same numbers for the same seed and name, on every backend.
@@ -126,7 +128,13 @@ impl<B: Backend> Parameters<B> {
             assert_eq!(old.value.shape(), value.shape(), "with_values: {} has another shape", old.name);
             Parameter { value, ..old.clone() }
         });
-        Self { list: renewed.collect(), index: self.index.clone(), observed: Arc::default(), watch: None }
+        Self {
+            list: renewed.collect(),
+            index: self.index.clone(),
+            observed: Arc::default(),
+            watch: None,
+            dropout: None,
+        }
     }
 
     /// The same tensors, the trainable ones as leaves whose gradient is wanted.
@@ -149,6 +157,18 @@ impl<B: Backend> Parameters<B> {
     pub fn passed_layers(&self) -> Vec<(String, bool)> {
         let watch = self.watch.as_ref();
         watch.map_or_else(Vec::new, |layers| layers.lock().expect("no panic while a layer is noted").clone())
+    }
+
+    /// The same tensors for a training step in which dropout drops numbers: what it drops is fixed by `rng`, which should
+    /// differ from step to step.
+    #[must_use]
+    pub fn with_dropout(self, rng: Rng) -> Self {
+        Self { dropout: Some(rng), ..self }
+    }
+
+    /// The random numbers of a dropout layer in this step.
+    pub(crate) fn dropout(&self, layer: &str) -> Option<Rng> {
+        self.dropout.map(|rng| rng.stream(name_hash(layer)))
     }
 
     /// The output of a layer on its way to the next.

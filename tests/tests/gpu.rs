@@ -32,7 +32,7 @@ fn theorems_hold_on_the_gpu() {
 
 /// Trains a small UNet on one random batch; `after` is told the loss of each step at its end.
 fn train<B: Backend>(backend: &B, loss: &str, rule: Rule, steps: usize, mut after: impl FnMut(f64)) {
-    let config = NetworkConfig { levels: Some(3), base: Some(4), classes: 3, ..NetworkConfig::default() };
+    let config = NetworkConfig { classes: 3, ..NetworkConfig::default() }.with("levels", 3).with("base", 4);
     let network = segcal_models::build::<B>(&config).unwrap();
     let mut parameters = network.parameters(1, backend);
     let mut optimiser = Optimiser::new(rule, &parameters).unwrap();

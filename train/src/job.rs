@@ -69,7 +69,11 @@ pub fn trainer<'a, B: Backend>(
     let network = run::network(settings, channels, classes.count)?;
     let objective = objective(&settings.loss, channels, data.ignore_label)?;
     let data = Data { training, validation, class_names: data.classes };
-    Trainer::new(backend, network, objective, data, settings)
+    let trainer = Trainer::new(backend, network, objective, data, settings)?;
+    if settings.init.as_os_str().is_empty() {
+        return Ok(trainer);
+    }
+    trainer.beginning_with(&segcal_models::load(&settings.init).at("init")?).at("init")
 }
 
 fn open(settings: &Settings) -> Result<Dataset> {

@@ -23,6 +23,7 @@ pub mod samples;
 pub mod settings;
 pub mod source;
 pub mod stopped;
+mod supervision;
 pub mod trainer;
 pub mod validation;
 

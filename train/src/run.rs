@@ -9,6 +9,7 @@ use segcal_models::{self as models, Network, NetworkConfig, Optimiser, Parameter
 
 use super::chain::{self, Link};
 use super::run_folder;
+use super::samples::flat_last;
 use super::settings::Settings;
 use segcal_data::config::from_table;
 use segcal_data::output;
@@ -22,6 +23,7 @@ pub fn network<B: Backend>(settings: &Settings, channels: usize, classes: usize)
     config.in_channels = channels;
     config.classes = classes;
     config.dims = settings.samples.dims();
+    let config = models::fitted_to(config, flat_last(settings.samples.block_size()));
     models::build(&config).at("network")
 }
 

@@ -93,17 +93,16 @@ pub fn epoch_blocks(cases: &dyn Source, samples: &Samples, rng: Rng) -> Result<V
     Ok(rng.stream(0).permutation(blocks.len()).into_iter().map(|number| blocks[number]).collect())
 }
 
-/// Refuses samples of which one step cannot fit: image, label, and the `features` of the first layer with their gradient
-/// are the least that it holds at once.
+/// Refuses samples of which one step cannot fit: image, label, and the `numbers` of the network are the least that it
+/// holds at once.
 ///
 /// # Errors
 /// The machine says that it has less memory free.
-pub fn expect_room(samples: Shape, features: usize) -> Result<()> {
+pub fn expect_room(samples: Shape, numbers: u64) -> Result<()> {
     limits::count(&samples.dims()).at("samples.size")?;
-    let places = samples.len() as u64 / samples.c() as u64;
-    let numbers = places.saturating_mul((samples.c() + 1 + 2 * features) as u64);
+    let numbers = numbers.saturating_add(2 * samples.len() as u64);
     memory::expect(numbers.saturating_mul(4), "one step at least")
-        .map_err(|error| error.help("lower batch, samples.size or network.base"))
+        .map_err(|error| error.help("lower batch, samples.size or the widths of the network"))
         .at("samples.size")
 }
 
@@ -254,7 +253,7 @@ mod tests {
         assert!(message.starts_with("samples.size: ") && message.contains("values"), "{message}");
         #[cfg(target_os = "linux")]
         {
-            let message = expect_room(samples(46_340), 1 << 20).unwrap_err().to_string();
+            let message = expect_room(samples(46_340), 1 << 52).unwrap_err().to_string();
             assert!(message.contains("GiB") && message.contains("lower batch"), "{message}");
         }
     }

@@ -20,6 +20,9 @@ pub struct Settings {
     pub out: PathBuf,
     /// Seed of weights, order and augmentation.
     pub seed: u64,
+    /// Weights to begin with, a safetensors file under PyTorch's names; empty: fresh ones.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub init: PathBuf,
     /// Passes over the training cases.
     pub epochs: usize,
     /// Samples of one step.
@@ -153,6 +156,7 @@ impl Default for Settings {
             fold: 0,
             out: PathBuf::new(),
             seed: 0,
+            init: PathBuf::new(),
             epochs: 100,
             batch: 16,
             clip_norm: 0.0,
@@ -181,7 +185,9 @@ impl Settings {
     /// # Errors
     /// Those of [`config::layered`]; a value out of its range; no data folder.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
-        let defaults = Table::try_from(Self::default()).expect("settings are a table");
+        let mut defaults = Table::try_from(Self::default()).expect("settings are a table");
+        // Not written where it says nothing, so that runs and their hashes stay as they were before there was such a key.
+        defaults.insert("init".into(), "".into());
         let table = config::layered(defaults, Some(path), overrides, &OPEN)?;
         let mut settings: Self = from_table(table).at(path.display())?;
         if settings.out.as_os_str().is_empty() {
@@ -228,6 +234,10 @@ impl Settings {
         let name = self.loss.get("name").and_then(toml::Value::as_str);
         Ok(name.ok_or_else(|| Error::new("is missing").at("loss.name"))?.to_owned())
     }
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.as_os_str().is_empty()
 }
 
 fn positive(key: &str, value: usize) -> Result<()> {

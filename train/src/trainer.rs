@@ -7,7 +7,7 @@ use segcal_backends::Watch;
 use segcal_core::{Backend, Context, Error, Result, Rng, Tensor};
 use segcal_losses::bwcr::TwoViews;
 use segcal_losses::{Batch, Criterion, Value};
-use segcal_models::{Gradients, Mode, Network, Optimiser, Parameters, Rule, Schedule};
+use segcal_models::{Gradients, Mode, Network, Optimiser, Parameters, Rule, Schedule, Stored};
 
 use segcal_data::config::from_table;
 use segcal_data::hash::Hash;
@@ -24,12 +24,15 @@ use super::samples::{self, HostBatch};
 use super::settings::Settings;
 use super::source::Source;
 use super::stopped::{is_stopped, stopped};
+use super::supervision;
 use super::validation::{self, Validation};
 
 /// Streams of random numbers, one for each purpose, so that none depends on how many another used.
 const EPOCHS: u64 = 1;
 /// See [`EPOCHS`].
 const VIEWS: u64 = 2;
+/// See [`EPOCHS`].
+const DROPOUT: u64 = 3;
 
 /// What a network is trained on and measured by.
 #[derive(Clone)]
@@ -84,8 +87,8 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         let sample = segcal_core::Shape::new(settings.batch, channels, 1, 1, 1)
             .with_spatial(samples::flat_last(settings.samples.block_size()));
         network.accepts(sample).at("samples.size")?;
+        samples::expect_room(sample, network.step_numbers(sample))?;
         let parameters = network.parameters(settings.seed, backend);
-        samples::expect_room(sample, parameters.iter().next().map_or(1, |weight| weight.dims[0]))?;
         let (rule, learning_rate) = rule(settings)?;
         let schedule: Schedule = from_table(settings.schedule.clone()).at("schedule")?;
         schedule.check().at("schedule")?;
@@ -104,6 +107,14 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
             epoch: 0,
             watch: Watch::default(),
         })
+    }
+
+    /// Begins with the weights of a file instead of fresh ones.
+    ///
+    /// # Errors
+    /// The weights are not those of the network; the message lists what does not fit.
+    pub fn beginning_with(self, weights: &Stored) -> Result<Self> {
+        Ok(Self { parameters: self.network.import(weights, self.backend)?, ..self })
     }
 
     /// Has what each step asks of a graphics card told, as a message of level info: of the first two steps of an epoch,
@@ -242,7 +253,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
 
     /// Asks for the loss of a batch and its gradients.
     fn begin(&self, number: usize, batch: HostBatch, images: &Tensor<B>, labels: &Tensor<B>) -> Running<B> {
-        let leaves = self.parameters.tracked();
+        let leaves = self.parameters.tracked().with_dropout(self.stream(DROPOUT, number));
         let value = self.loss(number, &leaves, images, labels);
         let mut terms = vec![("loss", value.total.detach())];
         terms.extend(value.terms);
@@ -273,17 +284,18 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         Ok(())
     }
 
+    /// The random numbers of one purpose in a step of the running epoch.
+    fn stream(&self, purpose: u64, step: usize) -> Rng {
+        Rng::new(self.settings.seed).stream(purpose).stream(self.epoch as u64).stream(step as u64)
+    }
+
     /// The loss of a batch; of two random views of it, where the objective compares two.
     fn loss(&self, step: usize, leaves: &Parameters<B>, images: &Tensor<B>, labels: &Tensor<B>) -> Value<B> {
-        let forward = |images: &Tensor<B>| self.network.forward(leaves, images, Mode::Train);
         if self.objective.views() == 1 {
-            let logits = forward(images);
-            let batch = Batch::new(&logits, labels);
-            let batch = if images.shape().c() == 1 { batch.with_image(images) } else { batch };
-            return self.objective.value(&batch);
+            return supervision::loss(&self.objective, self.network.outputs(leaves, images), images, labels);
         }
-        let rng = Rng::new(self.settings.seed).stream(VIEWS).stream(self.epoch as u64).stream(step as u64);
-        let two = TwoViews::draw(rng, images.shape().n());
+        let forward = |images: &Tensor<B>| self.network.forward(leaves, images, Mode::Train);
+        let two = TwoViews::draw(self.stream(VIEWS, step), images.shape().n());
         let [first, second] = two.views.each_ref().map(|view| view.back(&forward(&view.image(images))));
         let mask = two.mask(self.backend, labels.shape());
         self.objective.value(&Batch::new(&first, labels).with_second(&second, &mask))

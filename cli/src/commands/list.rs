@@ -2,11 +2,11 @@
 
 use clap::ValueEnum;
 use segcal_backends::Device;
-use segcal_core::{Reference, Result};
+use segcal_core::Result;
 use segcal_losses::{Loss, Prior, Spec};
 use segcal_metrics::definitions::METRICS;
 use segcal_metrics::metric::Metric;
-use segcal_models::NetworkEntry;
+use segcal_models::{NetworkEntry, networks as list_of_networks};
 use serde_json::{Value, json};
 
 use crate::{Common, Outcome, output};
@@ -83,16 +83,34 @@ fn metrics(common: &Common) -> Result<Outcome> {
 }
 
 fn networks(common: &Common) -> Result<Outcome> {
-    let list = segcal_models::networks::<Reference>();
     if common.json {
-        let row = |entry: &NetworkEntry<Reference>| json!({ "name": entry.name, "doc": entry.doc });
-        output::print_json(&list.iter().map(row).collect::<Vec<_>>())?;
+        output::print_json(&list_of_networks().map(network_as_json).collect::<Vec<_>>())?;
     } else {
-        let row = |entry: &NetworkEntry<Reference>| format!("{}: {}\n", entry.name, entry.doc);
-        let keys = "\nkeys: name levels base widths convs norm activation upsample pools init\n";
-        output::print(&(list.iter().map(row).collect::<String>() + keys))?;
+        output::print(&list_of_networks().map(network_as_text).collect::<Vec<_>>().join("\n"))?;
     }
     Ok(Outcome::Done)
+}
+
+fn network_as_json(entry: &NetworkEntry) -> Value {
+    let values = entry.values();
+    let key = |(name, doc): &(&str, &str)| json!({ "name": name, "default": values[*name], "doc": doc });
+    json!({
+        "name": entry.name,
+        "doc": entry.doc,
+        "paper": entry.paper,
+        "source": entry.source,
+        "parameters": entry.keys.iter().map(key).collect::<Vec<_>>(),
+    })
+}
+
+fn network_as_text(entry: &NetworkEntry) -> String {
+    let values = entry.values();
+    let key = |(name, doc): &(&str, &str)| match &values[*name] {
+        Value::Null => format!("    {name}    {doc}\n"),
+        value => format!("    {name} = {value}    {doc}\n"),
+    };
+    let head = format!("{}: {}\n    {}\n    {}\n", entry.name, entry.doc, entry.paper, entry.source);
+    head + &entry.keys.iter().map(key).collect::<String>()
 }
 
 fn backends(common: &Common) -> Result<Outcome> {

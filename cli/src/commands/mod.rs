@@ -106,6 +106,7 @@ verbs! {
     Info info,
     Check check,
     Loss loss,
+    Network network,
     Prior prior,
     Verify verify,
     List list,

@@ -66,6 +66,44 @@ fn wrong_input_is_named() {
     refused(&["ce"], &["y.npy", "7", "ignore_index"]);
 }
 
+/// The value is the mean cross entropy of the logits that are written.
+#[test]
+fn network_writes_logits_and_gradients() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let [image, labels, out, grads, grad_image] = ["x.npy", "y.npy", "o.npy", "g.safetensors", "gx.npy"].map(path);
+    let numbers: Vec<f64> = (0..32).map(|i| f64::from(i % 7) / 3.0 - 1.0).collect();
+    npy::write(Path::new(&image), &[2, 1, 4, 4], &numbers).unwrap();
+    npy::write(Path::new(&labels), &[2, 4, 4], &[0i32, 1, 2, 1].repeat(8)).unwrap();
+    let network = ["network", "unet-authors", "--set", "widths=[2]", "--set", "classes=3", "--image", &image];
+    let files = ["--labels", &labels, "--out", &out, "--grads", &grads, "--grad-image", &grad_image, "--json"];
+    let output = segcal(&[&network[..], &files].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let document: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let logits = npy::read::<f64>(Path::new(&out), "").unwrap();
+    assert_eq!(logits.shape, [2, 3, 4, 4]);
+    let cross_entropy = |pixel: usize| {
+        let z = |class: usize| logits.data[pixel / 16 * 48 + class * 16 + pixel % 16];
+        (z(0).exp() + z(1).exp() + z(2).exp()).ln() - z([0, 1, 2, 1][pixel % 4])
+    };
+    let mean = (0..32).map(cross_entropy).sum::<f64>() / 32.0;
+    assert!((document["value"].as_f64().unwrap() - mean).abs() < 1e-12);
+    assert_eq!(npy::read::<f64>(Path::new(&grad_image), "").unwrap().shape, [2, 1, 4, 4]);
+    let gradients = segcal_models::load(Path::new(&grads)).unwrap();
+    assert_eq!(gradients.dims("conv_final.weight").unwrap(), [3, 2, 1, 1]);
+    let refused = |arguments: &[&str], words: &[&str]| {
+        let output = segcal(&[&["network"], arguments, &["--image", &image]].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let message = stderr(&output);
+        assert!(words.iter().all(|word| message.contains(word)), "{arguments:?}: {message}");
+    };
+    refused(&["attunett"], &["attunett", "did you mean attunet"]);
+    refused(&["attunet", "--set", "width=4,8"], &["width", "did you mean widths"]);
+    refused(&["unetpp"], &["x.npy", "multiples", "32"]);
+    refused(&["unet-authors", "--weights", &grads], &["g.safetensors", "down.0.l1.conv.weight"]);
+    refused(&["unet", "--set", "levels=2", "--set", "levels=3"], &["levels", "once"]);
+}
+
 #[test]
 fn list_shows_every_loss_and_prior() {
     for (kind, names) in [("losses", segcal_losses::Loss::names()), ("priors", segcal_losses::Prior::names())] {

@@ -3,8 +3,9 @@
 use segcal_core::{Backend, Builder, Expr, Geometry, Shape, Tensor, axis, custom, ops};
 
 use super::Activation;
+use super::norm::{Statistics, normalise};
 use crate::graph::{Graph, Layer, Value};
-use crate::init::{Fill, Init, Spec};
+use crate::init::{Init, Spec};
 use crate::params::Parameters;
 
 /// A convolution of any kernel, in two or three dimensions, with or without bias.
@@ -26,25 +27,38 @@ pub struct Conv {
     pub space: usize,
     /// Whether a number per output channel is added.
     pub bias: bool,
+    /// Whether the weight is standardised: `(w - mean) / sqrt(variance + 1e-5)` with mean and biased variance over all
+    /// weights of an output channel (Qiao et al. 2019).
+    pub standardised: bool,
 }
+
+/// What keeps the square root of [`Conv::standardised`] away from 0.
+const STANDARDISED_EPSILON: f64 = 1e-5;
 
 impl Conv {
     /// Stride 1 and the padding that keeps the extents, for an odd kernel of `size` along each axis of the space.
     pub fn same(name: String, [inputs, outputs]: [usize; 2], size: usize, space: usize, bias: bool) -> Self {
         let kernel = [if space == 3 { size } else { 1 }, size, size];
-        Self { name, inputs, outputs, kernel, geometry: Geometry::same(kernel), space, bias }
+        Self { bias, ..Self::strided(name, [inputs, outputs], kernel, [1; 3], space) }
+    }
+
+    /// Any odd kernel and any stride, padded by half the kernel, without bias.
+    pub fn strided(
+        name: String,
+        [inputs, outputs]: [usize; 2],
+        kernel: [usize; 3],
+        stride: [usize; 3],
+        space: usize,
+    ) -> Self {
+        let geometry = Geometry { stride, ..Geometry::same(kernel) };
+        Self { name, inputs, outputs, kernel, geometry, space, bias: false, standardised: false }
     }
 
     /// The tensors, when `activation` follows.
     pub fn specs(&self, init: Init, activation: Activation) -> Vec<Spec> {
         let per_group = self.inputs / self.geometry.groups;
         let shape = Shape::new(self.outputs, per_group, self.kernel[0], self.kernel[1], self.kernel[2]);
-        let fan_in = (per_group * shape.voxels()) as f64;
-        let (weight, bias) = match (init, activation.rectifier_slope()) {
-            (Init::Pytorch, _) => (Fill::Uniform(fan_in.sqrt().recip()), Fill::Uniform(fan_in.sqrt().recip())),
-            (Init::He, Some(a)) => (Fill::Normal((2.0 / ((1.0 + a * a) * fan_in)).sqrt()), Fill::Constant(0.0)),
-            (Init::He, None) => (Fill::Normal(fan_in.sqrt().recip()), Fill::Constant(0.0)),
-        };
+        let [weight, bias] = init.conv(per_group * shape.voxels(), self.outputs * shape.voxels(), activation);
         let mut specs = vec![Spec::weight(format!("{}.weight", self.name), shape, self.space, weight)];
         specs.extend(self.bias.then(|| Spec::per_channel(format!("{}.bias", self.name), self.outputs, bias)));
         specs
@@ -65,7 +79,7 @@ impl Conv {
         activation: Activation,
     ) -> Tensor<B> {
         assert!(x.len() == 1 || self.geometry.groups == 1, "{}: a group would span several tensors", self.name);
-        let weight = parameters.get(&format!("{}.weight", self.name));
+        let weight = &self.weight(parameters);
         let (mut first, whole) = (0, x.len() == 1);
         let terms = x.into_iter().map(|part| {
             let channels = if whole { weight.shape().c() } else { part.shape().c() };
@@ -78,6 +92,24 @@ impl Conv {
         add_bias(&terms, bias, activation)
     }
 
+    /// The weight as it is convolved with.
+    fn weight<B: Backend>(&self, parameters: &Parameters<B>) -> Tensor<B> {
+        let weight = parameters.get(&format!("{}.weight", self.name));
+        if !self.standardised {
+            return weight.clone();
+        }
+        let over = Shape::SCALAR.with(axis::N, self.outputs);
+        let [one, zero] = [1.0, 0.0].map(|value| Tensor::full(weight.backend(), Shape::SCALAR, value));
+        normalise(weight, &one, &zero, &Statistics::of(weight, over, STANDARDISED_EPSILON), Activation::Identity)
+    }
+
+    /// Shape of the output, or `None` where the kernel is larger than the padded input.
+    pub(crate) fn output(&self, x: Shape) -> Option<Shape> {
+        let per_group = self.inputs / self.geometry.groups;
+        let weight = Shape::new(self.outputs, per_group, 1, 1, 1).with_spatial(self.kernel);
+        self.geometry.output(x.with(axis::C, self.inputs), weight)
+    }
+
     /// Puts the layer behind values whose channels lie one after the other.
     pub fn describe(&self, graph: &mut Graph, x: &[Value], activation: Activation) -> Value {
         let joined = if let [x] = x { *x } else { graph.add(&format!("{}.concat", self.name), Layer::Concat, x) };
@@ -86,6 +118,7 @@ impl Conv {
             bias: self.bias.then(|| format!("{}.bias", self.name)),
             kernel: self.kernel,
             geometry: self.geometry,
+            standardised: self.standardised.then_some(STANDARDISED_EPSILON),
         };
         let y = graph.add(&self.name, layer, &[joined]);
         graph.activate(&format!("{}.activation", self.name), activation, y)
@@ -101,28 +134,31 @@ fn part_of<B: Backend>(weight: &Tensor<B>, first: usize, channels: usize) -> Ten
 }
 
 /// `activation(y + bias)` with `y` the sum of the terms, in one pass; the only term itself if there is nothing to do.
-pub(super) fn add_bias<B: Backend>(terms: &[Tensor<B>], bias: Option<&Tensor<B>>, activation: Activation) -> Tensor<B> {
+///
+/// With `g` the gradient of the value, that of every term is `g activation'(z)`, and that of the bias its sum over each
+/// channel. A rectifier's side is read from the sign of the value, so that the output is all that is kept, as if the
+/// first term had been overwritten; other activations keep the terms.
+pub(crate) fn add_bias<B: Backend>(terms: &[Tensor<B>], bias: Option<&Tensor<B>>, activation: Activation) -> Tensor<B> {
     let inputs: Vec<&Tensor<B>> = terms.iter().chain(bias).collect();
-    match activation {
-        Activation::Identity if inputs.len() == 1 => inputs[0].clone(),
-        Activation::Silu | Activation::Gelu => ops::map(&inputs, |p| activation.value(sum(p, inputs.len()))),
-        Activation::Identity | Activation::Relu | Activation::LeakyRelu => add_in_place(&inputs, activation),
+    let count = inputs.len();
+    if activation == Activation::Identity && count == 1 {
+        return inputs[0].clone();
     }
-}
-
-/// The same for an activation whose value tells the side of the kink: with `g` the gradient of the value, that of every
-/// term is `g activation'(z)`, read from the sign of the value, and that of the bias its sum over each channel. The
-/// output is all that is kept, as if the first term had been overwritten.
-fn add_in_place<B: Backend>(inputs: &[&Tensor<B>], activation: Activation) -> Tensor<B> {
-    let terms: Vec<Tensor<B>> = inputs.iter().map(|input| input.detach()).collect();
-    let output = ops::map(&terms.iter().collect::<Vec<_>>(), |p| activation.value(sum(p, inputs.len())));
-    let values = (activation != Activation::Identity).then(|| output.clone());
+    let values: Vec<Tensor<B>> = inputs.iter().map(|input| input.detach()).collect();
+    let output = ops::map(&values.iter().collect::<Vec<_>>(), |p| activation.value(sum(p, count)));
+    let kept = match activation {
+        Activation::Identity => Vec::new(),
+        _ if activation.is_rectifier() => vec![output.clone()],
+        _ => values,
+    };
     let shapes: Vec<Shape> = inputs.iter().map(|input| input.shape()).collect();
-    custom(inputs, &output, move |gradient| {
-        let whole = values.map_or_else(
-            || gradient.clone(),
-            |values| ops::map(&[&values, gradient], |p| activation.gradient(p.input(0), p.input(1))),
-        );
+    custom(&inputs, &output, move |gradient| {
+        let whole = if kept.is_empty() {
+            gradient.clone()
+        } else {
+            let read: Vec<&Tensor<B>> = kept.iter().chain([gradient]).collect();
+            ops::map(&read, |p| activation.gradient(sum(p, kept.len()), p.input(kept.len())))
+        };
         let to = |&shape: &Shape| {
             if shape == whole.shape() { whole.clone() } else { ops::sum(&[&whole], shape, |p| p.input(0)) }
         };

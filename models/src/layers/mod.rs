@@ -1,20 +1,26 @@
 //! Layers: one file each. A layer is a description; its numbers are in the [`Parameters`](crate::Parameters).
 
 mod activation;
+mod attention;
+mod block;
 mod conv;
+mod dropout;
 mod norm;
 mod pool;
 mod unit;
 mod upsample;
 
 pub use activation::Activation;
+pub use attention::{Attention, Positions};
+pub use block::Block;
 pub use conv::Conv;
-pub use norm::Norm;
-pub use pool::max_pool;
+pub use dropout::Dropout;
+pub use norm::{Norm, NormLayer};
+pub use pool::{MaxPool, average_pool};
 pub use unit::Unit;
 pub use upsample::{Upsample, Upsampling};
 
-/// Whether a forward pass is for training or for use. Only batch normalisation makes a difference.
+/// Whether a forward pass is for training or for use. Only batch normalisation and dropout make a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Batch statistics normalise, and the running ones take note of them.

@@ -1,6 +1,6 @@
 //! Normalisation, affine map and activation in one pass.
 
-use segcal_core::{Backend, Builder, Expr, Fold, Program, Shape, Tensor, View, custom, ops};
+use segcal_core::{Backend, Builder, Expr, Fold, Program, Shape, Tensor, View, axis, custom, ops};
 use serde::{Deserialize, Serialize};
 
 use super::{Activation, Mode};
@@ -8,14 +8,12 @@ use crate::graph::{Graph, Layer, Value};
 use crate::init::{Fill, Spec};
 use crate::params::Parameters;
 
-/// `z = gamma (x - mean) / sqrt(variance + 1e-5) + beta` per channel; the kinds differ in what mean and (biased)
-/// variance are taken over.
-///
-/// `gamma` and `beta` are `<name>.weight` and `<name>.bias`, both `[c]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What mean and (biased) variance are taken over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Norm {
     /// `z = x`.
+    #[default]
     None,
     /// Over the voxels of one channel of one sample (Ulyanov, Vedaldi and Lempitsky 2016).
     Instance,
@@ -23,110 +21,184 @@ pub enum Norm {
     /// `<name>.running_mean` and `<name>.running_var` (unbiased) move a tenth of the way to those of the batch, with
     /// the optimiser's step; in evaluation they take their place.
     Batch,
+    /// Over the voxels of this many groups of consecutive channels of one sample (Wu and He 2018).
+    #[serde(skip)]
+    Group(usize),
+    /// Over the channels of one voxel (Ba, Kiros and Hinton 2016): tokens are the voxels of a map.
+    #[serde(skip)]
+    Layer,
 }
 
-/// What keeps the square root away from 0.
-const EPSILON: f64 = 1e-5;
+/// `z = gamma (x - mean) / sqrt(variance + epsilon) + beta` per channel.
+///
+/// `gamma` and `beta` are `<name>.weight` and `<name>.bias`, both `[c]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NormLayer {
+    /// Name of the layer.
+    pub name: String,
+    /// Channels of the input.
+    pub channels: usize,
+    /// What the statistics are taken over.
+    pub kind: Norm,
+    /// What keeps the square root away from 0.
+    pub epsilon: f64,
+    /// Whether `gamma` and `beta` exist; they are 1 and 0 otherwise.
+    pub affine: bool,
+    /// What `gamma` begins with.
+    pub begin: f64,
+}
+
 /// The share of the newest batch in the running statistics.
 const MOMENTUM: f64 = 0.1;
 
-impl Norm {
-    /// The tensors for `channels` channels.
-    pub fn specs(self, name: &str, channels: usize) -> Vec<Spec> {
-        let spec = |tensor: &str, value| Spec::per_channel(format!("{name}.{tensor}"), channels, Fill::Constant(value));
-        let running = |tensor, value| Spec { trainable: false, ..spec(tensor, value) };
-        match self {
-            Self::None => Vec::new(),
-            Self::Instance => vec![spec("weight", 1.0), spec("bias", 0.0)],
-            Self::Batch => {
-                let learnt = [spec("weight", 1.0), spec("bias", 0.0)];
-                learnt.into_iter().chain([running("running_mean", 0.0), running("running_var", 1.0)]).collect()
-            }
+impl NormLayer {
+    /// An affine layer with `epsilon = 1e-5`.
+    pub fn new(name: &str, channels: usize, kind: Norm) -> Self {
+        Self { name: name.into(), channels, kind, epsilon: 1e-5, affine: true, begin: 1.0 }
+    }
+
+    /// The tensors.
+    pub fn specs(&self) -> Vec<Spec> {
+        if self.kind == Norm::None {
+            return Vec::new();
         }
+        let spec = |tensor: &str, value| Spec::per_channel(self.tensor(tensor), self.channels, Fill::Constant(value));
+        let running = |tensor, value| Spec { trainable: false, ..spec(tensor, value) };
+        let mut specs = Vec::new();
+        if self.affine {
+            specs.extend([spec("weight", self.begin), spec("bias", 0.0)]);
+        }
+        if self.kind == Norm::Batch {
+            specs.extend([running("running_mean", 0.0), running("running_var", 1.0)]);
+        }
+        specs
+    }
+
+    fn tensor(&self, tensor: &str) -> String {
+        format!("{}.{tensor}", self.name)
+    }
+
+    /// `gamma` and `beta`, both `[1, c, 1, 1, 1]`.
+    fn affine_map<B: Backend>(&self, parameters: &Parameters<B>, backend: &B) -> [Tensor<B>; 2] {
+        if self.affine {
+            return ["weight", "bias"].map(|tensor| parameters.get(&self.tensor(tensor)).clone());
+        }
+        [1.0, 0.0].map(|value| Tensor::full(backend, Shape::SCALAR.with(axis::C, self.channels), value))
     }
 
     /// `activation(z)`. Panics for [`Norm::None`], which has no pass of its own.
     pub fn forward<B: Backend>(
-        self,
+        &self,
         parameters: &Parameters<B>,
-        name: &str,
         x: &Tensor<B>,
         activation: Activation,
         mode: Mode,
     ) -> Tensor<B> {
-        let get = |tensor: &str| parameters.get(&format!("{name}.{tensor}"));
-        let (gamma, beta) = (get("weight"), get("bias"));
-        match (self, mode) {
-            (Self::None, _) => panic!("{name}: there is nothing to normalise"),
-            (Self::Instance, _) => {
-                let over = x.shape().with_spatial([1; 3]);
-                normalise(x, gamma, beta, &Statistics::of(x, over), activation)
+        let [gamma, beta] = self.affine_map(parameters, x.backend());
+        let [n, c, d, h, w] = x.shape().dims();
+        match (self.kind, mode) {
+            (Norm::None, _) => panic!("{}: there is nothing to normalise", self.name),
+            (Norm::Instance, _) => {
+                let statistics = Statistics::of(x, Shape::new(n, c, 1, 1, 1), self.epsilon);
+                normalise(x, &gamma, &beta, &statistics, activation)
             }
-            (Self::Batch, Mode::Train) => {
-                let statistics = Statistics::of(x, gamma.shape());
-                let observe = |tensor: &str, batch: &Tensor<B>, factor: f64| {
-                    let moved = ops::map_over(gamma.shape(), &[MOMENTUM * factor], &[get(tensor), batch], |p| {
-                        p.input(0) * (1.0 - MOMENTUM) + p.input(1) * p.scalar(0)
-                    });
-                    parameters.observe(&format!("{name}.{tensor}"), moved);
-                };
-                observe("running_mean", &statistics.mean, 1.0);
-                observe("running_var", &statistics.variance, statistics.count / (statistics.count - 1.0).max(1.0));
-                normalise(x, gamma, beta, &statistics, activation)
+            (Norm::Layer, _) => {
+                let statistics = Statistics::of(x, x.shape().with(axis::C, 1), self.epsilon);
+                normalise(x, &gamma, &beta, &statistics, activation)
             }
-            (Self::Batch, Mode::Evaluate) => {
-                ops::map(&[x, get("running_mean"), get("running_var"), gamma, beta], |p| {
-                    let scale = p.input(3) / (p.input(2) + EPSILON).sqrt();
+            // The channels of a group become an axis of their own.
+            (Norm::Group(groups), _) => {
+                let split = |tensor: &Tensor<B>| tensor.reshape(Shape::new(1, groups, c / groups, 1, 1));
+                let x = &x.reshape(Shape::new(n, groups, c / groups, d * h, w));
+                let statistics = Statistics::of(x, Shape::new(n, groups, 1, 1, 1), self.epsilon);
+                let y = normalise(x, &split(&gamma), &split(&beta), &statistics, activation);
+                y.reshape(Shape::new(n, c, d, h, w))
+            }
+            (Norm::Batch, Mode::Train) => {
+                let statistics = Statistics::of(x, gamma.shape(), self.epsilon);
+                self.observe(parameters, &statistics);
+                normalise(x, &gamma, &beta, &statistics, activation)
+            }
+            (Norm::Batch, Mode::Evaluate) => {
+                let [mean, variance] = ["running_mean", "running_var"].map(|name| parameters.get(&self.tensor(name)));
+                ops::map(&[x, mean, variance, &gamma, &beta], |p| {
+                    let scale = p.input(3) / (p.input(2) + self.epsilon).sqrt();
                     activation.value((p.input(0) - p.input(1)) * scale + p.input(4))
                 })
             }
         }
     }
-}
 
-impl Norm {
+    /// Moves the running statistics towards those of a batch.
+    fn observe<B: Backend>(&self, parameters: &Parameters<B>, batch: &Statistics<B>) {
+        let note = |tensor: &str, batch: &Tensor<B>, factor: f64| {
+            let name = self.tensor(tensor);
+            let moved = ops::map_over(batch.shape(), &[MOMENTUM * factor], &[parameters.get(&name), batch], |p| {
+                p.input(0) * (1.0 - MOMENTUM) + p.input(1) * p.scalar(0)
+            });
+            parameters.observe(&name, moved);
+        };
+        note("running_mean", &batch.mean, 1.0);
+        note("running_var", &batch.variance, batch.count / (batch.count - 1.0).max(1.0));
+    }
+
     /// Puts the layer, as it is in evaluation and without activation, behind a value; [`Norm::None`] adds nothing.
-    pub fn describe(self, graph: &mut Graph, name: &str, x: Value) -> Value {
-        let tensor = |tensor: &str| format!("{name}.{tensor}");
-        let (weight, bias, epsilon) = (tensor("weight"), tensor("bias"), EPSILON);
-        let layer = match self {
-            Self::None => return x,
-            Self::Instance => Layer::InstanceNorm { weight, bias, epsilon },
-            Self::Batch => {
-                let (mean, variance) = (tensor("running_mean"), tensor("running_var"));
-                Layer::BatchNorm { weight, bias, mean, variance, epsilon }
+    pub fn describe(&self, graph: &mut Graph, x: Value) -> Value {
+        let learnt = |tensor: &str| self.affine.then(|| self.tensor(tensor));
+        let (weight, bias, epsilon, channels) = (learnt("weight"), learnt("bias"), self.epsilon, self.channels);
+        let layer = match self.kind {
+            Norm::None => return x,
+            Norm::Instance => Layer::GroupNorm { weight, bias, epsilon, channels, groups: channels },
+            Norm::Group(groups) => Layer::GroupNorm { weight, bias, epsilon, channels, groups },
+            Norm::Layer => Layer::LayerNorm { weight, bias, epsilon, channels },
+            Norm::Batch => {
+                let (mean, variance) = (self.tensor("running_mean"), self.tensor("running_var"));
+                Layer::BatchNorm { weight, bias, mean, variance, epsilon, channels }
             }
         };
-        graph.add(name, layer, &[x])
+        graph.add(&self.name, layer, &[x])
+    }
+
+    /// Whether statistics of one number alone would be taken, so that every output were `beta`.
+    pub(crate) fn is_starved(&self, x: Shape) -> bool {
+        match self.kind {
+            Norm::Instance => x.spatial() == [1; 3],
+            Norm::Group(groups) => x.spatial() == [1; 3] && self.channels == groups,
+            Norm::None | Norm::Batch | Norm::Layer => false,
+        }
     }
 }
 
-/// Mean and biased variance per group; neither is differentiated, [`normalise`] accounts for both.
-struct Statistics<B: Backend> {
+/// Mean, biased variance and `1 / sqrt(variance + epsilon)` per group; none is differentiated, [`normalise`] accounts
+/// for them.
+pub(super) struct Statistics<B: Backend> {
     mean: Tensor<B>,
     variance: Tensor<B>,
+    inverse_deviation: Tensor<B>,
     /// Numbers per group.
     count: f64,
 }
 
 impl<B: Backend> Statistics<B> {
     /// Over the axes that are 1 in `over`. Two passes, so that a large mean does not swallow the variance.
-    fn of(x: &Tensor<B>, over: Shape) -> Self {
+    pub(super) fn of(x: &Tensor<B>, over: Shape, epsilon: f64) -> Self {
         let count = (x.shape().len() / over.len()) as f64;
         let share = [1.0 / count];
         let [mean] = reduce(&[x], &share, over, &Program::new(|p| p.input(0) * p.scalar(0)));
         let squared = Program::new(|p| (p.input(0) - p.input(1)).square() * p.scalar(0));
         let [variance] = reduce(&[x, &mean], &share, over, &squared);
-        Self { mean, variance, count }
+        let inverse_deviation = ops::map(&[&variance], |p| 1.0 / (p.input(0) + epsilon).sqrt());
+        Self { mean, variance, inverse_deviation, count }
     }
 }
 
 /// `y = activation(z)` with `z = s (x - mean) + beta`, `s = gamma r`, `r = 1 / sqrt(variance + epsilon)`: one pass.
 ///
-/// Gradient, with `g` that of `z`, `M` numbers per group, `S = sum g` and `T = sum g (x - mean)` over a group:
-/// `x: s (g - S / M - r^2 T / M (x - mean))`, `gamma: sum r T`, `beta: sum S`, both over the groups of a channel.
-/// One reduction with two outputs and one pass; `z` is recomputed from `x`, so nothing of full size is stored.
-fn normalise<B: Backend>(
+/// Gradient, with `g` that of `z`, `M` numbers per group, `S = sum gamma g` and `T = sum gamma g (x - mean)` over a
+/// group: `x: s g - r S / M - r^3 T / M (x - mean)`, `gamma: sum r g (x - mean)`, `beta: sum g`, both over the numbers
+/// of a channel. One reduction with two outputs and one pass; `z` is recomputed from `x`, so nothing of full size is
+/// stored.
+pub(super) fn normalise<B: Backend>(
     x: &Tensor<B>,
     gamma: &Tensor<B>,
     beta: &Tensor<B>,
@@ -134,8 +206,8 @@ fn normalise<B: Backend>(
     activation: Activation,
 ) -> Tensor<B> {
     let (values, mean, shift) = (x.detach(), statistics.mean.clone(), beta.detach());
-    let r = ops::map(&[&statistics.variance], |p| 1.0 / (p.input(0) + EPSILON).sqrt());
-    let s = ops::map(&[&r, &gamma.detach()], |p| p.input(0) * p.input(1));
+    let (r, scale) = (statistics.inverse_deviation.clone(), gamma.detach());
+    let s = ops::map(&[&r, &scale], |p| p.input(0) * p.input(1));
     let output = ops::map(&[&values, &mean, &s, &shift], |p| activation.value(affine(p)));
     let (share, channels) = (1.0 / statistics.count, gamma.shape());
     // The output is one cheap pass over `x`, which is kept anyway: the layers behind need not keep it too.
@@ -147,9 +219,16 @@ fn normalise<B: Backend>(
             vec![g, g * (p.input(0) - p.input(1))]
         });
         let [sum, moment] = reduce(&[&values, &mean, &s, &shift, gradient], &[], s.shape(), &sums);
-        let coefficients = ops::maps(s.shape(), &[share], &[&s, &r, &sum, &moment], |p| {
-            let s = p.input(0) * p.scalar(0);
-            vec![s * p.input(2), s * p.input(1).square() * p.input(3)]
+        // Where a group is a channel, its gamma is in `s` already.
+        let of_group = |part: &Tensor<B>| ops::sum(&[&scale, part], r.shape(), |p| p.input(0) * p.input(1));
+        let [factor, group_sum, group_moment] = if s.shape() == r.shape() {
+            [s.clone(), sum.clone(), moment.clone()]
+        } else {
+            [r.clone(), of_group(&sum), of_group(&moment)]
+        };
+        let coefficients = ops::maps(r.shape(), &[share], &[&factor, &r, &group_sum, &group_moment], |p| {
+            let factor = p.input(0) * p.scalar(0);
+            vec![factor * p.input(2), factor * p.input(1).square() * p.input(3)]
         });
         let [constant, slope] = &coefficients[..] else { unreachable!("two outputs") };
         let to_x = ops::map(&[&values, &mean, &s, &shift, gradient, constant, slope], |p| {

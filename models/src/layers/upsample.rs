@@ -1,24 +1,28 @@
 //! Up-sampling by whole factors.
 
-use segcal_core::{Backend, Geometry, Interpolation, Shape, Tensor, ops};
+use segcal_core::{Backend, Geometry, Interpolation, Sampling, Shape, Tensor, ops};
 use serde::{Deserialize, Serialize};
 
 use super::Activation;
 use super::conv::add_bias;
 use crate::graph::{Graph, Layer, Value};
-use crate::init::{Fill, Init, Spec};
+use crate::init::{Init, Spec};
 use crate::params::Parameters;
 
 /// How a decoder enlarges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Upsampling {
     /// Repeats voxels.
+    #[default]
     Nearest,
     /// Mixes neighbours linearly, voxel centres at half-integers (`align_corners = false`).
     Linear,
-    /// A learnt transposed convolution with bias, kernel and stride equal to the factors.
+    /// A learnt transposed convolution with kernel and stride equal to the factors.
     Transposed,
+    /// Mixes neighbours linearly, the outermost voxels on each other (`align_corners = true`).
+    #[serde(skip)]
+    Aligned,
 }
 
 /// An up-sampling layer. Only the transposed kind has tensors (`<name>.weight` `[in, out, (kd,) kh, kw]` and
@@ -37,9 +41,16 @@ pub struct Upsample {
     pub outputs: usize,
     /// Number of spatial dimensions, 2 or 3.
     pub space: usize,
+    /// Whether the transposed kind adds a number per output channel.
+    pub bias: bool,
 }
 
 impl Upsample {
+    /// A layer without tensors, which keeps the channels.
+    pub fn fixed(name: &str, kind: Upsampling, factors: [usize; 3], channels: usize) -> Self {
+        Self { name: name.into(), kind, factors, inputs: channels, outputs: channels, space: 3, bias: false }
+    }
+
     /// Channels of the output.
     pub fn channels(&self) -> usize {
         if self.kind == Upsampling::Transposed { self.outputs } else { self.inputs }
@@ -52,17 +63,10 @@ impl Upsample {
         }
         let [kd, kh, kw] = self.factors;
         let shape = Shape::new(self.inputs, self.outputs, kd, kh, kw);
-        let (weight, bias) = match init {
-            Init::Pytorch => {
-                let bound = ((self.outputs * shape.voxels()) as f64).sqrt().recip();
-                (Fill::Uniform(bound), Fill::Uniform(bound))
-            }
-            Init::He => (Fill::Normal((self.inputs as f64).sqrt().recip()), Fill::Constant(0.0)),
-        };
-        vec![
-            Spec::weight(format!("{}.weight", self.name), shape, self.space, weight),
-            Spec::per_channel(format!("{}.bias", self.name), self.outputs, bias),
-        ]
+        let [weight, bias] = init.transposed(self.inputs, self.outputs, shape.voxels());
+        let mut specs = vec![Spec::weight(format!("{}.weight", self.name), shape, self.space, weight)];
+        specs.extend(self.bias.then(|| Spec::per_channel(format!("{}.bias", self.name), self.outputs, bias)));
+        specs
     }
 
     /// Puts the layer behind a value.
@@ -70,28 +74,42 @@ impl Upsample {
         let factors = self.factors;
         let layer = match self.kind {
             Upsampling::Nearest => Layer::Nearest(factors),
-            Upsampling::Linear => Layer::Linear(factors),
+            Upsampling::Linear => Layer::Linear { factors, aligned: false },
+            Upsampling::Aligned => Layer::Linear { factors, aligned: true },
             Upsampling::Transposed => {
-                let (weight, bias) = (format!("{}.weight", self.name), format!("{}.bias", self.name));
-                Layer::ConvTranspose { weight, bias, factors }
+                let weight = format!("{}.weight", self.name);
+                Layer::ConvTranspose { weight, bias: self.bias.then(|| format!("{}.bias", self.name)), factors }
             }
         };
         graph.add(&self.name, layer, &[x])
     }
 
+    /// Shape of the output.
+    pub(crate) fn output(&self, x: Shape) -> Shape {
+        let spatial = std::array::from_fn(|axis| x.spatial()[axis] * self.factors[axis]);
+        x.with(1, self.channels()).with_spatial(spatial)
+    }
+
     /// The enlarged tensor.
     pub fn forward<B: Backend>(&self, parameters: &Parameters<B>, x: &Tensor<B>) -> Tensor<B> {
+        let (input, output) = (x.shape().spatial(), self.output(x.shape()));
         match self.kind {
             Upsampling::Nearest => ops::upsample(x, self.factors, Interpolation::Nearest),
             Upsampling::Linear => ops::upsample(x, self.factors, Interpolation::Linear),
+            Upsampling::Aligned => ops::resample(x, &aligned(input, output.spatial()), output.spatial()),
             Upsampling::Transposed => {
                 let geometry = Geometry { stride: self.factors, ..Geometry::VALID };
-                let spatial = std::array::from_fn(|axis| x.shape().spatial()[axis] * self.factors[axis]);
-                let out = x.shape().with(1, self.outputs).with_spatial(spatial);
                 let weight = parameters.get(&format!("{}.weight", self.name));
-                let y = ops::conv_transpose(x, weight, &geometry, out);
-                add_bias(&[y], Some(parameters.get(&format!("{}.bias", self.name))), Activation::Identity)
+                let y = ops::conv_transpose(x, weight, &geometry, output);
+                let bias = self.bias.then(|| parameters.get(&format!("{}.bias", self.name)));
+                add_bias(&[y], bias, Activation::Identity)
             }
         }
     }
+}
+
+/// From `input` to `output` voxels, linearly, the outermost voxels on each other.
+pub(crate) fn aligned(input: [usize; 3], output: [usize; 3]) -> Sampling {
+    let step = |axis: usize| (input[axis] - 1) as f64 / (output[axis] - 1).max(1) as f64;
+    Sampling::axes(std::array::from_fn(step), [0.0; 3], Interpolation::Linear)
 }

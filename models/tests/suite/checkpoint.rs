@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use segcal_core::{Backend, Reference, Shape, Tensor};
-use segcal_models::{Network, Optimiser, Parameter, Parameters, Rule, UNet, load, save};
+use segcal_models::{Optimiser, Parameter, Parameters, Rule, build, load, save};
 
 use super::common::{authors, tiny};
 
@@ -15,7 +15,7 @@ fn numbers<B: Backend>(parameters: &Parameters<B>) -> Vec<Vec<f64>> {
 }
 
 fn network(seed: u64) -> Parameters<Reference> {
-    UNet::new(&tiny(2)).unwrap().parameters(seed, &Reference)
+    build::<Reference>(&tiny(2)).unwrap().parameters(seed, &Reference)
 }
 
 fn metadata() -> BTreeMap<String, String> {
@@ -67,7 +67,7 @@ fn the_same_content_gives_the_same_bytes_and_leaves_nothing_else() {
 fn names_and_shapes_are_those_of_pytorch() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("last.safetensors");
-    let parameters = UNet::new(&authors(2, 3)).unwrap().parameters(1, &Reference);
+    let parameters = build::<Reference>(&authors(2, 3)).unwrap().parameters(1, &Reference);
     save(&path, &[("", &parameters)], &BTreeMap::new()).unwrap();
     let ours = fs::read(&path).unwrap();
     let golden = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/unet_tiny.safetensors")).unwrap();
@@ -78,7 +78,7 @@ fn names_and_shapes_are_those_of_pytorch() {
     for name in names {
         assert_eq!(ours.tensor(name).unwrap().shape(), golden.tensor(name).unwrap().shape(), "{name}");
     }
-    let volumes = UNet::new(&tiny(3)).unwrap().parameters(1, &Reference);
+    let volumes = build::<Reference>(&tiny(3)).unwrap().parameters(1, &Reference);
     let dims = |name: &str| volumes.iter().find(|p| p.name == name).unwrap().dims.clone();
     assert_eq!(dims("down.1.l1.conv.weight"), [4, 2, 3, 3, 3]);
     assert_eq!(dims("up.0.up.weight"), [4, 2, 2, 2, 2]);

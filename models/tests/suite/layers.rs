@@ -2,7 +2,7 @@
 
 use super::common::{largest_difference, noise};
 use segcal_core::{Geometry, Reference, Shape, Tensor, ops};
-use segcal_models::layers::{Activation, Conv, Norm, Unit, Upsample, Upsampling};
+use segcal_models::layers::{Activation, Conv, Norm, NormLayer, Unit, Upsample, Upsampling};
 use segcal_models::{Init, Mode, Optimiser, Parameters, Rule, Sgd};
 
 type T = Tensor<Reference>;
@@ -13,9 +13,14 @@ fn host(x: &T) -> Vec<f64> {
     x.to_f64().unwrap()
 }
 
+/// A norm layer called `n`.
+fn layer(norm: Norm) -> NormLayer {
+    NormLayer::new("n", SHAPE.c(), norm)
+}
+
 /// Tensors of a norm layer called `n` with random `gamma` and `beta`.
 fn norm_parameters(norm: Norm) -> Parameters<Reference> {
-    let fresh = Parameters::initialised(&norm.specs("n", SHAPE.c()), 0, &Reference);
+    let fresh = Parameters::initialised(&layer(norm).specs(), 0, &Reference);
     let values = fresh.iter().enumerate().map(|(i, p)| {
         let noise = noise(&Reference, p.value.shape(), 50 + i as u64);
         if p.trainable { noise } else { ops::map(&[&noise], |p| p.input(0).square() + 0.5) }
@@ -49,7 +54,7 @@ fn fused_normalisation_is_its_naive_composition_with_the_same_gradients() {
             let parameters = norm_parameters(norm).tracked();
             // A large mean beside a small spread: the case in which one-pass variances break down.
             let x = ops::map(&[&noise(&Reference, SHAPE, 9)], |p| p.input(0) * 0.3 + 20.0).tracked();
-            let fused = norm.forward(&parameters, "n", &x, activation, Mode::Train);
+            let fused = layer(norm).forward(&parameters, &x, activation, Mode::Train);
             let plain = naive(&parameters, &x, over, activation);
             assert!(largest_difference(&host(&fused), &host(&plain)) < 1e-11, "{norm:?} {activation:?}");
             let (fused, plain) = (weigh(&fused).backward(), weigh(&plain).backward());
@@ -69,14 +74,14 @@ fn fused_normalisation_gradient_is_the_finite_difference() {
         for activation in [Activation::Identity, Activation::Silu, Activation::Gelu] {
             let parameters = norm_parameters(norm);
             let x = noise(&Reference, SHAPE, 9).tracked();
-            let gradients = weigh(&norm.forward(&parameters, "n", &x, activation, Mode::Train)).backward();
+            let gradients = weigh(&layer(norm).forward(&parameters, &x, activation, Mode::Train)).backward();
             let exact = host(gradients.of(&x).unwrap());
             let numbers = host(&x);
             let value = |place: usize, step: f64| {
                 let mut moved = numbers.clone();
                 moved[place] += step;
                 let moved = Tensor::from_f64(&Reference, SHAPE, &moved);
-                weigh(&norm.forward(&parameters, "n", &moved, activation, Mode::Train)).item().unwrap()
+                weigh(&layer(norm).forward(&parameters, &moved, activation, Mode::Train)).item().unwrap()
             };
             let h = 1e-3;
             for place in 0..numbers.len() {
@@ -92,7 +97,7 @@ fn fused_normalisation_gradient_is_the_finite_difference() {
 fn a_normalised_channel_has_mean_beta_and_deviation_gamma() {
     let parameters = norm_parameters(Norm::Instance);
     let x = noise(&Reference, SHAPE, 9);
-    let y = host(&Norm::Instance.forward(&parameters, "n", &x, Activation::Identity, Mode::Evaluate));
+    let y = host(&layer(Norm::Instance).forward(&parameters, &x, Activation::Identity, Mode::Evaluate));
     let (gamma, beta) = (host(parameters.get("n.weight")), host(parameters.get("n.bias")));
     for (group, numbers) in y.chunks(SHAPE.voxels()).enumerate() {
         let channel = group % SHAPE.c();
@@ -110,7 +115,7 @@ fn batch_statistics_take_effect_with_the_optimisers_step() {
     let before = (host(parameters.get("n.running_mean")), host(parameters.get("n.running_var")));
     let x = noise(&Reference, SHAPE, 9);
     let leaves = parameters.tracked();
-    let loss = weigh(&Norm::Batch.forward(&leaves, "n", &x, Activation::Relu, Mode::Train));
+    let loss = weigh(&layer(Norm::Batch).forward(&leaves, &x, Activation::Relu, Mode::Train));
     let gradients = leaves.gradients(&loss.backward());
     assert_eq!(host(parameters.get("n.running_mean")), before.0);
     let mut optimiser = Optimiser::new(Rule::Sgd(Sgd::default()), &parameters).unwrap();
@@ -130,7 +135,7 @@ fn batch_statistics_take_effect_with_the_optimisers_step() {
 fn batch_norm_in_evaluation_uses_the_running_statistics() {
     let parameters = norm_parameters(Norm::Batch);
     let x = noise(&Reference, SHAPE, 9);
-    let y = host(&Norm::Batch.forward(&parameters, "n", &x, Activation::Relu, Mode::Evaluate));
+    let y = host(&layer(Norm::Batch).forward(&parameters, &x, Activation::Relu, Mode::Evaluate));
     let [gamma, beta, mean, variance] =
         ["weight", "bias", "running_mean", "running_var"].map(|name| host(parameters.get(&format!("n.{name}"))));
     for (i, (x, y)) in host(&x).into_iter().zip(y).enumerate() {
@@ -150,6 +155,7 @@ fn transposed_upsampling_is_the_sum_of_taps() {
         inputs: 3,
         outputs: 2,
         space: 3,
+        bias: true,
     };
     let parameters = Parameters::initialised(&layer.specs(Init::Pytorch), 6, &Reference);
     let x = noise(&Reference, SHAPE, 1);
@@ -175,6 +181,7 @@ fn a_convolution_with_stride_groups_and_any_kernel() {
         geometry: Geometry { stride: [1, 2, 1], pad: [0, 1, 0], dilation: [1, 1, 2], groups: 2 },
         space: 2,
         bias: true,
+        standardised: false,
     };
     let parameters = Parameters::initialised(&layer.specs(Init::Pytorch, Activation::Relu), 6, &Reference);
     let dims: Vec<_> = parameters.iter().map(|p| p.dims.clone()).collect();

@@ -3,7 +3,9 @@
 mod checkpoint;
 mod common;
 mod counting;
+mod goldens;
 mod layers;
+mod list;
 mod networks;
 mod optim;
 mod training;

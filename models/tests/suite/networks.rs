@@ -1,11 +1,11 @@
 //! Whole networks on `Reference`: the papers' numbers, parameter counts, shapes, gradients.
 
 use super::common::{
-    authors, cross_entropy, golden_difference, largest_difference, noise, peer_differences, problem, tiny,
+    authors, cross_entropy, golden_difference, largest_difference, noise, peer_differences, problem, small_image, tiny,
 };
 use segcal_core::{Reference, Shape, Tensor, ops};
 use segcal_models::layers::{Activation, Norm, Upsampling};
-use segcal_models::{Extent, Mode, Network, NetworkConfig, Parameter, UNet, build, networks};
+use segcal_models::{Extent, Mode, NetworkConfig, Parameter, build, networks};
 
 #[test]
 fn the_authors_network_gives_the_authors_numbers() {
@@ -27,9 +27,9 @@ fn the_authors_parameter_counts() {
         [(1, 4, 7_846_180), (1, 5, 7_846_213), (4, 4, 7_847_044), (3, 4, 7_846_756), (1, 2, 7_846_114)]
     {
         let config = NetworkConfig { in_channels, ..authors(32, classes) };
-        let network = UNet::new(&config).unwrap();
-        assert_eq!(Network::<Reference>::parameter_count(&network), count);
-        assert_eq!(Network::<Reference>::stride(&network), [1, 32, 32]);
+        let network = build::<Reference>(&config).unwrap();
+        assert_eq!(network.parameter_count(), count);
+        assert_eq!(network.stride(), [1, 32, 32]);
     }
 }
 
@@ -41,23 +41,24 @@ fn our_parameter_count() {
         let block = |i: usize, o: usize| taps * (i * o + o * o) + 4 * o;
         let encoder: usize = (0..5).map(|l| block(if l == 0 { 1 } else { w[l - 1] }, w[l])).sum();
         let decoder: usize = (0..4).map(|l| corner * w[l + 1] * w[l] + w[l] + block(2 * w[l], w[l])).sum();
-        let network = UNet::new(&NetworkConfig { classes: 4, dims, ..NetworkConfig::default() }).unwrap();
-        assert_eq!(Network::<Reference>::parameter_count(&network), encoder + decoder + 32 * 4 + 4);
+        let network = build::<Reference>(&NetworkConfig { classes: 4, dims, ..NetworkConfig::default() }).unwrap();
+        assert_eq!(network.parameter_count(), encoder + decoder + 32 * 4 + 4);
     }
 }
 
 #[test]
 fn every_network_of_the_list_runs_and_describes_itself() {
-    for entry in networks::<Reference>() {
-        let config = NetworkConfig { name: entry.name.into(), base: Some(2), classes: 3, ..NetworkConfig::default() };
-        let network = (entry.build)(&config).unwrap();
-        let [d, h, w] = network.stride();
-        let shape = Shape::new(2, 1, d, 2 * h, w);
+    for entry in networks() {
+        let config = NetworkConfig { classes: 3, ..entry.small_config() };
+        let network = build::<Reference>(&config).unwrap();
+        let keys: Vec<&str> = entry.keys.iter().map(|(name, _)| *name).collect();
+        assert_eq!(entry.values().keys().map(String::as_str).collect::<Vec<_>>(), keys, "{}", entry.name);
+        let shape = small_image(&*network);
         network.accepts(shape).unwrap();
         let parameters = network.parameters(1, &Reference);
         assert_eq!(parameters.count(), network.parameter_count());
         let logits = network.forward(&parameters, &noise(&Reference, shape, 0), Mode::Evaluate);
-        assert_eq!(logits.shape(), Shape::new(2, 3, d, 2 * h, w));
+        assert_eq!(logits.shape(), shape.with(1, 3));
         assert!(logits.to_f64().unwrap().iter().all(|x| x.is_finite()));
         let again = build::<Reference>(network.config()).unwrap();
         assert_eq!(again.config(), network.config());
@@ -68,8 +69,8 @@ fn every_network_of_the_list_runs_and_describes_itself() {
 #[test]
 fn a_volume_of_one_slice_through_a_flat_3d_network_is_a_slice_through_a_2d_one() {
     let pools = Some(vec![Extent::Axes([1, 2, 2]), Extent::Axes([1, 2, 2])]);
-    let flat = UNet::new(&NetworkConfig { pools: pools.clone(), ..tiny(3) }).unwrap();
-    let plane = UNet::new(&NetworkConfig { pools, ..tiny(2) }).unwrap();
+    let flat = build::<Reference>(&tiny(3).with("pools", pools.clone())).unwrap();
+    let plane = build::<Reference>(&tiny(2).with("pools", pools)).unwrap();
     let cubes = flat.parameters(3, &Reference);
     let squares = plane.parameters(3, &Reference);
     // Of a 3x3x3 kernel with one slice and zero padding only the middle plane counts.
@@ -86,7 +87,7 @@ fn a_volume_of_one_slice_through_a_flat_3d_network_is_a_slice_through_a_2d_one()
 
 /// Derivative of the loss along a random direction in all parameters and the image against a 5-point stencil.
 fn direction_check(config: &NetworkConfig, shape: Shape) -> f64 {
-    let network = UNet::new(config).unwrap();
+    let network = build::<Reference>(config).unwrap();
     let (image, labels) = problem(&Reference, shape);
     let start = network.parameters(2, &Reference);
     let direction: Vec<Tensor<Reference>> =
@@ -117,12 +118,8 @@ fn the_gradient_of_the_whole_network() {
     for (dims, shape) in [(2, Shape::new(2, 1, 1, 8, 12)), (3, Shape::new(1, 1, 8, 8, 8))] {
         for norm in [Norm::None, Norm::Instance, Norm::Batch] {
             for upsample in [Upsampling::Nearest, Upsampling::Linear, Upsampling::Transposed] {
-                let config = NetworkConfig {
-                    norm: Some(norm),
-                    upsample: Some(upsample),
-                    activation: Some(Activation::Silu),
-                    ..tiny(dims)
-                };
+                let config =
+                    tiny(dims).with("norm", norm).with("upsample", upsample).with("activation", Activation::Silu);
                 let deviation = direction_check(&config, shape);
                 assert!(deviation < 1e-7, "{dims}-D {norm:?} {upsample:?}: {deviation:e}");
             }
@@ -133,7 +130,11 @@ fn the_gradient_of_the_whole_network() {
 fn config_error(change: impl FnOnce(&mut NetworkConfig)) -> String {
     let mut config = NetworkConfig::default();
     change(&mut config);
-    build::<Reference>(&config).err().expect("the config must be refused").to_string()
+    own_error(&config)
+}
+
+fn own_error(config: &NetworkConfig) -> String {
+    build::<Reference>(config).err().expect("the config must be refused").to_string()
 }
 
 #[test]
@@ -145,16 +146,16 @@ fn a_config_that_makes_no_network_is_refused_by_key() {
     refused("dims", config_error(|c| c.dims = 4));
     refused("classes", config_error(|c| c.classes = 0));
     refused("in_channels", config_error(|c| c.in_channels = 0));
-    refused("levels", config_error(|c| c.levels = Some(0)));
-    refused("levels", config_error(|c| c.levels = Some(64)));
-    refused("base", config_error(|c| c.base = Some(usize::MAX)));
-    refused("convs", config_error(|c| c.convs = Some(0)));
-    refused("widths", config_error(|c| c.widths = Some(vec![])));
-    refused("widths", config_error(|c| c.widths = Some(vec![4, 0])));
-    refused("widths", config_error(|c| (c.widths, c.base) = (Some(vec![4, 8]), Some(4))));
-    refused("pools", config_error(|c| c.pools = Some(vec![Extent::Every(2)])));
-    refused("pools", config_error(|c| c.pools = Some(vec![Extent::Every(0); 4])));
-    refused("pools", config_error(|c| c.pools = Some(vec![Extent::Axes([2, 2, 2]); 4])));
+    refused("levels", own_error(&NetworkConfig::default().with("levels", 0)));
+    refused("levels", own_error(&NetworkConfig::default().with("levels", 64)));
+    refused("base", own_error(&NetworkConfig::default().with("base", usize::MAX)));
+    refused("convs", own_error(&NetworkConfig::default().with("convs", 0)));
+    refused("widths", own_error(&NetworkConfig::default().with("widths", Vec::<usize>::new())));
+    refused("widths", own_error(&NetworkConfig::default().with("widths", vec![4, 0])));
+    refused("widths", own_error(&NetworkConfig::default().with("widths", vec![4, 8]).with("base", 4)));
+    refused("pools", own_error(&NetworkConfig::default().with("pools", vec![Extent::Every(2)])));
+    refused("pools", own_error(&NetworkConfig::default().with("pools", vec![Extent::Every(0); 4])));
+    refused("pools", own_error(&NetworkConfig::default().with("pools", vec![Extent::Axes([2, 2, 2]); 4])));
 }
 
 #[test]
@@ -162,23 +163,27 @@ fn a_config_is_read_strictly_and_written_whole() {
     let read = |text: &str| serde_json::from_str::<NetworkConfig>(text);
     let config =
         read(r#"{"name": "unet", "classes": 3, "dims": 3, "norm": "batch", "pools": [[1, 2, 2], 2], "levels": 3}"#);
-    let network = UNet::new(&config.unwrap()).unwrap();
-    assert_eq!(Network::<Reference>::stride(&network), [2, 4, 4]);
-    let written = serde_json::to_string(Network::<Reference>::config(&network)).unwrap();
-    let again = UNet::new(&read(&written).unwrap()).unwrap();
+    let network = build::<Reference>(&config.unwrap()).unwrap();
+    assert_eq!(network.stride(), [2, 4, 4]);
+    let written = serde_json::to_string(network.config()).unwrap();
+    let again = build::<Reference>(&read(&written).unwrap()).unwrap();
     assert_eq!(again.specs(), network.specs());
-    assert!(read(r#"{"width": 3}"#).unwrap_err().to_string().contains("width"));
-    assert!(read(r#"{"norm": "layer"}"#).unwrap_err().to_string().contains("instance"));
+    let refused = |text: &str| own_error(&read(text).unwrap());
+    assert_eq!(refused(r#"{"width": [3]}"#), "width: unet has no such key (did you mean widths?)");
+    assert!(
+        refused(r#"{"norm": "layer"}"#).starts_with("norm: ") && refused(r#"{"norm": "layer"}"#).contains("instance")
+    );
+    assert!(refused(r#"{"levels": "many"}"#).starts_with("levels: invalid type"));
 }
 
 #[test]
 fn an_image_that_does_not_fit_is_refused() {
-    let network = UNet::new(&tiny(2)).unwrap();
+    let network = build::<Reference>(&tiny(2)).unwrap();
     let refused = |shape, part: &str| {
-        let error = Network::<Reference>::accepts(&network, shape).unwrap_err().to_string();
+        let error = network.accepts(shape).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     };
-    Network::<Reference>::accepts(&network, Shape::new(3, 1, 1, 4, 8)).unwrap();
+    network.accepts(Shape::new(3, 1, 1, 4, 8)).unwrap();
     refused(Shape::new(1, 2, 1, 8, 8), "network.in_channels = 2");
     refused(Shape::new(1, 1, 3, 8, 8), "network.dims = 3");
     refused(Shape::new(1, 1, 1, 8, 10), "multiples of the network's stride [1, 4, 4]");
@@ -189,8 +194,8 @@ fn an_image_that_does_not_fit_is_refused() {
 /// Mean and variance of the initial numbers within five standard errors, and the same numbers whatever else there is.
 #[test]
 fn initial_weights_have_the_moments_of_their_formula() {
-    let ours = UNet::new(&NetworkConfig::default()).unwrap().parameters(1, &Reference);
-    let authors = UNet::new(&authors(32, 4)).unwrap().parameters(1, &Reference);
+    let ours = build::<Reference>(&NetworkConfig::default()).unwrap().parameters(1, &Reference);
+    let authors = build::<Reference>(&authors(32, 4)).unwrap().parameters(1, &Reference);
     let fan_in = 256.0 * 9.0;
     let (he, pytorch) = (2.0 / (1.0001 * fan_in), 1.0 / (3.0 * fan_in));
     for (parameters, variance, kurtosis) in [(&ours, he, 3.0), (&authors, pytorch, 1.8)] {
@@ -203,8 +208,10 @@ fn initial_weights_have_the_moments_of_their_formula() {
     }
     let bound = authors.get("down.3.l2.conv.bias").to_f64().unwrap().iter().fold(0.0f64, |m, b| m.max(b.abs()));
     assert!(bound <= fan_in.sqrt().recip() && bound > 0.9 * fan_in.sqrt().recip());
-    let wider = UNet::new(&NetworkConfig { classes: 7, ..NetworkConfig::default() }).unwrap().parameters(1, &Reference);
+    let wider = build::<Reference>(&NetworkConfig { classes: 7, ..NetworkConfig::default() })
+        .unwrap()
+        .parameters(1, &Reference);
     assert_eq!(ours.get("up.3.up.weight").to_f64().unwrap(), wider.get("up.3.up.weight").to_f64().unwrap());
-    let other = UNet::new(&NetworkConfig::default()).unwrap().parameters(2, &Reference);
+    let other = build::<Reference>(&NetworkConfig::default()).unwrap().parameters(2, &Reference);
     assert_ne!(ours.get("up.3.up.weight").to_f64().unwrap(), other.get("up.3.up.weight").to_f64().unwrap());
 }

@@ -40,8 +40,8 @@ fn ten_steps_of_training_are_the_same_on_reference_and_cpu() {
     for (config, shape) in [
         (tiny(2), Shape::new(2, 1, 1, 16, 16)),
         (tiny(3), Shape::new(1, 1, 4, 8, 8)),
-        (NetworkConfig { norm: Some(Norm::Batch), ..tiny(2) }, Shape::new(2, 1, 1, 16, 16)),
-        (NetworkConfig { levels: Some(3), ..authors(4, 3) }, Shape::new(1, 1, 1, 16, 16)),
+        (tiny(2).with("norm", Norm::Batch), Shape::new(2, 1, 1, 16, 16)),
+        (authors(4, 3).with("levels", 3), Shape::new(1, 1, 1, 16, 16)),
     ] {
         let slow = curve(&Reference, &config, shape);
         let fast = curve(&Cpu::default(), &config, shape);
@@ -78,7 +78,7 @@ fn run(backend: &Cpu, config: &NetworkConfig, stop_at: Option<&Path>) -> Vec<f64
 fn a_run_that_was_stopped_goes_on_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     for norm in [Norm::Instance, Norm::Batch] {
-        let config = NetworkConfig { norm: Some(norm), ..tiny(2) };
+        let config = tiny(2).with("norm", norm);
         let path = folder.path().join("last.safetensors");
         assert_eq!(run(&Cpu::default(), &config, None), run(&Cpu::default(), &config, Some(&path)), "{norm:?}");
     }

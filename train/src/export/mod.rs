@@ -6,23 +6,24 @@
 //! Who runs the file computes in its own way: an instance norm of ONNX Runtime 1.31 is less exact the larger the map, 2e-5
 //! of a standard deviation at 64 x 64 and 3e-4 at 512 x 512 (`tests/peers/instance_norm.py`, 2026-11-22).
 
+mod compound;
 mod files;
 mod onnx;
+mod writer;
 
 use prost::Message;
-use segcal_core::{Backend, Elem, Result};
-use segcal_models::graph::{Layer, Node, Value};
+use segcal_core::{Backend, Result};
+use segcal_models::graph::{Graph, Layer, Node};
 use segcal_models::layers::Activation;
-use segcal_models::{Network, NetworkConfig, Parameters};
+use segcal_models::{Network, Parameters};
 
 pub use files::export;
-use onnx::{
-    Attribute, Entry, GraphProto, IR_VERSION, Model, NodeProto, OPERATORS, OperatorSet, TensorProto, ValueInfo,
-};
+use onnx::{Attribute, Entry, GraphProto, IR_VERSION, Model, OPERATORS, OperatorSet, ValueInfo};
+use writer::Writer;
 
 /// The bytes of an ONNX file (operator set 20) that computes a network: input `image`
 /// `[batch, in_channels, (depth,) height, width]` with extents that are multiples of the network's stride, outputs
-/// `logits` and `probabilities`.
+/// `logits` and `probabilities`. Heads that only training looks at are left out.
 ///
 /// # Errors
 /// The device cannot be read.
@@ -32,17 +33,13 @@ pub fn onnx<B: Backend>(
     metadata: &[(&str, String)],
 ) -> Result<Vec<u8>> {
     let config = network.config();
-    let graph = network.graph();
-    let mut writer = Writer { config, nodes: Vec::new(), tensors: Vec::new(), last: graph.nodes().len() - 1 };
-    for (number, node) in graph.nodes().iter().enumerate().skip(1) {
-        writer.layer(number, node);
-    }
+    let mut writer = Writer::new(config.dims, parameters)?;
+    layers(&mut writer, &network.graph());
     let softmax = vec![Attribute::int("axis", 1)];
     writer.push("probabilities", "Softmax", &["logits".into()], "probabilities", softmax);
-    for parameter in parameters.iter() {
-        let values = parameter.value.to_vec()?.into_iter().map(|x| x.f64() as f32);
-        writer.tensors.push(TensorProto::new(&parameter.name, &parameter.dims, values));
-    }
+    // Constants, then the parameters in their order.
+    let order = |name: &str| parameters.iter().position(|parameter| parameter.name == name);
+    writer.tensors.sort_by_key(|tensor| order(&tensor.name));
     let value = |name, channels| ValueInfo::image(name, channels, config.dims);
     let graph = GraphProto {
         nodes: writer.nodes,
@@ -63,99 +60,94 @@ pub fn onnx<B: Backend>(
     Ok(model.encode_to_vec())
 }
 
-/// Nodes and tensors as they are added.
-struct Writer<'a> {
-    config: &'a NetworkConfig,
-    nodes: Vec<NodeProto>,
-    tensors: Vec<TensorProto>,
-    /// Number of the node that gives the logits.
-    last: usize,
+/// Adds every layer of a graph; the last gives `logits`.
+fn layers(writer: &mut Writer, graph: &Graph) {
+    let last = graph.nodes().len() - 1;
+    let name = |number: usize| match number {
+        0 => "image".to_owned(),
+        _ if number == last => "logits".into(),
+        _ => format!("value_{number}"),
+    };
+    for (number, node) in graph.nodes().iter().enumerate().skip(1) {
+        let inputs: Vec<String> = node.inputs.iter().map(|input| name(input.number())).collect();
+        layer(writer, node, inputs, &name(number));
+    }
 }
 
-impl Writer<'_> {
-    /// Name of a node's output.
-    fn name(&self, number: usize) -> String {
-        match number {
-            0 => "image".into(),
-            _ if number == self.last => "logits".into(),
-            _ => format!("value_{number}"),
+fn layer(writer: &mut Writer, node: &Node, mut inputs: Vec<String>, output: &str) {
+    let (operator, attributes) = match &node.layer {
+        Layer::Image => unreachable!("the image is the first node"),
+        Layer::Conv { weight, bias, kernel, standardised, .. } => {
+            inputs.push(writer.conv_weight(weight, *kernel, *standardised));
+            inputs.extend(bias.as_ref().map(|bias| writer.own(bias)));
+            ("Conv", conv_attributes(writer, &node.layer))
         }
-    }
-
-    fn push(&mut self, name: &str, operator: &str, inputs: &[String], output: &str, attributes: Vec<Attribute>) {
-        self.nodes.push(NodeProto {
-            inputs: inputs.to_vec(),
-            outputs: vec![output.into()],
-            name: name.into(),
-            operator: operator.into(),
-            attributes,
-        });
-    }
-
-    /// Of `[d, h, w]` what the network's space has.
-    fn spatial(&self, extents: [usize; 3]) -> Vec<usize> {
-        extents[3 - self.config.dims..].to_vec()
-    }
-
-    fn layer(&mut self, number: usize, node: &Node) {
-        let mut inputs: Vec<String> = node.inputs.iter().copied().map(Value::number).map(|i| self.name(i)).collect();
-        let output = self.name(number);
-        let ints = |name: &str, extents: [usize; 3]| Attribute::ints(name, self.spatial(extents));
-        let (operator, attributes) = match &node.layer {
-            Layer::Image => unreachable!("the image is the first node"),
-            Layer::Conv { weight, bias, kernel, geometry } => {
-                inputs.extend([weight].into_iter().chain(bias).cloned());
-                let pad = self.spatial(geometry.pad);
-                let attributes = vec![
-                    ints("kernel_shape", *kernel),
-                    ints("strides", geometry.stride),
-                    ints("dilations", geometry.dilation),
-                    Attribute::ints("pads", [&pad[..], &pad[..]].concat()),
-                    Attribute::int("group", geometry.groups),
-                ];
-                ("Conv", attributes)
+        Layer::ConvTranspose { weight, bias, factors } => {
+            inputs.extend([weight].into_iter().chain(bias).map(|name| writer.own(name)));
+            ("ConvTranspose", vec![writer.extents("kernel_shape", *factors), writer.extents("strides", *factors)])
+        }
+        Layer::GroupNorm { .. } | Layer::LayerNorm { .. } | Layer::BatchNorm { .. } => {
+            return writer.norm(node, inputs.remove(0), output);
+        }
+        Layer::Attention { .. } => return writer.attention(node, &inputs, output),
+        Layer::Positions { .. } => return writer.positions(node, inputs.remove(0), output),
+        Layer::Activation(Activation::Silu) => {
+            let gate = format!("{output}_gate");
+            inputs.push(writer.push(&format!("{}.gate", node.name), "Sigmoid", &inputs, &gate, Vec::new()));
+            ("Mul", Vec::new())
+        }
+        Layer::Activation(activation) => pointwise(*activation),
+        Layer::MaxPool { size, stride, pad } => {
+            let mut attributes = vec![writer.extents("kernel_shape", *size), writer.extents("strides", *stride)];
+            if *pad != [0; 3] {
+                let pad = writer.spatial(*pad);
+                attributes.push(Attribute::ints("pads", [&pad[..], &pad[..]].concat()));
             }
-            Layer::ConvTranspose { weight, bias, factors } => {
-                inputs.extend([weight.clone(), bias.clone()]);
-                ("ConvTranspose", vec![ints("kernel_shape", *factors), ints("strides", *factors)])
-            }
-            Layer::InstanceNorm { weight, bias, epsilon } => {
-                inputs.extend([weight.clone(), bias.clone()]);
-                ("InstanceNormalization", vec![Attribute::float("epsilon", *epsilon)])
-            }
-            Layer::BatchNorm { weight, bias, mean, variance, epsilon } => {
-                inputs.extend([weight, bias, mean, variance].map(Clone::clone));
-                ("BatchNormalization", vec![Attribute::float("epsilon", *epsilon)])
-            }
-            Layer::Activation(Activation::Silu) => {
-                let gate = format!("{output}_gate");
-                self.push(&format!("{}.gate", node.name), "Sigmoid", &inputs, &gate, Vec::new());
-                inputs.push(gate);
-                ("Mul", Vec::new())
-            }
-            Layer::Activation(activation) => pointwise(*activation),
-            Layer::MaxPool(tile) => ("MaxPool", vec![ints("kernel_shape", *tile), ints("strides", *tile)]),
-            Layer::Nearest(factors) | Layer::Linear(factors) => {
-                let linear = matches!(node.layer, Layer::Linear(_));
-                let scales = format!("{}.scales", node.name);
-                let factors: Vec<f32> = [1, 1].into_iter().chain(self.spatial(*factors)).map(|x| x as f32).collect();
-                self.tensors.push(TensorProto::new(&scales, &[factors.len()], factors));
-                // The second input, a region of interest, is for another mode.
-                inputs.extend([String::new(), scales]);
-                ("Resize", resize(linear))
-            }
-            Layer::Concat => ("Concat", vec![Attribute::int("axis", 1)]),
-        };
-        self.push(&node.name, operator, &inputs, &output, attributes);
-    }
+            ("MaxPool", attributes)
+        }
+        Layer::AveragePool(tile) => {
+            ("AveragePool", vec![writer.extents("kernel_shape", *tile), writer.extents("strides", *tile)])
+        }
+        Layer::Nearest(factors) | Layer::Linear { factors, .. } => {
+            let factors: Vec<f32> = [1, 1].into_iter().chain(writer.spatial(*factors)).map(|x| x as f32).collect();
+            let scales = writer.constant(&format!("{}.scales", node.name), &[factors.len()], factors);
+            // The second input, a region of interest, is for another mode.
+            inputs.extend([String::new(), scales]);
+            ("Resize", resize(&node.layer))
+        }
+        Layer::PadEnd(after) => {
+            let after: Vec<i64> = [0, 0].into_iter().chain(writer.spatial(*after)).map(|x| x as i64).collect();
+            let pads = [vec![0; after.len()], after].concat();
+            inputs.push(writer.whole(&format!("{}.pads", node.name), &pads));
+            ("Pad", Vec::new())
+        }
+        Layer::Concat => ("Concat", vec![Attribute::int("axis", 1)]),
+        Layer::Add => ("Sum", Vec::new()),
+        Layer::Multiply => ("Mul", Vec::new()),
+    };
+    writer.push(&node.name, operator, &inputs, output, attributes);
 }
 
-fn resize(linear: bool) -> Vec<Attribute> {
+fn conv_attributes(writer: &Writer, layer: &Layer) -> Vec<Attribute> {
+    let Layer::Conv { kernel, geometry, .. } = layer else { unreachable!("a convolution") };
+    let pad = writer.spatial(geometry.pad);
+    vec![
+        writer.extents("kernel_shape", *kernel),
+        writer.extents("strides", geometry.stride),
+        writer.extents("dilations", geometry.dilation),
+        Attribute::ints("pads", [&pad[..], &pad[..]].concat()),
+        Attribute::int("group", geometry.groups),
+    ]
+}
+
+fn resize(layer: &Layer) -> Vec<Attribute> {
     let text = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, text)| Attribute::text(name, text)).collect();
-    if linear {
-        text(&[("mode", "linear"), ("coordinate_transformation_mode", "half_pixel")])
-    } else {
-        text(&[("mode", "nearest"), ("coordinate_transformation_mode", "asymmetric"), ("nearest_mode", "floor")])
+    match layer {
+        Layer::Linear { aligned, .. } => {
+            let corners = if *aligned { "align_corners" } else { "half_pixel" };
+            text(&[("mode", "linear"), ("coordinate_transformation_mode", corners)])
+        }
+        _ => text(&[("mode", "nearest"), ("coordinate_transformation_mode", "asymmetric"), ("nearest_mode", "floor")]),
     }
 }
 
@@ -166,14 +158,17 @@ fn pointwise(activation: Activation) -> (&'static str, Vec<Attribute>) {
         Activation::LeakyRelu => ("LeakyRelu", vec![Attribute::float("alpha", Activation::LEAK)]),
         Activation::Silu => unreachable!("two operators"),
         Activation::Gelu => ("Gelu", vec![Attribute::text("approximate", "tanh")]),
+        Activation::GeluExact => ("Gelu", Vec::new()),
+        Activation::Sigmoid => ("Sigmoid", Vec::new()),
+        Activation::Leaky { percent } => ("LeakyRelu", vec![Attribute::float("alpha", f64::from(percent) / 100.0)]),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use segcal_core::Reference;
-    use segcal_models::build;
     use segcal_models::layers::{Norm, Upsampling};
+    use segcal_models::{NetworkConfig, build, networks};
 
     use super::*;
 
@@ -185,6 +180,22 @@ mod tests {
     }
 
     /// Every name that is read was written before, and every tensor has as many numbers as its extents say.
+    fn check_names(config: &NetworkConfig) {
+        let graph = exported(config).graph.unwrap();
+        let mut known: Vec<String> = graph.tensors.iter().map(|tensor| tensor.name.clone()).collect();
+        known.extend(["image".into(), String::new()]);
+        for node in &graph.nodes {
+            let missing = node.inputs.iter().find(|input| !known.contains(input));
+            assert_eq!(missing, None, "{} of {config:?}", node.name);
+            known.extend(node.outputs.iter().cloned());
+        }
+        assert!(graph.outputs.iter().all(|output| known.contains(&output.name)));
+        for tensor in &graph.tensors {
+            let bytes = if tensor.number_type == onnx::F32 { 4 } else { 8 };
+            assert_eq!(tensor.raw.len() as i64, bytes * tensor.dims.iter().product::<i64>(), "{}", tensor.name);
+        }
+    }
+
     #[test]
     fn every_input_is_there_before_it_is_used() {
         for dims in [2, 3] {
@@ -194,36 +205,24 @@ mod tests {
                     (Upsampling::Linear, Activation::Silu),
                     (Upsampling::Transposed, Activation::Gelu),
                 ] {
-                    let config = NetworkConfig {
-                        dims,
-                        levels: Some(3),
-                        base: Some(2),
-                        norm: Some(norm),
-                        upsample: Some(upsample),
-                        activation: Some(activation),
-                        ..NetworkConfig::default()
-                    };
-                    let graph = exported(&config).graph.unwrap();
-                    let mut known: Vec<String> = graph.tensors.iter().map(|tensor| tensor.name.clone()).collect();
-                    known.extend(["image".into(), String::new()]);
-                    for node in &graph.nodes {
-                        let missing = node.inputs.iter().find(|input| !known.contains(input));
-                        assert_eq!(missing, None, "{} of {config:?}", node.name);
-                        known.extend(node.outputs.iter().cloned());
-                    }
-                    assert!(graph.outputs.iter().all(|output| known.contains(&output.name)));
-                    for tensor in &graph.tensors {
-                        assert_eq!(tensor.raw.len() as i64, 4 * tensor.dims.iter().product::<i64>(), "{}", tensor.name);
-                    }
+                    let config = NetworkConfig { dims, ..NetworkConfig::default() }.with("levels", 3).with("base", 2);
+                    let config = config.with("norm", norm).with("upsample", upsample).with("activation", activation);
+                    check_names(&config);
                 }
             }
         }
     }
 
     #[test]
+    fn every_network_of_the_list_can_be_exported() {
+        networks().for_each(|entry| check_names(&entry.small_config()));
+    }
+
+    #[test]
     fn extents_are_those_of_the_space_and_others_are_free() {
         for (dims, names) in [(2, &["height", "width"][..]), (3, &["depth", "height", "width"])] {
-            let config = NetworkConfig { dims, levels: Some(2), base: Some(2), classes: 2, ..NetworkConfig::default() };
+            let config =
+                NetworkConfig { dims, classes: 2, ..NetworkConfig::default() }.with("levels", 2).with("base", 2);
             let model = exported(&config);
             assert_eq!(model.metadata[0].key, "segcal.classes");
             let graph = model.graph.unwrap();

@@ -104,7 +104,7 @@ impl Attribute {
     }
 }
 
-/// Numbers of type f32, little-endian.
+/// Numbers of one type, little-endian.
 #[derive(Message)]
 pub(super) struct TensorProto {
     #[prost(int64, repeated, tag = "1")]
@@ -119,6 +119,8 @@ pub(super) struct TensorProto {
 
 /// Number of the type f32.
 pub(super) const F32: i32 = 1;
+/// Number of the type i64.
+const I64: i32 = 7;
 
 impl TensorProto {
     pub(super) fn new(name: &str, dims: &[usize], values: impl IntoIterator<Item = f32>) -> Self {
@@ -127,6 +129,16 @@ impl TensorProto {
             number_type: F32,
             name: name.into(),
             raw: values.into_iter().flat_map(f32::to_le_bytes).collect(),
+        }
+    }
+
+    /// A row of whole numbers.
+    pub(super) fn whole(name: &str, numbers: &[i64]) -> Self {
+        Self {
+            dims: vec![numbers.len() as i64],
+            number_type: I64,
+            name: name.into(),
+            raw: numbers.iter().flat_map(|number| number.to_le_bytes()).collect(),
         }
     }
 }

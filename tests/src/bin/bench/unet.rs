@@ -53,7 +53,7 @@ impl<B: Backend> Step<B> {
             "authors" => "unet-authors",
             _ => "unet",
         };
-        let config = NetworkConfig { name: name.into(), base: Some(base), classes, dims, ..NetworkConfig::default() };
+        let config = NetworkConfig { classes, dims, ..NetworkConfig::named(name) }.with("base", base);
         let network: Box<dyn Network<B>> = segcal_models::build(&config)?;
         let shape = Shape::new(batch, 1, if dims == 3 { size } else { 1 }, size, size);
         let images = random(backend, shape, 1);

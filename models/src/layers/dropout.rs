@@ -1,0 +1,30 @@
+//! Dropout (Srivastava et al. 2014).
+
+use segcal_core::{Backend, Tensor, ops};
+
+use crate::params::Parameters;
+
+/// In training, each number becomes 0 with probability `rate`, and `1 / (1 - rate)` times itself otherwise.
+///
+/// What is dropped depends on the source of random numbers that the parameters carry
+/// ([`Parameters::with_dropout`]), the layer's name and the number's offset alone, so that a run that goes on from a
+/// checkpoint drops the same numbers on every backend. Without a source nothing is dropped.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dropout {
+    /// Name of the layer.
+    pub name: String,
+    /// Share of the numbers that become 0.
+    pub rate: f64,
+}
+
+impl Dropout {
+    /// What is left of `x`.
+    pub fn forward<B: Backend>(&self, parameters: &Parameters<B>, x: &Tensor<B>) -> Tensor<B> {
+        let Some(rng) = parameters.dropout(&self.name).filter(|_| self.rate > 0.0) else { return x.clone() };
+        let kept = (1.0 - self.rate).recip();
+        let factor = |i: u64| if rng.uniform(i) < self.rate { 0.0 } else { kept };
+        let mask: Vec<f64> = (0..x.shape().len() as u64).map(factor).collect();
+        let mask = Tensor::from_f64(x.backend(), x.shape(), &mask);
+        ops::map(&[x, &mask], |p| p.input(0) * p.input(1))
+    }
+}

@@ -1,0 +1,52 @@
+//! THE list of networks.
+
+use segcal_core::{Backend, Error, Result, nearest};
+
+use crate::entry::NetworkEntry;
+use crate::network::{Network, NetworkConfig};
+use crate::{attunet, dynunet, nnunet, resunet, transunet, unet, unetpp, unetpp_nested};
+
+/// Each line is the entries of one file.
+#[rustfmt::skip]
+const FILES: &[&[NetworkEntry]] = &[
+    unet::ENTRIES,
+    attunet::ENTRIES,
+    unetpp::ENTRIES,
+    unetpp_nested::ENTRIES,
+    resunet::ENTRIES,
+    transunet::ENTRIES,
+    dynunet::ENTRIES,
+    nnunet::ENTRIES,
+];
+
+/// Every network.
+pub fn networks() -> impl Iterator<Item = &'static NetworkEntry> {
+    FILES.iter().copied().flatten()
+}
+
+/// The network that a config describes.
+///
+/// # Errors
+/// An unknown name, or values that do not go together; the message names the key.
+pub fn build<B: Backend>(config: &NetworkConfig) -> Result<Box<dyn Network<B>>> {
+    let Some(entry) = networks().find(|entry| entry.name == config.name) else { return Err(unknown(&config.name)) };
+    let network = (entry.build)(&config.over((entry.preset)())?)?;
+    Ok(Box::new(network))
+}
+
+/// The config for images of these extents: a network whose extents are fixed takes them, unless the config says otherwise.
+#[must_use]
+pub fn fitted_to(config: NetworkConfig, [_, h, _]: [usize; 3]) -> NetworkConfig {
+    const KEY: &str = "image";
+    let fixed = networks().any(|entry| entry.name == config.name && entry.keys.iter().any(|(key, _)| *key == KEY));
+    if fixed && !config.keys.contains_key(KEY) { config.with(KEY, h) } else { config }
+}
+
+fn unknown(name: &str) -> Error {
+    let known: Vec<&str> = networks().map(|entry| entry.name).collect();
+    let error = Error::new(format!("there is no network \"{name}\"")).at("name");
+    match nearest(name, known.iter().copied()) {
+        Some(near) => error.help(format!("did you mean {near}?")),
+        None => error.help(format!("choose one of {}", known.join(", "))),
+    }
+}
