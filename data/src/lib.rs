@@ -10,6 +10,7 @@ pub mod formats;
 mod gzip;
 pub mod hash;
 pub mod limits;
+pub mod names;
 pub mod nifti;
 pub mod npy;
 pub mod number;
@@ -27,7 +28,7 @@ use std::path::Path;
 use segcal_core::{Context, Error, Result};
 
 pub use dataset::{Case, Dataset};
-pub use nifti::SpacingFrom;
+pub use nifti::{SpacingDoubt, SpacingFrom};
 pub use observer::Observer;
 pub use orientation::Axes;
 pub use volume::{Grid, Volume};
@@ -37,7 +38,7 @@ pub const ENDINGS: [&str; 9] = [".nii.gz", ".hdr.gz", ".nii", ".hdr", ".png", ".
 
 /// The ending of an image file, one of [`ENDINGS`].
 pub fn ending(path: &Path) -> Option<&'static str> {
-    let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+    let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
     ENDINGS.into_iter().find(|ending| name.ends_with(ending) && name.len() > ending.len())
 }
 
@@ -68,6 +69,11 @@ impl Format {
             None => Err(unknown_ending(path, "")),
         }
     }
+}
+
+/// The name of the case that a file is called after: without its [`ending`], as [`names::without_ending`] has it.
+pub fn case_name(path: &Path) -> Option<String> {
+    names::without_ending(path, &ENDINGS)
 }
 
 /// Reads an image, by the ending of its name: NIfTI, PNG, MetaImage or NRRD. Channels come first; PNG is turned to grey.
@@ -118,6 +124,25 @@ pub fn read_grid(path: &Path) -> Result<(Grid, usize)> {
             let header = nifti::read_header(path)?;
             Ok((header.grid().at(path.display())?, header.extent().1))
         }
+    }
+}
+
+/// Both sizes of a voxel, where the header of a NIfTI file gives two; none for other files and those that cannot be read.
+pub fn spacing_doubt(path: &Path) -> Option<SpacingDoubt> {
+    match Format::of(path) {
+        Ok(Format::Nifti) => nifti::read_header(path).ok()?.spacing_doubt(),
+        _ => None,
+    }
+}
+
+/// The grid of an image whose voxels are as large as `from` says, where its header gives two sizes.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn grid_from(path: &Path, from: SpacingFrom, grid: Grid) -> Result<Grid> {
+    match (Format::of(path)?, from) {
+        (Format::Nifti, SpacingFrom::Pixdim) => nifti::read_header(path)?.grid_from(from).at(path.display()),
+        _ => Ok(grid),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use segcal_core::{Context, Result};
-use segcal_data::{Grid, SpacingFrom, nifti};
+use segcal_core::Result;
+use segcal_data::{self as data, Grid, SpacingFrom, npy};
 use serde::{Deserialize, Serialize};
 
 use super::axes::Order;
@@ -58,17 +58,16 @@ impl Reading {
     /// # Errors
     /// The header cannot be read.
     pub fn grid(&self, path: &Path, grid: Grid) -> Result<Grid> {
-        if self.spacing == SpacingFrom::Affine || !is_nifti(path) {
+        if self.spacing == SpacingFrom::Affine || npy::is_array(path) {
             return Ok(grid);
         }
-        nifti::read_header(path)?.grid_from(self.spacing).at(path.display())
+        data::grid_from(path, self.spacing, grid)
     }
 
     /// Warns of references whose header gives two sizes of a voxel, once for the cohort.
     pub fn warn_of_spacings(&self, pairs: &[Pair]) {
-        let doubt = |path: &Path| nifti::read_header(path).ok()?.spacing_doubt();
-        let references = pairs.iter().map(|pair| &pair.reference).filter(|path| is_nifti(path));
-        let found: Vec<_> = references.filter_map(|path| Some((path, doubt(path)?))).collect();
+        let references = pairs.iter().map(|pair| &pair.reference);
+        let found: Vec<_> = references.filter_map(|path| Some((path, data::spacing_doubt(path)?))).collect();
         let Some((path, doubt)) = found.first() else { return };
         let others = if found.len() > 1 { format!(" (and {} other references)", found.len() - 1) } else { String::new() };
         log::warn!(
@@ -78,8 +77,4 @@ impl Reading {
             self.spacing.other().name()
         );
     }
-}
-
-fn is_nifti(path: &Path) -> bool {
-    segcal_data::ending(path).is_some_and(|ending| ending.starts_with(".nii") || ending.starts_with(".hdr"))
 }

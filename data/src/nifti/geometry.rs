@@ -230,3 +230,39 @@ fn finite<'a>(field: &str, values: impl IntoIterator<Item = &'a f64>) -> Result<
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Volume;
+    use crate::nifti;
+
+    /// A file whose pixdim is changed along z.
+    fn with_pixdim(z: f32) -> Header {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.nii");
+        let affine = [[0.7, 0.0, 0.0, 1.0], [0.0, 0.0, -0.8, 2.0], [0.0, 0.7, 0.0, 3.0]];
+        nifti::write(&path, &Volume::new(vec![0_u8; 8], 1, Grid::new([2, 2, 2], affine, 1).unwrap())).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[76 + 12..76 + 16].copy_from_slice(&z.to_le_bytes());
+        Header::parse(&bytes).unwrap()
+    }
+
+    #[test]
+    fn two_sizes_of_a_voxel_are_told_and_either_can_be_taken() {
+        let header = with_pixdim(0.6);
+        let doubt = header.spacing_doubt().unwrap().to_string();
+        assert!(doubt.contains("0.800000 mm by the sform") && doubt.contains("0.600000 mm by pixdim"), "{doubt}");
+        let spacing = |from| header.grid_from(from).unwrap().spacing_mm()[0];
+        assert!((spacing(SpacingFrom::Affine) - 0.8).abs() < 1e-6 && (spacing(SpacingFrom::Pixdim) - 0.6).abs() < 1e-6);
+        assert_eq!(header.grid_from(SpacingFrom::Pixdim).unwrap().axes(), header.grid().unwrap().axes());
+    }
+
+    #[test]
+    fn what_writers_round_away_and_what_says_nothing_is_no_doubt() {
+        for z in [0.8, 0.8007, 0.0, f32::NAN] {
+            assert!(with_pixdim(z).spacing_doubt().is_none(), "{z}");
+        }
+        assert!(with_pixdim(-0.6).spacing_doubt().is_some() && with_pixdim(0.79).spacing_doubt().is_some());
+    }
+}

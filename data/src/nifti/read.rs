@@ -297,15 +297,15 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, u64, bool)> {
 /// # Errors
 /// It is not there.
 pub fn image_of(path: &Path) -> Result<PathBuf> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let stem = &name[..name.len().saturating_sub(if named_gzip(path) { 7 } else { 4 })];
-    let upper = name[stem.len()..].starts_with(".HDR");
-    let (image, gz) = if upper { (".IMG", ".GZ") } else { (".img", ".gz") };
-    let mut names = [format!("{stem}{image}"), format!("{stem}{image}{gz}")];
+    let header = if named_gzip(path) { path.with_extension("") } else { path.to_path_buf() };
+    let upper = header.extension().is_some_and(|ending| ending == "HDR");
+    let [image, packed] = if upper { ["IMG", "IMG.GZ"] } else { ["img", "img.gz"] };
+    let mut files = [header.with_extension(image), header.with_extension(packed)];
     if named_gzip(path) {
-        names.reverse();
+        files.reverse();
     }
-    names.iter().map(|name| path.with_file_name(name)).find(|path| path.is_file()).ok_or_else(|| {
-        Error::new(format!("the data file {} of the pair is missing", names[0])).help("keep .hdr and .img together")
+    let missing = files[0].file_name().unwrap_or_default().to_string_lossy().into_owned();
+    files.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        Error::new(format!("the data file {missing} of the pair is missing")).help("keep .hdr and .img together")
     })
 }

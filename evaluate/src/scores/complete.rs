@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn whole_numbers_are_scaled_by_what_stands_for_one() {
         for (full, kind) in [(255.0, "8 bits"), (65535.0, "16 bits"), (100.0, "percent")] {
-            let stored: Vec<f32> = [0.2, 0.6, 1.0, 0.8, 0.4, 0.0].iter().map(|p| (p * full).round()).collect();
+            let stored: Vec<f32> = [0.2_f32, 0.6, 1.0, 0.8, 0.4, 0.0].iter().map(|p: &f32| (p * full).round()).collect();
             let (values, classes) = of(&stored, 2, Background::Stored).unwrap();
             let expected: Vec<f32> = [0.2, 0.6, 1.0, 0.8, 0.4, 0.0].to_vec();
             assert!(values.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6), "{kind}");
