@@ -38,9 +38,8 @@ fn background() -> impl TypedValueParser<Value = Background> {
         Background::Implied => "The scores are those of the foreground, the background is what they leave of 1",
     };
     let values = Background::ALL.map(|background| PossibleValue::new(background.name()).help(help(background)));
-    PossibleValuesParser::new(values).map(|name| {
-        Background::ALL.into_iter().find(|other| other.name() == name).expect("the parser knows the names")
-    })
+    PossibleValuesParser::new(values)
+        .map(|name| Background::ALL.into_iter().find(|other| other.name() == name).expect("the parser knows the names"))
 }
 
 fn spacing() -> impl TypedValueParser<Value = SpacingFrom> {

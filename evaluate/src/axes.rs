@@ -30,11 +30,8 @@ impl Order {
 
     /// Every order with the class first, of volumes or of pictures, the documented one first.
     pub(super) fn candidates(pictures: bool) -> Vec<Self> {
-        let orders: &[&str] = if pictures {
-            &["kyx", "kxy"]
-        } else {
-            &["kzyx", "kxyz", "kzxy", "kyzx", "kyxz", "kxzy"]
-        };
+        let orders: &[&str] =
+            if pictures { &["kyx", "kxy"] } else { &["kzyx", "kxyz", "kzxy", "kyzx", "kyxz", "kxzy"] };
         orders.iter().map(|&order| Self(order.into())).collect()
     }
 
@@ -89,7 +86,8 @@ fn wanted(rank: usize, classes: bool, flat: bool) -> Result<&'static str> {
 }
 
 fn no_volume(rank: usize) -> Error {
-    Error::new(format!("an array of {rank} axes is no volume")).help("two or three spatial axes, and one of the classes")
+    Error::new(format!("an array of {rank} axes is no volume"))
+        .help("two or three spatial axes, and one of the classes")
 }
 
 impl fmt::Display for Order {

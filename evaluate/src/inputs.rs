@@ -189,7 +189,9 @@ impl Described {
             };
             match label {
                 Some(label) if name == "ignore" => described.ignored = Some(label),
-                Some(label) if label > 0 && !name.trim().is_empty() => drop(described.names.insert(label, name.to_owned())),
+                Some(label) if label > 0 && !name.trim().is_empty() => {
+                    drop(described.names.insert(label, name.to_owned()))
+                }
                 _ => {}
             }
         }

@@ -27,6 +27,8 @@ pub struct Request<'a> {
     pub predictions: &'a Path,
     /// Reference label maps, a file or a folder; `dataset.json` beside them names the structures.
     pub labels: &'a Path,
+    /// The `dataset.json` that names labels, regions and the ignored label [default: that beside the labels].
+    pub dataset: Option<&'a Path>,
     /// Images for the overlays, a file or a folder [default: the folder imagesX beside labelsX].
     pub images: Option<&'a Path>,
     /// Folder of the results.
@@ -90,7 +92,7 @@ fn evaluate_all<B: Backend>(
     let kept = if resume { pairs.iter().map(|pair| pair.case.as_str()).collect() } else { BTreeSet::new() };
     states::keep_only(&folder, &kept)?;
     let mut failed: Vec<Failure> = unpaired.into_iter().map(|(case, error)| fail(&case, error, observer)).collect();
-    let names = Described::beside(request.labels).names;
+    let names = described(request)?.names;
     let job = Job { backend, pairs, measure, names, folder: &folder, resume };
     let (states, pooled, more) = job.run(observer)?;
     failed.extend(more);
@@ -107,12 +109,16 @@ fn evaluate_all<B: Backend>(
     Ok(cohort)
 }
 
+fn described(request: &Request<'_>) -> Result<Described> {
+    request.dataset.map_or_else(|| Ok(Described::beside(request.labels)), Described::read)
+}
+
 /// The request's way to measure, with what is believed of the files decided for all cases.
 fn decided(request: &Request<'_>, pairs: &[Pair]) -> Result<Measure> {
     let measure = request.measure;
     let reading = decide(pairs, measure.kind != Prediction::Segmentation, &measure.reading)?;
     reading.warn_of_spacings(pairs);
-    let Described { ignored, regions, .. } = Described::beside(request.labels);
+    let Described { ignored, regions, .. } = described(request)?;
     let mut unions = measure.unions.clone();
     for (name, labels) in regions {
         // A region whose name something else has in the tables is measured where the config gives it another.

@@ -69,7 +69,8 @@ impl Reading {
         let references = pairs.iter().map(|pair| &pair.reference);
         let found: Vec<_> = references.filter_map(|path| Some((path, data::spacing_doubt(path)?))).collect();
         let Some((path, doubt)) = found.first() else { return };
-        let others = if found.len() > 1 { format!(" (and {} other references)", found.len() - 1) } else { String::new() };
+        let others =
+            if found.len() > 1 { format!(" (and {} other references)", found.len() - 1) } else { String::new() };
         log::warn!(
             "{}{others}: {doubt}; lengths are by the {} (--spacing-from {})",
             path.display(),

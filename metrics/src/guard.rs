@@ -254,7 +254,9 @@ impl Evidence {
             if !nearly_all(all - below - above, all) {
                 let kind = if above > 0 { Kind::Independent } else { Kind::Incomplete };
                 let off = below + above;
-                let problem = format!("these are {kind}, not probabilities: {off} of the {all} voxels {what} {label} do not sum to 1");
+                let problem = format!(
+                    "these are {kind}, not probabilities: {off} of the {all} voxels {what} {label} do not sum to 1"
+                );
                 return Err(Error::new(problem).help(kind.remedy().unwrap_or_default()));
             }
         }

@@ -106,7 +106,7 @@ impl Args {
         settings.tolerance_mm = self.tolerance_mm.unwrap_or(settings.tolerance_mm);
         settings.band_mm = self.band_mm.unwrap_or(settings.band_mm);
         let measure = settings.measure(self.prediction()?.0, self.voxel_units)?;
-        Ok(Measure { ignored: self.believed.ignored()?, reading: self.believed.reading(), ..measure })
+        Ok(Measure { ignored: self.believed.ignore_label, reading: self.believed.reading(), ..measure })
     }
 
     fn prediction(&self) -> Result<(Prediction, &Path)> {
@@ -129,6 +129,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let request = Request {
         predictions: args.prediction()?.1,
         labels: &args.labels,
+        dataset: args.believed.dataset.as_deref(),
         images: args.images.as_deref(),
         out: &args.out,
         measure: &measure,

@@ -166,7 +166,10 @@ fn two_sizes_of_a_voxel_are_told_and_decided() {
     let hd = |summary: &Value| summary["cases"][0]["structures"]["1"]["hd"].as_f64().unwrap();
     let given = ["--segmentations", "p", "--labels", "y"];
     let (_, messages, summary) = folder.evaluate(&given);
-    assert!(messages.contains("y/a.nii") && messages.contains("0.750000") && messages.contains("1.000000"), "{messages}");
+    assert!(
+        messages.contains("y/a.nii") && messages.contains("0.750000") && messages.contains("1.000000"),
+        "{messages}"
+    );
     assert!(messages.contains("--spacing-from pixdim") && hd(&summary) == 1.0, "{messages}");
     let (_, _, summary) = folder.evaluate(&[&given[..], &["--spacing-from", "pixdim"]].concat());
     assert_eq!(hd(&summary), 0.75);

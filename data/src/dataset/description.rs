@@ -178,8 +178,10 @@ impl Labels {
             named.into_iter().filter_map(|(name, labels)| Some((*labels.first()?, name))).collect();
         names.sort_unstable();
         match names.iter().zip(0..).find(|((number, _), expected)| number != expected) {
-            Some(((number, name), expected)) => Err(Error::new(format!("{name} is {number} where {expected} is expected"))
-                .help("number the classes 0, 1, 2 … without gaps, 0 for the background")),
+            Some(((number, name), expected)) => {
+                Err(Error::new(format!("{name} is {number} where {expected} is expected"))
+                    .help("number the classes 0, 1, 2 … without gaps, 0 for the background"))
+            }
             None => Ok(Self { classes: names.into_iter().map(|(_, name)| name).collect(), ignored, regions }),
         }
     }

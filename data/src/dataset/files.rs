@@ -47,7 +47,8 @@ pub(super) fn from_lists(root: &Path, lists: &Lists, description: &Description) 
 pub(super) fn no_cases(root: &Path) -> Error {
     let error = Error::new("there are no cases").at(root.display());
     let names = FOLDERS.iter().flat_map(|(learn, test)| learn.iter().chain(test)).map(|name| root.join(name));
-    let foreign = names.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten().map(|entry| entry.path());
+    let foreign =
+        names.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten().map(|entry| entry.path());
     let foreign = foreign.filter(|path| path.is_file() && data::ending(path).is_none() && !names::is_hidden(path));
     match foreign.min() {
         Some(path) => error.help(format!("{} is not read here: known are {}", path.display(), data::ENDINGS.join(" "))),

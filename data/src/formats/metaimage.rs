@@ -75,7 +75,9 @@ impl Fields {
         }
         let channels = self.count("ElementNumberOfChannels", 1)?;
         if channels > 1 && rank == 4 {
-            return Err(Error::new(format!("{channels} is not read with NDims = 4, only 1")).at("ElementNumberOfChannels"));
+            return Err(
+                Error::new(format!("{channels} is not read with NDims = 4, only 1")).at("ElementNumberOfChannels")
+            );
         }
         Ok(rank)
     }
@@ -98,8 +100,7 @@ impl Fields {
             _ => f64::from(u8::from(axis == row)),
         };
         let of = |values: &[f64], axis: usize, default: f64| values.get(axis).copied().unwrap_or(default);
-        let steps =
-            std::array::from_fn(|axis| std::array::from_fn(|row| along(axis, row) * of(&spacing, axis, 1.0)));
+        let steps = std::array::from_fn(|axis| std::array::from_fn(|row| along(axis, row) * of(&spacing, axis, 1.0)));
         let extent = |axis: usize| extents.get(axis).copied().unwrap_or(1);
         let origin = std::array::from_fn(|row| of(&origin, row, 0.0));
         let grid = from_lps([extent(2), extent(1), extent(0)], steps, origin, 1).at("TransformMatrix")?;

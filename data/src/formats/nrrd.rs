@@ -87,7 +87,11 @@ impl Fields {
             _ => false,
         };
         if !fits {
-            return Err(Error::new(format!("{} of the {rank} axes are not of space; one before or behind two or three of space is read", channels.len())).at("space directions"));
+            return Err(Error::new(format!(
+                "{} of the {rank} axes are not of space; one before or behind two or three of space is read",
+                channels.len()
+            ))
+            .at("space directions"));
         }
         Ok(Axes { sizes, channels: channels.first().copied() })
     }
@@ -131,7 +135,9 @@ impl Fields {
         }
         Ok(match first.to_lowercase().as_str() {
             "mm" | "millimeter" | "millimeters" | "millimetre" | "millimetres" => 1.0,
-            "um" | "µm" | "μm" | "micron" | "microns" | "micrometer" | "micrometers" | "micrometre" | "micrometres" => 1e-3,
+            "um" | "µm" | "μm" | "micron" | "microns" | "micrometer" | "micrometers" | "micrometre" | "micrometres" => {
+                1e-3
+            }
             "nm" | "nanometer" | "nanometers" | "nanometre" | "nanometres" => 1e-6,
             "cm" | "centimeter" | "centimeters" | "centimetre" | "centimetres" => 10.0,
             "m" | "meter" | "meters" | "metre" | "metres" => 1e3,
@@ -153,7 +159,9 @@ impl Fields {
             "left-anterior-superior" | "las" => ([1.0, -1.0, 1.0], 1),
             other => {
                 let error = Error::new(format!("\"{other}\" is not a space that is read"));
-                return Err(error.help("left-posterior-superior, right-anterior-superior and left-anterior-superior are"));
+                return Err(
+                    error.help("left-posterior-superior, right-anterior-superior and left-anterior-superior are")
+                );
             }
         })
     }

@@ -117,11 +117,13 @@ fn malformed_files_are_errors_that_name_the_field() {
 #[test]
 fn several_numbers_a_voxel_are_channels() {
     let (_folder, write) = folder();
-    let meta = "NDims = 3\nDimSize = 3 1 1\nElementNumberOfChannels = 2\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n";
+    let meta =
+        "NDims = 3\nDimSize = 3 1 1\nElementNumberOfChannels = 2\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n";
     let fourth = "NDims = 4\nDimSize = 3 1 1 2\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n";
     let nrrd = "NRRD0004\ntype: uchar\ndimension: 4\nspace: RAS\nsizes: 2 3 1 1\nencoding: raw\n\
                 space directions: none (1, 0, 0) (0, 1, 0) (0, 0, 1)\n\n";
-    let list = "NRRD0004\ntype: uchar\ndimension: 4\nkinds: domain domain domain list\nsizes: 3 1 1 2\nencoding: raw\n\n";
+    let list =
+        "NRRD0004\ntype: uchar\ndimension: 4\nkinds: domain domain domain list\nsizes: 3 1 1 2\nencoding: raw\n\n";
     let cases = [("a.mha", meta, true), ("b.mha", fourth, false), ("a.nrrd", nrrd, true), ("b.nrrd", list, false)];
     for (name, header, together) in cases {
         let volume = read_labels(&write(name, &joined(header, &[1, 2, 3, 4, 5, 6]))).unwrap();

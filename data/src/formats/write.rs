@@ -54,7 +54,11 @@ fn metaimage<T: ToFile>(path: &Path, volume: &Volume<T>) -> Result<()> {
         joined(&turn, " "),
         joined(&origin, " "),
         joined(&spacing, " "),
-        if volume.channels() > 1 { format!("ElementNumberOfChannels = {}\n", volume.channels()) } else { String::new() },
+        if volume.channels() > 1 {
+            format!("ElementNumberOfChannels = {}\n", volume.channels())
+        } else {
+            String::new()
+        },
     );
     output::write_atomic(path, |out| {
         out.write_all(header.as_bytes())?;

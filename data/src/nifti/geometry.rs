@@ -80,7 +80,11 @@ impl std::fmt::Display for SpacingDoubt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let shown = |[x, y, z]: [f64; 3]| format!("{x:.6} x {y:.6} x {z:.6} mm");
         let (affine, pixdim) = (shown(self.affine_mm), shown(self.pixdim_mm));
-        write!(f, "the header contradicts itself: a voxel is {affine} by the {}, but {pixdim} by pixdim", self.source.as_str())
+        write!(
+            f,
+            "the header contradicts itself: a voxel is {affine} by the {}, but {pixdim} by pixdim",
+            self.source.as_str()
+        )
     }
 }
 
@@ -150,7 +154,9 @@ impl Header {
         let ([z, y, x], [d, h, w]) = (grid.spacing_mm(), grid.extent);
         let affine_mm = [x, y, z];
         let stored = |axis: usize| (self.sizes[axis + 1] * self.millimetres()).abs();
-        let says = |axis: usize| [w, h, d][axis] > 1 && axis < self.dim.len() && stored(axis) > 0.0 && stored(axis).is_finite();
+        let says = |axis: usize| {
+            [w, h, d][axis] > 1 && axis < self.dim.len() && stored(axis) > 0.0 && stored(axis).is_finite()
+        };
         let pixdim_mm = std::array::from_fn(|axis| if says(axis) { stored(axis) } else { affine_mm[axis] });
         let differ = |axis: usize| {
             let (a, b): (f64, f64) = (affine_mm[axis], pixdim_mm[axis]);

@@ -139,7 +139,12 @@ fn states(files: &Files, how: &How<'_>, written: &Path, reference: &Path) -> Res
 }
 
 /// The scores and labels of the voxels that are judged.
-fn kept<'a>(values: &'a [f32], classes: usize, labels: &'a [Label], judged: &[bool]) -> (Cow<'a, [f32]>, Cow<'a, [Label]>) {
+fn kept<'a>(
+    values: &'a [f32],
+    classes: usize,
+    labels: &'a [Label],
+    judged: &[bool],
+) -> (Cow<'a, [f32]>, Cow<'a, [Label]>) {
     if judged.iter().all(|&judged| judged) {
         return (Cow::Borrowed(values), Cow::Borrowed(labels));
     }

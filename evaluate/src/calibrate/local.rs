@@ -117,7 +117,8 @@ impl Slices {
         let labels = scores::read_labels(&pair.reference, &grid, &Reading::default())?;
         scores::expect_labels(&labels, classes, source.ignored).at(pair.reference.display())?;
         let predicted = Probabilities::new(&logits, classes).argmax();
-        let inside = |label, predicted| Some(label) != source.ignored && region.contains(label, predicted, false, false);
+        let inside =
+            |label, predicted| Some(label) != source.ignored && region.contains(label, predicted, false, false);
         let target = |(&label, &predicted)| inside(label, predicted).then_some(usize::from(label));
         let targets = labels.iter().zip(&predicted).map(target).collect();
         if source.kind == Scores::Probabilities {

@@ -261,7 +261,11 @@ fn most_agreeing(possible: &[Order], found: &Agreements, arrays: &[&Array<'_>]) 
         second.order.in_words(),
         100.0 * second.straight
     );
-    if best.order == *documented { log::info!("{text}") } else { log::warn!("{text}") }
+    if best.order == *documented {
+        log::info!("{text}")
+    } else {
+        log::warn!("{text}")
+    }
     Ok(best.order.clone())
 }
 

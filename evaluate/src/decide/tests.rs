@@ -99,7 +99,9 @@ fn what_nothing_decides_is_refused_with_the_candidates() {
         assert!(message.contains(part), "{part}: {message}");
     }
     // A cube in the middle is the same in every order.
-    let middle: Vec<i32> = (0..512).map(|voxel: i32| i32::from([voxel / 64, voxel / 8 % 8, voxel % 8].iter().all(|at| (2..6).contains(at)))).collect();
+    let middle: Vec<i32> = (0..512)
+        .map(|voxel: i32| i32::from([voxel / 64, voxel / 8 % 8, voxel % 8].iter().all(|at| (2..6).contains(at))))
+        .collect();
     assert!(Folder::new().add(&middle, &middle, EXTENT, [0, 1, 2, 3]).decide().is_err());
 }
 

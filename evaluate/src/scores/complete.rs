@@ -1,6 +1,8 @@
 //! From the numbers of a file to one score for each class: what is scaled, what is missing, and whether the rest is what it is
 //! said to be.
 
+use std::path::Path;
+
 use segcal_core::{Error, Result};
 use segcal_metrics::guard::{Evidence, Kind};
 use segcal_metrics::volume::{Label, Probabilities};
@@ -20,6 +22,7 @@ pub(super) fn complete(
     kind: Scores,
     background: Background,
     reference: Option<&[Label]>,
+    file: &Path,
 ) -> Result<(Vec<f32>, usize)> {
     if classes == 0 {
         return Err(Error::new("holds no class"));
@@ -33,7 +36,8 @@ pub(super) fn complete(
         expect_foreground(&evidence)?;
     }
     if let Some(scale) = evidence.full_scale().filter(|_| evidence.outside > 0) {
-        log::warn!("the scores are whole numbers up to {scale}, which is taken for a probability of 1");
+        let file = file.display();
+        log::warn!("{file}: the scores are whole numbers up to {scale}, which is taken for a probability of 1");
         values.iter_mut().for_each(|value| *value = (f64::from(*value) / scale) as f32);
     }
     let classes = if missing { classes + 1 } else { classes };
@@ -41,7 +45,7 @@ pub(super) fn complete(
         let rest = rest(&values, classes - 1)?;
         values.splice(0..0, rest);
     }
-    expect_probabilities(&values, classes, reference)?;
+    expect_probabilities(&values, classes, reference, file)?;
     Ok((values, classes))
 }
 
@@ -99,23 +103,28 @@ fn expect_foreground_logits(evidence: &Evidence) -> Result<()> {
         Err(Error::new(format!("holds one class of whole numbers from {smallest} to {largest}, which are no logits"))
             .help("a label map is given by --segmentations"))
     } else if evidence.outside == 0 {
-        Err(Error::new(format!("these are probabilities, not logits: one class of numbers from {smallest} to {largest}"))
-            .help("give them with --probabilities"))
+        Err(Error::new(format!(
+            "these are probabilities, not logits: one class of numbers from {smallest} to {largest}"
+        ))
+        .help("give them with --probabilities"))
     } else {
         Ok(())
     }
 }
 
-fn expect_probabilities(values: &[f32], classes: usize, reference: Option<&[Label]>) -> Result<()> {
+fn expect_probabilities(values: &[f32], classes: usize, reference: Option<&[Label]>, file: &Path) -> Result<()> {
     let scores = Probabilities::new(values, classes);
     let evidence = Evidence::new(scores);
     let forgiven = evidence.expect_parts(scores, reference)?;
+    let file = file.display();
     if forgiven > 0 {
         let (voxels, tolerance) = (evidence.voxels, evidence.tolerance);
-        log::warn!("{forgiven} of {voxels} voxels do not sum to 1 within {tolerance:.4}; they are measured as they are");
+        log::warn!(
+            "{file}: {forgiven} of {voxels} voxels do not sum to 1 within {tolerance:.4}; they are measured as they are"
+        );
     }
     if evidence.verdict().kind == Kind::OneHot {
-        log::warn!("every probability is 0 or 1: a segmentation, whose calibration says nothing");
+        log::warn!("{file}: every probability is 0 or 1: a segmentation, whose calibration says nothing");
     }
     Ok(())
 }
@@ -125,25 +134,26 @@ mod tests {
     use super::*;
 
     fn of(values: &[f32], classes: usize, background: Background) -> Result<(Vec<f32>, usize)> {
-        complete(values.to_vec(), classes, Scores::Probabilities, background, None)
+        complete(values.to_vec(), classes, Scores::Probabilities, background, None, Path::new("p"))
     }
 
     #[test]
     fn one_score_is_two_classes() {
         assert_eq!(of(&[0.25, 0.75], 1, Background::Stored).unwrap(), (vec![0.75, 0.25, 0.25, 0.75], 2));
-        let logits = complete(vec![-2.0, 3.0], 1, Scores::Logits, Background::Stored, None).unwrap();
+        let logits = complete(vec![-2.0, 3.0], 1, Scores::Logits, Background::Stored, None, Path::new("p")).unwrap();
         assert_eq!(logits, (vec![0.0, 0.0, -2.0, 3.0], 2));
         assert!(of(&[0.0, 1.0], 1, Background::Stored).unwrap_err().to_string().contains("--segmentations"));
         assert!(of(&[0.0, 255.0], 1, Background::Stored).unwrap_err().to_string().contains("--background implied"));
         assert!(of(&[-2.0, 3.0], 1, Background::Stored).unwrap_err().to_string().contains("--logits"));
-        let probabilities = complete(vec![0.2, 0.3], 1, Scores::Logits, Background::Stored, None);
+        let probabilities = complete(vec![0.2, 0.3], 1, Scores::Logits, Background::Stored, None, Path::new("p"));
         assert!(probabilities.unwrap_err().to_string().contains("--probabilities"));
     }
 
     #[test]
     fn whole_numbers_are_scaled_by_what_stands_for_one() {
         for (full, kind) in [(255.0, "8 bits"), (65535.0, "16 bits"), (100.0, "percent")] {
-            let stored: Vec<f32> = [0.2_f32, 0.6, 1.0, 0.8, 0.4, 0.0].iter().map(|p: &f32| (p * full).round()).collect();
+            let stored: Vec<f32> =
+                [0.2_f32, 0.6, 1.0, 0.8, 0.4, 0.0].iter().map(|p: &f32| (p * full).round()).collect();
             let (values, classes) = of(&stored, 2, Background::Stored).unwrap();
             let expected: Vec<f32> = [0.2, 0.6, 1.0, 0.8, 0.4, 0.0].to_vec();
             assert!(values.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6), "{kind}");
@@ -158,7 +168,7 @@ mod tests {
     fn foreground_alone_is_refused_until_it_is_said() {
         let tissue = [0.0, 255.0, 100.0, 0.0, 0.0, 155.0];
         assert!(of(&tissue, 2, Background::Stored).unwrap_err().to_string().contains("--background implied"));
-        let logits = complete(tissue.to_vec(), 2, Scores::Logits, Background::Stored, None);
+        let logits = complete(tissue.to_vec(), 2, Scores::Logits, Background::Stored, None, Path::new("p"));
         assert!(logits.unwrap_err().to_string().contains("scaled probabilities"));
         let (values, classes) = of(&tissue, 2, Background::Implied).unwrap();
         assert_eq!((classes, &values[..3]), (3, &[1.0, 0.0, 0.0][..]));

@@ -42,18 +42,14 @@ pub fn read(files: &Files, reference: &Volume<Label>, kind: Scores, how: &Readin
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_stored(
-    files: &Files,
-    reference: &Volume<Label>,
-    kind: Scores,
-    how: &Reading,
-) -> Result<(Vec<f32>, usize)> {
+pub fn read_stored(files: &Files, reference: &Volume<Label>, kind: Scores, how: &Reading) -> Result<(Vec<f32>, usize)> {
     let (values, classes) = match files {
         Files::One(path) if npy::is_array(path) => from_array(path, &reference.grid, how).at(path.display())?,
         Files::One(path) => on_grid(path, &reference.grid, how)?,
         Files::PerClass(paths) => per_class(paths, &reference.grid, how)?,
     };
-    complete::complete(values, classes, kind, how.background, Some(reference.values())).at(files.first().display())
+    let file = files.first();
+    complete::complete(values, classes, kind, how.background, Some(reference.values()), file).at(file.display())
 }
 
 /// Number of classes, from the header alone.
@@ -107,7 +103,7 @@ pub fn read_own(files: &Files, kind: Scores, how: &Reading) -> Result<(Vec<f32>,
         }
     };
     let (values, classes) =
-        complete::complete(values, stored, kind, how.background, None).at(files.first().display())?;
+        complete::complete(values, stored, kind, how.background, None, files.first()).at(files.first().display())?;
     Ok((values, classes, frame.with_classes(classes)))
 }
 
@@ -253,9 +249,8 @@ pub fn extent(path: &Path) -> Result<[usize; 3]> {
 }
 
 fn label(value: i32) -> Result<Label> {
-    Label::try_from(value).map_err(|_| {
-        Error::new(format!("holds the label {value}; labels go from 0 (background) to {}", Label::MAX))
-    })
+    Label::try_from(value)
+        .map_err(|_| Error::new(format!("holds the label {value}; labels go from 0 (background) to {}", Label::MAX)))
 }
 
 /// The spatial extents of an array shape after its first `leading` axes: `[(d,) h, w]`.
@@ -325,7 +320,9 @@ mod tests {
     fn every_axis_order_arrives_at_the_references() {
         let straight = scores(reference().values());
         let view = ArrayView4::from_shape((2, 2, 3, 4), &straight).unwrap();
-        for (axes, order) in [("kzyx", [0, 1, 2, 3]), ("kxyz", [0, 3, 2, 1]), ("zyxk", [1, 2, 3, 0]), ("ykxz", [2, 0, 3, 1])] {
+        for (axes, order) in
+            [("kzyx", [0, 1, 2, 3]), ("kxyz", [0, 3, 2, 1]), ("zyxk", [1, 2, 3, 0]), ("ykxz", [2, 0, 3, 1])]
+        {
             let turned = view.permuted_axes(order);
             let data: Vec<f32> = turned.iter().copied().collect();
             assert_eq!(written(turned.shape(), &data, axes).unwrap(), (straight.clone(), 2), "{axes}");

@@ -169,10 +169,14 @@ fn backtrack(
     while share > 1e-9 {
         let next: Vec<f64> = theta.iter().zip(step).map(|(theta, step)| theta - share * step).collect();
         if objective.feasible(&next) {
-            let next: Vec<f64> = next.into_iter().enumerate().map(|(parameter, value)| {
-                let [low, high] = objective.bounds(parameter);
-                value.clamp(low, high)
-            }).collect();
+            let next: Vec<f64> = next
+                .into_iter()
+                .enumerate()
+                .map(|(parameter, value)| {
+                    let [low, high] = objective.bounds(parameter);
+                    value.clamp(low, high)
+                })
+                .collect();
             let there = Sums::at(objective, &next, samples)?;
             if there.value < here.value - 1e-4 * share * gain {
                 return Ok(Some((next, there)));

@@ -212,5 +212,8 @@ fn classes_told_apart_without_error_leave_a_map_at_its_bound() {
     // One class alone.
     let mut one = samples(&halves, &[1; 100]);
     let classwise = ClassTemperature::fit(&mut one).unwrap();
-    assert!(!classwise.fit.converged && classwise.temperatures.iter().all(|t| (0.009..=100.1).contains(t)), "{classwise:?}");
+    assert!(
+        !classwise.fit.converged && classwise.temperatures.iter().all(|t| (0.009..=100.1).contains(t)),
+        "{classwise:?}"
+    );
 }
