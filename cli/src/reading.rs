@@ -6,7 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use segcal_core::Result;
 use segcal_data::SpacingFrom;
 use segcal_evaluate::axes::Order;
-use segcal_evaluate::inputs::Described;
+use segcal_evaluate::described::Described;
 use segcal_evaluate::reading::{Background, Reading};
 use segcal_metrics::volume::Label;
 

@@ -12,7 +12,8 @@ use segcal_metrics::volume::Label;
 use super::case;
 use super::cohort::{Cohort, Convention, Plan};
 use super::decide::decide;
-use super::inputs::{self, Described, Holds, Pair};
+use super::described::Described;
+use super::inputs::{self, Holds, Pair};
 use super::pooled::Pooled;
 #[cfg(feature = "report")]
 use super::report;

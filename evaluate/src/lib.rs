@@ -20,6 +20,7 @@ pub mod calibrate;
 pub mod case;
 pub mod cohort;
 pub mod decide;
+pub mod described;
 pub mod inputs;
 pub mod job;
 pub mod methods;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use segcal_core::Reference;
 use segcal_data::{Grid, Volume, nifti};
 use segcal_evaluate::case::measure;
-use segcal_evaluate::inputs::Described;
+use segcal_evaluate::described::Described;
 use segcal_evaluate::inputs::{Files, Pair};
 use segcal_evaluate::settings::Settings;
 use segcal_evaluate::state::{CaseState, Measure, Prediction};

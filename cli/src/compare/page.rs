@@ -14,7 +14,7 @@ use super::results::{Level, Results, Spread};
 use super::tables::{column, counted, marks, notes};
 use crate::output::{self, OutputFolder};
 use segcal_evaluate::cohort::quoted;
-use segcal_evaluate::inputs::Described;
+use segcal_evaluate::described::Described;
 
 /// Writes `report.html`, and each plot as `plots/*.svg`, `.png` and `.csv`.
 ///
