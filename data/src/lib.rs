@@ -5,6 +5,7 @@
 //! (see [`limits`]).
 
 pub mod config;
+pub mod convert;
 pub mod dataset;
 pub mod formats;
 mod gzip;
