@@ -41,7 +41,7 @@ impl Described {
             match label {
                 Some(label) if name == "ignore" => described.ignored = Some(label),
                 Some(label) if label > 0 && !name.trim().is_empty() => {
-                    drop(described.names.insert(label, name.to_owned()))
+                    described.names.insert(label, name.to_owned());
                 }
                 _ => {}
             }

@@ -101,6 +101,9 @@ fn evaluate_all<B: Backend>(
         return Err(Error::new("no case could be evaluated").at(request.predictions.display()));
     }
     if measure.kind == Prediction::Segmentation {
+        if let Some(doubt) = structures::apart(&states) {
+            log::warn!("{}: {doubt}", request.predictions.display());
+        }
         for (name, label) in structures::beyond(&measure.unions, &states) {
             log::warn!("regions.{name}: no label map holds the label {label}");
         }

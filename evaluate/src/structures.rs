@@ -1,9 +1,11 @@
 //! The structures of a case: its labels, and the unions of labels that the config names.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use segcal_core::{Error, Result};
 use segcal_metrics::calibration::Region;
+use segcal_metrics::empty::{Emptiness, Outcome};
 use segcal_metrics::volume::{Label, Structure};
 
 use super::inputs::Pair;
@@ -71,6 +73,29 @@ pub fn expect_classes(unions: &Unions, pairs: &[Pair], how: &Reading) -> Result<
         }
     }
     Ok(())
+}
+
+/// Why the label maps of a cohort may not belong to their references: no label that is predicted anywhere is one of theirs.
+/// `None` where they share one, or one side is empty.
+pub fn apart(cases: &[CaseState]) -> Option<String> {
+    let mut sides: [BTreeSet<Label>; 2] = Default::default();
+    for (name, figures) in cases.iter().flat_map(|case| &case.structures) {
+        let Ok(label) = name.parse::<Label>() else { continue };
+        match figures.get("dsc") {
+            Some(Outcome::Empty { which: Emptiness::Reference, .. }) => _ = sides[0].insert(label),
+            Some(Outcome::Empty { which: Emptiness::Prediction, .. }) => _ = sides[1].insert(label),
+            Some(Outcome::Empty { which: Emptiness::Both, .. }) => {}
+            _ => return None,
+        }
+    }
+    let [predicted, referred] =
+        sides.map(|labels| labels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    let apart = !predicted.is_empty() && !referred.is_empty();
+    apart.then(|| {
+        format!(
+            "the label maps hold {predicted}, the references {referred}: the same structures may have other numbers"
+        )
+    })
 }
 
 /// The labels of unions that no label map of a cohort reaches, with the names of the unions: likely slips, but label maps do

@@ -27,6 +27,10 @@ pub(super) fn complete(
     if classes == 0 {
         return Err(Error::new("holds no class"));
     }
+    if classes > usize::from(Label::MAX) {
+        let problem = format!("holds {classes} classes, more than {} can be told apart", Label::MAX);
+        return Err(Error::new(problem).help("is the class the axis that it should be?"));
+    }
     let evidence = Evidence::new(Probabilities::new(&values, classes));
     let missing = background == Background::Implied || classes == 1;
     if kind == Scores::Logits {
