@@ -10,6 +10,7 @@ pub mod doors;
 pub mod options;
 pub mod output;
 pub mod progress;
+pub mod reading;
 pub mod signals;
 pub mod terminal;
 

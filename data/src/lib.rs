@@ -5,10 +5,13 @@
 //! (see [`limits`]).
 
 pub mod config;
+pub mod convert;
 pub mod dataset;
+pub mod formats;
 mod gzip;
 pub mod hash;
 pub mod limits;
+pub mod names;
 pub mod nifti;
 pub mod npy;
 pub mod number;
@@ -23,19 +26,20 @@ pub mod volume;
 
 use std::path::Path;
 
-use segcal_core::{Error, Result};
+use segcal_core::{Context, Error, Result};
 
 pub use dataset::{Case, Dataset};
+pub use nifti::{SpacingDoubt, SpacingFrom};
 pub use observer::Observer;
 pub use orientation::Axes;
 pub use volume::{Grid, Volume};
 
 /// The file endings that hold an image or a label map, longest first.
-pub const ENDINGS: [&str; 5] = [".nii.gz", ".hdr.gz", ".nii", ".hdr", ".png"];
+pub const ENDINGS: [&str; 9] = [".nii.gz", ".hdr.gz", ".nii", ".hdr", ".png", ".mha", ".mhd", ".nrrd", ".nhdr"];
 
 /// The ending of an image file, one of [`ENDINGS`].
 pub fn ending(path: &Path) -> Option<&'static str> {
-    let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+    let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
     ENDINGS.into_iter().find(|ending| name.ends_with(ending) && name.len() > ending.len())
 }
 
@@ -49,28 +53,106 @@ pub fn stem(path: &Path) -> Option<&str> {
     Some(&name[..name.len() - ending(path)?.len()])
 }
 
-/// Reads an image, by the ending of its name: NIfTI or PNG. Channels come first; PNG is turned to grey.
+/// How a file is read, by the ending of its name.
+enum Format {
+    Nifti,
+    Png,
+    /// MetaImage or NRRD.
+    Text,
+}
+
+impl Format {
+    fn of(path: &Path) -> Result<Self> {
+        match ending(path) {
+            Some(".png") => Ok(Self::Png),
+            Some(ending) if formats::ENDINGS.contains(&ending) => Ok(Self::Text),
+            Some(_) => Ok(Self::Nifti),
+            None => Err(unknown_ending(path, "")),
+        }
+    }
+}
+
+/// The name of the case that a file is called after: without its [`ending`], as [`names::without_ending`] has it.
+pub fn case_name(path: &Path) -> Option<String> {
+    names::without_ending(path, &ENDINGS)
+}
+
+/// Reads an image, by the ending of its name: NIfTI, PNG, MetaImage or NRRD. Channels come first; PNG is turned to grey.
 ///
 /// # Errors
 /// The ending is unknown, or the file is malformed.
 pub fn read_image(path: &Path) -> Result<Volume<f32>> {
-    match ending(path) {
-        Some(".png") => png::read_image(path),
-        Some(_) => nifti::read_image(path),
-        None => Err(unknown_ending(path, "")),
+    match Format::of(path)? {
+        Format::Png => png::read_image(path),
+        Format::Text => formats::read_image(path),
+        Format::Nifti => nifti::read_image(path),
     }
 }
 
-/// Reads a label map, by the ending of its name: NIfTI or PNG (whose palette index or grey value is the label).
+/// As [`read_image`] and then [`Volume::reoriented`]; without a second copy where the format allows it.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn read_image_along(path: &Path, axes: Axes) -> Result<Volume<f32>> {
+    match Format::of(path)? {
+        Format::Nifti => nifti::read_image_along(path, axes),
+        _ => read_image(path).map(|volume| if volume.grid.axes() == axes { volume } else { volume.reoriented(axes) }),
+    }
+}
+
+/// Reads a label map, by the ending of its name: NIfTI, PNG (whose palette index or grey value is the label), MetaImage or
+/// NRRD.
 ///
 /// # Errors
 /// The ending is unknown, the file is malformed, or it holds a value that is no label.
 pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
-    match ending(path) {
-        Some(".png") => png::read_labels(path),
-        Some(_) => nifti::read_labels(path),
-        None => Err(unknown_ending(path, "")),
+    match Format::of(path)? {
+        Format::Png => png::read_labels(path),
+        Format::Text => formats::read_labels(path),
+        Format::Nifti => nifti::read_labels(path),
     }
+}
+
+/// Where the voxels of an image lie, and its number of channels; of all formats but PNG from the header alone.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn read_grid(path: &Path) -> Result<(Grid, usize)> {
+    match Format::of(path)? {
+        Format::Png => png::read_image(path).map(|image| (image.grid, 1)),
+        Format::Text => formats::read_header(path).map(|(grid, channels, _)| (grid, channels)),
+        Format::Nifti => {
+            let header = nifti::read_header(path)?;
+            Ok((header.grid().at(path.display())?, header.extent().1))
+        }
+    }
+}
+
+/// Both sizes of a voxel, where the header of a NIfTI file gives two; none for other files and those that cannot be read.
+pub fn spacing_doubt(path: &Path) -> Option<SpacingDoubt> {
+    match Format::of(path) {
+        Ok(Format::Nifti) => nifti::read_header(path).ok()?.spacing_doubt(),
+        _ => None,
+    }
+}
+
+/// The grid of an image whose voxels are as large as `from` says, where its header gives two sizes.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn grid_from(path: &Path, from: SpacingFrom, grid: Grid) -> Result<Grid> {
+    match (Format::of(path)?, from) {
+        (Format::Nifti, SpacingFrom::Pixdim) => nifti::read_header(path)?.grid_from(from).at(path.display()),
+        _ => Ok(grid),
+    }
+}
+
+/// Writes a volume, by the ending of the name: `.nii`, `.nii.gz`, `.mha` or `.nrrd`.
+///
+/// # Errors
+/// The ending is another one, or the file cannot be written.
+pub fn write<T: number::ToFile>(path: &Path, volume: &Volume<T>) -> Result<()> {
+    if formats::is_known(path) { formats::write(path, volume) } else { nifti::write(path, volume) }
 }
 
 /// The error of a name with another ending than [`ENDINGS`] and those that are known `also`.

@@ -30,6 +30,19 @@ pub fn read_image(path: &Path) -> Result<Volume<f32>> {
     Ok(Volume::new(values, 1, picture.grid()))
 }
 
+/// Reads red, green and blue as three channels, in the range of their bit depth; an alpha channel is dropped.
+///
+/// # Errors
+/// The file is malformed, or grey.
+pub fn read_colours(path: &Path) -> Result<Volume<f32>> {
+    let picture = decode(path, Transformations::EXPAND).at(path.display())?;
+    if matches!(picture.color, ColorType::Grayscale | ColorType::GrayscaleAlpha) {
+        return Err(Error::new("three channels are expected, but the picture is grey").at(path.display()));
+    }
+    let values = (0..3).flat_map(|colour| picture.channel(colour).map(|x| x as f32).collect::<Vec<_>>()).collect();
+    Ok(Volume::new(values, 3, picture.grid()))
+}
+
 /// Reads a label map: palette index or grey value.
 ///
 /// # Errors

@@ -25,7 +25,8 @@ use super::units::LengthUnit;
 pub fn measure<B: Backend>(backend: &B, pair: &Pair, how: &Measure) -> Result<(CaseState, Vec<Chosen>)> {
     // A file that changes meanwhile is then found to have changed.
     let checksums = states::checksums(pair)?;
-    let volume = scores::read_reference(&pair.reference)?;
+    let Volume { data, grid } = scores::read_reference(&pair.reference)?;
+    let volume = Volume { data, grid: how.reading.grid(&pair.reference, grid)? };
     let length_unit = how.length_unit(&volume.grid);
     let grid = measured_grid(&volume.grid, length_unit);
     let prediction = read(pair, &volume, how)?;
@@ -76,13 +77,12 @@ fn read(pair: &Pair, volume: &Volume<Label>, how: &Measure) -> Result<metrics::P
     let kind = match how.kind {
         Prediction::Scores(kind) => kind,
         Prediction::Segmentation => {
-            let labels = scores::read_labels(pair.prediction.first(), &volume.grid)?;
+            let labels = scores::read_labels(pair.prediction.first(), &volume.grid, &how.reading)?;
             return Ok(metrics::Prediction::Labels(Cow::Owned(labels)));
         }
     };
-    let (values, classes) = scores::read_stored(&pair.prediction, volume, kind)?;
-    let judged = volume.values().iter().copied().filter(|&label| Some(label) != how.ignored);
-    scores::expect_labels(&[judged.max().unwrap_or(0)], classes).at(pair.reference.display())?;
+    let (values, classes) = scores::read_stored(&pair.prediction, volume, kind, &how.reading)?;
+    scores::expect_labels(volume.values(), classes, how.ignored).at(pair.reference.display())?;
     Ok(match kind {
         Scores::Probabilities => metrics::Prediction::Probabilities(Cow::Owned(values)),
         Scores::Logits => metrics::Prediction::Logits(Cow::Owned(values)),

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result, nearest};
-use segcal_metrics::volume::Label;
 
-use segcal_data::{self as data, nifti, npy};
+use segcal_data::{self as data, npy};
 
 /// Files that hold one case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,20 +154,6 @@ pub fn add_images(pairs: &mut [Pair], images: Option<&Path>, labels: &Path) -> R
     Ok(without.map(|pair| pair.case.clone()).collect())
 }
 
-/// What `dataset.json` beside the folder of labels calls them: MSD's `{"1": "name"}` or nnU-Net's `{"name": 1}`. Empty
-/// where there is none.
-pub fn label_names(labels: &Path) -> BTreeMap<Label, String> {
-    let text = labels.parent().and_then(|folder| std::fs::read_to_string(folder.join("dataset.json")).ok());
-    let document: serde_json::Value = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    let Some(named) = document["labels"].as_object() else { return BTreeMap::new() };
-    let pair = |(key, value): (&String, &serde_json::Value)| match (value.as_str(), value.as_u64()) {
-        (Some(name), _) => Some((key.parse().ok()?, name.to_owned())),
-        (_, Some(label)) => Some((Label::try_from(label).ok()?, key.clone())),
-        _ => None,
-    };
-    named.iter().filter_map(pair).filter(|(label, name)| *label > 0 && !name.trim().is_empty()).collect()
-}
-
 /// The files of a folder (or one file) by case name. `CASE_0`, `CASE_1` … are one case only if they are NIfTI of one
 /// volume each.
 ///
@@ -176,7 +161,7 @@ pub fn label_names(labels: &Path) -> BTreeMap<Label, String> {
 /// The path does not exist, or a folder holds nothing to read or a case twice.
 pub fn predictions(path: &Path, holds: Holds) -> Result<BTreeMap<String, Files>> {
     let files = listed(path, holds)?;
-    let whole = |path: &PathBuf| nifti::read_header(path).map_or(true, |header| header.extent().1 > 1);
+    let whole = |path: &PathBuf| data::read_grid(path).map_or(true, |(_, channels)| channels > 1);
     let gathered = gathered(files.clone());
     match gathered.values().next() {
         Some(Files::PerClass(paths)) if paths.iter().any(whole) => Ok(single(files)),
@@ -192,15 +177,14 @@ fn listed(path: &Path, holds: Holds) -> Result<BTreeMap<String, PathBuf>> {
     } else {
         for entry in std::fs::read_dir(path).map_err(missing_folder).at(path.display())? {
             let file = entry.at(path.display())?.path();
-            let hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-            if let (Some(name), false) = (case_name(&file), hidden) {
+            if let (Some(name), false) = (case_name(&file), data::names::is_hidden(&file)) {
                 files.entry(name).or_default().push(file);
             }
         }
     }
     if files.is_empty() {
         let error = Error::new("holds no file that can be read").at(path.display());
-        return Err(error.help("known are .nii .nii.gz .hdr .png .npy .npz"));
+        return Err(error.help("known are .nii .nii.gz .hdr .png .mha .mhd .nrrd .nhdr .npy .npz"));
     }
     files.into_iter().map(|(name, files)| Ok((name, meant(files, holds)?))).collect()
 }
@@ -284,9 +268,9 @@ fn complete(numbered: &Numbered) -> Result<Files> {
 /// The case that a file is named after: without ending, and without BIDS's `_probseg` or `_dseg`. `None` if the
 /// ending is none that is read.
 pub fn case_name(path: &Path) -> Option<String> {
-    let stem = if npy::is_array(path) { path.file_stem()?.to_str()? } else { data::stem(path)? };
-    let stem = stem.strip_suffix("_probseg").or_else(|| stem.strip_suffix("_dseg")).unwrap_or(stem);
-    Some(stem.to_owned())
+    let stem = data::case_name(path).or_else(|| data::names::without_ending(path, &[".npy", ".npz"]))?;
+    let plain = stem.strip_suffix("_probseg").or_else(|| stem.strip_suffix("_dseg"));
+    Some(plain.map_or_else(|| stem.clone(), str::to_owned))
 }
 
 #[cfg(test)]
@@ -345,19 +329,6 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_named_by_either_kind_of_dataset_json() {
-        let root = tempfile::tempdir().unwrap();
-        let names = |text: &str| {
-            std::fs::write(root.path().join("dataset.json"), text).unwrap();
-            label_names(&root.path().join("labelsTr")).into_iter().collect::<Vec<_>>()
-        };
-        let expected = [(1, "liver".to_owned())];
-        assert_eq!(names(r#"{"labels": {"0": "background", "1": "liver"}}"#), expected);
-        assert_eq!(names(r#"{"labels": {"background": 0, "liver": 1, "whole": [1, 2]}}"#), expected);
-        assert!(names("no json").is_empty());
-    }
-
-    #[test]
     fn mistakes_are_named() {
         let message = |predictions: &[&str], labels: &[&str]| paired(predictions, labels).unwrap_err().to_string();
         assert!(message(&["case1.nii"], &["case2.nii"]).contains("there is case2"));
@@ -392,5 +363,24 @@ mod tests {
         assert!(reasons["c"].contains("class 2 is missing; there are those of 0, 1, 3"), "{reasons:?}");
         assert!(reasons["f"].contains("f.nii: has no reference in "), "{reasons:?}");
         assert_eq!(reasons.len(), 4, "{reasons:?}");
+    }
+
+    #[test]
+    fn names_meet_in_either_form_of_unicode_and_without_one() {
+        let (pairs, missing) = paired(&["Lo\u{308}we.nii"], &["L\u{f6}we.nii"]).unwrap();
+        assert_eq!((pairs[0].case.as_str(), missing.len()), ("L\u{f6}we", 0));
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStrExt;
+            let root = tempfile::tempdir().unwrap();
+            let name = std::ffi::OsStr::from_bytes(b"M\xfcller.nii");
+            for folder in ["p", "y"] {
+                touch(&root.path().join(folder), &["a.nii"]);
+                std::fs::write(root.path().join(folder).join(name), b"").unwrap();
+            }
+            let found = super::pairs(&root.path().join("p"), &root.path().join("y"), Holds::Labels).unwrap();
+            let cases: Vec<&str> = found.pairs.iter().map(|pair| pair.case.as_str()).collect();
+            assert_eq!(cases, ["M%FCller", "a"]);
+        }
     }
 }

@@ -11,11 +11,13 @@ use segcal_metrics::volume::Label;
 
 use super::case;
 use super::cohort::{Cohort, Convention, Plan};
+use super::decide::decide;
+use super::described::Described;
 use super::inputs::{self, Holds, Pair};
 use super::pooled::Pooled;
 #[cfg(feature = "report")]
 use super::report;
-use super::state::{CaseState, Measure, Prediction};
+use super::state::{CaseState, Measure, Prediction, Unions};
 use super::states::{self, Stored};
 use super::{Failure, one_a_thread, slices, structures};
 
@@ -26,6 +28,8 @@ pub struct Request<'a> {
     pub predictions: &'a Path,
     /// Reference label maps, a file or a folder; `dataset.json` beside them names the structures.
     pub labels: &'a Path,
+    /// The `dataset.json` that names labels, regions and the ignored label [default: that beside the labels].
+    pub dataset: Option<&'a Path>,
     /// Images for the overlays, a file or a folder [default: the folder imagesX beside labelsX].
     pub images: Option<&'a Path>,
     /// Folder of the results.
@@ -78,13 +82,9 @@ fn evaluate_all<B: Backend>(
     observer: &dyn Observer,
 ) -> Result<Cohort> {
     let resume = request.resume;
-    let measure = &Measure {
-        ignored: request.measure.ignored.or_else(|| structures::ignored_label(request.labels)),
-        authors: request.measure.authors || request.plan.convention == Convention::Authors,
-        ..request.measure.clone()
-    };
+    let measure = &decided(request, pairs)?;
     if let Prediction::Scores(_) = measure.kind {
-        structures::expect_classes(&measure.unions, pairs)?;
+        structures::expect_classes(&measure.unions, pairs, &measure.reading)?;
     }
     if resume {
         states::expect_own(request.out, pairs, &unpaired, measure)?;
@@ -93,7 +93,7 @@ fn evaluate_all<B: Backend>(
     let kept = if resume { pairs.iter().map(|pair| pair.case.as_str()).collect() } else { BTreeSet::new() };
     states::keep_only(&folder, &kept)?;
     let mut failed: Vec<Failure> = unpaired.into_iter().map(|(case, error)| fail(&case, error, observer)).collect();
-    let names = inputs::label_names(request.labels);
+    let names = described(request)?.names;
     let job = Job { backend, pairs, measure, names, folder: &folder, resume };
     let (states, pooled, more) = job.run(observer)?;
     failed.extend(more);
@@ -101,6 +101,9 @@ fn evaluate_all<B: Backend>(
         return Err(Error::new("no case could be evaluated").at(request.predictions.display()));
     }
     if measure.kind == Prediction::Segmentation {
+        if let Some(doubt) = structures::apart(&states) {
+            log::warn!("{}: {doubt}", request.predictions.display());
+        }
         for (name, label) in structures::beyond(&measure.unions, &states) {
             log::warn!("regions.{name}: no label map holds the label {label}");
         }
@@ -108,6 +111,33 @@ fn evaluate_all<B: Backend>(
     let cohort = Cohort::new(states, pooled, measure.clone(), request.plan)?.without(failed);
     write(&cohort, &folder)?;
     Ok(cohort)
+}
+
+fn described(request: &Request<'_>) -> Result<Described> {
+    request.dataset.map_or_else(|| Ok(Described::beside(request.labels)), Described::read)
+}
+
+/// The request's way to measure, with what is believed of the files decided for all cases.
+fn decided(request: &Request<'_>, pairs: &[Pair]) -> Result<Measure> {
+    let measure = request.measure;
+    let reading = decide(pairs, measure.kind != Prediction::Segmentation, &measure.reading)?;
+    reading.warn_of_spacings(pairs);
+    let Described { ignored, regions, .. } = described(request)?;
+    let mut unions = measure.unions.clone();
+    for (name, labels) in regions {
+        // A region whose name something else has in the tables is measured where the config gives it another.
+        let own = Unions::from([(name.clone(), labels.clone())]);
+        if !labels.is_empty() && structures::expect_names(&own).is_ok() {
+            unions.entry(name).or_insert(labels);
+        }
+    }
+    Ok(Measure {
+        ignored: measure.ignored.or(ignored),
+        unions,
+        authors: measure.authors || request.plan.convention == Convention::Authors,
+        reading,
+        ..measure.clone()
+    })
 }
 
 /// Reports the error of a case, and keeps it for the results.

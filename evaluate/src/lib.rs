@@ -1,7 +1,8 @@
 //! Evaluation of stored predictions: which files belong together, what one case gives, what the cohort gives.
 //!
-//! [`job`] does all of it for a folder. [`inputs`] pairs predictions with references by case name, [`scores`] reads probabilities onto the reference's grid
-//! and proves their axis order, [`structures`] lists what is measured of them, [`case`] measures one case into a [`state`],
+//! [`job`] does all of it for a folder. [`inputs`] pairs predictions with references by case name, [`reading`] is what is
+//! believed of their files and [`decide`] settles the order of the [`axes`] of arrays, [`scores`] reads probabilities onto the
+//! reference's grid, [`structures`] lists what is measured of them, [`case`] measures one case into a [`state`],
 //! [`states`] stores what is done, [`cohort`] makes the tables of many states, [`slices`] keeps what its overlays show,
 //! [`methods`] reads those tables of several methods back and puts them side by side, [`ranking`] ranks them; [`units`]
 //! says what lengths are in. [`calibrate`] fits post-hoc maps and applies them to stored scores; `report` (a feature)
@@ -14,9 +15,12 @@ use std::sync::{Mutex, PoisonError};
 use segcal_core::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 
+pub mod axes;
 pub mod calibrate;
 pub mod case;
 pub mod cohort;
+pub mod decide;
+pub mod described;
 pub mod inputs;
 pub mod job;
 pub mod methods;
@@ -24,6 +28,7 @@ pub mod pooled;
 pub mod printed;
 pub mod ranking;
 pub mod ranks;
+pub mod reading;
 #[cfg(feature = "report")]
 pub mod report;
 pub mod scores;

@@ -7,6 +7,7 @@ use segcal_data::config::{self, from_table};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use super::reading::Reading;
 use super::state::{Measure, Prediction, Unions};
 use super::structures;
 
@@ -64,6 +65,7 @@ impl Settings {
             unions: self.regions,
             ignored: None,
             authors: false,
+            reading: Reading::default(),
         })
     }
 }

@@ -11,6 +11,7 @@ use segcal_metrics::volume::Label;
 use serde::{Deserialize, Serialize};
 
 use super::pooled::Counters;
+use super::reading::Reading;
 use super::scores::Scores;
 use super::slices::Slice;
 use super::units::LengthUnit;
@@ -39,6 +40,9 @@ pub struct Measure {
     pub ignored: Option<Label>,
     /// Whether the distances of the authors' convention are measured too.
     pub authors: bool,
+    /// What is believed of the files.
+    #[serde(default, skip_serializing_if = "Reading::is_default")]
+    pub reading: Reading,
 }
 
 impl Measure {

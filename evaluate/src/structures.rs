@@ -1,13 +1,15 @@
 //! The structures of a case: its labels, and the unions of labels that the config names.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::collections::BTreeSet;
 
 use segcal_core::{Error, Result};
 use segcal_metrics::calibration::Region;
+use segcal_metrics::empty::{Emptiness, Outcome};
 use segcal_metrics::volume::{Label, Structure};
 
 use super::inputs::Pair;
+use super::reading::Reading;
 use super::scores;
 use super::state::{CaseState, Unions};
 
@@ -29,13 +31,6 @@ pub(super) fn judged<'a>(labels: &'a [Label], reference: &[Label], ignored: Opti
         }
         _ => Cow::Borrowed(labels),
     }
-}
-
-/// The label that `dataset.json` beside the folder of labels calls `ignore`, as nnU-Net does.
-pub fn ignored_label(labels: &Path) -> Option<Label> {
-    let text = std::fs::read_to_string(labels.parent()?.join("dataset.json")).ok()?;
-    let document: serde_json::Value = serde_json::from_str(&text).ok()?;
-    document["labels"]["ignore"].as_u64().and_then(|label| Label::try_from(label).ok())
 }
 
 /// Refuses a union without labels, and a name that something else has in the tables of an evaluation.
@@ -64,12 +59,12 @@ pub fn expect_names(unions: &Unions) -> Result<()> {
 ///
 /// # Errors
 /// A union names a label for which no file has a class.
-pub fn expect_classes(unions: &Unions, pairs: &[Pair]) -> Result<()> {
+pub fn expect_classes(unions: &Unions, pairs: &[Pair], how: &Reading) -> Result<()> {
     if unions.is_empty() {
         return Ok(());
     }
     // A file that cannot be read fails as a case of its own.
-    let most = pairs.iter().filter_map(|pair| scores::classes(&pair.prediction).ok()).max();
+    let most = pairs.iter().filter_map(|pair| scores::classes(&pair.prediction, how).ok()).max();
     let Some(most) = most else { return Ok(()) };
     for (name, labels) in unions {
         if let Some(label) = labels.iter().find(|&&label| usize::from(label) >= most) {
@@ -78,6 +73,29 @@ pub fn expect_classes(unions: &Unions, pairs: &[Pair]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Why the label maps of a cohort may not belong to their references: no label that is predicted anywhere is one of theirs.
+/// `None` where they share one, or one side is empty.
+pub fn apart(cases: &[CaseState]) -> Option<String> {
+    let mut sides: [BTreeSet<Label>; 2] = Default::default();
+    for (name, figures) in cases.iter().flat_map(|case| &case.structures) {
+        let Ok(label) = name.parse::<Label>() else { continue };
+        match figures.get("dsc") {
+            Some(Outcome::Empty { which: Emptiness::Reference, .. }) => _ = sides[0].insert(label),
+            Some(Outcome::Empty { which: Emptiness::Prediction, .. }) => _ = sides[1].insert(label),
+            Some(Outcome::Empty { which: Emptiness::Both, .. }) => {}
+            _ => return None,
+        }
+    }
+    let [predicted, referred] =
+        sides.map(|labels| labels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    let apart = !predicted.is_empty() && !referred.is_empty();
+    apart.then(|| {
+        format!(
+            "the label maps hold {predicted}, the references {referred}: the same structures may have other numbers"
+        )
+    })
 }
 
 /// The labels of unions that no label map of a cohort reaches, with the names of the unions: likely slips, but label maps do
@@ -121,13 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_label_that_is_called_ignore() {
-        let root = tempfile::tempdir().unwrap();
-        let labels = root.path().join("labelsTr");
-        assert_eq!(ignored_label(&labels), None);
-        std::fs::write(root.path().join("dataset.json"), r#"{"labels": {"background": 0, "a": 1, "ignore": 2}}"#)
-            .unwrap();
-        assert_eq!(ignored_label(&labels), Some(2));
+    fn ignored_voxels_are_background() {
         assert_eq!(judged(&[1, 1, 0], &[1, 2, 0], Some(2)).into_owned(), [1, 0, 0]);
     }
 }

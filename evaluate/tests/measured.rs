@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use segcal_core::Reference;
 use segcal_data::{Grid, Volume, nifti};
 use segcal_evaluate::case::measure;
+use segcal_evaluate::described::Described;
 use segcal_evaluate::inputs::{Files, Pair};
 use segcal_evaluate::settings::Settings;
 use segcal_evaluate::state::{CaseState, Measure, Prediction};
-use segcal_evaluate::structures::ignored_label;
 use segcal_metrics::volume::Label;
 use serde_json::Value;
 
@@ -94,7 +94,7 @@ fn dice_of_nnunet() {
     for set in ["plain", "ignore", "regions", "regions_ignore"] {
         let folder = goldens.join(set);
         let unions = regions(&json(&folder.join("dataset.json")));
-        let how = Measure { ignored: ignored_label(&folder.join("labelsTr")), unions, ..label_maps() };
+        let how = Measure { ignored: Described::beside(&folder.join("labelsTr")).ignored, unions, ..label_maps() };
         assert_eq!(how.ignored.is_some(), set.ends_with("ignore"));
         let expected = json(&folder.join("expected.json"));
         for case in expected["nnunet_summary"]["metric_per_case"].as_array().unwrap() {

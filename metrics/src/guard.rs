@@ -6,13 +6,21 @@ use rayon::prelude::*;
 use segcal_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::volume::{BLOCK, Probabilities};
+use crate::volume::{BLOCK, Label, Probabilities};
 
-/// How far the sum over classes of a voxel may be from 1: half a step of 8-bit storage for each of five classes.
+/// How far the sum over classes of a voxel may be from 1: half a step of 8-bit storage for each of five classes. Numbers
+/// that are stored in 8 bits may be off by half a step for each of their classes, however many.
 const SUM_TOLERANCE: f64 = 1e-2;
 
-/// Share of voxels that must agree before the array counts as of a kind.
+/// Half a step of 8-bit storage of probabilities.
+const HALF_STEP: f64 = 0.5 / 255.0;
+
+/// Share of voxels that must agree before the array counts as of a kind; of the whole, of each structure and of each
+/// predicted class.
 const NEARLY_ALL: f64 = 0.999;
+
+/// The numbers that stand for a probability of 1 in whole numbers: percent, 8 bits, 16 bits.
+const FULL_SCALES: [f64; 3] = [100.0, 255.0, 65535.0];
 
 /// What one pass over an array `[k, d, h, w]` has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,7 +37,11 @@ pub struct Evidence {
     pub largest: f32,
     /// Voxels with a value outside [0, 1] by more than 1e-3.
     pub outside: u64,
-    /// Voxels whose values sum to 1 within 1e-2.
+    /// How far a sum may be from 1: 0.01, or half a step of 8-bit storage for each class where that is more.
+    pub tolerance: f64,
+    /// Whether every value is a whole number.
+    pub whole: bool,
+    /// Voxels whose values sum to 1 within the tolerance.
     pub sum_to_one: u64,
     /// Voxels whose exponentials sum to 1 within 1e-2: log-probabilities.
     pub exp_sum_to_one: u64,
@@ -56,8 +68,8 @@ pub enum Kind {
     Incomplete,
     /// Values outside [0, 1] whose exponentials sum to 1.
     LogProbabilities,
-    /// Values of at least 0 whose sum is the same in every voxel, but not 1: percentages, or 8-bit numbers without their
-    /// slope.
+    /// Values of at least 0 whose sum is the same in every voxel, but not 1; or whole numbers that reach up to 100, 255 or
+    /// 65535: percentages, or 8-bit or 16-bit numbers without their slope.
     Scaled,
     /// Values outside [0, 1].
     Logits,
@@ -77,19 +89,28 @@ pub struct Verdict {
 impl Evidence {
     /// Looks at every voxel once.
     pub fn new(scores: Probabilities<'_>) -> Self {
+        let first = Self::within(scores, SUM_TOLERANCE);
+        let wide = HALF_STEP * scores.classes() as f64 + 1e-6;
+        let short = first.sum_to_one < first.voxels && first.outside == 0;
+        if short && wide > SUM_TOLERANCE && stored_in_8_bits(scores) { Self::within(scores, wide) } else { first }
+    }
+
+    fn within(scores: Probabilities<'_>, tolerance: f64) -> Self {
         let voxels = scores.voxels();
         let blocks = (0..voxels.div_ceil(BLOCK)).into_par_iter();
         let parts = blocks.map(|block| {
-            let mut part = Self::nothing(scores.classes());
+            let mut part = Self::nothing(scores.classes(), tolerance);
             (block * BLOCK..((block + 1) * BLOCK).min(voxels)).for_each(|voxel| part.add(scores, voxel));
             part
         });
-        parts.reduce(|| Self::nothing(scores.classes()), Self::merge)
+        parts.reduce(|| Self::nothing(scores.classes(), tolerance), Self::merge)
     }
 
-    const fn nothing(classes: usize) -> Self {
+    const fn nothing(classes: usize, tolerance: f64) -> Self {
         Self {
             classes,
+            tolerance,
+            whole: true,
             voxels: 0,
             not_finite: 0,
             smallest: f32::INFINITY,
@@ -110,6 +131,7 @@ impl Evidence {
             sum += f64::from(value);
             (low, high) = (low.min(value), high.max(value));
             saturated &= value == 0.0 || value == 1.0;
+            self.whole &= value.fract() == 0.0;
         }
         self.voxels += 1;
         if !sum.is_finite() {
@@ -120,7 +142,7 @@ impl Evidence {
         self.smallest_sum = self.smallest_sum.min(sum);
         self.largest_sum = self.largest_sum.max(sum);
         self.outside += u64::from(low < -1e-3 || high > 1.0 + 1e-3);
-        self.sum_to_one += u64::from((sum - 1.0).abs() <= SUM_TOLERANCE);
+        self.sum_to_one += u64::from((sum - 1.0).abs() <= self.tolerance);
         self.saturated += u64::from(saturated);
         // Only values that are never positive can be log-probabilities.
         if high <= 1e-3 {
@@ -131,6 +153,7 @@ impl Evidence {
 
     fn merge(mut self, other: Self) -> Self {
         self.voxels += other.voxels;
+        self.whole &= other.whole;
         self.not_finite += other.not_finite;
         self.smallest = self.smallest.min(other.smallest);
         self.largest = self.largest.max(other.largest);
@@ -144,7 +167,16 @@ impl Evidence {
     }
 
     fn nearly_all(&self, count: u64) -> bool {
-        count as f64 >= NEARLY_ALL * self.voxels as f64
+        nearly_all(count, self.voxels)
+    }
+
+    /// The number that stands for a probability of 1, where all numbers are whole and reach up to 100, 255 or 65535, with or
+    /// without the class of the background.
+    pub fn full_scale(&self) -> Option<f64> {
+        let rounding = 0.5 * self.classes as f64;
+        let reached = |&scale: &f64| self.largest_sum >= 0.9 * scale && self.largest_sum <= scale + rounding;
+        let scaled = self.whole && self.not_finite == 0 && self.smallest >= 0.0;
+        FULL_SCALES.into_iter().find(reached).filter(|_| scaled)
     }
 
     /// What the array is, and why.
@@ -154,13 +186,16 @@ impl Evidence {
         let sums = format!("{:.1} % of the voxels sum to 1", percent(self.sum_to_one));
         let (kind, reason) = if self.not_finite > 0 {
             (Kind::Broken, format!("{} of {} voxels hold NaN or infinity", self.not_finite, self.voxels))
+        } else if let Some(scale) = self.full_scale() {
+            let sums = format!("{:.0} to {:.0}", self.smallest_sum, self.largest_sum);
+            (Kind::Scaled, format!("whole {range}, which sum to {sums}, where {scale} stands for 1"))
         } else if self.outside > 0 && self.smallest >= 0.0 && self.largest_sum <= 1.02 * self.smallest_sum {
             (Kind::Scaled, format!("{range}, which sum to {:.4} to {:.4}", self.smallest_sum, self.largest_sum))
         } else if self.outside > 0 && self.nearly_all(self.exp_sum_to_one) {
             (Kind::LogProbabilities, format!("{range}, and the exponentials sum to 1"))
         } else if self.outside > 0 {
             (Kind::Logits, format!("{range}: {} voxels lie outside [0, 1]; {sums}", self.outside))
-        } else if !self.nearly_all(self.sum_to_one) && self.largest_sum <= 1.0 + SUM_TOLERANCE {
+        } else if !self.nearly_all(self.sum_to_one) && self.largest_sum <= 1.0 + self.tolerance {
             (Kind::Incomplete, format!("{range}, of which only {sums} and the others to less"))
         } else if !self.nearly_all(self.sum_to_one) {
             (Kind::Independent, format!("{range}, but only {sums}"))
@@ -179,19 +214,53 @@ impl Evidence {
     /// since its values are probabilities; warn about it by [`Evidence::verdict`].
     pub fn expect_probabilities(&self) -> Result<()> {
         let Verdict { kind, reason } = self.verdict();
-        let remedy = match kind {
-            Kind::Probabilities | Kind::OneHot => return Ok(()),
-            Kind::Logits => "give them with --logits",
-            Kind::Scaled => "divide them by their sum",
-            Kind::LogProbabilities => "give them with --logits: softmax of log-probabilities are the probabilities",
-            Kind::Independent => {
-                "add a background class and normalise over the classes; sigmoid outputs of overlapping \
-                                  structures are not supported"
+        match kind.remedy() {
+            None => Ok(()),
+            Some(remedy) => Err(Error::new(format!("these are {kind}, not probabilities: {reason}")).help(remedy)),
+        }
+    }
+
+    /// Accepts probabilities of a case, judged as a whole and within each structure of the reference and each predicted
+    /// class: what is rare may be no distribution anywhere and still be less than a thousandth of the voxels. Gives the
+    /// number of voxels, at most a thousandth of each part, that do not sum to 1 and are forgiven. Reference labels without
+    /// a class (that of ignored voxels) are not judged.
+    ///
+    /// # Errors
+    /// Those of [`Evidence::expect_probabilities`], of the whole or of a part.
+    pub fn expect_parts(&self, scores: Probabilities<'_>, reference: Option<&[Label]>) -> Result<u64> {
+        self.expect_probabilities()?;
+        let off = self.voxels - self.sum_to_one;
+        if off == 0 {
+            return Ok(0);
+        }
+        let predicted = scores.argmax();
+        self.expect_part(scores, &predicted, "predicted as class")?;
+        if let Some(reference) = reference {
+            self.expect_part(scores, reference, "of structure")?;
+        }
+        Ok(off)
+    }
+
+    fn expect_part(&self, scores: Probabilities<'_>, labels: &[Label], what: &str) -> Result<()> {
+        let mut counts = vec![[0_u64; 3]; self.classes];
+        for (voxel, &label) in labels.iter().enumerate() {
+            let Some([all, below, above]) = counts.get_mut(usize::from(label)) else { continue };
+            let sum: f64 = (0..self.classes).map(|k| f64::from(scores.values()[k * scores.voxels() + voxel])).sum();
+            *all += 1;
+            *below += u64::from(sum < 1.0 - self.tolerance);
+            *above += u64::from(sum > 1.0 + self.tolerance);
+        }
+        for (label, [all, below, above]) in counts.into_iter().enumerate() {
+            if !nearly_all(all - below - above, all) {
+                let kind = if above > 0 { Kind::Independent } else { Kind::Incomplete };
+                let off = below + above;
+                let problem = format!(
+                    "these are {kind}, not probabilities: {off} of the {all} voxels {what} {label} do not sum to 1"
+                );
+                return Err(Error::new(problem).help(kind.remedy().unwrap_or_default()));
             }
-            Kind::Incomplete => "give the background its class, one less the sum of the others, in padded voxels too",
-            Kind::Broken => "repair or leave out the case",
-        };
-        Err(Error::new(format!("these are {kind}, not probabilities: {reason}")).help(remedy))
+        }
+        Ok(())
     }
 
     /// Accepts an array that was given as logits.
@@ -203,11 +272,47 @@ impl Evidence {
         let remedy = match kind {
             Kind::Logits | Kind::LogProbabilities | Kind::Independent | Kind::Incomplete => return Ok(()),
             Kind::Probabilities | Kind::OneHot => "give them with --probabilities",
-            Kind::Scaled => "divide them by their sum and give them with --probabilities",
+            Kind::Scaled => "give them with --probabilities, of the foreground alone with --background implied",
             Kind::Broken => "repair or leave out the case",
         };
         Err(Error::new(format!("these are {kind}, not logits: {reason}")).help(remedy))
     }
+}
+
+impl Kind {
+    /// What makes probabilities of it; none where it is such.
+    const fn remedy(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Probabilities | Self::OneHot => return None,
+            Self::Logits => "give them with --logits",
+            Self::Scaled => {
+                "divide them by their full scale; where the class of the background is missing, give them with --background \
+                 implied"
+            }
+            Self::LogProbabilities => "give them with --logits: softmax of log-probabilities are the probabilities",
+            Self::Independent => {
+                "add a background class and normalise over the classes; sigmoid outputs of overlapping structures are not \
+                 supported"
+            }
+            Self::Incomplete => {
+                "give the background its class, one less the sum of the others, in padded voxels too; where its class is \
+                 missing, --background implied"
+            }
+            Self::Broken => "repair or leave out the case",
+        })
+    }
+}
+
+fn nearly_all(count: u64, of: u64) -> bool {
+    count as f64 >= NEARLY_ALL * of as f64
+}
+
+/// Whether every value is a multiple of 1/255.
+fn stored_in_8_bits(scores: Probabilities<'_>) -> bool {
+    scores.values().par_iter().all(|&value| {
+        let steps = f64::from(value) * 255.0;
+        (steps - steps.round()).abs() < 1e-3
+    })
 }
 
 impl fmt::Display for Kind {

@@ -49,7 +49,7 @@ pub fn predict<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn Ob
     let steps = Steps::begin(observer, "predict", request.cases.len());
     let mut predicted = Predicted::default();
     for case in request.cases {
-        let image = prepared::prepare_image(&case.images, &trained.settings.input);
+        let image = prepared::prepare_image(case, &trained.settings.input);
         let written = image.and_then(|mut image| {
             (request.change)(&case.name, image.data.as_slice_mut().expect("volumes are in standard layout"));
             predict_image(&trained, backend, image, &case.name, &folder, request)

@@ -35,12 +35,12 @@ impl Prepared {
 ///
 /// # Errors
 /// A file is malformed, holds NaN or infinity, or the channels lie on different grids.
-pub fn prepare_image(paths: &[PathBuf], input: &Input) -> Result<Volume<f32>> {
+pub fn prepare_image(case: &Case, input: &Input) -> Result<Volume<f32>> {
     let mut values = Vec::new();
     let mut first: Option<(Grid, &PathBuf)> = None;
     let mut channels = 0;
-    for path in paths {
-        let volume = data::read_image(path)?;
+    for path in &case.images {
+        let volume = case.read_image(path)?;
         if let Some(bad) = volume.values().iter().find(|x| !x.is_finite()) {
             return Err(Error::new(format!("holds the value {bad}"))
                 .at(path.display())
@@ -102,9 +102,13 @@ fn percentiles(values: &[f32], low: f64, high: f64) -> (f32, f32) {
 /// Those of [`prepare_image`]; there is no label, it lies on another grid, or it holds neither a class of `classes` nor
 /// the label to ignore.
 pub fn prepare(case: &Case, input: &Input, classes: &Classes) -> Result<Prepared> {
-    let image = prepare_image(&case.images, input).at(&case.name)?;
+    let image = prepare_image(case, input).at(&case.name)?;
     let path = case.label.as_ref().ok_or_else(|| Error::new("has no label").at(&case.name))?;
     let label = data::read_labels(path)?;
+    if label.channels() != 1 {
+        let problem = format!("holds {} volumes where a label map has one", label.channels());
+        return Err(Error::new(problem).at(path.display()).help("give the volume that belongs to the image"));
+    }
     image.grid.expect_same("the image", &label.grid, "the label").at(path.display()).at(&case.name)?;
     classes.expect(&label).at(path.display())?;
     Ok(Prepared { name: case.name.clone(), image, label })

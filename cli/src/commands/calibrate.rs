@@ -17,6 +17,7 @@ use serde_json::{Map as Object, Value, json};
 
 use crate::options::BackendName;
 use crate::output;
+use crate::reading::Believed;
 use crate::{Common, Outcome};
 
 /// Fit a map that mends the probabilities of a finished model, or apply one.
@@ -96,6 +97,9 @@ pub struct FitArgs {
     /// Seed of weights and order, for `local`.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    /// What is believed of the files.
+    #[command(flatten)]
+    pub believed: Believed,
     /// Where to write the map: JSON, for `local` safetensors.
     #[arg(long, value_name = "MAP")]
     pub out: PathBuf,
@@ -116,6 +120,9 @@ pub struct ApplyArgs {
     /// Images for a map of `local`, a file or a folder.
     #[arg(long, value_name = "X")]
     pub images: Option<PathBuf>,
+    /// What is believed of the files.
+    #[command(flatten)]
+    pub believed: Believed,
     /// Folder of the calibrated probabilities.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -142,7 +149,16 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
 
 fn fit(args: &FitArgs, common: &Common) -> Result<Outcome> {
     let (scores, kind) = args.given.get()?;
-    let request = FitRequest { scores, kind, labels: &args.labels, region: args.region, out: &args.out };
+    let reading = args.believed.reading();
+    let request = FitRequest {
+        scores,
+        kind,
+        reading: &reading,
+        ignored: args.believed.ignored()?,
+        labels: &args.labels,
+        region: args.region,
+        out: &args.out,
+    };
     if args.method == Method::Local {
         let file = common.device(BackendName::Cpu)?.run(FitLocal { args, request, common })?;
         return print_local(args, &file, common);
@@ -205,10 +221,13 @@ impl Visitor for Apply<'_> {
 
 fn apply(args: &ApplyArgs, common: &Common) -> Result<Outcome> {
     let (scores, kind) = args.given.get()?;
+    let reading = args.believed.reading();
     let request = ApplyRequest {
         map: &args.map,
         scores,
         kind,
+        reading: &reading,
+        ignored: args.believed.ignored()?,
         labels: args.labels.as_deref(),
         images: args.images.as_deref(),
         out: &args.out,

@@ -75,17 +75,20 @@ fn examine(case: &Case, part: &'static str, dataset: &Dataset) -> Finding {
     };
     let mut fingerprint = DefaultHasher::new();
     for path in &case.images {
-        match data::read_image(path) {
+        match case.read_image(path) {
             Ok(image) => finding.take_image(path, &image, &mut fingerprint),
             Err(error) => finding.problems.push(error.to_string()),
         }
+        finding.take_spacing(path);
     }
+    finding.take_channels(case, dataset);
     finding.fingerprint = finding.grid.is_some().then(|| fingerprint.finish());
     if let Some(path) = &case.label {
         match data::read_labels(path) {
             Ok(labels) => finding.take_label(path, &labels, dataset),
             Err(error) => finding.problems.push(error.to_string()),
         }
+        finding.take_spacing(path);
     }
     finding
 }
@@ -93,6 +96,21 @@ fn examine(case: &Case, part: &'static str, dataset: &Dataset) -> Finding {
 impl Finding {
     fn problem(&mut self, path: &Path, what: impl Into<String>) {
         self.problems.push(Error::new(what).at(path.display()).to_string());
+    }
+
+    fn take_spacing(&mut self, path: &Path) {
+        if let Some(doubt) = data::spacing_doubt(path) {
+            self.problem(path, doubt.to_string());
+        }
+    }
+
+    /// Where the data set names channels, an image has as many; files of one channel each are counted with the names.
+    fn take_channels(&mut self, case: &Case, dataset: &Dataset) {
+        let (named, found) = (dataset.channels.len(), self.channels);
+        if let ([path], true) = (&case.images[..], named > 0 && found > 0 && named != found) {
+            let (named, found) = (output::counted(named, "channel"), output::counted(found, "channel"));
+            self.problem(path, format!("dataset.json names {named}, the image has {found}"));
+        }
     }
 
     fn take_image(&mut self, path: &Path, image: &Volume<f32>, fingerprint: &mut DefaultHasher) {

@@ -80,6 +80,7 @@ fn evaluated(probabilities: &Path, cohort: &Path, out: &Path, common: &Common) -
     let request = Request {
         predictions: probabilities,
         labels: &cohort.join("labelsTs"),
+        dataset: None,
         images: None,
         out,
         measure: &evaluate::settings::Settings::default().measure(kind, false)?,

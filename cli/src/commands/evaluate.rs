@@ -11,8 +11,8 @@ use segcal_evaluate::scores::Scores;
 use segcal_evaluate::settings::Settings;
 use segcal_evaluate::{Failure, Request};
 use segcal_metrics::empty::Policy;
-use segcal_metrics::volume::Label;
 
+use crate::reading::Believed;
 use crate::{Common, Outcome, doors, output};
 
 /// Measure stored predictions against references: overlap, surface distance, calibration.
@@ -62,10 +62,9 @@ pub struct Args {
     /// Lengths in voxels, as the papers report them; those of PNG, .npy and .npz labels always are.
     #[arg(long)]
     pub voxel_units: bool,
-    /// Reference label of voxels that are in no figure [default: the label that dataset.json beside the labels calls
-    /// `ignore`].
-    #[arg(long, value_name = "L")]
-    pub ignore_label: Option<Label>,
+    /// What is believed of the files.
+    #[command(flatten)]
+    pub believed: Believed,
     /// What an empty mask counts in overlap and distance: nan leaves it out (and says so), papers gives 1 or 0, worst the
     /// worst value, penalise the grid's diagonal.
     #[arg(long, value_name = "RULE", default_value = "nan", value_parser = parse_policy)]
@@ -107,7 +106,7 @@ impl Args {
         settings.tolerance_mm = self.tolerance_mm.unwrap_or(settings.tolerance_mm);
         settings.band_mm = self.band_mm.unwrap_or(settings.band_mm);
         let measure = settings.measure(self.prediction()?.0, self.voxel_units)?;
-        Ok(Measure { ignored: self.ignore_label, ..measure })
+        Ok(Measure { ignored: self.believed.ignore_label, reading: self.believed.reading(), ..measure })
     }
 
     fn prediction(&self) -> Result<(Prediction, &Path)> {
@@ -130,6 +129,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let request = Request {
         predictions: args.prediction()?.1,
         labels: &args.labels,
+        dataset: args.believed.dataset.as_deref(),
         images: args.images.as_deref(),
         out: &args.out,
         measure: &measure,

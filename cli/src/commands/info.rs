@@ -7,13 +7,13 @@ use segcal_core::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use super::Cases;
-use segcal_data::{self as data, nifti, npy, png};
+use segcal_data::{self as data, formats, nifti, npy, png};
 
 use crate::{Common, Outcome, output};
 
 /// Show what volumes, arrays and images are: shape, geometry, number type, statistics, labels.
 ///
-/// Reads NIfTI (.nii, .nii.gz, .hdr of a pair), NumPy (.npy, .npz) and PNG. With --json, one object for one file and a
+/// Reads NIfTI (.nii, .nii.gz, .hdr of a pair), MetaImage (.mha, .mhd), NRRD (.nrrd, .nhdr), NumPy (.npy, .npz) and PNG. With --json, one object for one file and a
 /// list for several.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal info scan.nii.gz\n  segcal info --json labelsTr/*.nii.gz")]
@@ -59,7 +59,11 @@ fn describe(path: &Path) -> Result<Vec<Map<String, Value>>> {
     // A name that does not exist is not one whose ending is unknown.
     std::fs::metadata(path).at(path.display())?;
     if !npy::is_array(path) {
-        let entry = if data::ending(path) == Some(".png") { describe_png(path) } else { describe_nifti(path) };
+        let entry = match data::ending(path) {
+            Some(".png") => describe_png(path),
+            Some(_) if formats::is_known(path) => describe_text(path),
+            _ => describe_nifti(path),
+        };
         return Ok(vec![entry?]);
     }
     let keys = if npy::is_archive(path) { npy::names(path)? } else { vec![String::new()] };
@@ -73,6 +77,9 @@ fn describe_nifti(path: &Path) -> Result<Map<String, Value>> {
     let reader = nifti::Reader::open(path)?;
     let (header, grid) = (reader.header().clone(), reader.grid()?);
     let (affine, source) = header.affine().at(path.display())?;
+    if let Some(doubt) = header.spacing_doubt() {
+        log::warn!("{}: {doubt}; spacing_mm is that of the affine", path.display());
+    }
     let mut statistics = Statistics::default();
     reader.each(|values| {
         statistics.add(values);
@@ -102,6 +109,34 @@ fn describe_nifti(path: &Path) -> Result<Map<String, Value>> {
         "axes": grid.axes().to_string(),
         "oblique": grid.oblique(),
     }));
+    entry.extend(statistics.into_json());
+    Ok(entry)
+}
+
+/// MetaImage or NRRD, whose numbers are shown as 32-bit floats.
+fn describe_text(path: &Path) -> Result<Map<String, Value>> {
+    let (_, _, kind) = formats::read_header(path)?;
+    let volume = data::read_image(path)?;
+    let ([d, h, w], [z, y, x]) = (volume.grid.extent, volume.grid.spacing_mm());
+    let channels = Some(volume.channels()).filter(|&channels| channels > 1);
+    let dim: Vec<usize> = [w, h, d].into_iter().chain(channels).collect();
+    let mut rows: Vec<Vec<Value>> =
+        volume.grid.affine.iter().map(|row| row.iter().copied().map(output::number).collect()).collect();
+    rows.push([0.0, 0.0, 0.0, 1.0].map(output::number).to_vec());
+    let mut entry = entry(json!({
+        "file": path.display().to_string(),
+        "format": data::ending(path).unwrap_or_default().trim_start_matches('.'),
+        "dim": dim,
+        "datatype": kind.name(),
+        "datatype_name": kind.name(),
+        "spacing_mm": [x, y, z],
+        "affine": rows,
+        "affine_from": "header",
+        "axes": volume.grid.axes().to_string(),
+        "oblique": volume.grid.oblique(),
+    }));
+    let mut statistics = Statistics::default();
+    statistics.add(&volume.values().iter().copied().map(f64::from).collect::<Vec<_>>());
     entry.extend(statistics.into_json());
     Ok(entry)
 }

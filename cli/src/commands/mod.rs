@@ -105,6 +105,7 @@ verbs! {
     Calibrate calibrate,
     Info info,
     Check check,
+    Convert convert,
     Loss loss,
     Network network,
     Prior prior,

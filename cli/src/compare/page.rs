@@ -14,7 +14,7 @@ use super::results::{Level, Results, Spread};
 use super::tables::{column, counted, marks, notes};
 use crate::output::{self, OutputFolder};
 use segcal_evaluate::cohort::quoted;
-use segcal_evaluate::inputs::label_names;
+use segcal_evaluate::described::Described;
 
 /// Writes `report.html`, and each plot as `plots/*.svg`, `.png` and `.csv`.
 ///
@@ -185,7 +185,7 @@ fn structures(results: &Results<'_>) -> String {
         return String::new();
     }
     let folder = results.part.cases.iter().find_map(|case| case.label.as_ref()?.parent());
-    let names = folder.map(label_names).unwrap_or_default();
+    let names = folder.map(|labels| Described::beside(labels).names).unwrap_or_default();
     let name = |label: &String| match label.parse().ok().and_then(|number: u16| names.get(&number)) {
         Some(name) => format!("{label} {name}"),
         None => label.clone(),

@@ -291,6 +291,7 @@ impl Cell<'_> {
         let request = evaluate::Request {
             predictions: &probabilities,
             labels: &labels,
+            dataset: None,
             images: None,
             out: &path,
             measure: &measure,

@@ -1,5 +1,6 @@
 //! The program from outside, and through its library: one binary, so that it is linked once.
 
+mod beliefs;
 mod calculators;
 mod calibrate;
 mod common;

@@ -6,8 +6,8 @@ use std::path::Path;
 use segcal_core::{Context, Error, Result};
 use serde_json::{Map, Value};
 
-use crate::limits;
-use crate::output;
+use super::Region;
+use crate::{limits, names, output};
 
 /// The largest text file that is read; lists of a hundred thousand cases have some 10 MB.
 const MAX_BYTES: u64 = 1 << 26;
@@ -17,6 +17,7 @@ const MAX_BYTES: u64 = 1 << 26;
 pub(super) struct Description {
     pub(super) classes: Vec<String>,
     pub(super) ignore_label: Option<i32>,
+    pub(super) regions: Vec<Region>,
     pub(super) channels: Vec<String>,
     /// Whether channels are files of their own, because `channel_names` is there.
     pub(super) channel_files: bool,
@@ -24,12 +25,23 @@ pub(super) struct Description {
     pub(super) lists: Option<Lists>,
 }
 
-/// The lists of the decathlon: image and, if known, label.
+/// A case of a list.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Its name; that of the image where none is given.
+    pub(super) name: Option<String>,
+    pub(super) images: Vec<String>,
+    pub(super) label: Option<String>,
+}
+
+/// Lists of cases.
 #[derive(Debug, Default)]
 pub(super) struct Lists {
-    pub(super) train: Vec<(String, Option<String>)>,
-    pub(super) val: Vec<(String, Option<String>)>,
-    pub(super) test: Vec<(String, Option<String>)>,
+    pub(super) train: Vec<Entry>,
+    pub(super) val: Vec<Entry>,
+    pub(super) test: Vec<Entry>,
+    /// Whether they are those of nnU-Net, which lists one file a channel and no test cases.
+    pub(super) by_channel: bool,
 }
 
 impl Description {
@@ -44,25 +56,31 @@ impl Description {
     }
 
     fn parse(fields: &Map<String, Value>) -> Result<Self> {
-        let (classes, ignore_label) = match fields.get("labels") {
-            None => (Vec::new(), None),
-            Some(labels) => class_names(labels).at("labels")?,
+        let order = fields.get("regions_class_order").map(class_order).transpose().at("regions_class_order")?;
+        let Labels { classes, ignored, regions } = match fields.get("labels") {
+            None => Labels::default(),
+            Some(labels) => Labels::parse(labels, order.as_deref()).at("labels")?,
         };
         let channels = ["channel_names", "modality", "channels"].into_iter().find(|key| fields.contains_key(*key));
-        let lists = match fields.get("training") {
-            Some(Value::Array(_)) => Some(Lists {
+        let lists = match (fields.get("dataset"), fields.get("training")) {
+            (Some(Value::Object(cases)), _) => {
+                Some(Lists { train: named_cases(cases).at("dataset")?, by_channel: true, ..Lists::default() })
+            }
+            (_, Some(Value::Array(_))) => Some(Lists {
                 train: list(fields, "training")?,
                 val: list(fields, "validation")?,
                 test: list(fields, "test")?,
+                by_channel: false,
             }),
             _ => None,
         };
         Ok(Self {
             classes,
-            ignore_label,
+            ignore_label: ignored,
+            regions,
             channels: channels.map_or(Ok(Vec::new()), |key| channel_names(&fields[key]).at(key))?,
             channel_files: fields.contains_key("channel_names"),
-            file_ending: fields.get("file_ending").and_then(Value::as_str).map(str::to_owned),
+            file_ending: fields.get("file_ending").map(file_ending).transpose().at("file_ending")?,
             lists,
         })
     }
@@ -104,7 +122,7 @@ impl Division {
         let fields = part.as_object().ok_or_else(|| Error::new("an object {train, val, test} is expected"))?;
         let names = |key: &str| -> Result<Vec<String>> {
             let items = fields.get(key).map_or(Some(&[][..]), |list| list.as_array().map(Vec::as_slice));
-            let names = items.and_then(|items| items.iter().map(|item| item.as_str().map(str::to_owned)).collect());
+            let names = items.and_then(|items| items.iter().map(|item| item.as_str().map(names::composed)).collect());
             names.ok_or_else(|| Error::new("a list of case names is expected").at(key))
         };
         let division = Self { file, train: names("train")?, val: names("val")?, test: names("test")? };
@@ -126,39 +144,83 @@ fn read_json(path: &Path) -> Result<Option<Value>> {
     }
     let mut text = String::new();
     file.read_to_string(&mut text).at(path.display())?;
-    serde_json::from_str(&text).map(Some).map_err(Error::from_source).at(path.display())
+    // Editors of Windows put a byte order mark in front.
+    serde_json::from_str(text.trim_start_matches('\u{feff}')).map(Some).map_err(Error::from_source).at(path.display())
 }
 
-/// Class names by number and the ignored label, from `{"0": "background", …}` or `{"background": 0, …}`.
-fn class_names(labels: &Value) -> Result<(Vec<String>, Option<i32>)> {
-    let fields = labels.as_object().ok_or_else(|| Error::new("an object of names and numbers is expected"))?;
-    let (mut names, mut ignored) = (Vec::new(), None);
-    for (key, value) in fields {
-        let (name, number) = match (value, key.parse::<i32>()) {
-            (Value::String(name), Ok(number)) => (name.clone(), number),
-            (Value::Number(number), _) => {
-                let whole = number.as_i64().and_then(|number| number.try_into().ok());
-                (key.clone(), whole.ok_or_else(|| Error::new(format!("{number} is no label")).at(key))?)
+/// What the labels mean.
+#[derive(Default)]
+struct Labels {
+    /// Names by number.
+    classes: Vec<String>,
+    ignored: Option<i32>,
+    regions: Vec<Region>,
+}
+
+impl Labels {
+    /// From `{"0": "background", …}`, `{"background": 0, …}`, or nnU-Net's regions `{"whole": [1, 2], "core": [2], …}`.
+    fn parse(labels: &Value, order: Option<&[i32]>) -> Result<Self> {
+        let fields = labels.as_object().ok_or_else(|| Error::new("an object of names and numbers is expected"))?;
+        let mut named: Vec<(String, Vec<i32>)> = Vec::new();
+        for (key, value) in fields {
+            named.push(match (value, key.parse::<i32>()) {
+                (Value::String(name), Ok(number)) => (name.clone(), vec![number]),
+                (Value::Number(_), _) => (key.clone(), vec![whole(value).at(key)?]),
+                (Value::Array(numbers), _) => (key.clone(), numbers.iter().map(whole).collect::<Result<_>>().at(key)?),
+                _ => return Err(Error::new(format!("{value} is neither a name nor a label")).at(key)),
+            });
+        }
+        let ignored = named.iter().find(|(name, _)| name == "ignore").and_then(|(_, labels)| labels.first().copied());
+        named.retain(|(name, _)| name != "ignore");
+        let of_regions = fields.values().any(Value::is_array);
+        let regions = if of_regions { regions_of(&mut named, order)? } else { Vec::new() };
+        let mut names: Vec<(i32, String)> =
+            named.into_iter().filter_map(|(name, labels)| Some((*labels.first()?, name))).collect();
+        names.sort_unstable();
+        match names.iter().zip(0..).find(|((number, _), expected)| number != expected) {
+            Some(((number, name), expected)) => {
+                Err(Error::new(format!("{name} is {number} where {expected} is expected"))
+                    .help("number the classes 0, 1, 2 … without gaps, 0 for the background"))
             }
-            (Value::Array(_), _) => {
-                return Err(Error::new("classes made of several labels (regions) are not understood here")
-                    .at(key)
-                    .help("give each class one label"));
-            }
-            _ => return Err(Error::new(format!("{value} is neither a name nor a label")).at(key)),
-        };
-        if name == "ignore" {
-            ignored = Some(number);
-        } else {
-            names.push((number, name));
+            None => Ok(Self { classes: names.into_iter().map(|(_, name)| name).collect(), ignored, regions }),
         }
     }
-    names.sort_unstable();
-    match names.iter().zip(0..).find(|((number, _), expected)| number != expected) {
-        Some(((number, name), expected)) => Err(Error::new(format!("{name} is {number} where {expected} is expected"))
-            .help("number the classes 0, 1, 2 … without gaps, 0 for the background")),
-        None => Ok((names.into_iter().map(|(_, name)| name).collect(), ignored)),
+}
+
+fn whole(value: &Value) -> Result<i32> {
+    let number = value.as_i64().and_then(|number| number.try_into().ok());
+    number.ok_or_else(|| Error::new(format!("{value} is no label")))
+}
+
+fn class_order(value: &Value) -> Result<Vec<i32>> {
+    let numbers = value.as_array().ok_or_else(|| Error::new("a list of labels is expected"))?;
+    numbers.iter().map(whole).collect()
+}
+
+/// Takes the regions out of the named labels, and leaves the labels that they are made of: each is called after the region
+/// that becomes it in the class order, else by its number.
+fn regions_of(named: &mut Vec<(String, Vec<i32>)>, order: Option<&[i32]>) -> Result<Vec<Region>> {
+    let background = |labels: &[i32]| labels == [0];
+    let regions: Vec<(String, Vec<i32>)> = named.iter().filter(|(_, labels)| !background(labels)).cloned().collect();
+    let order = order.ok_or_else(|| {
+        Error::new("there are regions (classes made of several labels), but no regions_class_order")
+            .help("add \"regions_class_order\": [the label that each region becomes, in their order]")
+    })?;
+    if order.len() != regions.len() {
+        let problem = format!("{} regions, but regions_class_order has {} labels", regions.len(), order.len());
+        return Err(Error::new(problem).help("one label for each region but the background"));
     }
+    let mut labels: Vec<i32> = regions.iter().flat_map(|(_, labels)| labels.iter().copied()).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    let name = |label: i32| {
+        let becomes = order.iter().position(|&other| other == label);
+        becomes.map_or_else(|| format!("label {label}"), |region| regions[region].0.clone())
+    };
+    named.retain(|(_, labels)| background(labels));
+    named.extend(labels.into_iter().map(|label| (name(label), vec![label])));
+    let region = |((name, labels), &becomes): ((String, Vec<i32>), &i32)| Region { name, labels, becomes };
+    Ok(regions.iter().cloned().zip(order).map(region).collect())
 }
 
 /// Channel names by number, from `{"0": "T1", …}`.
@@ -170,15 +232,39 @@ fn channel_names(channels: &Value) -> Result<Vec<String>> {
         .collect()
 }
 
+/// The cases of nnU-Net's key `dataset`: `{"CASE": {"images": [one a channel], "label": …}}`.
+fn named_cases(cases: &Map<String, Value>) -> Result<Vec<Entry>> {
+    let entry = |(name, case): (&String, &Value)| {
+        let images = case.get("images").and_then(Value::as_array);
+        let images: Option<Vec<String>> =
+            images.and_then(|images| images.iter().map(|image| image.as_str().map(str::to_owned)).collect());
+        let images = images.filter(|images| !images.is_empty());
+        let images = images.ok_or_else(|| Error::new("a list of paths is expected").at("images").at(name))?;
+        let label = case.get("label").and_then(Value::as_str).map(str::to_owned);
+        Ok(Entry { name: Some(names::composed(name)), images, label })
+    };
+    cases.iter().map(entry).collect()
+}
+
+/// The ending of the files' names, which must be one that is read.
+fn file_ending(value: &Value) -> Result<String> {
+    let ending = value.as_str().ok_or_else(|| Error::new(format!("{value} is no text")))?;
+    if crate::ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)) {
+        return Ok(ending.to_owned());
+    }
+    Err(Error::new(format!("files that end in {ending} are not read here"))
+        .help(format!("convert them to one of {}", crate::ENDINGS.join(" "))))
+}
+
 /// A list of cases: `{image, label}`, or the image alone.
-fn list(fields: &Map<String, Value>, key: &str) -> Result<Vec<(String, Option<String>)>> {
+fn list(fields: &Map<String, Value>, key: &str) -> Result<Vec<Entry>> {
     let Some(Value::Array(items)) = fields.get(key) else { return Ok(Vec::new()) };
     let text = |item: &Value, key: &str| item.get(key).and_then(Value::as_str).map(str::to_owned);
     let entry = |(index, item): (usize, &Value)| {
         let image = item.as_str().map(str::to_owned).or_else(|| text(item, "image"));
         let image = image
             .ok_or_else(|| Error::new("neither a path nor an object {image, label}").at(format!("{key}[{index}]")))?;
-        Ok((image, text(item, "label")))
+        Ok(Entry { name: None, images: vec![image], label: text(item, "label") })
     };
     items.iter().enumerate().map(entry).collect()
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
 
-use super::description::{Description, Lists};
+use super::description::{Description, Entry, Lists};
 use super::{Case, Layout};
-use crate as data;
+use crate::{self as data, names};
 
 /// The cases as they were found, before any split.
 pub(super) struct Found {
@@ -16,6 +16,8 @@ pub(super) struct Found {
     pub(super) val: Vec<Case>,
     pub(super) test: Vec<Case>,
     pub(super) problems: Vec<Error>,
+    /// What is wrong with test cases.
+    pub(super) of_tests: Vec<Error>,
 }
 
 /// Where images and labels to learn from may lie, then those to test on.
@@ -25,21 +27,40 @@ const FOLDERS: [([&str; 2], [&str; 2]); 3] = [
     (["images", "masks"], ["test/images", "test/masks"]),
 ];
 
-/// The cases that the lists of the decathlon name. A file that is not there is a problem, and its case left out.
-pub(super) fn from_lists(root: &Path, lists: &Lists) -> Found {
-    let mut problems = Vec::new();
-    let mut cases = |list: &[(String, Option<String>)]| {
-        list.iter().filter_map(|(image, label)| case_of(root, image, label.as_deref(), &mut problems)).collect()
+/// The cases that lists name. A file that is not there is a problem, and its case left out.
+pub(super) fn from_lists(root: &Path, lists: &Lists, description: &Description) -> Result<Found> {
+    let (mut problems, mut of_tests) = (Vec::new(), Vec::new());
+    let cases = |list: &[Entry], problems: &mut Vec<Error>| -> Vec<Case> {
+        list.iter().filter_map(|entry| case_of(root, entry, description, problems)).collect()
     };
-    let (train, val, test) = (cases(&lists.train), cases(&lists.val), cases(&lists.test));
-    Found { layout: Layout::Decathlon, train, val, test, problems }
+    let (train, val) = (cases(&lists.train, &mut problems), cases(&lists.val, &mut problems));
+    let mut test = cases(&lists.test, &mut of_tests);
+    if lists.by_channel && root.join("imagesTs").is_dir() {
+        let [images, labels] = ["imagesTs", "labelsTs"].map(|name| files(&root.join(name), description));
+        test = pair(&images?, &labels?, true, description, &mut of_tests);
+    }
+    let layout = if lists.by_channel { Layout::NnUnet } else { Layout::Decathlon };
+    Ok(Found { layout, train, val, test, problems, of_tests })
 }
 
-fn case_of(root: &Path, image: &str, label: Option<&str>, problems: &mut Vec<Error>) -> Option<Case> {
-    let image = root.join(image.trim_start_matches("./"));
-    let label = label.map(|label| root.join(label.trim_start_matches("./")));
+/// The error of a data set without a case, which names what lies in its folders.
+pub(super) fn no_cases(root: &Path) -> Error {
+    let error = Error::new("there are no cases").at(root.display());
+    let names = FOLDERS.iter().flat_map(|(learn, test)| learn.iter().chain(test)).map(|name| root.join(name));
+    let foreign =
+        names.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten().map(|entry| entry.path());
+    let foreign = foreign.filter(|path| path.is_file() && data::ending(path).is_none() && !names::is_hidden(path));
+    match foreign.min() {
+        Some(path) => error.help(format!("{} is not read here: known are {}", path.display(), data::ENDINGS.join(" "))),
+        None => error.help("images belong into imagesTr and labels into labelsTr, or into lists of dataset.json"),
+    }
+}
+
+fn case_of(root: &Path, entry: &Entry, description: &Description, problems: &mut Vec<Error>) -> Option<Case> {
+    let images: Vec<PathBuf> = entry.images.iter().map(|path| listed(root, path)).collect();
+    let label = entry.label.as_deref().map(|label| listed(root, label));
     let mut present = true;
-    for path in [Some(&image), label.as_ref()].into_iter().flatten() {
+    for path in images.iter().chain(&label) {
         if !path.is_file() {
             problems.push(Error::new("dataset.json lists this file, but it is missing").at(path.display()));
             present = false;
@@ -48,8 +69,22 @@ fn case_of(root: &Path, image: &str, label: Option<&str>, problems: &mut Vec<Err
             present = false;
         }
     }
-    let name = data::stem(&image)?.to_owned();
-    present.then_some(Case { name, images: vec![image], label })
+    let name = entry.name.clone().or_else(|| data::case_name(images.first()?))?;
+    let colours = entry.name.is_some() && are_colours(&images, description);
+    present.then_some(Case { name, images, label, colours })
+}
+
+/// The file that a list names; Windows writes its paths with another stroke.
+fn listed(root: &Path, path: &str) -> PathBuf {
+    let plain = |path: &str| root.join(path.trim_start_matches("./"));
+    let exact = plain(path);
+    if exact.exists() { exact } else { plain(&path.replace('\\', "/")) }
+}
+
+/// Whether three channels are the colours of one picture.
+fn are_colours(images: &[PathBuf], description: &Description) -> bool {
+    let [only] = images else { return false };
+    description.channels.len() == 3 && data::ending(only) == Some(".png")
 }
 
 /// The cases in the folders of nnU-Net, or in plain ones.
@@ -74,22 +109,25 @@ pub(super) fn from_folders(root: &Path, description: &Description) -> Result<Fou
     let numbered = all_named(&images, &labels) && all_named(&test_images, &test_labels);
     let by_channel = numbered && (description.channel_files || images.keys().any(|name| has_label(name, &labels)));
     let mut problems = Vec::new();
+    let mut of_tests = Vec::new();
     let train = pair(&images, &labels, by_channel, description, &mut problems);
-    let test = pair(&test_images, &test_labels, by_channel, description, &mut problems);
+    let test = pair(&test_images, &test_labels, by_channel, description, &mut of_tests);
     let layout = if by_channel { Layout::NnUnet } else { Layout::Folders };
-    Ok(Found { layout, train, val: Vec::new(), test, problems })
+    Ok(Found { layout, train, val: Vec::new(), test, problems, of_tests })
 }
 
 /// The image of one file; behind a first channel `CASE_0000` come those that lie beside it.
 pub(super) fn image(path: &Path) -> Result<Case> {
-    let stem = data::stem(path).ok_or_else(|| data::unknown_ending(path, ""))?;
-    let ending = &path.file_name().and_then(|name| name.to_str()).unwrap_or_default()[stem.len()..];
-    let Some((name, 0)) = without_channel(stem) else {
-        return Ok(Case { name: stem.into(), images: vec![path.into()], label: None });
-    };
-    let further = (1..).map(|channel| path.with_file_name(format!("{name}_{channel:04}{ending}")));
+    let stem = data::case_name(path).ok_or_else(|| data::unknown_ending(path, ""))?;
+    let alone = |name: &str| Case { name: name.into(), images: vec![path.into()], label: None, colours: false };
+    let Some((name, 0)) = without_channel(&stem) else { return Ok(alone(&stem)) };
+    // A name that is no text has no number that could be counted on.
+    let plain = data::stem(path).zip(path.file_name().and_then(|file| file.to_str()));
+    let Some((stem, file)) = plain else { return Ok(alone(name)) };
+    let (own, ending) = (&stem[..stem.len() - "_0000".len()], &file[stem.len()..]);
+    let further = (1..).map(|channel| path.with_file_name(format!("{own}_{channel:04}{ending}")));
     let further = further.take_while(|path| path.is_file());
-    Ok(Case { name: name.into(), images: std::iter::once(path.into()).chain(further).collect(), label: None })
+    Ok(Case { images: std::iter::once(path.into()).chain(further).collect(), ..alone(name) })
 }
 
 /// The images of a folder, without labels.
@@ -115,14 +153,13 @@ fn files(folder: &Path, description: &Description) -> Result<Files> {
     }
     for entry in std::fs::read_dir(folder).at(folder.display())? {
         let path = entry.at(folder.display())?.path();
-        let hidden = path.file_name().and_then(|name| name.to_str()).is_none_or(|name| name.starts_with('.'));
         let wanted = match (&description.file_ending, data::ending(&path)) {
             (Some(wanted), Some(ending)) => wanted.eq_ignore_ascii_case(ending),
             (None, Some(_)) => true,
             (_, None) => false,
         };
-        if let (false, true, Some(stem)) = (hidden, wanted, data::stem(&path)) {
-            files.entry(stem.to_owned()).or_default().push(path.clone());
+        if let (false, true, Some(name)) = (names::is_hidden(&path), wanted, data::case_name(&path)) {
+            files.entry(name).or_default().push(path);
         }
     }
     Ok(files)
@@ -164,11 +201,13 @@ fn pair(
     let channels = if by_channel { description.channels.len() } else { 1 };
     let mut finish = |(name, mut files): (&str, Vec<(usize, &PathBuf)>)| {
         files.sort_unstable();
-        if let Some(problem) = wrong_channels(name, &files, channels) {
+        let label = labels.get(name).map(|paths| paths[0].clone());
+        let images: Vec<PathBuf> = files.iter().map(|(_, path)| (*path).clone()).collect();
+        let colours = by_channel && are_colours(&images, description);
+        if let Some(problem) = wrong_channels(name, &files, if colours { 1 } else { channels }) {
             problems.push(problem);
         }
-        let label = labels.get(name).map(|paths| paths[0].clone());
-        Case { name: name.to_owned(), images: files.into_iter().map(|(_, path)| path.clone()).collect(), label }
+        Case { name: name.to_owned(), images, label, colours }
     };
     cases.into_iter().map(&mut finish).collect()
 }

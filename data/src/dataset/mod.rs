@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result, Rng};
 
+use crate::Volume;
+
 use description::{Description, Division};
 
 /// The number of folds that a data set without a split is divided into, as by nnU-Net.
@@ -33,6 +35,29 @@ pub struct Case {
     pub images: Vec<PathBuf>,
     /// The label map.
     pub label: Option<PathBuf>,
+    /// Whether red, green and blue of one PNG are three channels.
+    pub colours: bool,
+}
+
+impl Case {
+    /// Reads one of its images; see [`Case::colours`].
+    ///
+    /// # Errors
+    /// The file is malformed, or a picture that must have colours has none.
+    pub fn read_image(&self, path: &Path) -> Result<Volume<f32>> {
+        if self.colours { crate::png::read_colours(path) } else { crate::read_image(path) }
+    }
+}
+
+/// A class that is made of several labels, as by nnU-Net.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Its name.
+    pub name: String,
+    /// The labels whose voxels it holds.
+    pub labels: Vec<i32>,
+    /// The label that its voxels get in a label map, over those of the regions before it.
+    pub becomes: i32,
 }
 
 /// How the files lie.
@@ -68,6 +93,9 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// The label of voxels that nobody judged, if there is one.
     pub ignore_label: Option<i32>,
+    /// Classes that are made of several labels and may overlap, in their order; none in most data sets. `classes` are then
+    /// the labels that they are made of.
+    pub regions: Vec<Region>,
     /// Names of the channels. Empty if the data set does not say.
     pub channels: Vec<String>,
     /// Cases to train on. All have labels.
@@ -148,7 +176,19 @@ impl Dataset {
     }
 
     fn open_as_divided(root: &Path, fold: usize) -> Result<Self> {
-        let (dataset, problems) = Self::scan(root, fold)?;
+        let (dataset, problems, of_tests) = Self::examined(root, fold)?;
+        for problem in of_tests {
+            log::warn!("{problem}; the test cases are not needed to train");
+        }
+        if !dataset.regions.is_empty() {
+            let names: Vec<&str> = dataset.regions.iter().map(|region| region.name.as_str()).collect();
+            log::warn!(
+                "{}: {} are made of several labels; the classes are the labels {}",
+                root.display(),
+                names.join(", "),
+                dataset.classes.join(", ")
+            );
+        }
         let more = problems.len().saturating_sub(1);
         match problems.into_iter().next() {
             None => Ok(dataset),
@@ -187,24 +227,35 @@ impl Dataset {
     /// # Errors
     /// The folder holds no data set at all.
     pub fn scan(root: &Path, fold: usize) -> Result<(Self, Vec<Error>)> {
+        let (dataset, mut problems, of_tests) = Self::examined(root, fold)?;
+        problems.extend(of_tests);
+        Ok((dataset, problems))
+    }
+
+    /// As [`Self::scan`], with the problems of test cases apart: without them the others can be trained on.
+    fn examined(root: &Path, fold: usize) -> Result<(Self, Vec<Error>, Vec<Error>)> {
         if !root.is_dir() {
             return Err(Error::new("there is no such folder").at(root.display()).help("give the folder of a data set"));
         }
         let description = Description::read(root)?;
         let found = match &description.lists {
-            Some(lists) => files::from_lists(root, lists),
+            Some(lists) => files::from_lists(root, lists, &description)?,
             None => files::from_folders(root, &description).at(root.display())?,
         };
         if found.train.is_empty() && found.val.is_empty() && found.test.is_empty() {
-            return Err(Error::new("there are no cases")
-                .at(root.display())
-                .help("images belong into imagesTr and labels into labelsTr, or into lists of dataset.json"));
+            let more = found.problems.len().saturating_sub(1);
+            return Err(match found.problems.into_iter().next() {
+                Some(problem) if more > 0 => problem.help(format!("and {more} more: no case is left")),
+                Some(problem) => problem,
+                None => files::no_cases(root),
+            });
         }
         let mut dataset = Self {
             root: root.into(),
             layout: found.layout,
             classes: description.classes,
             ignore_label: description.ignore_label,
+            regions: description.regions,
             channels: description.channels,
             train: found.train,
             val: found.val,
@@ -216,7 +267,7 @@ impl Dataset {
             problems.extend(dataset.divide(&split));
         }
         problems.extend(dataset.missing_labels());
-        Ok((dataset, problems))
+        Ok((dataset, problems, found.of_tests))
     }
 
     /// All cases with the name of their part.

@@ -130,7 +130,7 @@ fn what_is_wrong_is_said() {
         (with("dataset.json", "{"), vec!["dataset.json", "line 1"]),
         (with("dataset.json", "[]"), vec!["dataset.json", "object"]),
         (with("dataset.json", r#"{"labels": {"0": "a", "2": "b"}}"#), vec!["dataset.json: labels", "b is 2"]),
-        (with("dataset.json", r#"{"labels": {"a": 0, "b": [1, 2]}}"#), vec!["regions"]),
+        (with("dataset.json", r#"{"labels": {"a": 0, "b": [1, 2]}}"#), vec!["regions_class_order"]),
         (with("dataset.json", r#"{"training": [3]}"#), vec!["training[0]"]),
         (with("splits.json", r#"{"train": ["a", "z"]}"#), vec!["splits.json", "z has no image"]),
         (with("splits.json", r#"{"train": ["a"], "val": ["a"]}"#), vec!["splits.json", "a is named twice"]),
@@ -168,4 +168,70 @@ fn images_to_predict() {
     assert!(found("c").unwrap_err().to_string().contains("no images"));
     assert!(found("c/d").unwrap_err().to_string().contains("ending"));
     assert!(found("e").unwrap_err().to_string().contains("no such"));
+}
+
+#[test]
+fn forms_of_nnunet() {
+    let root = folder(&[
+        (
+            "dataset.json",
+            "\u{feff}{\"channel_names\": {\"0\": \"CT\", \"1\": \"PET\"}, \"labels\": {\"background\": 0, \"a\": 1}, \
+             \"dataset\": {\"c0\": {\"images\": [\"x/i0.nii.gz\", \"x/i1.nii.gz\"], \"label\": \"x/l0.nii.gz\"}}}",
+        ),
+        ("x/i0.nii.gz", ""),
+        ("x/i1.nii.gz", ""),
+        ("x/l0.nii.gz", ""),
+        ("imagesTs/t_0000.nii.gz", ""),
+        ("imagesTs/t_0001.nii.gz", ""),
+    ]);
+    let dataset = Dataset::open(root.path()).unwrap();
+    assert_eq!((names(&dataset.train), names(&dataset.test)), (vec!["c0"], vec!["t"]));
+    assert_eq!(dataset.train[0].images.len(), 2);
+    assert!(dataset.train[0].label.as_ref().unwrap().ends_with("x/l0.nii.gz"));
+
+    let colours = r#"{"channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": {"background": 0, "a": 1}, "file_ending": ".png"}"#;
+    let root = folder(&[("dataset.json", colours), ("imagesTr/r_0000.png", ""), ("labelsTr/r.png", "")]);
+    let dataset = Dataset::open(root.path()).unwrap();
+    assert!(dataset.train[0].colours && dataset.train[0].images.len() == 1);
+
+    let tif = r#"{"channel_names": {"0": "g"}, "labels": {"background": 0, "a": 1}, "file_ending": ".tif"}"#;
+    let root = folder(&[("dataset.json", tif), ("imagesTr/r_0000.tif", ""), ("labelsTr/r.tif", "")]);
+    let message = Dataset::open(root.path()).unwrap_err().to_string();
+    assert!(message.contains("dataset.json: file_ending: files that end in .tif"), "{message}");
+    fs::remove_file(root.path().join("dataset.json")).unwrap();
+    let message = Dataset::open(root.path()).unwrap_err().to_string();
+    assert!(message.contains("r_0000.tif is not read here"), "{message}");
+}
+
+#[test]
+fn regions_are_made_of_labels() {
+    let text = r#"{"labels": {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "et": 3, "ignore": 4},
+                   "regions_class_order": [1, 2, 3]}"#;
+    let root = folder(&[("dataset.json", text), ("imagesTr/a.nii", ""), ("labelsTr/a.nii", "")]);
+    let dataset = Dataset::open(root.path()).unwrap();
+    let region = |name: &str, labels: &[i32], becomes| Region { name: name.into(), labels: labels.to_vec(), becomes };
+    assert_eq!(dataset.regions, [region("whole", &[1, 2, 3], 1), region("core", &[2, 3], 2), region("et", &[3], 3)]);
+    assert_eq!((dataset.classes.join(" "), dataset.ignore_label), ("background whole core et".into(), Some(4)));
+    fs::write(root.path().join("dataset.json"), text.replace("[1, 2, 3]}", "[1, 2]}")).unwrap();
+    let message = Dataset::open(root.path()).unwrap_err().to_string();
+    assert!(message.contains("3 regions, but regions_class_order has 2"), "{message}");
+}
+
+#[test]
+fn lists_of_windows_and_missing_test_images() {
+    let text = r#"{"labels": {"0": "background", "1": "a"}, "test": ["./imagesTs/none.nii.gz"],
+                   "training": [{"image": ".\\imagesTr\\a.nii.gz", "label": ".\\labelsTr\\a.nii.gz"}]}"#;
+    let root = folder(&[("dataset.json", text), ("imagesTr/a.nii.gz", ""), ("labelsTr/a.nii.gz", "")]);
+    assert_eq!(names(&Dataset::open(root.path()).unwrap().train), ["a"], "without the test image");
+    let (_, problems) = Dataset::scan(root.path(), 0).unwrap();
+    assert!(problems[0].to_string().contains("none.nii.gz") && problems.len() == 1);
+    fs::remove_file(root.path().join("imagesTr/a.nii.gz")).unwrap();
+    let message = Dataset::open(root.path()).unwrap_err().to_string();
+    assert!(message.contains("a.nii.gz: dataset.json lists this file, but it is missing"), "{message}");
+}
+
+#[test]
+fn names_meet_in_either_form_of_unicode() {
+    let root = folder(&[("imagesTr/Lo\u{308}we.nii", ""), ("labelsTr/L\u{f6}we.nii", "")]);
+    assert_eq!(names(&Dataset::open(root.path()).unwrap().train), ["L\u{f6}we"]);
 }

@@ -1,6 +1,7 @@
 //! Where the voxels of a header lie: sform, qform, or the voxel sizes alone.
 
 use segcal_core::{Context, Error, Result};
+use serde::{Deserialize, Serialize};
 
 use super::header::Header;
 use crate::orientation::{Matrix3, column_lengths};
@@ -25,6 +26,65 @@ impl AffineSource {
             Self::Qform => "qform",
             Self::Fallback => "fallback",
         }
+    }
+}
+
+/// What says how large a voxel is, where the header contradicts itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SpacingFrom {
+    /// The lengths of the affine's columns.
+    #[default]
+    Affine,
+    /// The field pixdim, along the directions of the affine.
+    Pixdim,
+}
+
+impl SpacingFrom {
+    /// The rules.
+    pub const ALL: [Self; 2] = [Self::Affine, Self::Pixdim];
+
+    /// `affine` or `pixdim`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Affine => "affine",
+            Self::Pixdim => "pixdim",
+        }
+    }
+
+    /// The other rule.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Affine => Self::Pixdim,
+            Self::Pixdim => Self::Affine,
+        }
+    }
+}
+
+/// How far pixdim may be from the lengths of the affine's columns, as a share of the larger: what writers round away.
+const SPACING_TOLERANCE: f64 = 1e-3;
+
+/// A header that gives two sizes of a voxel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SpacingDoubt {
+    /// Where the affine came from.
+    pub source: AffineSource,
+    /// By the affine, along x, y, z, in mm.
+    pub affine_mm: [f64; 3],
+    /// By pixdim, along x, y, z, in mm.
+    pub pixdim_mm: [f64; 3],
+}
+
+impl std::fmt::Display for SpacingDoubt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = |[x, y, z]: [f64; 3]| format!("{x:.6} x {y:.6} x {z:.6} mm");
+        let (affine, pixdim) = (shown(self.affine_mm), shown(self.pixdim_mm));
+        write!(
+            f,
+            "the header contradicts itself: a voxel is {affine} by the {}, but {pixdim} by pixdim",
+            self.source.as_str()
+        )
     }
 }
 
@@ -59,11 +119,7 @@ impl Header {
     /// Those of [`Header::affine`], and an affine that maps the volume onto a plane.
     pub fn grid(&self) -> Result<Grid> {
         let (mut affine, source) = self.affine()?;
-        let millimetres = match self.xyzt_units & 7 {
-            1 => 1000.0,
-            3 => 0.001,
-            _ => 1.0,
-        };
+        let millimetres = self.millimetres();
         affine.iter_mut().flatten().for_each(|x| *x *= millimetres);
         let (extent, _) = self.extent();
         complete_flat_axes(&mut affine, extent);
@@ -73,6 +129,49 @@ impl Header {
             AffineSource::Fallback => 0,
         };
         Grid::new(extent, affine, space).at(source.as_str())
+    }
+
+    /// The grid whose voxels are as large as `from` says; their directions are always those of the affine.
+    ///
+    /// # Errors
+    /// Those of [`Header::grid`].
+    pub fn grid_from(&self, from: SpacingFrom) -> Result<Grid> {
+        let mut grid = self.grid()?;
+        if let (SpacingFrom::Pixdim, Some(doubt)) = (from, self.spacing_doubt()) {
+            for axis in 0..3 {
+                let scale = doubt.pixdim_mm[axis] / doubt.affine_mm[axis];
+                grid.affine.iter_mut().for_each(|row| row[axis] *= scale);
+            }
+        }
+        Ok(grid)
+    }
+
+    /// Both sizes of a voxel, where affine and pixdim differ by more than a thousandth along an axis of several voxels. A
+    /// pixdim of 0 says nothing.
+    pub fn spacing_doubt(&self) -> Option<SpacingDoubt> {
+        let grid = self.grid().ok()?;
+        let (_, source) = self.affine().ok()?;
+        let ([z, y, x], [d, h, w]) = (grid.spacing_mm(), grid.extent);
+        let affine_mm = [x, y, z];
+        let stored = |axis: usize| (self.sizes[axis + 1] * self.millimetres()).abs();
+        let says = |axis: usize| {
+            [w, h, d][axis] > 1 && axis < self.dim.len() && stored(axis) > 0.0 && stored(axis).is_finite()
+        };
+        let pixdim_mm = std::array::from_fn(|axis| if says(axis) { stored(axis) } else { affine_mm[axis] });
+        let differ = |axis: usize| {
+            let (a, b): (f64, f64) = (affine_mm[axis], pixdim_mm[axis]);
+            (a - b).abs() > SPACING_TOLERANCE * a.max(b)
+        };
+        (0..3).any(differ).then_some(SpacingDoubt { source, affine_mm, pixdim_mm })
+    }
+
+    /// Millimetres of one unit of the lengths.
+    const fn millimetres(&self) -> f64 {
+        match self.xyzt_units & 7 {
+            1 => 1000.0,
+            3 => 0.001,
+            _ => 1.0,
+        }
     }
 
     /// The sizes of a voxel along x, y, z. As elsewhere, 0 is read as 1 and a sign is dropped.
@@ -135,5 +234,41 @@ fn finite<'a>(field: &str, values: impl IntoIterator<Item = &'a f64>) -> Result<
     match values.into_iter().find(|value| !value.is_finite()) {
         Some(value) => Err(Error::new(format!("{value} is no finite number")).at(field)),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Volume;
+    use crate::nifti;
+
+    /// A file whose pixdim is changed along z.
+    fn with_pixdim(z: f32) -> Header {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.nii");
+        let affine = [[0.7, 0.0, 0.0, 1.0], [0.0, 0.0, -0.8, 2.0], [0.0, 0.7, 0.0, 3.0]];
+        nifti::write(&path, &Volume::new(vec![0_u8; 8], 1, Grid::new([2, 2, 2], affine, 1).unwrap())).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[76 + 12..76 + 16].copy_from_slice(&z.to_le_bytes());
+        Header::parse(&bytes).unwrap()
+    }
+
+    #[test]
+    fn two_sizes_of_a_voxel_are_told_and_either_can_be_taken() {
+        let header = with_pixdim(0.6);
+        let doubt = header.spacing_doubt().unwrap().to_string();
+        assert!(doubt.contains("0.800000 mm by the sform") && doubt.contains("0.600000 mm by pixdim"), "{doubt}");
+        let spacing = |from| header.grid_from(from).unwrap().spacing_mm()[0];
+        assert!((spacing(SpacingFrom::Affine) - 0.8).abs() < 1e-6 && (spacing(SpacingFrom::Pixdim) - 0.6).abs() < 1e-6);
+        assert_eq!(header.grid_from(SpacingFrom::Pixdim).unwrap().axes(), header.grid().unwrap().axes());
+    }
+
+    #[test]
+    fn what_writers_round_away_and_what_says_nothing_is_no_doubt() {
+        for z in [0.8, 0.8007, 0.0, f32::NAN] {
+            assert!(with_pixdim(z).spacing_doubt().is_none(), "{z}");
+        }
+        assert!(with_pixdim(-0.6).spacing_doubt().is_some() && with_pixdim(0.79).spacing_doubt().is_some());
     }
 }

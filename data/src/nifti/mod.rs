@@ -18,7 +18,7 @@ mod header;
 mod read;
 mod write;
 
-pub use geometry::AffineSource;
+pub use geometry::{AffineSource, SpacingDoubt, SpacingFrom};
 pub use header::{Format, Header};
 pub use read::image_of;
 pub use read::{Reader, read_header, read_image, read_image_along, read_labels};

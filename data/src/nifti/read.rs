@@ -86,7 +86,8 @@ fn turning(grid: &Grid, turned: &Grid, channels: usize) -> Scatter {
 }
 
 /// Reads a label map. A value must be a whole number. Where whole numbers were stored with a slope, as some writers
-/// do with floats, a value may be off by what the slope cannot express: half a step, but no more than 0.001.
+/// do with floats, a value may be off by what the slope cannot express, half a step but no more than 0.001, and by the
+/// rounding of slope and intercept themselves to 32 bits.
 ///
 /// # Errors
 /// The file is malformed, or a value is fractional, NaN, or beyond 32 bits.
@@ -94,7 +95,7 @@ pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
     read_as(path, |x, tolerance| {
         let whole = x.round();
         let label = if (x - whole).abs() <= tolerance { i32::from_file(whole) } else { None };
-        label.ok_or("is no label, which must be a whole number")
+        label.ok_or("is no label, which must be a whole number: round the map and store it as whole numbers")
     })
 }
 
@@ -104,7 +105,7 @@ fn read_as<T: Copy>(
     convert: impl Fn(f64, f64) -> std::result::Result<T, &'static str>,
 ) -> Result<Volume<T>> {
     let reader = Reader::open(path)?;
-    let tolerance = reader.rounding();
+    let rounding = reader.rounding();
     let grid = reader.header.grid().at(path.display())?;
     let (extent, channels) = reader.header.extent();
     let mut values = Growing::new(reader.header.count()).at(path.display())?;
@@ -113,7 +114,7 @@ fn read_as<T: Copy>(
         let mut bad = None;
         values.extend(
             piece.len(),
-            piece.iter().enumerate().map_while(|(index, &x)| match convert(x, tolerance) {
+            piece.iter().enumerate().map_while(|(index, &x)| match convert(x, rounding.of(x)) {
                 Ok(value) => Some(value),
                 Err(why) => {
                     bad = Some((index, x, why));
@@ -206,11 +207,26 @@ impl Reader {
         .at(path.display())
     }
 
-    /// How far slope and intercept may have moved a whole number.
-    fn rounding(&self) -> f64 {
+    /// How far slope and intercept may have moved whole numbers.
+    fn rounding(&self) -> Rounding {
         let (slope, inter) = self.header.scaling();
-        let scaled = slope != 1.0 || inter != 0.0;
-        if scaled && self.header.kind.is_integer() { (slope.abs() / 2.0).min(1e-3) } else { 0.0 }
+        let scaled = (slope != 1.0 || inter != 0.0) && self.header.kind.is_integer();
+        Rounding { step: if scaled { (slope.abs() / 2.0).min(1e-3) } else { 0.0 }, inter, scaled }
+    }
+}
+
+/// How far a whole number may be off.
+struct Rounding {
+    step: f64,
+    inter: f64,
+    scaled: bool,
+}
+
+impl Rounding {
+    /// Half a step, and half a unit in the last of the 24 bits of slope and intercept.
+    fn of(&self, x: f64) -> f64 {
+        let stored = ((x - self.inter).abs() + self.inter.abs()) * 2_f64.powi(-24);
+        if self.scaled { self.step + stored.min(0.01) } else { 0.0 }
     }
 }
 
@@ -281,15 +297,15 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, u64, bool)> {
 /// # Errors
 /// It is not there.
 pub fn image_of(path: &Path) -> Result<PathBuf> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let stem = &name[..name.len().saturating_sub(if named_gzip(path) { 7 } else { 4 })];
-    let upper = name[stem.len()..].starts_with(".HDR");
-    let (image, gz) = if upper { (".IMG", ".GZ") } else { (".img", ".gz") };
-    let mut names = [format!("{stem}{image}"), format!("{stem}{image}{gz}")];
+    let header = if named_gzip(path) { path.with_extension("") } else { path.to_path_buf() };
+    let upper = header.extension().is_some_and(|ending| ending == "HDR");
+    let [image, packed] = if upper { ["IMG", "IMG.GZ"] } else { ["img", "img.gz"] };
+    let mut files = [header.with_extension(image), header.with_extension(packed)];
     if named_gzip(path) {
-        names.reverse();
+        files.reverse();
     }
-    names.iter().map(|name| path.with_file_name(name)).find(|path| path.is_file()).ok_or_else(|| {
-        Error::new(format!("the data file {} of the pair is missing", names[0])).help("keep .hdr and .img together")
+    let missing = files[0].file_name().unwrap_or_default().to_string_lossy().into_owned();
+    files.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        Error::new(format!("the data file {missing} of the pair is missing")).help("keep .hdr and .img together")
     })
 }

@@ -5,7 +5,6 @@
 //! reading, relabelling, resizing, dividing and writing are the same for all. To add one, write `recipes/<name>.rs` and
 //! a line in [`RECIPES`].
 
-pub mod formats;
 mod job;
 mod recipes;
 pub mod split;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use segcal_backends::Cpu;
 use segcal_core::{Backend, Context, Error, Interpolation, Result, Sampling};
 
-use super::{Label, Scan, formats};
-use crate::{Grid, Volume};
+use super::{Label, Scan};
+use crate::{self as data, Grid, Volume};
 
 /// The image of a scan: all channels, on one grid.
 ///
@@ -30,7 +30,7 @@ pub fn image(scan: &Scan) -> Result<Volume<f32>> {
 }
 
 fn channel(path: &Path) -> Result<Volume<f32>> {
-    let volume = formats::read_image(path)?;
+    let volume = data::read_image(path)?;
     match volume.values().iter().find(|x| !x.is_finite()) {
         Some(bad) => {
             Err(Error::new(format!("holds the value {bad}")).at(path.display()).help("replace NaN and infinity"))
@@ -47,7 +47,7 @@ pub fn label(scan: &Scan, grid: &Grid, classes: usize, ignored: Option<i32>) -> 
     let values = match &scan.label {
         Label::Unknown => return Ok(None),
         Label::Map(path, meaning) => {
-            let map = formats::read_labels(path)?;
+            let map = data::read_labels(path)?;
             expect_on(grid, &map.grid, scan, path)?;
             let become_class =
                 |label: i32| meaning.iter().find(|(from, _)| *from == label).map_or(label, |(_, to)| *to);
@@ -85,7 +85,7 @@ fn masks(structures: &[Vec<PathBuf>], grid: &Grid, scan: &Scan) -> Result<Vec<i3
     let mut values = vec![0; grid.extent.iter().product()];
     for (class, files) in (1..).zip(structures) {
         for path in files {
-            let mask = formats::read_image(path)?;
+            let mask = data::read_image(path)?;
             expect_on(grid, &mask.grid, scan, path)?;
             let half = mask.values().iter().copied().fold(0.0, f32::max) / 2.0;
             let inside = mask.values().iter().map(|&x| x > half);

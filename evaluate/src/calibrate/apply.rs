@@ -1,14 +1,17 @@
 //! What a map does to one case.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
 use segcal_metrics::calibration::{Calibration, DEFAULT_BINS};
 use segcal_metrics::posthoc::{changed_labels, logits_of};
-use segcal_metrics::volume::Probabilities;
+use segcal_metrics::volume::{Label, Probabilities};
 
 use super::map::{Map, MapFile};
+use crate::axes::Order;
 use crate::inputs::Files;
+use crate::reading::{Background, Reading};
 use crate::scores::{self, Frame, Scores};
 use segcal_data::output::OutputFolder;
 use segcal_data::{Volume, nifti, npy};
@@ -36,6 +39,19 @@ impl Mend for MapFile<Map> {
     }
 }
 
+/// How the files of the cases are read.
+#[derive(Clone, Copy, Debug)]
+pub struct How<'a> {
+    /// What the scores are.
+    pub kind: Scores,
+    /// What is believed of them on their own grids.
+    pub own: &'a Reading,
+    /// What is believed of them on the grids of their references.
+    pub reading: &'a Reading,
+    /// The reference label of voxels that are in no figure.
+    pub ignored: Option<Label>,
+}
+
 /// What is known of a case after the map.
 #[derive(Clone, Debug)]
 pub struct Applied {
@@ -61,24 +77,24 @@ pub fn apply(
     map: &dyn Mend,
     case: &str,
     files: &Files,
-    kind: Scores,
+    how: &How<'_>,
     reference: Option<&PathBuf>,
     folder: &OutputFolder,
 ) -> Result<Applied> {
-    let (mut values, classes, frame) = scores::read_own(files, kind)?;
+    let (mut values, classes, frame) = scores::read_own(files, how.kind, how.own)?;
     if classes != map.classes() {
         let problem = format!("has {classes} classes, the map {}", map.classes());
         return Err(Error::new(problem).at(files.first().display()));
     }
     let before = Probabilities::new(&values, classes).argmax();
-    if kind == Scores::Probabilities {
+    if how.kind == Scores::Probabilities {
         logits_of(&mut values);
     }
     map.mend(case, &mut values, &frame)?;
     let after = Probabilities::new(&values, classes).argmax();
     let (voxels, changed) = (before.len(), changed_labels(&before, &after));
     let file = write(values, classes, frame, case, folder)?;
-    let states = reference.map(|reference| states(files, kind, &file, reference)).transpose()?;
+    let states = reference.map(|reference| states(files, how, &file, reference)).transpose()?;
     Ok(Applied { case: case.to_owned(), file, voxels, changed, states })
 }
 
@@ -104,14 +120,36 @@ fn write(values: Vec<f32>, classes: usize, frame: Frame, case: &str, folder: &Ou
 }
 
 /// Calibration of what was given and of what was written.
-fn states(files: &Files, kind: Scores, written: &Path, reference: &Path) -> Result<[Calibration; 2]> {
+fn states(files: &Files, how: &How<'_>, written: &Path, reference: &Path) -> Result<[Calibration; 2]> {
     let volume = scores::read_reference(reference)?;
-    let measure = |files: &Files, kind: Scores| -> Result<Calibration> {
-        let (values, classes) = scores::read(files, &volume, kind)?;
-        scores::expect_labels(volume.values(), classes).at(reference.display())?;
+    let judged: Vec<bool> = volume.values().iter().map(|&label| Some(label) != how.ignored).collect();
+    let measure = |files: &Files, kind: Scores, reading: &Reading| -> Result<Calibration> {
+        let (values, classes) = scores::read(files, &volume, kind, reading)?;
+        scores::expect_labels(volume.values(), classes, how.ignored).at(reference.display())?;
         let mut state = Calibration::new(classes, DEFAULT_BINS);
-        state.add(Probabilities::new(&values, classes), volume.values(), None)?;
+        let (values, labels) = kept(&values, classes, volume.values(), &judged);
+        state.add(Probabilities::new(&values, classes), &labels, None)?;
         Ok(state)
     };
-    Ok([measure(files, kind)?, measure(&Files::One(written.to_path_buf()), Scores::Probabilities)?])
+    // What was written has every class; an array that was put into another order has the documented one.
+    let axes = if how.own.axes.is_some() { Some(Order::documented()) } else { how.reading.axes.clone() };
+    let after = Reading { axes, background: Background::Stored, ..how.reading.clone() };
+    let written = Files::One(written.to_path_buf());
+    Ok([measure(files, how.kind, how.reading)?, measure(&written, Scores::Probabilities, &after)?])
+}
+
+/// The scores and labels of the voxels that are judged.
+fn kept<'a>(
+    values: &'a [f32],
+    classes: usize,
+    labels: &'a [Label],
+    judged: &[bool],
+) -> (Cow<'a, [f32]>, Cow<'a, [Label]>) {
+    if judged.iter().all(|&judged| judged) {
+        return (Cow::Borrowed(values), Cow::Borrowed(labels));
+    }
+    let voxels: Vec<usize> = (0..labels.len()).filter(|&voxel| judged[voxel]).collect();
+    let of = |class: usize| voxels.iter().map(move |&voxel| values[class * labels.len() + voxel]);
+    let values: Vec<f32> = (0..classes).flat_map(|class| of(class).collect::<Vec<_>>()).collect();
+    (Cow::Owned(values), voxels.iter().map(|&voxel| labels[voxel]).collect())
 }

@@ -7,14 +7,18 @@ use segcal_core::{Backend, Context, Error, Result};
 use segcal_data::observer::{self, Event, Observer, Steps, is_interruption};
 use segcal_data::output::OutputFolder;
 use segcal_metrics::calibration::{Calibration, Region};
+use segcal_metrics::volume::Label;
 
-use super::apply::{Applied, Mend, apply};
+use super::apply::{Applied, How, Mend, apply};
 use super::calibration;
 use super::local::{self, Local, LocalMap, Training};
 use super::map::{Map, MapFile, Method};
-use super::samples::RegionSamples;
+use super::samples::{RegionSamples, Source};
+use crate::decide::decide;
+use crate::described::Described;
 use crate::inputs::{self, Files, Holds, Pair};
 use crate::one_a_thread;
+use crate::reading::Reading;
 use crate::scores::Scores;
 
 /// What a map is fitted on.
@@ -24,6 +28,11 @@ pub struct FitRequest<'a> {
     pub scores: &'a Path,
     /// What the scores are.
     pub kind: Scores,
+    /// What else is believed of their files.
+    pub reading: &'a Reading,
+    /// The reference label of voxels that nothing is fitted on [default: that which `dataset.json` beside the labels calls
+    /// `ignore`].
+    pub ignored: Option<Label>,
     /// Reference label maps, a file or a folder.
     pub labels: &'a Path,
     /// The voxels to fit on. Maps are applied to all voxels: only a temperature fitted on another region leaves the
@@ -40,6 +49,10 @@ impl FitRequest<'_> {
             log::warn!("{case}: has a reference but no prediction; it is not fitted on");
         }
         Ok(pairs)
+    }
+
+    fn ignored(&self) -> Option<Label> {
+        self.ignored.or_else(|| Described::beside(self.labels).ignored)
     }
 
     fn warn_of_region(&self, method: Method) {
@@ -70,7 +83,9 @@ pub struct Fitted {
 pub fn fit(method: Method, request: &FitRequest<'_>) -> Result<Fitted> {
     let pairs = request.pairs()?;
     request.warn_of_region(method);
-    let mut samples = RegionSamples::new(&pairs, request.kind, request.region)?;
+    let reading = decide(&pairs, true, request.reading)?;
+    let source = Source { kind: request.kind, reading: &reading, ignored: request.ignored() };
+    let mut samples = RegionSamples::new(&pairs, source, request.region)?;
     let map = Map::fit(method, &mut samples).at(request.scores.display())?;
     if let Some(doubt) = map.doubt() {
         log::warn!("{doubt}");
@@ -106,7 +121,9 @@ pub fn fit_local<B: Backend>(
     let found = self::images(images)?;
     let image = |pair: &Pair| Ok(local::image_of(&found, &pair.case)?.to_path_buf());
     let images = pairs.iter().map(image).collect::<Result<_>>()?;
-    let fit = local::Fit { backend, pairs: &pairs, images, kind: request.kind, region: request.region, training };
+    let reading = decide(&pairs, true, request.reading)?;
+    let source = Source { kind: request.kind, reading: &reading, ignored: request.ignored() };
+    let fit = local::Fit { backend, pairs: &pairs, images, source, region: request.region, training };
     let (file, parameters) = fit.run(|epoch, nll| {
         observer.event(Event::Line(&format_args!("epoch {epoch}/{}: NLL {nll:.6}", training.epochs)));
     })?;
@@ -133,6 +150,11 @@ pub struct ApplyRequest<'a> {
     pub scores: &'a Path,
     /// What the scores are.
     pub kind: Scores,
+    /// What else is believed of their files.
+    pub reading: &'a Reading,
+    /// The reference label of voxels that are in no figure [default: that which `dataset.json` beside the labels calls
+    /// `ignore`].
+    pub ignored: Option<Label>,
     /// Reference label maps, for the calibration before and after.
     pub labels: Option<&'a Path>,
     /// Images for local temperatures.
@@ -204,10 +226,15 @@ fn apply_to(
         log::warn!("{case}: the map was fitted on a case of this name; figures of it flatter the map");
     }
     let folder = other_folder(request)?;
+    let pairs: Vec<Pair> = items.iter().filter_map(paired).collect();
+    let reading = decide(&pairs, true, request.reading)?;
+    let ignored = request.ignored.or_else(|| request.labels.and_then(|labels| Described::beside(labels).ignored));
+    // The order that the references decide is not needed to write a file as it came.
+    let how = How { kind: request.kind, own: request.reading, reading: &reading, ignored };
     let steps = Steps::begin(observer, "calibrate", items.len());
     let results = one_a_thread(&items, |(case, files, reference)| {
         observer::check(observer)?;
-        let applied = apply(map, case, files, request.kind, reference.as_ref(), &folder).at(case);
+        let applied = apply(map, case, files, &how, reference.as_ref(), &folder).at(case);
         steps.step(case);
         applied
     });
@@ -243,6 +270,12 @@ fn other_folder(request: &ApplyRequest<'_>) -> Result<OutputFolder> {
 
 /// A case to apply the map to, with its reference if there is one.
 type Item = (String, Files, Option<PathBuf>);
+
+/// The case with its reference, if it has one.
+fn paired((case, files, reference): &Item) -> Option<Pair> {
+    let reference = reference.clone()?;
+    Some(Pair { case: case.clone(), prediction: files.clone(), reference, image: None })
+}
 
 fn items(path: &Path, labels: Option<&Path>) -> Result<Vec<Item>> {
     let Some(labels) = labels else {

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::Mend;
 use super::map::MapFile;
+use super::samples::Source;
 use crate::inputs::{Files, Pair};
+use crate::reading::Reading;
 use crate::scores::{self, Frame, Scores};
 use segcal_data::Grid;
 
@@ -108,17 +110,18 @@ fn gathered<B: Backend>(backend: &B, values: &[f32], extent: [usize; 3], slices:
 
 impl Slices {
     /// On the grid of the scores, as a map is applied later.
-    fn read(pair: &Pair, image: &Path, kind: Scores, region: Region) -> Result<Self> {
-        let (mut logits, classes, frame) = scores::read_own(&pair.prediction, kind)?;
+    fn read(pair: &Pair, image: &Path, source: Source<'_>, region: Region) -> Result<Self> {
+        let (mut logits, classes, frame) = scores::read_own(&pair.prediction, source.kind, source.reading)?;
         let grid = frame.grid();
         expect_extent(grid.extent).at(pair.prediction.first().display())?;
-        let labels = scores::read_labels(&pair.reference, &grid)?;
-        scores::expect_labels(&labels, classes).at(pair.reference.display())?;
+        let labels = scores::read_labels(&pair.reference, &grid, &Reading::default())?;
+        scores::expect_labels(&labels, classes, source.ignored).at(pair.reference.display())?;
         let predicted = Probabilities::new(&logits, classes).argmax();
-        let target =
-            |(&label, &predicted)| region.contains(label, predicted, false, false).then_some(usize::from(label));
+        let inside =
+            |label, predicted| Some(label) != source.ignored && region.contains(label, predicted, false, false);
+        let target = |(&label, &predicted)| inside(label, predicted).then_some(usize::from(label));
         let targets = labels.iter().zip(&predicted).map(target).collect();
-        if kind == Scores::Probabilities {
+        if source.kind == Scores::Probabilities {
             logits_of(&mut logits);
         }
         let (image, channels) = normalised(image, &grid)?;
@@ -174,7 +177,7 @@ pub struct Fit<'a, B: Backend> {
     /// Their images.
     pub images: Vec<PathBuf>,
     /// What the scores are.
-    pub kind: Scores,
+    pub source: Source<'a>,
     /// The voxels that count.
     pub region: Region,
     /// How to fit.
@@ -184,7 +187,7 @@ pub struct Fit<'a, B: Backend> {
 impl<B: Backend> Fit<'_, B> {
     fn case(&self, number: usize) -> Result<Slices> {
         let pair = &self.pairs[number];
-        Slices::read(pair, &self.images[number], self.kind, self.region).at(&pair.case)
+        Slices::read(pair, &self.images[number], self.source, self.region).at(&pair.case)
     }
 
     /// Mean negative log-likelihood of some cases.
@@ -247,7 +250,7 @@ impl<B: Backend> Fit<'_, B> {
         }
         let local = Local { image_channels: channels, epoch: best.0, before, after: best.1 };
         let cases = self.pairs.iter().map(|pair| pair.case.clone()).collect();
-        Ok((MapFile::new(local, classes, self.kind, self.region.to_string(), cases), best.2))
+        Ok((MapFile::new(local, classes, self.source.kind, self.region.to_string(), cases), best.2))
     }
 }
 

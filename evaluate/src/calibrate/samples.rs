@@ -6,16 +6,28 @@ use segcal_metrics::posthoc::{Chunk, Samples, logits_of};
 use segcal_metrics::volume::{Label, Probabilities};
 
 use crate::inputs::Pair;
+use crate::reading::Reading;
 use crate::scores::{self, Scores};
 
 /// Bytes of voxels that stay in memory between passes; what is beyond is read again for each pass.
 const KEPT_BYTES: usize = 1 << 30;
 
+/// What the files of a fit hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// What the scores are.
+    pub kind: Scores,
+    /// What else is believed of the files.
+    pub reading: &'a Reading,
+    /// The reference label of voxels that nothing is fitted on.
+    pub ignored: Option<Label>,
+}
+
 /// Samples from files.
 #[derive(Debug)]
 pub struct RegionSamples<'a> {
     pairs: &'a [Pair],
-    kind: Scores,
+    source: Source<'a>,
     region: Region,
     classes: usize,
     kept: Vec<Option<Voxels>>,
@@ -30,14 +42,14 @@ impl<'a> RegionSamples<'a> {
     ///
     /// # Errors
     /// The region needs more than labels, or the first case cannot be read.
-    pub fn new(pairs: &'a [Pair], kind: Scores, region: Region) -> Result<Self> {
+    pub fn new(pairs: &'a [Pair], source: Source<'a>, region: Region) -> Result<Self> {
         if matches!(region, Region::Boundary | Region::Near) {
             return Err(Error::new(format!("a map is not fitted on the region {region}"))
                 .at("--region")
                 .help("all or foreground"));
         }
         let kept = vec![None; pairs.len()];
-        let mut samples = Self { pairs, kind, region, classes: 0, kept, room: KEPT_BYTES };
+        let mut samples = Self { pairs, source, region, classes: 0, kept, room: KEPT_BYTES };
         let first = samples.read(0)?;
         samples.keep(0, first);
         Ok(samples)
@@ -47,7 +59,8 @@ impl<'a> RegionSamples<'a> {
     fn read(&mut self, case: usize) -> Result<Voxels> {
         let pair = &self.pairs[case];
         let reference = scores::read_reference(&pair.reference)?;
-        let (mut values, classes) = scores::read_stored(&pair.prediction, &reference, self.kind)?;
+        let Source { kind, reading, ignored } = self.source;
+        let (mut values, classes) = scores::read_stored(&pair.prediction, &reference, kind, reading)?;
         let place = pair.prediction.first().display();
         if self.classes == 0 {
             self.classes = classes;
@@ -55,11 +68,11 @@ impl<'a> RegionSamples<'a> {
         if classes != self.classes {
             return Err(Error::new(format!("has {classes} classes, the first case {}", self.classes)).at(place));
         }
-        scores::expect_labels(reference.values(), classes).at(pair.reference.display())?;
-        if self.kind == Scores::Probabilities {
+        scores::expect_labels(reference.values(), classes, ignored).at(pair.reference.display())?;
+        if kind == Scores::Probabilities {
             logits_of(&mut values);
         }
-        Ok(select(&values, classes, reference.values(), self.region))
+        Ok(select(&values, classes, reference.values(), self.region, ignored))
     }
 
     fn keep(&mut self, case: usize, voxels: Voxels) {
@@ -71,11 +84,14 @@ impl<'a> RegionSamples<'a> {
     }
 }
 
-fn select(values: &[f32], classes: usize, labels: &[Label], region: Region) -> Voxels {
+fn select(values: &[f32], classes: usize, labels: &[Label], region: Region, ignored: Option<Label>) -> Voxels {
     let scores = Probabilities::new(values, classes);
     let prediction = scores.argmax();
-    let inside: Vec<usize> =
-        (0..labels.len()).filter(|&voxel| region.contains(labels[voxel], prediction[voxel], false, false)).collect();
+    let judged = |voxel: &usize| Some(labels[*voxel]) != ignored;
+    let inside: Vec<usize> = (0..labels.len())
+        .filter(judged)
+        .filter(|&voxel| region.contains(labels[voxel], prediction[voxel], false, false))
+        .collect();
     let logits = (0..classes).flat_map(|k| inside.iter().map(move |&voxel| scores.class(k)[voxel])).collect();
     (logits, inside.iter().map(|&voxel| labels[voxel]).collect())
 }

@@ -20,6 +20,10 @@ pub(super) trait Objective: Sync {
     /// Whether a point lies in the domain.
     fn feasible(&self, theta: &[f64]) -> bool;
 
+    /// Between which values a parameter is searched. Where classes can be told apart without error the loss has no minimum,
+    /// and the parameters would grow without end.
+    fn bounds(&self, parameter: usize) -> [f64; 2];
+
     /// Adds value, gradient and (lower half of the) Hessian of one sample; `logits` may be overwritten.
     fn add(&self, theta: &[f64], logits: &mut [f64], label: usize, sums: &mut Sums);
 }
@@ -94,11 +98,14 @@ pub struct Fit {
     pub before: f64,
     /// Mean loss after (nats).
     pub after: f64,
-    /// Whether the minimum was reached. If not, none exists: some classes can be told apart without error.
+    /// Whether the minimum was reached. If not, a parameter lies at its bound: some classes can be told apart without error,
+    /// or are not there.
     pub converged: bool,
 }
 
-/// Minimises from a feasible start. Ends where the step's predicted gain falls below 1e-13 of the loss.
+/// Minimises within the bounds from a feasible start. A parameter at its bound that the slope pushes out is held there for
+/// the step. Ends where the step's predicted gain falls below 1e-13 of the loss; a minimum with a parameter that is held is
+/// that of the bounds, and not converged.
 pub(super) fn minimise(
     objective: &impl Objective,
     start: Vec<f64>,
@@ -109,21 +116,44 @@ pub(super) fn minimise(
     let (voxels, before) = (here.count, here.mean());
     let mut fit = Fit { voxels, before, after: before, converged: false };
     for _ in 0..STEPS {
-        let step = newton_step(&here);
+        let held = held(objective, &theta, &here);
+        let step = newton_step(&free(&here, &held));
         let gain: f64 = step.iter().zip(&here.gradient).map(|(step, slope)| step * slope).sum();
-        fit.converged = gain <= 1e-13 * here.value.max(f64::MIN_POSITIVE);
-        if fit.converged {
+        if gain <= 1e-13 * here.value.max(f64::MIN_POSITIVE) {
+            fit.converged = !held.contains(&true);
             break;
         }
         let Some((next, sums)) = backtrack(objective, &theta, &step, gain, &here, samples)? else {
             // No step lowers the loss by more than its rounding.
-            fit.converged = true;
+            fit.converged = !held.contains(&true);
             break;
         };
         (theta, here) = (next, sums);
     }
     fit.after = here.mean();
     Ok((theta, fit))
+}
+
+/// Which parameters lie at a bound with a slope that pushes them out.
+fn held(objective: &impl Objective, theta: &[f64], sums: &Sums) -> Vec<bool> {
+    let pushed = |(parameter, (&value, &slope)): (usize, (&f64, &f64))| {
+        let [low, high] = objective.bounds(parameter);
+        (value <= low && slope > 0.0) || (value >= high && slope < 0.0)
+    };
+    theta.iter().zip(&sums.gradient).enumerate().map(pushed).collect()
+}
+
+/// The sums of the problem in which some parameters do not move.
+fn free(sums: &Sums, held: &[bool]) -> Sums {
+    let mut sums = sums.clone();
+    let size = held.len();
+    for parameter in (0..size).filter(|&parameter| held[parameter]) {
+        sums.gradient[parameter] = 0.0;
+        (0..parameter).for_each(|column| sums.hessian[parameter * size + column] = 0.0);
+        (parameter + 1..size).for_each(|row| sums.hessian[row * size + parameter] = 0.0);
+        sums.hessian[parameter * size + parameter] = 1.0;
+    }
+    sums
 }
 
 /// The largest of the steps 1, 1/2, 1/4, ... that stays feasible and lowers the loss enough (Armijo).
@@ -139,6 +169,14 @@ fn backtrack(
     while share > 1e-9 {
         let next: Vec<f64> = theta.iter().zip(step).map(|(theta, step)| theta - share * step).collect();
         if objective.feasible(&next) {
+            let next: Vec<f64> = next
+                .into_iter()
+                .enumerate()
+                .map(|(parameter, value)| {
+                    let [low, high] = objective.bounds(parameter);
+                    value.clamp(low, high)
+                })
+                .collect();
             let there = Sums::at(objective, &next, samples)?;
             if there.value < here.value - 1e-4 * share * gain {
                 return Ok(Some((next, there)));

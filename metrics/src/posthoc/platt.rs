@@ -36,6 +36,10 @@ impl Objective for OneAgainstRest {
         theta.iter().all(|value| value.is_finite())
     }
 
+    fn bounds(&self, _: usize) -> [f64; 2] {
+        [-100.0, 100.0]
+    }
+
     fn add(&self, theta: &[f64], logits: &mut [f64], label: usize, sums: &mut Sums) {
         let classes = self.targets.len();
         log_odds(logits);

@@ -34,6 +34,10 @@ impl Objective for InverseTemperature {
         theta[0] > 0.0
     }
 
+    fn bounds(&self, _: usize) -> [f64; 2] {
+        [LIMITS[1].recip(), LIMITS[0].recip()]
+    }
+
     fn add(&self, theta: &[f64], logits: &mut [f64], label: usize, sums: &mut Sums) {
         // Distances to the largest logit keep the moments accurate.
         let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -194,3 +194,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn classes_told_apart_without_error_leave_a_map_at_its_bound() {
+    // The largest logit is always right: ever larger scales are ever better.
+    let logits: Vec<f32> = (0..300).map(|i| if i / 100 == i % 100 % 3 { 2.0 } else { -1.0 }).collect();
+    let labels: Vec<Label> = (0..100).map(|i| i % 3).collect();
+    let halves = halves(&logits);
+    let mut some = samples(&halves, &labels);
+    let classwise = ClassTemperature::fit(&mut some).unwrap();
+    assert!(!classwise.fit.converged, "{classwise:?}");
+    assert!(classwise.temperatures.iter().all(|t| (0.01 - 1e-12..=100.0).contains(t)), "{classwise:?}");
+    let vector = VectorScaling::fit(&mut some).unwrap();
+    assert!(!vector.fit.converged, "{vector:?}");
+    assert!(vector.scale.iter().all(|scale| (0.01..=100.0).contains(scale)), "{vector:?}");
+    assert!(vector.bias.iter().all(|bias| bias.abs() <= 100.0), "{vector:?}");
+    // One class alone.
+    let mut one = samples(&halves, &[1; 100]);
+    let classwise = ClassTemperature::fit(&mut one).unwrap();
+    assert!(
+        !classwise.fit.converged && classwise.temperatures.iter().all(|t| (0.009..=100.1).contains(t)),
+        "{classwise:?}"
+    );
+}

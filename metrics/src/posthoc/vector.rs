@@ -8,6 +8,12 @@ use super::newton::{Fit, Objective, Sums, minimise};
 use super::temperature::add_softmax;
 use crate::volume::map_voxels;
 
+/// Scales between which the optimum is searched: temperatures of 0.01 to 100.
+const SCALES: [f64; 2] = [0.01, 100.0];
+
+/// Biases between which the optimum is searched: a factor of `e^100` in the odds.
+const BIASES: [f64; 2] = [-100.0, 100.0];
+
 /// One temperature per class: `softmax(l_k / T_k)`. Depends on the offset of the logits, so give them as the network
 /// gives them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +55,10 @@ impl Objective for Affine {
 
     fn feasible(&self, theta: &[f64]) -> bool {
         theta[..self.classes].iter().all(|&scale| scale > 0.0)
+    }
+
+    fn bounds(&self, parameter: usize) -> [f64; 2] {
+        if parameter < self.classes { SCALES } else { BIASES }
     }
 
     fn add(&self, theta: &[f64], logits: &mut [f64], label: usize, sums: &mut Sums) {

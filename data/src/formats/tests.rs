@@ -77,7 +77,7 @@ fn malformed_files_are_errors_that_name_the_field() {
     let meta = "NDims = 3\nDimSize = 3 2 1\nElementType = MET_SHORT\nElementDataFile = LOCAL\n";
     let nrrd = "NRRD0004\ntype: short\ndimension: 3\nsizes: 3 2 1\nencoding: raw\n\n";
     let cases = [
-        ("a.mha", meta, "NDims = 3", "NDims = 4", "NDims: 4"),
+        ("a.mha", meta, "NDims = 3", "NDims = 5", "NDims: 5"),
         ("a.mha", meta, "3 2 1", "3 2", "DimSize: \"3 2\""),
         ("a.mha", meta, "3 2 1", "3 -2 1", "DimSize"),
         ("a.mha", meta, "3 2 1", "30000 20000 10000", "values"),
@@ -86,7 +86,7 @@ fn malformed_files_are_errors_that_name_the_field() {
         ("a.mha", meta, "LOCAL", "../x.raw", "ElementDataFile: the data file"),
         ("a.mha", meta, "ElementType = ", "ElementType ", "header: \"ElementType MET_SHORT\""),
         ("a.nrrd", nrrd, "NRRD0004", "NIFTI", "magic"),
-        ("a.nrrd", nrrd, "dimension: 3", "dimension: 4", "dimension: 4"),
+        ("a.nrrd", nrrd, "dimension: 3", "dimension: 5", "dimension: 5"),
         ("a.nrrd", nrrd, "encoding: raw", "encoding: bzip2", "encoding: \"bzip2\""),
         ("a.nrrd", nrrd, "type: short", "type: block", "type: \"block\""),
         ("a.nrrd", nrrd, "sizes: 3 2 1", "space: RAS", "sizes: is missing"),
@@ -112,4 +112,92 @@ fn malformed_files_are_errors_that_name_the_field() {
     }
     let endless = read_image(&write("b.mha", &vec![b'a'; 1 << 17])).unwrap_err().to_string();
     assert!(endless.contains("too long"), "{endless}");
+}
+
+#[test]
+fn several_numbers_a_voxel_are_channels() {
+    let (_folder, write) = folder();
+    let meta =
+        "NDims = 3\nDimSize = 3 1 1\nElementNumberOfChannels = 2\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n";
+    let fourth = "NDims = 4\nDimSize = 3 1 1 2\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n";
+    let nrrd = "NRRD0004\ntype: uchar\ndimension: 4\nspace: RAS\nsizes: 2 3 1 1\nencoding: raw\n\
+                space directions: none (1, 0, 0) (0, 1, 0) (0, 0, 1)\n\n";
+    let list =
+        "NRRD0004\ntype: uchar\ndimension: 4\nkinds: domain domain domain list\nsizes: 3 1 1 2\nencoding: raw\n\n";
+    let cases = [("a.mha", meta, true), ("b.mha", fourth, false), ("a.nrrd", nrrd, true), ("b.nrrd", list, false)];
+    for (name, header, together) in cases {
+        let volume = read_labels(&write(name, &joined(header, &[1, 2, 3, 4, 5, 6]))).unwrap();
+        assert_eq!((volume.channels(), volume.grid.extent), (2, [1, 1, 3]), "{name}");
+        let expected = if together { [1, 3, 5, 2, 4, 6] } else { [1, 2, 3, 4, 5, 6] };
+        assert_eq!(volume.values(), expected, "{name}");
+    }
+}
+
+#[test]
+fn pictures_have_one_slice() {
+    let (_folder, write) = folder();
+    let meta = "NDims = 2\nDimSize = 3 2\nElementSpacing = 0.5 2\nElementType = MET_SHORT\nElementDataFile = LOCAL\n";
+    let nrrd = "NRRD0004\ntype: short\ndimension: 2\nsizes: 3 2\nspacings: 0.5 2\nencoding: raw\n\n";
+    for (name, header) in [("a.mha", meta), ("a.nrrd", nrrd)] {
+        let volume = read_image(&write(name, &joined(header, &SHORTS))).unwrap();
+        assert_eq!((volume.grid.extent, volume.grid.spacing_mm()), ([1, 2, 3], [1.0, 2.0, 0.5]), "{name}");
+    }
+}
+
+#[test]
+fn lengths_of_nrrd_have_units() {
+    let (_folder, write) = folder();
+    let read = |units: &str| {
+        let header = format!(
+            "NRRD0004\ntype: uchar\ndimension: 3\nspace: LPS\nsizes: 1 1 1\nencoding: raw\n{units}\
+             space directions: (0.25,0,0) (0,0.5,0) (0,0,1)\nspace origin: (2,0,0)\n\n"
+        );
+        read_image(&write("a.nrrd", &joined(&header, &[1]))).map(|volume| volume.grid)
+    };
+    for (units, factor) in [
+        ("", 1.0),
+        ("space units: \"\" \"\" \"\"\n", 1.0),
+        ("space units: \"mm\" \"mm\" \"mm\"\n", 1.0),
+        ("space units: \"microns\" \"microns\" \"microns\"\n", 1e-3),
+        ("space units: \"m\" \"m\" \"m\"\n", 1e3),
+    ] {
+        let grid = read(units).unwrap();
+        assert_eq!(grid.spacing_mm(), [1.0, 0.5, 0.25].map(|x| x * factor), "{units}");
+        assert_eq!(grid.affine[0][3], -2.0 * factor, "{units}");
+    }
+    for bad in ["\"inch\" \"inch\" \"inch\"", "\"mm\" \"um\" \"mm\""] {
+        let message = read(&format!("space units: {bad}\n")).unwrap_err().to_string();
+        assert!(message.contains("a.nrrd: space units"), "{message}");
+    }
+}
+
+#[test]
+fn a_space_without_a_name_has_no_sides() {
+    let (_folder, write) = folder();
+    let header = "NRRD0004\ntype: uchar\ndimension: 3\nspace dimension: 3\nsizes: 1 1 1\nencoding: raw\n\
+                  space directions: (0.25,0,0) (0,0.5,0) (0,0,1)\n\n";
+    let grid = read_image(&write("a.nrrd", &joined(header, &[1]))).unwrap().grid;
+    assert_eq!((grid.spacing_mm(), grid.space), ([1.0, 0.5, 0.25], 0));
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    // Oblique, sheared and flipped.
+    let affine = [[-0.4, 0.1, 0.3, 7.0], [0.2, 0.9, 0.0, -3.25], [0.1, 0.0, 2.5, 0.0]];
+    let grid = Grid::new([2, 3, 4], affine, 1).unwrap();
+    for channels in [1, 3] {
+        let floats: Vec<f32> = (0..24 * channels).map(|x| x as f32 / 7.0).collect();
+        let volume = Volume::new(floats, channels, grid.clone());
+        let labels = Volume::new((0..24 * channels).map(|x| x as i32 - 5).collect(), channels, grid.clone());
+        for name in ["a.mha", "a.nrrd"] {
+            let path = folder.path().join(name);
+            super::write(&path, &volume).unwrap();
+            let read = read_image(&path).unwrap();
+            assert_eq!(read.data, volume.data, "{name}");
+            read.grid.expect_same("read", &volume.grid, "written").unwrap();
+            super::write(&path, &labels).unwrap();
+            assert_eq!(read_labels(&path).unwrap().data, labels.data, "{name}");
+        }
+    }
 }

@@ -30,14 +30,18 @@ pub(super) fn open(path: &Path) -> Result<Stored> {
     let (mut source, size): (Box<dyn std::io::Read>, _) =
         if name == "LOCAL" { (Box::new(source), size) } else { data_file(path, &name).at("ElementDataFile")? };
     let fields = Fields(fields);
-    fields.expect_plain()?;
     let packing = if fields.is_true("CompressedData") { Packing::Zlib } else { Packing::None };
     let skip = fields.get("HeaderSize").map_or(Ok(0), |text| {
         text.parse::<u64>().map_err(|_| Error::new(format!("{text} bytes to skip are not understood")).at("HeaderSize"))
     })?;
     std::io::copy(&mut std::io::Read::take(&mut source, skip), &mut std::io::sink())?;
+    let rank = fields.rank()?;
+    let (grid, further) = fields.grid(rank)?;
+    let interleaved = fields.count("ElementNumberOfChannels", 1)?;
     Ok(Stored {
-        grid: fields.grid()?,
+        grid,
+        channels: further * interleaved,
+        interleaved: interleaved > 1,
         kind: fields.kind().at("ElementType")?,
         big_endian: fields.is_true("BinaryDataByteOrderMSB") || fields.is_true("ElementByteOrderMSB"),
         packing,
@@ -57,28 +61,50 @@ impl Fields {
         self.get(key).is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
-    /// Refuses what is not one number a voxel in three dimensions.
-    fn expect_plain(&self) -> Result<()> {
-        for (key, expected) in [("NDims", "3"), ("ElementNumberOfChannels", "1")] {
-            if let Some(value) = self.get(key).filter(|value| *value != expected) {
-                return Err(Error::new(format!("{value} is not read, only {expected}")).at(key));
-            }
-        }
-        Ok(())
+    fn count(&self, key: &str, default: usize) -> Result<usize> {
+        let Some(text) = self.get(key) else { return Ok(default) };
+        let count = text.parse().ok().filter(|&count| count > 0);
+        count.ok_or_else(|| Error::new(format!("\"{text}\" is not a number from 1 on")).at(key))
     }
 
-    fn grid(&self) -> Result<crate::Grid> {
+    /// Number of axes. Several numbers a voxel are channels or a fourth axis, not both.
+    fn rank(&self) -> Result<usize> {
+        let rank = self.count("NDims", 3)?;
+        if !(2..=4).contains(&rank) {
+            return Err(Error::new(format!("{rank} is not read, only 2 to 4")).at("NDims"));
+        }
+        let channels = self.count("ElementNumberOfChannels", 1)?;
+        if channels > 1 && rank == 4 {
+            return Err(
+                Error::new(format!("{channels} is not read with NDims = 4, only 1")).at("ElementNumberOfChannels")
+            );
+        }
+        Ok(rank)
+    }
+
+    /// Where the voxels lie, and the extent of the fourth axis.
+    fn grid(&self, rank: usize) -> Result<(crate::Grid, usize)> {
         let required = |key: &str| self.get(key).ok_or_else(|| Error::new("is missing").at(key));
-        let any = |keys: &[&str], default: &'static str| {
-            keys.iter().find_map(|key| self.get(key)).unwrap_or(default).to_owned()
+        let any = |keys: &[&str]| keys.iter().find_map(|key| self.get(key));
+        let or = |keys: &[&str], key: &str, count: usize, default: fn(usize) -> f64| match any(keys) {
+            Some(text) => several(text, count).at(key),
+            None => Ok((0..count).map(default).collect()),
         };
-        let extent = extents(required("DimSize")?).at("DimSize")?;
-        let spacing = several::<3>(&any(&["ElementSpacing", "ElementSize"], "1 1 1")).at("ElementSpacing")?;
-        let origin = several::<3>(&any(&["Offset", "Origin", "Position"], "0 0 0")).at("Offset")?;
-        let turn = any(&["TransformMatrix", "Rotation", "Orientation"], "1 0 0 0 1 0 0 0 1");
-        let turn = several::<9>(&turn).at("TransformMatrix")?;
-        let steps = std::array::from_fn(|axis| std::array::from_fn(|row| turn[3 * axis + row] * spacing[axis]));
-        from_lps(extent, steps, origin).at("TransformMatrix")
+        let extents = extents(required("DimSize")?, rank).at("DimSize")?;
+        let spacing = or(&["ElementSpacing", "ElementSize"], "ElementSpacing", rank, |_| 1.0)?;
+        let origin = or(&["Offset", "Origin", "Position"], "Offset", rank, |_| 0.0)?;
+        let turn = any(&["TransformMatrix", "Rotation", "Orientation"]);
+        let turn = turn.map(|text| several(text, rank * rank)).transpose().at("TransformMatrix")?;
+        let along = |axis: usize, row: usize| match &turn {
+            Some(turn) if axis < rank && row < rank => turn[rank * axis + row],
+            _ => f64::from(u8::from(axis == row)),
+        };
+        let of = |values: &[f64], axis: usize, default: f64| values.get(axis).copied().unwrap_or(default);
+        let steps = std::array::from_fn(|axis| std::array::from_fn(|row| along(axis, row) * of(&spacing, axis, 1.0)));
+        let extent = |axis: usize| extents.get(axis).copied().unwrap_or(1);
+        let origin = std::array::from_fn(|row| of(&origin, row, 0.0));
+        let grid = from_lps([extent(2), extent(1), extent(0)], steps, origin, 1).at("TransformMatrix")?;
+        Ok((grid, extent(3)))
     }
 
     fn kind(&self) -> Result<NumberType> {

@@ -1,10 +1,12 @@
-//! Formats that data sets are published in and that only `prepare` reads: MetaImage and NRRD.
+//! MetaImage and NRRD.
 //!
 //! Both are a text of `field = value` lines and a block of numbers. The text is read here line by line and never beyond
-//! 64 KiB; the numbers are read through the same limits as those of any volume.
+//! 64 KiB; the numbers are read through the same limits as those of any volume. Several numbers a voxel are its channels:
+//! MetaImage's `ElementNumberOfChannels` or its fourth axis, NRRD's axis that is not one of space.
 
 mod metaimage;
 mod nrrd;
+mod write;
 
 use std::io::{BufRead, Read};
 use std::path::Path;
@@ -14,21 +16,29 @@ use segcal_core::{Context, Error, Result};
 
 use crate::limits::{self, Growing};
 use crate::number::{self, FromFile, NumberType};
-use crate::{self as data, Grid, Volume};
+use crate::scatter::Scatter;
+use crate::{Grid, Volume};
+
+pub use write::write;
 
 /// The most that a header may take.
 const MAX_HEADER: u64 = 1 << 16;
 
-/// Reads an image: what [`data::read_image`] reads, MetaImage (`.mhd`, `.mha`) or NRRD (`.nrrd`, `.nhdr`).
+/// The endings of the names of these files.
+pub(crate) const ENDINGS: [&str; 4] = [".mha", ".mhd", ".nrrd", ".nhdr"];
+
+/// Whether the name of a file is that of a MetaImage or NRRD.
+pub fn is_known(path: &Path) -> bool {
+    opener(path).is_some()
+}
+
+/// Reads an image, MetaImage (`.mhd`, `.mha`) or NRRD (`.nrrd`, `.nhdr`).
 ///
 /// # Errors
 /// The ending is unknown, or the file is malformed.
 pub fn read_image(path: &Path) -> Result<Volume<f32>> {
     let convert = |x| f32::from_file(x).ok_or("is beyond the range of 32-bit floats");
-    match foreign(path) {
-        Some(open) => open(path).and_then(|stored| numbers(stored, convert)).at(path.display()),
-        None => data::read_image(path),
-    }
+    open(path).and_then(|stored| numbers(stored, convert)).at(path.display())
 }
 
 /// Reads a label map, as [`read_image`].
@@ -37,13 +47,23 @@ pub fn read_image(path: &Path) -> Result<Volume<f32>> {
 /// Those of [`read_image`]; a value is no whole number.
 pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
     let convert = |x| i32::from_file(x).ok_or("is no label, which must be a whole number");
-    match foreign(path) {
-        Some(open) => open(path).and_then(|stored| numbers(stored, convert)).at(path.display()),
-        None => data::read_labels(path),
-    }
+    open(path).and_then(|stored| numbers(stored, convert)).at(path.display())
 }
 
-fn foreign(path: &Path) -> Option<fn(&Path) -> Result<Stored>> {
+/// What the header alone says: where the voxels lie, the number of channels, and the type of the numbers.
+///
+/// # Errors
+/// The ending is unknown, or the header is malformed.
+pub fn read_header(path: &Path) -> Result<(Grid, usize, NumberType)> {
+    let stored = open(path).at(path.display())?;
+    Ok((stored.grid, stored.channels, stored.kind))
+}
+
+fn open(path: &Path) -> Result<Stored> {
+    opener(path).map_or_else(|| Err(crate::unknown_ending(path, "")), |open| open(path))
+}
+
+fn opener(path: &Path) -> Option<fn(&Path) -> Result<Stored>> {
     let ending = path.extension()?.to_str()?.to_ascii_lowercase();
     match ending.as_str() {
         "mhd" | "mha" => Some(metaimage::open),
@@ -63,6 +83,10 @@ enum Packing {
 /// A volume whose numbers are still to be read.
 struct Stored {
     grid: Grid,
+    /// Numbers of each voxel.
+    channels: usize,
+    /// Whether the numbers of a voxel follow each other; else those of a channel do.
+    interleaved: bool,
     kind: NumberType,
     big_endian: bool,
     packing: Packing,
@@ -72,25 +96,37 @@ struct Stored {
     size: u64,
 }
 
-fn numbers<T: Copy>(
+fn numbers<T: Copy + Default>(
     stored: Stored,
     convert: impl Fn(f64) -> std::result::Result<T, &'static str>,
 ) -> Result<Volume<T>> {
-    let Stored { grid, kind, big_endian, packing, source, size } = stored;
-    let count = limits::count(&grid.extent)?;
+    let Stored { grid, channels, interleaved, kind, big_endian, packing, source, size } = stored;
+    let [d, h, w] = grid.extent;
+    let count = limits::count(&[channels, d, h, w])?;
     limits::check_claim((count * kind.size()) as u64, size, packing != Packing::None)?;
     let mut source: Box<dyn Read> = match packing {
         Packing::None => source,
         Packing::Gzip => Box::new(MultiGzDecoder::new(source)),
         Packing::Zlib => Box::new(ZlibDecoder::new(source)),
     };
+    let convert = |x: f64| convert(x).map_err(|why| Error::new(format!("{x} {why}")));
+    if interleaved && channels > 1 {
+        let mut values = limits::zeroed(count)?;
+        let mut scatter = Scatter::permuted(&[d, h, w, channels], &[3, 0, 1, 2], false);
+        number::stream(&mut source, kind, big_endian, count, |piece| {
+            piece.iter().try_for_each(|&x| {
+                scatter.put(&mut values, convert(x)?);
+                Ok(())
+            })
+        })?;
+        return Ok(Volume::new(values, channels, grid));
+    }
     let mut values = Growing::new(count)?;
     number::stream(&mut source, kind, big_endian, count, |piece| {
-        let converted: Result<Vec<T>> =
-            piece.iter().map(|&x| convert(x).map_err(|why| Error::new(format!("{x} {why}")))).collect();
+        let converted: Result<Vec<T>> = piece.iter().map(|&x| convert(x)).collect();
         values.extend(piece.len(), converted?.into_iter())
     })?;
-    Ok(Volume::new(values.into_vec(), 1, grid))
+    Ok(Volume::new(values.into_vec(), channels, grid))
 }
 
 /// The next line without its end; an error where the header is too long or no text.
@@ -105,29 +141,30 @@ fn line(source: &mut impl BufRead, left: &mut u64) -> Result<String> {
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-/// Exactly `N` numbers.
-fn several<const N: usize>(text: &str) -> Result<[f64; N]> {
+/// Exactly `count` numbers.
+fn several(text: &str, count: usize) -> Result<Vec<f64>> {
     let numbers: Option<Vec<f64>> = text.split_whitespace().map(|word| word.parse().ok()).collect();
-    let numbers = numbers.and_then(|numbers| numbers.try_into().ok());
-    numbers.ok_or_else(|| Error::new(format!("\"{text}\" is not {N} numbers")))
+    let numbers = numbers.filter(|numbers| numbers.len() == count);
+    numbers.ok_or_else(|| Error::new(format!("\"{text}\" is not {count} numbers")))
 }
 
-/// Three extents along x, y, z as `[d, h, w]`.
-fn extents(text: &str) -> Result<[usize; 3]> {
-    let [x, y, z] = several::<3>(text)?.map(|x| if x >= 1.0 && x.fract() == 0.0 { x as usize } else { 0 });
-    if x == 0 || y == 0 || z == 0 {
-        return Err(Error::new(format!("\"{text}\" is not three extents from 1 on")));
+/// `count` extents, in the order of the file.
+fn extents(text: &str, count: usize) -> Result<Vec<usize>> {
+    let whole = |x: f64| if x >= 1.0 && x.fract() == 0.0 { x as usize } else { 0 };
+    let extents: Vec<usize> = several(text, count)?.into_iter().map(whole).collect();
+    if extents.contains(&0) {
+        return Err(Error::new(format!("\"{text}\" is not {count} extents from 1 on")));
     }
-    Ok([z, y, x])
+    Ok(extents)
 }
 
 /// The grid whose axes x, y, z take these steps from this first voxel, all in a world that points to the patient's
 /// left and back (LPS), as ITK's formats have it.
-fn from_lps(extent: [usize; 3], steps: [[f64; 3]; 3], origin: [f64; 3]) -> Result<Grid> {
+fn from_lps(extent: [usize; 3], steps: [[f64; 3]; 3], origin: [f64; 3], space: i16) -> Result<Grid> {
     let sign = [-1.0, -1.0, 1.0];
     let affine =
         std::array::from_fn(|row| [steps[0][row], steps[1][row], steps[2][row], origin[row]].map(|x| x * sign[row]));
-    Grid::new(extent, affine, 1)
+    Grid::new(extent, affine, space)
 }
 
 /// A file of numbers that the header names; it must lie beside the header.

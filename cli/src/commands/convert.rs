@@ -1,0 +1,42 @@
+//! `segcal convert IN OUT`.
+
+use std::path::PathBuf;
+
+use segcal_core::Result;
+use segcal_data::convert::convert;
+use serde_json::json;
+
+use crate::{Common, Outcome, output};
+
+/// Write a volume or class scores in another format.
+///
+/// Reads NIfTI, MetaImage, NRRD, PNG and NumPy arrays; writes .nii, .nii.gz, .mha, .nrrd, .npy, .npz, and label maps of one
+/// slice as .png. What was written is read back: every number and every voxel is where it was, or the file is removed.
+/// Arrays do not say where their voxels lie: they are written without, and read onto the grid of --like.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  segcal convert label.mha label.nii.gz\n  segcal convert case.npz case.nii.gz --like scan.nii.gz")]
+pub struct Args {
+    /// The file to read.
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// The file to write.
+    #[arg(value_name = "OUT")]
+    pub out: PathBuf,
+    /// A volume on whose grid an array lies.
+    #[arg(long, value_name = "FILE")]
+    pub like: Option<PathBuf>,
+}
+
+/// Converts the file.
+///
+/// # Errors
+/// A file cannot be read or written, or the format cannot hold what is read.
+pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
+    convert(&args.input, &args.out, args.like.as_deref())?;
+    if common.json {
+        output::print_json(&json!({ "in": args.input, "out": args.out }))?;
+    } else {
+        output::print(&format!("{}\n", args.out.display()))?;
+    }
+    Ok(Outcome::Done)
+}

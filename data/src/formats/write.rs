@@ -1,0 +1,133 @@
+//! Writing MetaImage and NRRD, whole or not at all.
+
+use std::io::Write;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::{GzEncoder, ZlibEncoder};
+use segcal_core::{Error, Result};
+
+use crate::number::{self, NumberType, ToFile};
+use crate::{Grid, Volume, output};
+
+/// Writes a volume as `.mha` or `.nrrd`, by the ending of the name: little-endian, packed, the numbers of a voxel
+/// together, as ITK has images of vectors.
+///
+/// # Errors
+/// The ending is another one, or the file cannot be written.
+pub fn write<T: ToFile>(path: &Path, volume: &Volume<T>) -> Result<()> {
+    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    match ending.as_ref().and_then(|ending| ending.to_str()) {
+        Some("mha") => metaimage(path, volume),
+        Some("nrrd") => nrrd(path, volume),
+        _ => Err(Error::new("a volume is written as .mha or .nrrd here").at(path.display())),
+    }
+}
+
+fn metaimage<T: ToFile>(path: &Path, volume: &Volume<T>) -> Result<()> {
+    let kind = match T::TYPE {
+        NumberType::U8 => "MET_UCHAR",
+        NumberType::I8 => "MET_CHAR",
+        NumberType::U16 => "MET_USHORT",
+        NumberType::I16 => "MET_SHORT",
+        NumberType::U32 => "MET_UINT",
+        NumberType::I32 => "MET_INT",
+        NumberType::U64 => "MET_ULONG_LONG",
+        NumberType::I64 => "MET_LONG_LONG",
+        NumberType::F32 => "MET_FLOAT",
+        NumberType::F64 => "MET_DOUBLE",
+        other => return Err(no_type(path, other)),
+    };
+    let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
+    put(&mut packed, volume)?;
+    let packed = packed.finish()?;
+    let ([d, h, w], grid) = (volume.grid.extent, &volume.grid);
+    let (steps, origin) = lps(grid);
+    let [z, y, x] = grid.spacing_mm();
+    let spacing = [x, y, z];
+    let turn: Vec<f64> = (0..9).map(|index| steps[index / 3][index % 3] / spacing[index / 3]).collect();
+    let header = format!(
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nCompressedData = True\n\
+         CompressedDataSize = {}\nTransformMatrix = {}\nOffset = {}\nElementSpacing = {}\nDimSize = {w} {h} {d}\n\
+         {}ElementType = {kind}\nElementDataFile = LOCAL\n",
+        packed.len(),
+        joined(&turn, " "),
+        joined(&origin, " "),
+        joined(&spacing, " "),
+        if volume.channels() > 1 {
+            format!("ElementNumberOfChannels = {}\n", volume.channels())
+        } else {
+            String::new()
+        },
+    );
+    output::write_atomic(path, |out| {
+        out.write_all(header.as_bytes())?;
+        Ok(out.write_all(&packed)?)
+    })
+}
+
+fn nrrd<T: ToFile>(path: &Path, volume: &Volume<T>) -> Result<()> {
+    let kind = match T::TYPE {
+        NumberType::F32 => "float",
+        NumberType::F64 => "double",
+        other @ (NumberType::F16 | NumberType::Bool) => return Err(no_type(path, other)),
+        whole => whole.name(),
+    };
+    let ([d, h, w], channels) = (volume.grid.extent, volume.channels());
+    let (steps, origin) = lps(&volume.grid);
+    let vector = |values: &[f64]| format!("({})", joined(values, ","));
+    let directions = steps.iter().map(|step| vector(step)).collect::<Vec<_>>().join(" ");
+    let (sizes, kinds, none) = if channels > 1 {
+        (format!("{channels} {w} {h} {d}"), "vector domain domain domain", "none ")
+    } else {
+        (format!("{w} {h} {d}"), "domain domain domain", "")
+    };
+    let header = format!(
+        "NRRD0004\ntype: {kind}\ndimension: {}\nspace: left-posterior-superior\nsizes: {sizes}\n\
+         space directions: {none}{directions}\nkinds: {kinds}\nendian: little\nencoding: gzip\nspace origin: {}\n\n",
+        3 + usize::from(channels > 1),
+        vector(&origin),
+    );
+    output::write_atomic(path, |out| {
+        out.write_all(header.as_bytes())?;
+        let mut packed = GzEncoder::new(out, Compression::fast());
+        put(&mut packed, volume)?;
+        packed.finish()?;
+        Ok(())
+    })
+}
+
+fn no_type(path: &Path, kind: NumberType) -> Error {
+    Error::new(format!("the format has no number type {}", kind.name())).at(path.display())
+}
+
+/// The numbers, those of a voxel together.
+fn put<T: ToFile>(out: &mut dyn Write, volume: &Volume<T>) -> Result<()> {
+    let channels = volume.channels();
+    let values = volume.values();
+    if channels == 1 {
+        return number::write_all(out, values);
+    }
+    let voxels = values.len() / channels;
+    let mut slice = Vec::new();
+    for voxel in 0..voxels {
+        slice.extend((0..channels).map(|channel| values[channel * voxels + voxel]));
+        if slice.len() >= 1 << 16 || voxel + 1 == voxels {
+            number::write_all(out, &slice)?;
+            slice.clear();
+        }
+    }
+    Ok(())
+}
+
+/// The steps along x, y, z and the first voxel, in a world that points to the patient's left and back.
+fn lps(grid: &Grid) -> ([[f64; 3]; 3], [f64; 3]) {
+    // Without a minus before a 0, which readers of text may trip over.
+    let turned = |row: usize, x: f64| if row < 2 { 0.0 - x } else { x };
+    let steps = std::array::from_fn(|axis| std::array::from_fn(|row| turned(row, grid.affine[row][axis])));
+    (steps, std::array::from_fn(|row| turned(row, grid.affine[row][3])))
+}
+
+fn joined(values: &[f64], between: &str) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(between)
+}

@@ -1,0 +1,338 @@
+//! Class scores of one case on the grid of its reference, in the reference's own voxel order.
+//!
+//! NIfTI carries its geometry: it is turned to the reference's axes and must then lie on the reference's grid. Arrays
+//! carry none: the order of their axes is that of the [`Reading`], which is decided for the cohort.
+
+use std::path::Path;
+
+use segcal_core::{Context, Error, Result};
+use segcal_data::{Grid, Volume, npy};
+use segcal_metrics::volume::{Label, softmax};
+use serde::{Deserialize, Serialize};
+
+use super::axes::Order;
+use super::inputs::Files;
+use super::reading::{Background, Reading};
+
+mod complete;
+
+/// What the numbers of a file are said to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scores {
+    /// Probabilities: in `[0, 1]`, summing to one.
+    Probabilities,
+    /// Logits: softmax is applied.
+    Logits,
+}
+
+/// Probabilities `[k, d, h, w]` on the reference's grid.
+///
+/// # Errors
+/// A file is malformed; the geometry or shape differs from the reference's; or the numbers are not what they are said to be.
+pub fn read(files: &Files, reference: &Volume<Label>, kind: Scores, how: &Reading) -> Result<(Vec<f32>, usize)> {
+    let (mut values, classes) = read_stored(files, reference, kind, how)?;
+    if kind == Scores::Logits {
+        softmax(&mut values, classes);
+    }
+    Ok((values, classes))
+}
+
+/// As [`read`], but the numbers are as they are stored: logits stay logits.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_stored(files: &Files, reference: &Volume<Label>, kind: Scores, how: &Reading) -> Result<(Vec<f32>, usize)> {
+    let (values, classes) = match files {
+        Files::One(path) if npy::is_array(path) => from_array(path, &reference.grid, how).at(path.display())?,
+        Files::One(path) => on_grid(path, &reference.grid, how)?,
+        Files::PerClass(paths) => per_class(paths, &reference.grid, how)?,
+    };
+    let file = files.first();
+    complete::complete(values, classes, kind, how.background, Some(reference.values()), file).at(file.display())
+}
+
+/// Number of classes, from the header alone.
+///
+/// # Errors
+/// The header is malformed.
+pub fn classes(files: &Files, how: &Reading) -> Result<usize> {
+    let stored = match files {
+        Files::One(path) if npy::is_array(path) => {
+            let shape = npy::read_header(path, "probabilities")?.shape;
+            let order = how.axes.clone().unwrap_or_else(Order::documented);
+            let class = order.permutation(shape.len(), true, true).ok().and_then(|axes| axes.first().copied());
+            class.map_or(1, |axis| shape[axis])
+        }
+        Files::One(path) => segcal_data::read_grid(path)?.1,
+        Files::PerClass(paths) => paths.len(),
+    };
+    Ok(if stored == 1 || how.background == Background::Implied { stored + 1 } else { stored })
+}
+
+/// Where scores lie, so that others can be written to the same place.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Frame {
+    /// The grid of a NIfTI file.
+    Grid(Grid),
+    /// The shape of an array, class first.
+    Array {
+        /// The shape.
+        shape: Vec<usize>,
+        /// Whether it was one of a `.npz`.
+        archive: bool,
+    },
+}
+
+/// Scores as they are stored, class first, on their own grid; with the number of classes.
+///
+/// # Errors
+/// A file is malformed, or the numbers are not what they are said to be.
+pub fn read_own(files: &Files, kind: Scores, how: &Reading) -> Result<(Vec<f32>, usize, Frame)> {
+    let (values, stored, frame) = match files {
+        Files::One(path) if npy::is_array(path) => own_array(path, how).at(path.display())?,
+        Files::One(path) => {
+            let volume = segcal_data::read_image(path)?;
+            let (classes, grid) = (volume.channels(), volume.grid);
+            (volume.data.into_raw_vec_and_offset().0, classes, Frame::Grid(grid))
+        }
+        Files::PerClass(paths) => {
+            let (grid, _) = segcal_data::read_grid(&paths[0])?;
+            let (values, classes) = per_class(paths, &grid, &Reading::default())?;
+            (values, classes, Frame::Grid(grid))
+        }
+    };
+    let (values, classes) =
+        complete::complete(values, stored, kind, how.background, None, files.first()).at(files.first().display())?;
+    Ok((values, classes, frame.with_classes(classes)))
+}
+
+/// An array in its own order; where the class is not its first axis, or an order is given, in the documented one.
+fn own_array(path: &Path, how: &Reading) -> Result<(Vec<f32>, usize, Frame)> {
+    let shape = npy::read_header(path, "probabilities")?.shape;
+    let order = how.axes.clone().unwrap_or_else(Order::documented);
+    let flat = shape.len() == 3;
+    let permutation = order.permutation(shape.len(), true, flat)?;
+    let array = npy::read_permuted::<f32>(path, "probabilities", &permutation)?;
+    Ok((array.data, array.shape[0], Frame::Array { shape: array.shape, archive: npy::is_archive(path) }))
+}
+
+impl Frame {
+    /// The grid; that of an array has no voxel size.
+    pub fn grid(&self) -> Grid {
+        match self {
+            Self::Grid(grid) => grid.clone(),
+            Self::Array { shape, .. } => Grid::unknown(spatial(shape, 1).unwrap_or_default()),
+        }
+    }
+
+    /// The frame of scores with this number of classes.
+    fn with_classes(mut self, classes: usize) -> Self {
+        if let Self::Array { shape, .. } = &mut self {
+            shape[0] = classes;
+        }
+        self
+    }
+}
+
+/// The class scores of a file on a grid, turned to its axes while they are read.
+fn on_grid(path: &Path, grid: &Grid, how: &Reading) -> Result<(Vec<f32>, usize)> {
+    let (own, _) = segcal_data::read_grid(path)?;
+    let own = how.grid(path, own)?;
+    let turned = if own.axes() == grid.axes() { own } else { own.along(grid.axes()) };
+    if turned.sized || grid.sized {
+        grid.expect_same("the reference", &turned, "the prediction").at(path.display())?;
+    } else if turned.extent != grid.extent {
+        return Err(shape_error(&turned.extent, grid).at(path.display()));
+    }
+    let volume = segcal_data::read_image_along(path, grid.axes())?;
+    let channels = volume.channels();
+    Ok((volume.data.into_raw_vec_and_offset().0, channels))
+}
+
+/// The numbers of an image on a grid, turned to its axes.
+fn onto(volume: Volume<f32>, grid: &Grid) -> Result<(Vec<f32>, usize)> {
+    let volume = if volume.grid.axes() == grid.axes() { volume } else { volume.reoriented(grid.axes()) };
+    grid.expect_same("the prediction", &volume.grid, "the image")?;
+    let channels = volume.channels();
+    Ok((volume.data.into_raw_vec_and_offset().0, channels))
+}
+
+/// An image on the grid of a prediction: values `[c, d, h, w]` and the number of channels.
+///
+/// # Errors
+/// The file is malformed, or its geometry differs.
+pub fn read_image(path: &Path, grid: &Grid) -> Result<(Vec<f32>, usize)> {
+    if !npy::is_array(path) {
+        return onto(segcal_data::read_image(path)?, grid).at(path.display());
+    }
+    let array = npy::read::<f32>(path, "image")?;
+    let voxels = grid.extent.iter().product::<usize>();
+    let fits = |leading: usize| spatial(&array.shape, leading).is_ok_and(|extent| extent == grid.extent);
+    if !(fits(0) || fits(1)) {
+        return Err(shape_error(&array.shape, grid).at(path.display()));
+    }
+    let channels = array.data.len() / voxels.max(1);
+    Ok((array.data, channels))
+}
+
+fn per_class(paths: &[std::path::PathBuf], grid: &Grid, how: &Reading) -> Result<(Vec<f32>, usize)> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(paths.len() * grid.extent.iter().product::<usize>()).map_err(Error::from_source)?;
+    for path in paths {
+        let (class, channels) = on_grid(path, grid, how)?;
+        if channels != 1 {
+            let problem = format!("holds {channels} volumes where one file a class holds one");
+            return Err(Error::new(problem).at(path.display()));
+        }
+        values.extend_from_slice(&class);
+    }
+    Ok((values, paths.len()))
+}
+
+/// A label map on the reference's grid, turned to its axes.
+///
+/// # Errors
+/// The file is malformed, or its geometry differs.
+pub fn read_labels(path: &Path, reference: &Grid, how: &Reading) -> Result<Vec<Label>> {
+    if npy::is_array(path) {
+        return labels_of_array(path, reference, how).at(path.display());
+    }
+    let volume = read_reference(path)?;
+    let volume = Volume { grid: how.grid(path, volume.grid)?, data: volume.data };
+    let volume = if volume.grid.axes() == reference.axes() { volume } else { volume.reoriented(reference.axes()) };
+    reference.expect_same("the reference", &volume.grid, "the prediction").at(path.display())?;
+    Ok(volume.data.into_raw_vec_and_offset().0)
+}
+
+fn labels_of_array(path: &Path, reference: &Grid, how: &Reading) -> Result<Vec<Label>> {
+    let shape = npy::read_header(path, "labels")?.shape;
+    let order = how.axes.clone().unwrap_or_else(Order::documented);
+    let flat = reference.extent[0] == 1;
+    if order.extent(&shape, false, flat)? != reference.extent {
+        return Err(shape_error(&shape, reference));
+    }
+    let array = npy::read_permuted::<i32>(path, "labels", &order.permutation(shape.len(), false, flat)?)?;
+    array.data.into_iter().map(label).collect()
+}
+
+/// A reference label map from any file; arrays and PNG lie on a grid without a voxel size.
+///
+/// # Errors
+/// The file is malformed, or holds a value that is no label from 0 to 65535.
+pub fn read_reference(path: &Path) -> Result<Volume<Label>> {
+    let (values, channels, grid) = if npy::is_array(path) {
+        let array = npy::read::<i32>(path, "labels")?;
+        let extent = spatial(&array.shape, 0).at(path.display())?;
+        (array.data, 1, Grid::unknown(extent))
+    } else {
+        let volume = segcal_data::read_labels(path)?;
+        let channels = volume.channels();
+        (volume.data.into_raw_vec_and_offset().0, channels, volume.grid)
+    };
+    if channels != 1 {
+        let problem = format!("holds {channels} volumes where a label map has one");
+        return Err(Error::new(problem).at(path.display()).help("class scores go to --probabilities or --logits"));
+    }
+    Ok(Volume::new(values.into_iter().map(label).collect::<Result<_>>().at(path.display())?, 1, grid))
+}
+
+/// The extent of a reference, from the header alone where it has one.
+///
+/// # Errors
+/// The file is malformed.
+pub fn extent(path: &Path) -> Result<[usize; 3]> {
+    if npy::is_array(path) {
+        return spatial(&npy::read_header(path, "labels")?.shape, 0).at(path.display());
+    }
+    segcal_data::read_grid(path).map(|(grid, _)| grid.extent)
+}
+
+fn label(value: i32) -> Result<Label> {
+    Label::try_from(value)
+        .map_err(|_| Error::new(format!("holds the label {value}; labels go from 0 (background) to {}", Label::MAX)))
+}
+
+/// The spatial extents of an array shape after its first `leading` axes: `[(d,) h, w]`.
+fn spatial(shape: &[usize], leading: usize) -> Result<[usize; 3]> {
+    match shape.get(leading..) {
+        Some(&[h, w]) => Ok([1, h, w]),
+        Some(&[d, h, w]) => Ok([d, h, w]),
+        _ => Err(Error::new(format!("an array of shape {shape:?} is no volume")).help("two or three spatial axes")),
+    }
+}
+
+fn shape_error(shape: &[usize], grid: &Grid) -> Error {
+    let problem = format!("the array has the shape {shape:?}, the reference {:?} along z, y, x", grid.extent);
+    Error::new(problem).help("cropped probabilities must be put back into the image's grid first")
+}
+
+fn from_array(path: &Path, reference: &Grid, how: &Reading) -> Result<(Vec<f32>, usize)> {
+    let shape = npy::read_header(path, "probabilities")?.shape;
+    let order = how.axes.clone().unwrap_or_else(Order::documented);
+    let flat = reference.extent[0] == 1;
+    if order.extent(&shape, true, flat)? != reference.extent {
+        return Err(shape_error(&shape, reference));
+    }
+    let array = npy::read_permuted::<f32>(path, "probabilities", &order.permutation(shape.len(), true, flat)?)?;
+    let classes = array.data.len() / reference.extent.iter().product::<usize>().max(1);
+    Ok((array.data, classes))
+}
+
+/// Refuses reference labels that the prediction has no class for.
+///
+/// # Errors
+/// A label other than that of the ignored voxels is not below `classes`.
+pub fn expect_labels(labels: &[Label], classes: usize, ignored: Option<Label>) -> Result<()> {
+    match labels.iter().find(|&&label| usize::from(label) >= classes && Some(label) != ignored) {
+        None => Ok(()),
+        Some(label) => Err(Error::new(format!("holds the label {label}, but the prediction has {classes} classes"))
+            .help("labels count from 0 (background) to the number of classes less one; --ignore-label leaves voxels of a label out")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::ArrayView4;
+
+    /// A corner of class 1 in a 2 x 3 x 4 volume, as scores in the given order.
+    fn reference() -> Volume<Label> {
+        let mut values = vec![0; 24];
+        [0, 1, 4, 12].iter().for_each(|&voxel| values[voxel] = 1);
+        Volume::new(values, 1, Grid::unknown([2, 3, 4]))
+    }
+
+    fn scores(labels: &[Label]) -> Vec<f32> {
+        let p = |label: Label| if label == 1 { 0.9 } else { 0.1 };
+        labels.iter().map(|&label| 1.0 - p(label)).chain(labels.iter().map(|&label| p(label))).collect()
+    }
+
+    fn written(shape: &[usize], data: &[f32], axes: &str) -> Result<(Vec<f32>, usize)> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        npy::write(&path, shape, data).unwrap();
+        let how = Reading { axes: Some(axes.parse()?), ..Reading::default() };
+        read(&Files::One(path), &reference(), Scores::Probabilities, &how)
+    }
+
+    #[test]
+    fn every_axis_order_arrives_at_the_references() {
+        let straight = scores(reference().values());
+        let view = ArrayView4::from_shape((2, 2, 3, 4), &straight).unwrap();
+        for (axes, order) in
+            [("kzyx", [0, 1, 2, 3]), ("kxyz", [0, 3, 2, 1]), ("zyxk", [1, 2, 3, 0]), ("ykxz", [2, 0, 3, 1])]
+        {
+            let turned = view.permuted_axes(order);
+            let data: Vec<f32> = turned.iter().copied().collect();
+            assert_eq!(written(turned.shape(), &data, axes).unwrap(), (straight.clone(), 2), "{axes}");
+        }
+    }
+
+    #[test]
+    fn another_shape_and_logits_are_refused() {
+        assert!(written(&[2, 2, 3, 5], &[0.5; 60], "kzyx").unwrap_err().to_string().contains("[2, 2, 3, 5]"));
+        let logits: Vec<f32> = scores(reference().values()).iter().map(|p| p * 20.0 - 5.0).collect();
+        assert!(written(&[2, 2, 3, 4], &logits, "kzyx").is_err());
+    }
+}
