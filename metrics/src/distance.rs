@@ -12,7 +12,8 @@ pub(crate) const SLACK: f64 = 1e-6;
 /// The distance from each voxel of the grid, whose axes are at right angles, to the nearest marked one, by the backend.
 pub(crate) fn distance_field<B: Backend>(backend: &B, mask: &[bool], grid: Grid) -> Result<Vec<B::Elem>> {
     let [d, h, w] = grid.spatial;
-    let marks = mask.par_iter().map(|&inside| if inside { B::Elem::ONE } else { B::Elem::ZERO }).collect();
+    let marks: Vec<B::Elem> =
+        mask.par_iter().map(|&inside| if inside { B::Elem::ONE } else { B::Elem::ZERO }).collect();
     let buffer = backend.upload(marks);
     backend.download(&backend.distance((&buffer, Shape::new(1, 1, d, h, w)), grid.spacing))
 }

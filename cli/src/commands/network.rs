@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use segcal_backends::Visitor;
-use segcal_core::{Backend, Context, Error, Result, Shape, Tensor, axis, ops, stable};
+use segcal_core::{Backend, Context, Result, Shape, Tensor, axis, ops, stable};
 use segcal_data::{config, npy};
 use segcal_losses::calculator::check_labels;
 use segcal_models::{
-    Gradients, Mode, Network, NetworkConfig, Optimiser, Output, Parameter, Parameters, Rule, Sgd, Stored, build,
+    Gradients, Mode, NetworkConfig, Optimiser, Output, Parameter, Parameters, Rule, Sgd, Stored, build,
     fitted_to, labels_on_grid, load,
 };
 use segcal_train::run;
