@@ -2,25 +2,12 @@
 //! the losses of the list and differentiated by the same means.
 
 use segcal_core::{Backend, Reference, Result, Rng, Shape, Tensor, axis, ops, stable};
-use segcal_losses::{Batch, Convention, Criterion, Given, Loss, Settings, Spec, Value};
+use segcal_losses::{Batch, Convention, Criterion, Given, Loss, Value};
 
 #[derive(Debug)]
 struct Brier;
 
 impl Criterion for Brier {
-    const SPEC: Spec = Spec {
-        name: "brier",
-        title: "Squared difference of softmax and labels",
-        source: "Brier 1950",
-        image: false,
-        views: 1,
-        params: &[],
-    };
-
-    fn new(_: &Settings) -> Result<Self> {
-        Ok(Self)
-    }
-
     fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
         let softmax = stable::softmax(batch.logits);
         let share = 1.0 / batch.labels.shape().len() as f64;
@@ -37,7 +24,7 @@ fn main() -> Result<()> {
     let labels = (0..128).map(|i| rng.stream(1).below(i, 3) as f64).collect();
     let labels = Tensor::new(&Reference, shape.with(axis::C, 1), labels);
     let batch = Batch::new(&logits, &labels);
-    let own = Brier::new(&Brier::SPEC.settings(&Given::new(), Convention::Authors)?)?.value(&batch);
+    let own = Brier.value(&batch);
     let listed = Loss::new("ce", &Given::new(), Convention::Authors)?.value(&batch);
     println!("brier {:.4}, ce {:.4}", own.total.item()?, listed.total.item()?);
     let gradients = own.total.backward();
