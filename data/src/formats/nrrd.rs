@@ -116,9 +116,8 @@ impl Fields {
         let origin = self.any(&["space origin"]).map(plain);
         let origin = origin.map_or(Ok(vec![0.0; count]), |text| several(&text, count)).at("space origin")?;
         let (sign, space) = self.signs().at("space")?;
-        let step = |axis: usize, row: usize| match axis < count && row < count {
-            true => flat[count * axis + row] * unit,
-            false => f64::from(u8::from(axis == row)),
+        let step = |axis: usize, row: usize| {
+            if axis < count && row < count { flat[count * axis + row] * unit } else { f64::from(u8::from(axis == row)) }
         };
         let steps = std::array::from_fn(|axis| std::array::from_fn(|row| step(axis, row) * sign[row]));
         let origin = std::array::from_fn(|row| origin.get(row).map_or(0.0, |x| x * unit * sign[row]));

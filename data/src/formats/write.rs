@@ -16,7 +16,7 @@ use crate::{Grid, Volume, output};
 /// # Errors
 /// The ending is another one, or the file cannot be written.
 pub fn write<T: ToFile>(path: &Path, volume: &Volume<T>) -> Result<()> {
-    let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
+    let ending = path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
     match ending.as_ref().and_then(|ending| ending.to_str()) {
         Some("mha") => metaimage(path, volume),
         Some("nrrd") => nrrd(path, volume),

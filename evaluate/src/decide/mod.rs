@@ -93,8 +93,8 @@ fn order(arrays: &[Array<'_>], classes: bool) -> Result<Order> {
     match &possible[..] {
         [] => Err(contradiction(&fitting, &all, classes)),
         _ if possible.contains(&documented) && fitting.iter().all(|array| has_properties(array.path)) => Ok(documented),
-        [only] => expect_unflipped(only, &agreements(&fitting, &possible, classes)?, first),
-        _ => most_agreeing(&possible, &agreements(&fitting, &possible, classes)?, &fitting),
+        [only] => expect_unflipped(only, &agreements(&fitting, &possible, classes), first),
+        _ => most_agreeing(&possible, &agreements(&fitting, &possible, classes), &fitting),
     }
 }
 
@@ -136,7 +136,7 @@ struct Agreements {
 /// Weights and agreements of one case: for each order, those of its eight ways to be flipped.
 type Counted = (f64, Vec<[f64; 8]>);
 
-fn agreements(arrays: &[&Array<'_>], orders: &[Order], classes: bool) -> Result<Agreements> {
+fn agreements(arrays: &[&Array<'_>], orders: &[Order], classes: bool) -> Agreements {
     let chosen: Vec<&Array<'_>> = arrays.iter().step_by(arrays.len().div_ceil(CASES)).copied().collect();
     let cases: Vec<Result<Counted>> =
         one_a_thread(&chosen, |array| agreement(array, orders, classes).at(array.path.display()));
@@ -155,7 +155,7 @@ fn agreements(arrays: &[&Array<'_>], orders: &[Order], classes: bool) -> Result<
         let letters = (0..3).filter(|axis| best >> axis & 1 == 1).map(|axis| ['z', 'y', 'x'][axis]).collect();
         Agreement { order: order.clone(), straight: mean(sums[0]), flipped: (mean(sums[best]), letters) }
     };
-    Ok(Agreements { orders: orders.iter().zip(&sums).map(found).collect(), witnesses })
+    Agreements { orders: orders.iter().zip(&sums).map(found).collect(), witnesses }
 }
 
 /// The share of the reference's foreground that one case has right by each order.
@@ -262,9 +262,9 @@ fn most_agreeing(possible: &[Order], found: &Agreements, arrays: &[&Array<'_>]) 
         100.0 * second.straight
     );
     if best.order == *documented {
-        log::info!("{text}")
+        log::info!("{text}");
     } else {
-        log::warn!("{text}")
+        log::warn!("{text}");
     }
     Ok(best.order.clone())
 }
