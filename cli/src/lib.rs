@@ -48,8 +48,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing can be said to a reader who has gone; the status still tells.
-            let _ = error.print();
+            print_usage(&error);
             return error.exit_code() as u8;
         }
     };
@@ -65,6 +64,18 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
             let partial = output::is_write_failure(&error) || segcal_train::stopped::is_stopped(&error);
             signals::status(&error).unwrap_or(if partial { 1 } else { 2 })
         }
+    }
+}
+
+/// Prints what clap says: help, or an error that quotes arguments, which may come from anyone. Nothing can be said to a
+/// reader who has gone; the status still tells.
+fn print_usage(error: &clap::Error) {
+    let plain = error.render().to_string();
+    let safe = output::lines_for_terminal(&plain);
+    if error.use_stderr() && safe != plain {
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), safe.as_bytes());
+    } else {
+        let _ = error.print();
     }
 }
 

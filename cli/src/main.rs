@@ -1,5 +1,7 @@
 //! The `segcal` program.
 
 fn main() -> std::process::ExitCode {
-    segcal::run(std::env::args_os()).into()
+    let run = || segcal::signals::give_up_with_a_status().map_or(1, |()| segcal::run(std::env::args_os()));
+    // What went wrong is said by then, and 101 is not one of the program's statuses.
+    std::panic::catch_unwind(run).unwrap_or(1).into()
 }

@@ -69,7 +69,13 @@ impl Common {
     /// The threads cannot be started.
     pub fn start(&self) -> Result<()> {
         progress::start_messages(self.level());
-        let Some(threads) = self.threads else { return Ok(()) };
+        let threads = match self.threads {
+            Some(threads) => threads,
+            None => match threads_of_environment()? {
+                Some(threads) => threads,
+                None => return Ok(()),
+            },
+        };
         // A second call in one process (tests, the library) keeps the pool that there is: results do not depend on it.
         match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
             Err(error) if std::error::Error::source(&error).is_some() => {
@@ -128,6 +134,19 @@ impl Common {
         }
     }
 }
+
+/// What `RAYON_NUM_THREADS` asks for, within the same limits as `--threads`. As in rayon, 0 and what is not a number
+/// ask for nothing.
+fn threads_of_environment() -> Result<Option<usize>> {
+    let text = std::env::var(VARIABLE).unwrap_or_default();
+    match text.parse::<u64>() {
+        Err(_) | Ok(0) => Ok(None),
+        Ok(_) => parse_threads(&text).map(Some).map_err(|problem| Error::new(problem).at(VARIABLE)),
+    }
+}
+
+/// The variable by which rayon is told a number of threads.
+const VARIABLE: &str = "RAYON_NUM_THREADS";
 
 /// Where programs of this user keep what they can make again; `None` where the system names no such place.
 #[cfg(feature = "gpu")]

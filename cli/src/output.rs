@@ -21,7 +21,8 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-fn lines_for_terminal(text: &str) -> String {
+/// A text of which every line is safe to show.
+pub(crate) fn lines_for_terminal(text: &str) -> String {
     text.split('\n').map(|line| Printable(line).to_string()).collect::<Vec<_>>().join("\n")
 }
 
@@ -33,7 +34,9 @@ pub fn table<R: AsRef<[String]>>(rows: &[R]) -> String {
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let line = |row: &R| {
         let words = row.as_ref().iter().zip(&widths);
-        let cells: String = words.flat_map(|(word, &width)| [format!("{word:width$}"), "  ".into()]).collect();
+        // By hand: a width in a format string panics above 65,535.
+        let cells: String =
+            words.map(|(word, &width)| word.clone() + &" ".repeat(2 + width - word.chars().count())).collect();
         cells.trim_end().to_owned() + "\n"
     };
     rows.iter().map(line).collect()
@@ -62,5 +65,7 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_word() {
         let rows = [["a", "bb", ""], ["äöü", "b", "c"]].map(|row| row.map(str::to_owned));
         assert_eq!(table(&rows), "a    bb\näöü  b   c\n");
+        let long = [["x".repeat(70_000), "y".into()], ["z".into(), String::new()]];
+        assert_eq!(table(&long).lines().map(str::len).collect::<Vec<_>>(), [70_003, 1]);
     }
 }

@@ -91,13 +91,22 @@ pub fn survive_file_size_limit() -> Result<()> {
     platform::survive_file_size_limit()
 }
 
+/// Lets a process that gives up, because a small piece of memory is not to be had, end with status 1 behind the line
+/// that Rust prints, not by a signal. For the program alone: a library leaves the process to its owner.
+///
+/// # Errors
+/// The system refuses to register the signal.
+pub fn give_up_with_a_status() -> Result<()> {
+    platform::give_up_with_a_status()
+}
+
 #[cfg(unix)]
 mod platform {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::sync::{Arc, LazyLock, OnceLock};
 
     use segcal_core::{Context, Result};
-    use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+    use signal_hook::consts::{SIGABRT, SIGINT, SIGTERM, SIGXFSZ};
     use signal_hook::flag;
 
     /// Number of the signal that came; 0 if none.
@@ -134,6 +143,11 @@ mod platform {
         // With any handler the write itself fails, and is reported like every other failed write.
         flag::register(SIGXFSZ, Arc::default()).map(drop).at("signals")
     }
+
+    pub(super) fn give_up_with_a_status() -> Result<()> {
+        let always = Arc::new(AtomicBool::new(true));
+        flag::register_conditional_shutdown(SIGABRT, 1, always).map(drop).at("signals")
+    }
 }
 
 #[cfg(not(unix))]
@@ -151,6 +165,10 @@ mod platform {
     }
 
     pub(super) fn survive_file_size_limit() -> Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn give_up_with_a_status() -> Result<()> {
         Ok(())
     }
 }

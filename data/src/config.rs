@@ -9,6 +9,11 @@ use std::path::Path;
 use segcal_core::{Context, Error, Result, nearest};
 use toml::{Table, Value};
 
+use crate::limits;
+
+/// The most parts of a dotted key on the command line.
+const MOST_PARTS: usize = 16;
+
 /// Reads `path`, if there is one, lays it and the `overrides` (`a.b=value`) over `defaults`, and gives the table.
 ///
 /// `open` names the dotted tables that may hold keys the defaults do not have.
@@ -32,7 +37,7 @@ pub fn layered(defaults: Table, path: Option<&Path>, overrides: &[String], open:
 /// # Errors
 /// The file cannot be read or is no TOML.
 pub fn read(path: &Path) -> Result<Table> {
-    let text = std::fs::read_to_string(path).at(path.display())?;
+    let text = limits::read_text(path)?;
     text.parse().map_err(|error| parse_error(&error)).at(path.display())
 }
 
@@ -51,6 +56,9 @@ pub fn parse_override(entry: &str) -> Result<Table> {
     };
     let parsed = format!("v = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("v"));
     let mut nested = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
+    if key.split('.').count() > MOST_PARTS {
+        return Err(Error::new(format!("a key has more than {MOST_PARTS} parts")).help("for example loss.name=nacl"));
+    }
     for part in key.trim().rsplit('.') {
         if part.is_empty() {
             return Err(Error::new(format!("the key \"{key}\" has an empty part")).at(entry));

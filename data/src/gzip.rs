@@ -8,14 +8,14 @@ use std::io::{self, BufRead, ErrorKind, Read};
 use flate2::bufread::GzDecoder;
 
 /// The bytes of all members one after the other.
-pub(super) struct Members<R> {
+pub(crate) struct Members<R> {
     /// The member that is read; `None` behind the last.
     member: Option<GzDecoder<R>>,
 }
 
 impl<R: BufRead> Members<R> {
     /// Reads the members of `file`.
-    pub(super) fn new(file: R) -> Self {
+    pub(crate) fn new(file: R) -> Self {
         Self { member: Some(GzDecoder::new(file)) }
     }
 }

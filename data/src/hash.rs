@@ -9,6 +9,21 @@ use sha2::{Digest, Sha256};
 
 use crate::limits;
 
+/// The SHA-256 of a file, as `sha256sum` gives it.
+///
+/// # Errors
+/// The file cannot be read; the message names it.
+pub fn of_file(path: &Path) -> Result<String> {
+    Ok(of_bytes(&limits::read(path)?))
+}
+
+/// The SHA-256 of some bytes, in hexadecimal.
+pub fn of_bytes(bytes: &[u8]) -> String {
+    let mut hash = Hash::default();
+    hash.0.update(bytes);
+    hash.hex()
+}
+
 /// A hash that grows; each part is preceded by its length, so that no two sequences of parts are alike.
 #[derive(Default)]
 pub struct Hash(Sha256);

@@ -4,13 +4,16 @@
 //! error that names the file and the field; none panics, hangs, or takes more memory than the file's size can justify
 //! (see [`limits`]).
 
+pub mod checkpoint;
 pub mod config;
 pub mod convert;
 pub mod dataset;
+mod failure;
 pub mod formats;
 mod gzip;
 pub mod hash;
 pub mod limits;
+mod lock;
 pub mod names;
 pub mod nifti;
 pub mod npy;
@@ -23,6 +26,7 @@ pub mod png;
 pub mod prepare;
 mod scatter;
 pub mod volume;
+pub mod xml;
 
 use std::path::Path;
 

@@ -6,12 +6,14 @@
 
 use std::collections::TryReserveError;
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
-use segcal_core::{Error, Result, memory};
+use segcal_core::{Context, Error, Result, memory};
 
-/// The largest number of values of one array: 2^31, or 8 GiB of 32-bit floats.
-pub const MAX_VALUES: u64 = 1 << 31;
+/// The largest number of values of one array: 2^36, far below where an index or a count of bytes could overflow. What
+/// fits into memory is asked separately ([`memory`]).
+pub const MAX_VALUES: u64 = 1 << 36;
 
 /// The most that one byte of a deflate stream can expand to.
 pub const MAX_EXPANSION: u64 = 1032;
@@ -27,9 +29,33 @@ const FIRST_STEP: usize = 1 << 22;
 pub fn open(path: &Path) -> Result<(File, u64)> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
-        return Err(Error::new("this is no file"));
+        return Err(Error::new("not a regular file"));
     }
     Ok((File::open(path)?, metadata.len()))
+}
+
+/// The bytes of a whole file, which must be a regular one that fits into memory.
+///
+/// # Errors
+/// There is no such file, it may not be read, or memory is short; the message names it.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let read = || -> Result<Vec<u8>> {
+        let (mut file, size) = open(path)?;
+        memory::expect(size, "the file")?;
+        let mut bytes = Vec::new();
+        // One byte more: a file that grows meanwhile is not followed for ever.
+        (&mut file).take(size + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().at(path.display())
+}
+
+/// The text of a whole file; see [`read`].
+///
+/// # Errors
+/// As [`read`], or the file is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String> {
+    String::from_utf8(read(path)?).map_err(|error| Error::new(format!("is not UTF-8: {error}"))).at(path.display())
 }
 
 /// The product of extents, if it is one that can be read.
@@ -46,6 +72,15 @@ pub fn count(extents: &[usize]) -> Result<usize> {
         _ => Err(Error::new(format!("{extents:?} are more than {MAX_VALUES} values"))
             .help("crop, or cut the file into parts")),
     }
+}
+
+/// Reads what is left of a compressed stream, at whose end its checksum is compared.
+///
+/// # Errors
+/// The checksum is wrong or missing, or something else follows.
+pub fn finish(source: &mut dyn Read) -> Result<()> {
+    std::io::copy(source, &mut std::io::sink())?;
+    Ok(())
 }
 
 /// Refuses a claim of `claimed` bytes that a file with `stored` bytes of data cannot hold.
@@ -116,11 +151,13 @@ pub fn zeroed<T: Copy + Default>(count: usize) -> Result<Vec<T>> {
 
 /// Refuses an array of a file that there is no memory for.
 fn check_memory(bytes: u64) -> Result<()> {
-    memory::expect(bytes, "the array").map_err(|error| error.help("crop, or cut the file into parts"))
+    memory::expect(bytes, "the array").map_err(|error| error.help(TOO_LARGE))
 }
 
+const TOO_LARGE: &str = "crop, or cut the file into parts";
+
 fn short(error: &TryReserveError, expected: usize) -> Error {
-    Error::new(format!("{expected} values do not fit into memory: {error}")).help("crop, or cut the file into parts")
+    Error::new(format!("{expected} values do not fit into memory: {error}")).help(TOO_LARGE)
 }
 
 #[cfg(test)]
@@ -131,9 +168,22 @@ mod tests {
     fn a_product_that_overflows_is_refused() {
         assert_eq!(count(&[3, 4, 5]).unwrap(), 60);
         assert!(count(&[32767; 7]).is_err());
-        assert!(count(&[1 << 16, 1 << 16]).is_err());
+        assert_eq!(count(&[512, 512, 600, 16]).unwrap(), 2_516_582_400, "more than 2^31");
+        assert!(count(&[1 << 20, 1 << 21]).is_err());
         assert_eq!(count(&[0, 4, 5]).unwrap(), 0);
         assert!(count(&[0, 1 << 40, 1 << 40]).is_err() && count(&[1 << 40, 0]).is_err());
+    }
+
+    #[test]
+    fn what_is_not_a_regular_file_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = folder.path().join("a.txt");
+        std::fs::write(&text, "μ").unwrap();
+        assert_eq!(read_text(&text).unwrap(), "μ");
+        for path in [folder.path(), Path::new("/dev/zero")] {
+            let message = read_text(path).unwrap_err().to_string();
+            assert!(message.contains("not a regular file") || !path.exists(), "{message}");
+        }
     }
 
     #[test]

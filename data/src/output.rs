@@ -1,14 +1,18 @@
 //! What is written: strict JSON, and files that are whole or not there.
 
-use std::fmt;
-use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use segcal_core::{Context, Error, Result};
 use segcal_models::whole_file;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
+
+use crate::failure::WriteFailure;
+pub use crate::failure::{is_write_failure, write_failure};
+use crate::lock::LOCK;
+pub use crate::lock::Lock;
 
 /// A number of things in words: `1 case`, `2 cases`.
 ///
@@ -119,11 +123,11 @@ struct Marking<W>(W);
 
 impl<W: Write> Write for Marking<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).map_err(|error| io::Error::new(error.kind(), WriteFailure(error.to_string())))
+        self.0.write(bytes).map_err(|error| io::Error::new(error.kind(), WriteFailure::of(&error)))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush().map_err(|error| io::Error::new(error.kind(), WriteFailure(error.to_string())))
+        self.0.flush().map_err(|error| io::Error::new(error.kind(), WriteFailure::of(&error)))
     }
 }
 
@@ -133,6 +137,25 @@ impl<W: Write> Write for Marking<W> {
 /// Those of [`write_atomic`].
 pub fn write_text(path: &Path, text: &str) -> Result<()> {
     write_atomic(path, |out| Ok(out.write_all(text.as_bytes())?))
+}
+
+/// Refuses a result that would replace one of the `inputs`, or whose folder does not exist: found before hours of work,
+/// not after.
+///
+/// # Errors
+/// It would, or the folder does not exist.
+pub fn expect_new<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let error = Error::from_source(WriteFailure::of(&io::Error::from(ErrorKind::NotFound))).at(folder.display());
+        return Err(error.help("make the folder first"));
+    }
+    let Ok(real) = path.canonicalize() else { return Ok(()) };
+    if inputs.into_iter().any(|input| input.canonicalize().is_ok_and(|input| input == real)) {
+        let error = Error::new("is an input, which is never overwritten").at(path.display());
+        return Err(error.help("choose another name"));
+    }
+    Ok(())
 }
 
 /// Removes a file, if it is there.
@@ -148,7 +171,11 @@ pub fn remove_file(path: &Path) -> Result<()> {
 
 /// A folder that results go into, and never out of.
 #[derive(Clone, Debug)]
-pub struct OutputFolder(PathBuf);
+pub struct OutputFolder {
+    path: PathBuf,
+    /// Held until the last clone is dropped.
+    _lock: Option<Arc<Lock>>,
+}
 
 impl OutputFolder {
     /// Makes the folder (and those above it) where it does not exist yet.
@@ -161,31 +188,48 @@ impl OutputFolder {
             return Err(Error::new("is a file, not a folder").at(file.display()).help("choose another output folder"));
         }
         whole_file::create_folder(&path).map_err(|error| write_failure(&error)).at(path.display())?;
-        Ok(Self(path))
+        Ok(Self { path, _lock: None })
+    }
+
+    /// The same for one writer at a time: until it is dropped, or the process ends, another one is refused. What
+    /// writers that were killed had begun is removed, here and in the folders directly inside.
+    ///
+    /// # Errors
+    /// As [`OutputFolder::create`]; another process writes to the folder, or its lock is not a regular file.
+    pub fn exclusive(path: impl Into<PathBuf>) -> Result<Self> {
+        let folder = Self::create(path)?;
+        let lock = Lock::take(&folder.file(LOCK)?, true)?.ok_or_else(|| {
+            Error::new("another process writes to this folder")
+                .at(folder.path.display())
+                .help("wait until it ends, or choose another output folder")
+        })?;
+        folder.remove_unfinished();
+        Ok(Self { _lock: Some(Arc::new(lock)), ..folder })
+    }
+
+    /// Removes what writers that were killed had begun, here and in the folders directly inside. For the one writer.
+    pub fn remove_unfinished(&self) {
+        whole_file::remove_unfinished(&self.path);
+        for entry in std::fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            // The type of the entry itself: a link is not followed.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                whole_file::remove_unfinished(&entry.path());
+            }
+        }
     }
 
     /// Where the folder is.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
-    /// Locks the folder for one writer, until the file is dropped or the process ends; `None` if another process holds it.
+    /// Locks the folder for one writer, until the lock is dropped or the process ends; `None` if another process holds
+    /// it. The file stays.
     ///
     /// # Errors
-    /// The folder cannot be written, or the lock is a symbolic link.
-    pub fn lock(&self) -> Result<Option<File>> {
-        let path = self.file(".lock")?;
-        if path.is_symlink() {
-            return Err(Error::new("is a symbolic link").at(path.display()).help("remove it: nobody holds it"));
-        }
-        // Never truncated: whatever has this name, the lock is not its content.
-        let lock = File::options().create(true).write(true).truncate(false).open(&path);
-        let lock = lock.map_err(|error| write_failure(&error)).at(path.display())?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Some(lock)),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error).at(path.display()),
-        }
+    /// The folder cannot be written, or the lock is not a regular file.
+    pub fn lock(&self) -> Result<Option<Lock>> {
+        Lock::take(&self.file(LOCK)?, false)
     }
 
     /// The place of a file in the folder; folders between are made.
@@ -198,10 +242,10 @@ impl OutputFolder {
         let inside = name.components().all(|part| matches!(part, Component::Normal(_)));
         if !inside || name.file_name().is_none() {
             return Err(Error::new(format!("the output name \"{}\" leads out of the folder", name.display()))
-                .at(self.0.display())
+                .at(self.path.display())
                 .help("case names must be plain file names"));
         }
-        let mut folder = self.0.clone();
+        let mut folder = self.path.clone();
         for part in name.parent().unwrap_or(Path::new("")).components() {
             folder.push(part);
             if folder.is_symlink() {
@@ -211,39 +255,8 @@ impl OutputFolder {
             }
         }
         whole_file::create_folder(&folder).map_err(|error| write_failure(&error)).at(folder.display())?;
-        Ok(self.0.join(name))
+        Ok(self.path.join(name))
     }
-}
-
-/// Marks an error as one of writing.
-#[derive(Debug)]
-struct WriteFailure(String);
-
-impl fmt::Display for WriteFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot be written: {}", self.0)
-    }
-}
-
-impl std::error::Error for WriteFailure {}
-
-/// The error of a result that cannot be written: exit status 1, not 2.
-pub fn write_failure(error: &io::Error) -> Error {
-    Error::from_source(WriteFailure(error.to_string())).help("check free space and the rights of the folder")
-}
-
-/// Whether an error came from writing a result, as opposed to unreadable input or wrong usage.
-pub fn is_write_failure(error: &Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        // What an io::Error was made of is not its `source`, but behind `get_ref`.
-        let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if error.is::<WriteFailure>() || inside.is_some_and(<dyn std::error::Error + Send + Sync>::is::<WriteFailure>) {
-            return true;
-        }
-        source = error.source();
-    }
-    false
 }
 
 #[cfg(test)]
@@ -280,6 +293,19 @@ mod tests {
     }
 
     #[test]
+    fn a_result_replaces_no_input_and_goes_into_a_folder_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let [input, other] = ["a.npy", "b.npy"].map(|name| folder.path().join(name));
+        fs::write(&input, "x").unwrap();
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        assert!(expect_new(&other, [&*input]).is_ok());
+        let same = folder.path().join("sub/../a.npy");
+        assert!(expect_new(&same, [&*input]).unwrap_err().to_string().contains("is an input"));
+        let missing = expect_new(&folder.path().join("no/b.npy"), []).unwrap_err();
+        assert!(is_write_failure(&missing), "{missing}");
+    }
+
+    #[test]
     fn names_that_climb_are_refused() {
         let root = tempfile::tempdir().unwrap();
         let out = OutputFolder::create(root.path().join("out")).unwrap();
@@ -293,6 +319,27 @@ mod tests {
             std::os::unix::fs::symlink(root.path(), out.path().join("link")).unwrap();
             assert!(out.file("link/x").unwrap_err().to_string().contains("symbolic link"));
         }
+    }
+
+    #[test]
+    fn an_exclusive_folder_has_one_writer_and_no_leftovers_and_ends_without_a_lock() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("out");
+        let first = OutputFolder::exclusive(&path).unwrap();
+        let refused = OutputFolder::exclusive(&path).unwrap_err().to_string();
+        assert!(refused.contains("out: another process writes to this folder"), "{refused}");
+        let clone = first.clone();
+        drop(first);
+        assert!(OutputFolder::exclusive(&path).is_err(), "a clone holds the lock");
+        drop(clone);
+        fs::create_dir(path.join("states")).unwrap();
+        for name in [".segcal-1-0.part", "states/.segcal-1-1.part", "states/kept.json"] {
+            fs::write(path.join(name), "x").unwrap();
+        }
+        drop(OutputFolder::exclusive(&path).unwrap());
+        assert!(path.join("states/kept.json").exists());
+        let names = |folder: &Path| fs::read_dir(folder).unwrap().count();
+        assert_eq!((names(&path), names(&path.join("states"))), (1, 1));
     }
 
     #[cfg(unix)]

@@ -21,13 +21,13 @@ use crate::output;
 pub fn read_image(path: &Path) -> Result<Volume<f32>> {
     let picture = decode(path, Transformations::EXPAND).at(path.display())?;
     let values = match picture.color {
-        ColorType::Grayscale | ColorType::GrayscaleAlpha => picture.channel(0).map(|grey| grey as f32).collect(),
+        ColorType::Grayscale | ColorType::GrayscaleAlpha => picture.values(picture.channel(0).map(|grey| grey as f32)),
         _ => {
             let luma = |((r, g), b): ((u32, u32), u32)| (0.299 * r as f32 + 0.587 * g as f32) + 0.114 * b as f32;
-            picture.channel(0).zip(picture.channel(1)).zip(picture.channel(2)).map(luma).collect()
+            picture.values(picture.channel(0).zip(picture.channel(1)).zip(picture.channel(2)).map(luma))
         }
     };
-    Ok(Volume::new(values, 1, picture.grid()))
+    Ok(Volume::new(values.at(path.display())?, 1, picture.grid()))
 }
 
 /// Reads red, green and blue as three channels, in the range of their bit depth; an alpha channel is dropped.
@@ -54,7 +54,9 @@ pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
             .at(path.display())
             .help("save it with a palette, or as grey values"));
     }
-    Ok(Volume::new(picture.channel(0).map(|label| label as i32).collect(), 1, picture.grid()))
+    // At most 16 bits.
+    let labels = picture.values(picture.channel(0).map(|label| label as i32)).at(path.display())?;
+    Ok(Volume::new(labels, 1, picture.grid()))
 }
 
 /// Reads the numbers as they are stored, as [`read_labels`] does, or grey where there are colours; with the kind of
@@ -75,7 +77,8 @@ pub fn read_plain(path: &Path) -> Result<(String, Volume<f32>)> {
     if matches!(picture.color, ColorType::Rgb | ColorType::Rgba) {
         return Ok((kind, read_image(path)?));
     }
-    Ok((kind, Volume::new(picture.channel(0).map(|x| x as f32).collect(), 1, picture.grid())))
+    let values = picture.values(picture.channel(0).map(|x| x as f32)).at(path.display())?;
+    Ok((kind, Volume::new(values, 1, picture.grid())))
 }
 
 /// Writes a label map of one slice as 8-bit grey, whole or not at all.
@@ -116,6 +119,14 @@ impl Picture {
         Grid::unknown([1, self.height, self.width])
     }
 
+    /// One value for each pixel.
+    fn values<T>(&self, values: impl Iterator<Item = T>) -> Result<Vec<T>> {
+        let count = self.width * self.height;
+        let mut all = limits::Growing::new(count)?;
+        all.extend(count, values)?;
+        Ok(all.into_vec())
+    }
+
     /// One channel, row by row from the top.
     fn channel(&self, channel: usize) -> impl Iterator<Item = u32> {
         let samples = self.color.samples();
@@ -150,7 +161,8 @@ fn decode(path: &Path, transformations: Transformations) -> Result<Picture> {
     let stored_bits = header.color_type.samples() * header.bit_depth as usize;
     limits::check_claim((count as u64 * stored_bits as u64).div_ceil(8), size, true).at("IHDR")?;
     let mut reader = decoder.read_info().map_err(Error::from_source)?;
-    let mut bytes = vec![0; reader.output_buffer_size()];
+    // A palette, or a depth below a byte, makes more bytes of the picture than the file's header says.
+    let mut bytes = limits::zeroed(reader.output_buffer_size()).at("IHDR")?;
     let frame = reader.next_frame(&mut bytes).map_err(Error::from_source)?;
     reader.finish().map_err(Error::from_source)?;
     bytes.truncate(frame.buffer_size());

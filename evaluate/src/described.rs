@@ -23,7 +23,7 @@ impl Described {
     /// # Errors
     /// It is missing or no JSON.
     pub fn read(file: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(file).at(file.display())?;
+        let text = segcal_data::limits::read_text(file)?;
         // Editors of Windows put a byte order mark in front.
         let document: serde_json::Value =
             serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(Error::from_source).at(file.display())?;

@@ -17,6 +17,14 @@ pub enum Files {
 }
 
 impl Files {
+    /// Every file.
+    pub fn all(&self) -> &[PathBuf] {
+        match self {
+            Self::One(path) => std::slice::from_ref(path),
+            Self::PerClass(paths) => paths,
+        }
+    }
+
     /// The first file, for messages.
     pub fn first(&self) -> &Path {
         match self {

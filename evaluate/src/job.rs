@@ -5,9 +5,11 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use segcal_core::{Backend, Error, Result};
+use segcal_data::hash;
 use segcal_data::observer::{self, Event, Observer, Steps, is_interruption};
-use segcal_data::output::{self, OutputFolder};
+use segcal_data::output::{self, OutputFolder, is_write_failure};
 use segcal_metrics::volume::Label;
+use serde_json::json;
 
 use super::case;
 use super::cohort::{Cohort, Convention, Plan};
@@ -18,6 +20,7 @@ use super::pooled::Pooled;
 #[cfg(feature = "report")]
 use super::report;
 use super::state::{CaseState, Measure, Prediction, Unions};
+use super::states::SUMMARY;
 use super::states::{self, Stored};
 use super::{Failure, one_a_thread, slices, structures};
 
@@ -89,7 +92,8 @@ fn evaluate_all<B: Backend>(
     if resume {
         states::expect_own(request.out, pairs, &unpaired, measure)?;
     }
-    let folder = OutputFolder::create(request.out)?;
+    let folder = OutputFolder::exclusive(request.out)?;
+    remove_results(&folder)?;
     let kept = if resume { pairs.iter().map(|pair| pair.case.as_str()).collect() } else { BTreeSet::new() };
     states::keep_only(&folder, &kept)?;
     let mut failed: Vec<Failure> = unpaired.into_iter().map(|(case, error)| fail(&case, error, observer)).collect();
@@ -147,7 +151,19 @@ fn fail(case: &str, error: Error, observer: &dyn Observer) -> Failure {
     failure
 }
 
-/// Writes every file of an evaluation.
+/// The tables and the page of an evaluation. `summary.json`, the last to be written, holds the SHA-256 of the others.
+const RESULTS: [&str; 4] = [SUMMARY, "report.html", "cases.csv", "summary.csv"];
+
+/// Removes the results that are in the folder: whatever happens to an evaluation, none of another one stands beside what
+/// it wrote.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn remove_results(folder: &OutputFolder) -> Result<()> {
+    RESULTS.iter().try_for_each(|name| output::remove_file(&folder.file(name)?))
+}
+
+/// Writes every file of an evaluation, whose states are written already.
 ///
 /// # Errors
 /// The folder cannot be written.
@@ -156,7 +172,16 @@ pub fn write(cohort: &Cohort, folder: &OutputFolder) -> Result<()> {
     output::write_text(&folder.file("summary.csv")?, &cohort.summary_csv())?;
     #[cfg(feature = "report")]
     report::write(cohort, folder)?;
-    output::write_text(&folder.file("summary.json")?, &(output::to_json(&cohort.to_json())? + "\n"))
+    let mut files = BTreeMap::new();
+    for name in RESULTS.iter().filter(|name| folder.path().join(name).is_file()) {
+        files.insert((*name).to_owned(), hash::of_file(&folder.path().join(name))?);
+    }
+    for case in &cohort.cases {
+        files.insert(states::name_of(&case.case), hash::of_file(&states::state_of(folder, &case.case)?)?);
+    }
+    let mut summary = cohort.to_json();
+    summary["files"] = json!(files);
+    output::write_text(&folder.file(SUMMARY)?, &(output::to_json(&summary)? + "\n"))
 }
 
 struct Job<'a, B> {
@@ -188,7 +213,7 @@ impl<B: Backend> Job<'_, B> {
         for (pair, state) in self.pairs.iter().zip(measured) {
             match state {
                 Ok(state) => states.push(state),
-                Err(error) if is_interruption(&error) => return Err(error),
+                Err(error) if is_interruption(&error) || is_write_failure(&error) => return Err(error),
                 Err(error) => failed.push(fail(&pair.case, error, observer)),
             }
         }

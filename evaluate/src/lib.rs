@@ -67,7 +67,7 @@ impl Failure {
             #[serde(default)]
             failed: Vec<Failure>,
         }
-        let text = std::fs::read_to_string(path).at(path.display())?;
+        let text = segcal_data::limits::read_text(path)?;
         let summary: Summary = serde_json::from_str(&text).map_err(Error::from_source).at(path.display())?;
         Ok(summary.failed)
     }

@@ -7,7 +7,9 @@ use segcal_core::{Context, Error, Result, nearest};
 use segcal_metrics::definitions::{METRICS, metric};
 use segcal_metrics::metric::{Better, Metric};
 
+use super::cohort::plain;
 use super::units::LengthUnit;
+use segcal_data::limits;
 
 /// Folders above a file that may serve to tell methods apart.
 const DEEPEST_NAME: usize = 4;
@@ -135,7 +137,8 @@ impl Method {
     /// # Errors
     /// The file is no such table, or holds no case.
     pub fn read(name: String, path: PathBuf) -> Result<Self> {
-        let mut reader = csv::Reader::from_path(&path).map_err(Error::from_source).at(path.display())?;
+        let text = limits::read(&path)?;
+        let mut reader = csv::Reader::from_reader(&text[..]);
         let headers = reader.headers().map_err(Error::from_source).at(path.display())?.clone();
         let column = |name: &str| {
             headers.iter().position(|header| header == name).ok_or_else(|| {
@@ -153,7 +156,8 @@ impl Method {
         for record in reader.records() {
             let record = record.map_err(Error::from_source).at(path.display())?;
             let line = record.position().map_or(0, csv::Position::line);
-            let of = if record[structure].is_empty() { &record[region] } else { &record[structure] };
+            let of = plain(if record[structure].is_empty() { &record[region] } else { &record[structure] });
+            let case = plain(&record[case]);
             let number: f64 = record[value].parse().map_err(|_| {
                 Error::new(format!("line {line}: '{}' is not a number", &record[value])).at(path.display())
             })?;
@@ -163,9 +167,8 @@ impl Method {
             }
             let cell = Cell { value: number, missed };
             let key = (of.to_owned(), record[metric].to_owned());
-            if cells.entry(record[case].to_owned()).or_default().insert(key, cell).is_some() {
-                let what =
-                    format!("line {line}: {} of {of} in the case {} is there twice", &record[metric], &record[case]);
+            if cells.entry(case.to_owned()).or_default().insert(key, cell).is_some() {
+                let what = format!("line {line}: {} of {of} in the case {case} is there twice", &record[metric]);
                 return Err(Error::new(what).at(path.display()));
             }
         }

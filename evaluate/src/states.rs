@@ -9,14 +9,60 @@ use segcal_core::{Context, Error, Result};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::inputs::{Files, Pair};
+use super::inputs::Pair;
 use super::state::{CaseState, Measure};
-use segcal_data::hash::Hash;
+use segcal_data::hash::{self, Hash};
 use segcal_data::output::{self, OutputFolder};
-use segcal_data::{self as data, nifti};
+use segcal_data::{self as data, limits, nifti};
 
 /// Name of the folder.
 const FOLDER: &str = "states";
+
+/// The file of an evaluation that is written last, and says which states and tables belong to it.
+pub const SUMMARY: &str = "summary.json";
+
+/// Name of a case's state in the folder of an evaluation.
+pub fn name_of(case: &str) -> String {
+    format!("{FOLDER}/{case}.json")
+}
+
+/// Refuses the folder of an evaluation that was not completed, or that holds states of another one or states that were
+/// changed: those of its `summary.json` are told by their SHA-256.
+///
+/// # Errors
+/// There is no summary, or it is malformed; or a state is missing, new, or not the one that it was made from.
+pub fn expect_whole(folder: &Path) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Summary {
+        files: Option<BTreeMap<String, String>>,
+    }
+    let path = folder.join(SUMMARY);
+    if !path.is_file() {
+        return Err(Error::new("there is no summary.json: the evaluation was not completed")
+            .at(folder.display())
+            .help("complete it by the same command with --resume"));
+    }
+    let summary = serde_json::from_str(&limits::read_text(&path)?).map_err(Error::from_source);
+    let Summary { files } = summary.at(path.display())?;
+    // Summaries of earlier versions name no files.
+    let Some(mut files) = files else { return Ok(()) };
+    let changed = |what: &str, at: &Path| {
+        let error = Error::new(format!("{what} the evaluation of {}", path.display())).at(at.display());
+        Err(error.help("evaluate the cases again"))
+    };
+    for state in list(folder)? {
+        let name = format!("{FOLDER}/{}", state.file_name().unwrap_or_default().display());
+        match files.remove(&name) {
+            None => return changed("is not of", &state),
+            Some(expected) if hash::of_file(&state)? != expected => return changed("was changed after", &state),
+            Some(_) => {}
+        }
+    }
+    match files.keys().find(|name| name.starts_with(FOLDER)) {
+        Some(name) => changed("is missing from", &folder.join(name)),
+        None => Ok(()),
+    }
+}
 
 /// One case, and how it was measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +77,9 @@ pub struct Stored {
 
 /// What the files are; the number changes with what they hold.
 const SCHEMA: &str = "segcal.state/2";
+
+/// What stands behind the content of a state: the SHA-256 of the JSON document without it.
+const SEAL: &str = ",\"sha256\":\"";
 
 impl Stored {
     /// A case and how it was measured.
@@ -50,7 +99,7 @@ impl Stored {
             #[serde(default)]
             measure: Option<IgnoredAny>,
         }
-        let text = fs::read_to_string(path).at(path.display())?;
+        let text = limits::read_text(path)?;
         let head: Head = serde_json::from_str(&text).map_err(Error::from_source).at(path.display())?;
         if head.measure.is_some() && head.schema != SCHEMA {
             let version = if head.schema.is_empty() { "an earlier segcal" } else { &head.schema };
@@ -58,7 +107,8 @@ impl Stored {
                 .at(path.display())
                 .help("evaluate the case again, without --resume"));
         }
-        serde_json::from_str(&text).map_err(Error::from_source).at(path.display())
+        let content = unsealed(&text).at(path.display())?;
+        serde_json::from_str(&content).map_err(Error::from_source).at(path.display())
     }
 
     /// Writes the state of a case into the folder.
@@ -67,7 +117,7 @@ impl Stored {
     /// The folder cannot be written.
     pub fn write(&self, folder: &OutputFolder) -> Result<()> {
         let text = serde_json::to_string(self).map_err(Error::from_source)?;
-        output::write_text(&state_of(folder, &self.state.case)?, &text)
+        output::write_text(&state_of(folder, &self.state.case)?, &sealed(&text))
     }
 
     /// Refuses a state of other settings, or of other files than the case's.
@@ -89,6 +139,25 @@ impl Stored {
         }
         Ok(())
     }
+}
+
+/// A JSON object with the hash of its text as its last field.
+fn sealed(object: &str) -> String {
+    let open = object.strip_suffix('}').unwrap_or(object);
+    format!("{open}{SEAL}{}\"}}", hash::of_bytes(object.as_bytes()))
+}
+
+/// The object that was sealed.
+fn unsealed(text: &str) -> Result<String> {
+    let changed =
+        |what: &str| Error::new(what).help("it was changed or is damaged: remove it and evaluate with --resume");
+    let (open, seal) = text.rsplit_once(SEAL).ok_or_else(|| changed("the state has no hash"))?;
+    let object = format!("{open}}}");
+    let hash = hash::of_bytes(object.as_bytes());
+    if seal.strip_suffix("\"}").is_some_and(|stored| stored == hash) {
+        return Ok(object);
+    }
+    Err(changed("the state does not have the hash that was stored with it"))
 }
 
 /// Where the state of a case is stored.
@@ -166,7 +235,7 @@ pub fn keep_only(folder: &OutputFolder, cases: &BTreeSet<&str>) -> Result<()> {
 
 /// Whether a file is a state, if only one of another version.
 fn is_state(path: &Path) -> bool {
-    let document = fs::read_to_string(path).ok().and_then(|text| serde_json::from_str(&text).ok());
+    let document = limits::read_text(path).ok().and_then(|text| serde_json::from_str(&text).ok());
     document.is_some_and(|document: serde_json::Value| ["measure", "state"].iter().all(|key| document[key].is_object()))
 }
 
@@ -192,11 +261,7 @@ pub fn located(path: &Path) -> String {
 /// # Errors
 /// A file cannot be read.
 pub fn checksums(pair: &Pair) -> Result<Vec<String>> {
-    let prediction = match &pair.prediction {
-        Files::One(path) => std::slice::from_ref(path),
-        Files::PerClass(paths) => paths,
-    };
-    let files = prediction.iter().chain([&pair.reference]).chain(&pair.image);
+    let files = pair.prediction.all().iter().chain([&pair.reference]).chain(&pair.image);
     files.map(|path| checksum(path)).collect()
 }
 

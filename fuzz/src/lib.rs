@@ -7,3 +7,4 @@
 pub mod input;
 pub mod mutation;
 pub mod targets;
+pub mod verbs;

@@ -7,10 +7,11 @@
 //! same order and have the same bits, and a log or a checkpoint that was changed or damaged is found on resuming.
 
 use segcal_core::{Backend, Error, Result};
-use segcal_losses::Criterion;
-use segcal_models::{Optimiser, Parameters};
+use segcal_losses::State;
+use segcal_models::Parameters;
 use serde::{Deserialize, Serialize};
 
+use segcal_data::checkpoint;
 use segcal_data::hash::Hash;
 
 /// The hashes of one epoch, in hexadecimal.
@@ -45,24 +46,15 @@ impl Link {
     }
 }
 
-/// Hash of all that makes the rest of a run: weights, moments and multipliers.
+/// Hash of all that makes the rest of a run: weights, the optimiser's state (`moments`), the loss's `multipliers`.
 ///
 /// # Errors
 /// The device cannot be read.
-pub fn weights<B: Backend>(
-    parameters: &Parameters<B>,
-    optimiser: &Optimiser<B>,
-    objective: &impl Criterion,
-) -> Result<String> {
+pub fn weights<B: Backend>(parameters: &Parameters<B>, moments: &Parameters<B>, multipliers: &State) -> Result<String> {
     let mut hash = Hash::default();
-    for group in [parameters, &optimiser.state()] {
-        for parameter in group.iter() {
-            hash.text(&parameter.name);
-            hash.extents(&parameter.dims);
-            hash.numbers(&parameter.value.to_vec()?);
-        }
-    }
-    hash.text(&serde_json::to_string(&objective.state()).map_err(Error::from_source)?);
+    checkpoint::add_to(&mut hash, parameters)?;
+    checkpoint::add_to(&mut hash, moments)?;
+    hash.text(&serde_json::to_string(multipliers).map_err(Error::from_source)?);
     Ok(hash.hex())
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use segcal_data::xml;
+
 use super::record::EpochRecord;
 
 /// The colours of the reports (Okabe and Ito 2008).
@@ -124,7 +126,7 @@ fn shortest(value: f64) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    xml::legal(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use segcal_backends::Watch;
 use segcal_core::{Backend, Context, Error, Result};
-use segcal_data::{Dataset, Observer};
+use segcal_data::{Case, Dataset, Observer};
 use segcal_losses::Objective;
 
 use super::cases::Cases;
@@ -12,7 +12,7 @@ use super::objective::objective;
 use super::prepared::Classes;
 use super::run;
 use super::run_folder::RunFolder;
-use super::settings::Settings;
+use super::settings::{Input, Settings};
 use super::source::{Cache, Source};
 use super::trainer::{Data, Trainer};
 
@@ -31,6 +31,7 @@ pub fn train<B: Backend>(
     let data = open(settings)?;
     let cases = Cases::of(&data, observer)?;
     let mut trainer = trainer(backend, settings, data)?.watched(watch);
+    trainer.check_cases(observer)?;
     let table = settings.to_table();
     let mut folder = if resume {
         let mut folder = RunFolder::resume(&settings.out, &table)?;
@@ -53,6 +54,21 @@ pub fn check<B: Backend>(backend: &B, settings: &Settings) -> Result<()> {
     trainer(backend, settings, open(settings)?).map(drop)
 }
 
+/// Reads every case of both parts, and the labelled cases `more`, as the training that the settings describe would.
+///
+/// # Errors
+/// A file is malformed, holds NaN, infinity or a label that is no class; image and label lie on different grids, or the
+/// channels are not those of the first training case. The message names the case. Or the observer asks to stop.
+pub fn check_cases(settings: &Settings, more: &[Case], observer: &dyn Observer) -> Result<()> {
+    let data = open(settings)?;
+    let classes = Classes { count: data.classes.len(), ignored: data.ignore_label };
+    let input = Input { cache_gib: 0.0, ..settings.input.clone() };
+    let cases = data.train.into_iter().chain(data.val).chain(more.iter().cloned()).collect();
+    let source = Cache::new(cases, input, classes);
+    let channels = source.get(0)?.image.channels();
+    source.check(channels, observer)
+}
+
 /// The trainer that the settings describe, on the cases of a data set.
 ///
 /// # Errors
@@ -73,7 +89,7 @@ pub fn trainer<'a, B: Backend>(
     if settings.init.as_os_str().is_empty() {
         return Ok(trainer);
     }
-    trainer.beginning_with(&segcal_models::load(&settings.init).at("init")?).at("init")
+    trainer.beginning_with(&segcal_data::checkpoint::load(&settings.init).at("init")?).at("init")
 }
 
 fn open(settings: &Settings) -> Result<Dataset> {

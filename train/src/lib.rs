@@ -5,6 +5,7 @@
 //! ([`settings`]); [`predict()`] segments images with a finished run, tile by tile ([`infer`]); [`export`] writes ONNX.
 //! An [`Observer`](segcal_data::Observer) follows the work and may stop it.
 
+mod best;
 pub mod cases;
 pub mod chain;
 mod curves;

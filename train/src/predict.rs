@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use segcal_core::{Backend, Error, Result};
+use segcal_data::number::ToFile;
 use segcal_data::observer::{Event, Observer, Steps};
 use segcal_data::output::OutputFolder;
-use segcal_data::{Case, Volume, nifti};
-use segcal_metrics::volume::Probabilities;
+use segcal_data::{Case, Grid, Volume, limits, nifti};
+use segcal_metrics::volume::{Label, Probabilities};
 
 use super::infer::{Predictor, Spill, Tiling};
 use super::prepared;
@@ -45,7 +46,7 @@ pub struct Predicted {
 /// The run cannot be read, or the folder of the results cannot be made.
 pub fn predict<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn Observer) -> Result<Predicted> {
     let trained = Trained::open(request.run, backend)?;
-    let folder = OutputFolder::create(request.out)?;
+    let folder = OutputFolder::exclusive(request.out)?;
     let steps = Steps::begin(observer, "predict", request.cases.len());
     let mut predicted = Predicted::default();
     for case in request.cases {
@@ -78,12 +79,13 @@ fn predict_image<B: Backend>(
 ) -> Result<()> {
     let tiling = Tiling { samples: &trained.settings.samples, stride: trained.network.stride(), batch: request.batch };
     let planes = tiling.planes(image.grid.extent);
-    let mut labels = vec![0; image.grid.extent.iter().product()];
+    let classes = trained.class_names.len();
+    let mut labels: Vec<Label> = limits::zeroed(image.grid.extent.iter().product())?;
     let mut spill = request.probabilities.then(|| Spill::create(folder.path(), planes)).transpose()?;
     let predictor = Predictor { network: &*trained.network, parameters: &trained.parameters, backend };
     predictor.each_plane(&image, &tiling, |number, plane| {
-        let classes = Probabilities::new(plane, trained.class_names.len()).argmax();
-        classes.into_iter().enumerate().for_each(|(place, class)| labels[planes.voxel(number, place)] = class as u8);
+        let argmax = Probabilities::new(plane, classes).argmax();
+        argmax.into_iter().enumerate().for_each(|(place, class)| labels[planes.voxel(number, place)] = class);
         spill.as_mut().map_or(Ok(()), |spill| spill.push(plane))
     })?;
     let grid = image.grid;
@@ -92,5 +94,22 @@ fn predict_image<B: Backend>(
     if let Some(mut spill) = spill {
         nifti::write_stream(&file("probabilities")?, &grid, spill.classes(), |sink| spill.read(sink))?;
     }
-    nifti::write(&file("segmentations")?, &Volume::new(labels, 1, grid))
+    write_labels(&file("segmentations")?, &labels, classes, &grid)
+}
+
+/// Writes a label map in the smallest type that holds every class.
+fn write_labels(path: &Path, labels: &[Label], classes: usize, grid: &Grid) -> Result<()> {
+    if classes > 1 + usize::from(u8::MAX) {
+        return write_pieces(path, labels, grid, |label| label);
+    }
+    write_pieces(path, labels, grid, |label| u8::try_from(label).expect("a class below 256"))
+}
+
+/// Writes the labels a piece at a time, so that they are not held twice.
+fn write_pieces<T: ToFile>(path: &Path, labels: &[Label], grid: &Grid, convert: impl Fn(Label) -> T) -> Result<()> {
+    nifti::write_stream(path, grid, 1, |sink: &mut dyn FnMut(&[T]) -> Result<()>| {
+        labels
+            .chunks(1 << 16)
+            .try_for_each(|piece| sink(&piece.iter().map(|&label| convert(label)).collect::<Vec<T>>()))
+    })
 }

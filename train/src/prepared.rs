@@ -64,6 +64,15 @@ pub fn prepare_image(case: &Case, input: &Input) -> Result<Volume<f32>> {
     Ok(Volume::new(values, channels, grid))
 }
 
+/// Refuses an image that has another number of channels than the network takes.
+pub(super) fn expect_channels(image: &Volume<f32>, taken: usize) -> Result<()> {
+    if image.channels() == taken {
+        return Ok(());
+    }
+    let problem = format!("the image has {} channels, but the network takes {taken}", image.channels());
+    Err(Error::new(problem).help("a fourth axis of a file, such as time, counts as channels: give one file a channel"))
+}
+
 /// Shifts and scales to `[0, 1]` between two percentiles; values beyond are clipped. A constant image becomes 0.
 fn normalise(values: &mut [f32], [low, high]: [f64; 2]) {
     let (low, high) = percentiles(values, low, high);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use segcal_core::{Backend, Context, Error, Result};
+use segcal_core::{Backend, Context, Error, Reference, Result, memory};
 use segcal_losses::{Criterion, State};
 use segcal_models::{self as models, Network, NetworkConfig, Optimiser, Parameters, Stored};
 
@@ -11,8 +11,11 @@ use super::chain::{self, Link};
 use super::run_folder;
 use super::samples::flat_last;
 use super::settings::Settings;
+use segcal_data::checkpoint;
 use segcal_data::config::from_table;
-use segcal_data::output;
+
+/// Convolutions of a block beyond which a config is a mistake: a step would take minutes, and the first epoch days.
+const MOST_CONVS: u64 = 64;
 
 /// The network that the settings describe, for a data set's channels and classes.
 ///
@@ -23,6 +26,11 @@ pub fn network<B: Backend>(settings: &Settings, channels: usize, classes: usize)
     config.in_channels = channels;
     config.classes = classes;
     config.dims = settings.samples.dims();
+    let convs = config.keys.get("convs").and_then(serde_json::Value::as_u64);
+    if let Some(convs) = convs.filter(|&convs| convs > MOST_CONVS) {
+        let error = Error::new(format!("{convs} convolutions are more than {MOST_CONVS}")).at("network.convs");
+        return Err(error.help("a block has two or three"));
+    }
     let config = models::fitted_to(config, flat_last(settings.samples.block_size()));
     models::build(&config).at("network")
 }
@@ -49,41 +57,25 @@ impl<B: Backend, L: Criterion> Checkpoint<'_, B, L> {
     /// Writes the checkpoint, whole or not at all.
     ///
     /// # Errors
-    /// Those of [`save`].
+    /// Those of [`checkpoint::save`].
     pub fn save(&self, path: &Path) -> Result<()> {
         let metadata = BTreeMap::from([
             ("epoch".to_owned(), self.epoch.to_string()),
             ("network".to_owned(), json(self.network)?),
             ("class_names".to_owned(), json(&self.class_names)?),
-            ("loss_state".to_owned(), json(&self.objective.state())?),
+            (LOSS_STATE.to_owned(), json(&self.objective.state())?),
             (LINK.to_owned(), json(self.link)?),
         ]);
-        save(path, &[("", self.parameters), (OPTIMISER, &self.optimiser.state())], &metadata)
+        checkpoint::save(path, &[("", self.parameters), (OPTIMISER, &self.optimiser.state())], &metadata)
     }
-}
-
-/// [`models::save`], in which a disk or folder that cannot be written is a write failure.
-///
-/// # Errors
-/// Those of [`models::save`].
-pub fn save<B: Backend>(
-    path: &Path,
-    groups: &[(&str, &Parameters<B>)],
-    metadata: &BTreeMap<String, String>,
-) -> Result<()> {
-    models::save(path, groups, metadata).map_err(|error| {
-        let source = std::error::Error::source(&error);
-        match source.and_then(<dyn std::error::Error>::downcast_ref::<std::io::Error>) {
-            Some(source) => output::write_failure(source).at(path.display()),
-            None => error,
-        }
-    })
 }
 
 /// Name of the optimiser's tensors in a checkpoint.
 const OPTIMISER: &str = "optimiser";
 /// Key of the metadata under which the hashes of the epoch are stored.
 const LINK: &str = "hashes";
+/// Key of the metadata under which the multipliers of the loss are stored.
+const LOSS_STATE: &str = "loss_state";
 
 fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(Error::from_source)
@@ -105,25 +97,88 @@ pub fn restore<B: Backend>(
     optimiser: &mut Optimiser<B>,
     objective: &mut impl Criterion,
 ) -> Result<(usize, Link)> {
-    let stored = models::load(path)?;
+    let stored = checkpoint::load(path)?;
     *parameters = stored.restore("", parameters)?;
     optimiser.set_state(&stored.restore(OPTIMISER, &optimiser.state())?).at(path.display())?;
-    let state: State = parsed(&stored, "loss_state", path)?;
+    let state: State = parsed(&stored, LOSS_STATE, path)?;
     objective.restore(&state).at(path.display())?;
     let (epoch, link): (usize, Link) = (parsed(&stored, "epoch", path)?, parsed(&stored, LINK, path)?);
-    if chain::weights(parameters, optimiser, objective)? != link.weights {
-        let what = format!("the numbers do not have the hash that epoch {epoch} stored with them");
-        return Err(Error::new(what).at(path.display()).help("the file was changed or is damaged"));
-    }
+    let weights = chain::weights(parameters, &optimiser.state(), &objective.state())?;
+    expect_hash(&weights, &link, epoch).at(path.display())?;
     Ok((epoch, link))
 }
 
-/// The epoch of a checkpoint whose file is whole.
-///
-/// # Errors
-/// The file is damaged, or no checkpoint of a run.
-pub fn stored_epoch(path: &Path) -> Result<usize> {
-    parsed(&models::load(path)?, "epoch", path)
+fn expect_hash(weights: &str, link: &Link, epoch: usize) -> Result<()> {
+    if weights == link.weights {
+        return Ok(());
+    }
+    let problem = format!("the numbers do not have the hash that epoch {epoch} stored with them");
+    Err(Error::new(problem).help("the file was changed or is damaged: restore it from a copy"))
+}
+
+/// A checkpoint whose numbers have the hash that was stored with them, and that is of the network which the settings of
+/// its run describe.
+pub struct Verified {
+    stored: Stored,
+    /// The network's config.
+    pub network: NetworkConfig,
+    /// Names of the classes, the background first; as many as the network has.
+    pub class_names: Vec<String>,
+    /// Epochs that are done.
+    pub epoch: usize,
+}
+
+impl Verified {
+    /// Reads and verifies a checkpoint of a run.
+    ///
+    /// # Errors
+    /// The file is missing or damaged, no checkpoint of a run, or of another network than the settings describe.
+    pub fn open(path: &Path, settings: &Settings) -> Result<Self> {
+        let stored = checkpoint::load(path)?;
+        let config: NetworkConfig = parsed(&stored, "network", path)?;
+        let class_names: Vec<String> = parsed(&stored, "class_names", path)?;
+        let network = Self::network(&config, &class_names, settings).at(path.display())?;
+        // In doubles, which hold the numbers of every backend exactly.
+        let weights = stored.restore("", &Parameters::blank(&network.specs(), &Reference))?;
+        let optimiser = Optimiser::new(settings.rule()?.0, &weights).at("optimiser")?;
+        let moments = stored.restore(OPTIMISER, &optimiser.state())?;
+        let (epoch, link): (usize, Link) = (parsed(&stored, "epoch", path)?, parsed(&stored, LINK, path)?);
+        let hash = chain::weights(&weights, &moments, &parsed(&stored, LOSS_STATE, path)?)?;
+        expect_hash(&hash, &link, epoch).at(path.display())?;
+        Ok(Self { stored, network: config, class_names, epoch })
+    }
+
+    /// The network, if it is that of the settings and has the classes that are named.
+    fn network(config: &NetworkConfig, names: &[String], settings: &Settings) -> Result<Box<dyn Network<Reference>>> {
+        let described = network::<Reference>(settings, config.in_channels, config.classes)?;
+        let stored = models::build::<Reference>(config)?;
+        // Not the configs, whose keys may leave to a preset what others name.
+        if !is_same(&*stored, &*described) {
+            return Err(Error::new("its network is not the one that config.toml describes")
+                .help("the files of two runs were mixed: restore the folder from a copy"));
+        }
+        if names.len() != config.classes {
+            let problem =
+                format!("class_names has {} names, but the network has {} classes", names.len(), config.classes);
+            return Err(Error::new(problem).help("the file was changed: restore it from a copy"));
+        }
+        expect_room_for(&*stored)?;
+        Ok(stored)
+    }
+}
+
+/// Whether two networks compute the same with the same tensors.
+fn is_same<B: Backend>(a: &dyn Network<B>, b: &dyn Network<B>) -> bool {
+    let tensors = |network: &dyn Network<B>| -> Vec<_> {
+        network.specs().into_iter().map(|spec| (spec.name, spec.dims)).collect()
+    };
+    a.graph() == b.graph() && tensors(a) == tensors(b)
+}
+
+/// Refuses a network whose tensors, held twice, cannot fit into memory.
+fn expect_room_for<B: Backend>(network: &dyn Network<B>) -> Result<()> {
+    let numbers = (network.parameter_count() as u64).saturating_mul(2);
+    memory::expect(numbers.saturating_mul(size_of::<B::Elem>() as u64), "the network").at("network")
 }
 
 /// A trained network, ready to predict.
@@ -142,15 +197,17 @@ impl<B: Backend> Trained<B> {
     /// Opens a run with its best weights.
     ///
     /// # Errors
-    /// The folder holds no run, or its checkpoint is damaged.
+    /// The folder holds no run, or its checkpoint is missing, damaged or of another run.
     pub fn open(folder: &Path, backend: &B) -> Result<Self> {
         let settings = Settings::from_stored(run_folder::stored_config(folder)?).at(folder.display())?;
         let path = folder.join("best.safetensors");
-        let stored = models::load(&path).map_err(|error| error.help("train for at least one epoch first"))?;
-        let config: NetworkConfig = parsed(&stored, "network", &path)?;
-        let network = models::build(&config).at(path.display())?;
-        let parameters = stored.restore("", &network.parameters(0, backend))?;
-        let class_names = parsed(&stored, "class_names", &path)?;
+        if !path.exists() {
+            let error = Error::new("there is no such file").at(path.display());
+            return Err(error.help("train for at least one epoch first"));
+        }
+        let Verified { stored, network, class_names, .. } = Verified::open(&path, &settings)?;
+        let network = models::build(&network).at(path.display())?;
+        let parameters = network.restore(&stored, backend)?;
         Ok(Self { settings, network, parameters, class_names })
     }
 }

@@ -4,7 +4,6 @@
 //! are dropped, and the epoch that was running is done again. Every epoch's log line carries a [`Link`] of the hash
 //! chain, which is checked then.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
@@ -16,14 +15,15 @@ use super::chain::Link;
 use super::curves;
 use super::events::event_file;
 use super::record::EpochRecord;
-use segcal_data::output::{self, OutputFolder};
+use segcal_data::limits;
+use segcal_data::output::{self, Lock, OutputFolder};
 
 /// A folder that holds one run, locked for one writer.
 pub struct RunFolder {
     folder: OutputFolder,
     records: Vec<EpochRecord>,
     /// Held open: the lock ends with the process, however that ends.
-    _lock: File,
+    _lock: Lock,
 }
 
 const CASES: &str = "cases.json";
@@ -73,21 +73,21 @@ impl RunFolder {
         if !path.exists() {
             return output::write_text(&path, &(output::to_json(cases)? + "\n"));
         }
-        let begun = std::fs::read_to_string(&path).map_err(Error::from);
+        let begun = limits::read_text(&path);
         let begun = begun.and_then(|text| serde_json::from_str(&text).map_err(Error::from_source));
         begun.and_then(|begun| cases.expect(&begun)).at(path.display())
     }
 
-    /// Drops the epochs after `done`, the last of the checkpoint, whose hashes are `link`.
+    /// Refuses a log that does not fit the last checkpoint, which is of the epoch `done` and carries `link`.
     ///
     /// # Errors
-    /// The log does not hold these epochs, its hash chain is broken or is another than that of the checkpoint; or the
-    /// folder cannot be written. The message names the file and the epoch.
-    pub fn go_on_after(&mut self, done: usize, link: &Link, config: &Table) -> Result<()> {
+    /// The log does not hold these epochs, or its hash chain is broken or is another than that of the checkpoint. The
+    /// message names the file and the epoch.
+    pub fn expect_epochs(&self, done: usize, link: &Link) -> Result<()> {
         let log = self.folder.file(LOG)?;
         let broken = |epoch: usize, what: &str| {
             let error = Error::new(what).at(format!("epoch {epoch}")).at(log.display());
-            Err(error.help("restore the file from a copy, or start the run anew with out=FOLDER"))
+            Err(error.help("restore the file from a copy, or start a new run with out=FOLDER"))
         };
         let kept = self.records.len().min(done);
         let mut before = None;
@@ -103,6 +103,14 @@ impl RunFolder {
         if before.is_some_and(|last| last != link) {
             return broken(done, "the hashes are not those of last.safetensors: the two belong to different runs");
         }
+        Ok(())
+    }
+
+    /// Drops the epochs after `done`, and stores the config that the run goes on with.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn go_on_after(&mut self, done: usize, config: &Table) -> Result<()> {
         self.records.truncate(done);
         output::write_text(&self.folder.file(CONFIG)?, &config.to_string())?;
         self.write_logs()
@@ -140,9 +148,18 @@ impl RunFolder {
 
     /// Whether the newest epoch is better than all before it, by mean foreground DSC. The first one is.
     pub fn newest_is_best(&self) -> bool {
-        let Some((newest, before)) = self.records.split_last() else { return false };
-        // Anything is better than an undefined figure.
-        before.iter().all(|record| record.dsc.0.is_nan() || newest.dsc > record.dsc)
+        !self.records.is_empty() && self.best_epoch() == Some(self.records.len())
+    }
+
+    /// The epoch that is better than all others by mean foreground DSC; of equal ones the first.
+    pub fn best_epoch(&self) -> Option<usize> {
+        let better = |best: Option<usize>, number: usize| {
+            let dsc = |number: usize| self.records[number].dsc.0;
+            // Anything is better than an undefined figure.
+            let replaced = best.is_none_or(|best| dsc(best).is_nan() || dsc(number) > dsc(best));
+            if replaced { Some(number) } else { best }
+        };
+        (0..self.records.len()).fold(None, better).map(|number| number + 1)
     }
 
     /// Where the newest weights go.
@@ -161,8 +178,7 @@ impl RunFolder {
         self.folder.file("best.safetensors")
     }
 
-    /// Draws the epochs that are done: `curves.svg`, and TensorBoard's events. Nothing is read back from these, so they
-    /// come after the checkpoint.
+    /// Draws the epochs that are done: `curves.svg`, and TensorBoard's events. Nothing is read back from these.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -202,7 +218,7 @@ impl RunFolder {
 /// The folder holds no run, or its config cannot be read.
 pub fn stored_config(path: &Path) -> Result<Table> {
     let path = path.join(CONFIG);
-    let text = std::fs::read_to_string(&path).at(path.display());
+    let text = limits::read_text(&path);
     let text = text.map_err(|error| error.help("is this the folder of a run? `segcal train` makes one"))?;
     text.parse::<Table>().map_err(|error| Error::new(error.message().to_owned())).at(path.display())
 }
@@ -238,7 +254,7 @@ fn read_log(path: &Path) -> Result<Vec<EpochRecord>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let text = std::fs::read_to_string(path).at(path.display())?;
+    let text = limits::read_text(path)?;
     let parse = |(number, line): (usize, &str)| {
         serde_json::from_str(line).map_err(Error::from_source).at(format!("line {}", number + 1)).at(path.display())
     };
@@ -285,7 +301,8 @@ mod tests {
         std::fs::write(path.join(".segcal-x.part"), "half").unwrap();
         let mut run = RunFolder::resume(&path, &config).unwrap();
         assert!(!path.join(".segcal-x.part").exists());
-        run.go_on_after(1, &first, &config).unwrap();
+        run.expect_epochs(1, &first).unwrap();
+        run.go_on_after(1, &config).unwrap();
         assert_eq!(run.records().len(), 1);
         assert_eq!(run.records()[0].dsc, Number(0.5));
         let csv = std::fs::read_to_string(path.join("metrics.csv")).unwrap();
@@ -317,7 +334,7 @@ mod tests {
         let whole = std::fs::read_to_string(&log).unwrap();
         let message = |text: &str, done: usize, link: &Link| {
             std::fs::write(&log, text).unwrap();
-            let outcome = RunFolder::resume(&path, &config).unwrap().go_on_after(done, link, &config);
+            let outcome = RunFolder::resume(&path, &config).unwrap().expect_epochs(done, link);
             outcome.err().map(|error| error.to_string()).unwrap_or_default()
         };
         let lines: Vec<&str> = whole.lines().collect();

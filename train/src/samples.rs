@@ -99,11 +99,31 @@ pub fn epoch_blocks(cases: &dyn Source, samples: &Samples, rng: Rng) -> Result<V
 /// # Errors
 /// The machine says that it has less memory free.
 pub fn expect_room(samples: Shape, numbers: u64) -> Result<()> {
-    limits::count(&samples.dims()).at("samples.size")?;
+    // Programs on the device count numbers in 32 bits.
+    if limits::count(&samples.dims()).at("samples.size")? > 1 << 31 {
+        let problem = format!("{:?} are more than {} values", samples.dims(), 1_u64 << 31);
+        return Err(Error::new(problem).help("lower batch or samples.size")).at("samples.size");
+    }
     let numbers = numbers.saturating_add(2 * samples.len() as u64);
     memory::expect(numbers.saturating_mul(4), "one step at least")
         .map_err(|error| error.help("lower batch, samples.size or the widths of the network"))
         .at("samples.size")
+}
+
+/// Refuses so many patches of each volume that the list of an epoch does not fit into memory.
+///
+/// # Errors
+/// Less memory is free.
+pub fn expect_room_for_blocks(cases: usize, samples: &Samples) -> Result<()> {
+    if samples.kind == SampleKind::Slices {
+        return Ok(());
+    }
+    let blocks = (cases as u64).saturating_mul(samples.per_volume as u64);
+    // In order, in random order, and the random order itself.
+    let each = 2 * size_of::<Block>() as u64 + size_of::<usize>() as u64;
+    memory::expect(blocks.saturating_mul(each), "the list of an epoch's patches")
+        .map_err(|error| error.help("lower samples.per_volume"))
+        .at("samples.per_volume")
 }
 
 /// Images and labels of one step, on the host.

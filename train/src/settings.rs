@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
 use segcal_data::config::{self, from_table};
+use segcal_data::limits;
+use segcal_models::Rule;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -139,6 +141,7 @@ impl Samples {
                 .at("samples.size")
                 .help("[h, w] for slices, [h, w] or [d, h, w] for patches, all above 0"));
         }
+        limits::count(&self.size).at("samples.size")?;
         if !(0.0..=1.0).contains(&self.foreground_share) {
             return Err(
                 Error::new(format!("{} is not in [0, 1]", self.foreground_share)).at("samples.foreground_share")
@@ -213,6 +216,24 @@ impl Settings {
         Table::try_from(self).expect("settings are a table")
     }
 
+    /// The optimiser's rule and learning rate.
+    ///
+    /// # Errors
+    /// The optimiser is unknown, one of its keys is, or the learning rate is not positive.
+    pub fn rule(&self) -> Result<(Rule, f64)> {
+        let mut table = self.optimiser.clone();
+        let given = table.remove("learning_rate");
+        let rate = given.as_ref().and_then(|rate| rate.as_float().or(rate.as_integer().map(|whole| whole as f64)));
+        match rate {
+            Some(rate) if rate > 0.0 && rate.is_finite() => Ok((from_table(table).at("optimiser")?, rate)),
+            _ => {
+                let given = given.map_or_else(|| "nothing".into(), |given| given.to_string());
+                let error = Error::new(format!("{given} is not a positive number")).at("optimiser.learning_rate");
+                Err(error.help("0.001 suits Adam"))
+            }
+        }
+    }
+
     fn check(&self) -> Result<()> {
         if self.data.as_os_str().is_empty() {
             return Err(Error::new("names no folder").at("data").help("for example data=../hippocampus"));
@@ -223,6 +244,10 @@ impl Settings {
         if !(0.0 <= low && low < high && high <= 100.0) {
             let problem = format!("[{low}, {high}] are not two percentiles, the lower first");
             return Err(Error::new(problem).at("input.clip_percentiles"));
+        }
+        let cache = self.input.cache_gib;
+        if !(cache >= 0.0 && cache.is_finite()) {
+            return Err(Error::new(format!("{cache} is not 0 or a positive number")).at("input.cache_gib"));
         }
         if !(self.clip_norm >= 0.0 && self.clip_norm.is_finite()) {
             return Err(Error::new(format!("{} is not 0 or a positive number", self.clip_norm)).at("clip_norm"));

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use segcal_core::Result;
+use rayon::prelude::*;
+use segcal_core::{Context, Result};
 use segcal_data::Case;
+use segcal_data::observer::{self, Observer, Steps};
 
-use super::prepared::{Classes, Prepared, prepare};
+use super::prepared::{Classes, Prepared, expect_channels, prepare};
 use super::settings::Input;
 
 /// Labelled cases, numbered from 0.
@@ -27,6 +29,23 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// The case cannot be read.
     fn get(&self, case: usize) -> Result<Arc<Prepared>>;
+
+    /// Reads every case once, and refuses one whose image has another number of channels than the network takes.
+    ///
+    /// # Errors
+    /// A case cannot be read or does not fit; or the observer asks to stop.
+    fn check(&self, channels: usize, observer: &dyn Observer) -> Result<()> {
+        let steps = Steps::begin(observer, "checking cases", self.len());
+        let checked = (0..self.len()).into_par_iter().map(|number| {
+            observer::check(observer)?;
+            let case = self.get(number)?;
+            expect_channels(&case.image, channels).at(&case.name)?;
+            steps.step(&case.name);
+            Ok(())
+        });
+        // The first in order, whatever the threads do.
+        checked.find_first(Result::is_err).unwrap_or(Ok(()))
+    }
 }
 
 /// Cases that are in memory already.

@@ -7,13 +7,14 @@ use segcal_backends::Watch;
 use segcal_core::{Backend, Context, Error, Result, Rng, Tensor};
 use segcal_losses::bwcr::TwoViews;
 use segcal_losses::{Batch, Criterion, Value};
-use segcal_models::{Gradients, Mode, Network, Optimiser, Parameters, Rule, Schedule, Stored};
+use segcal_models::{Gradients, Mode, Network, Optimiser, Parameters, Schedule, Stored};
 
 use segcal_data::config::from_table;
 use segcal_data::hash::Hash;
 use segcal_data::observer::{self, Event, Observer, Steps, is_interruption};
 use segcal_data::output::Number;
 
+use super::best::{expect_best, offer_best};
 use super::chain::{self, Link};
 use super::divergence;
 use super::infer::{Predictor, Tiling};
@@ -87,9 +88,10 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         let sample = segcal_core::Shape::new(settings.batch, channels, 1, 1, 1)
             .with_spatial(samples::flat_last(settings.samples.block_size()));
         network.accepts(sample).at("samples.size")?;
+        samples::expect_room_for_blocks(data.training.len().max(data.validation.len()), &settings.samples)?;
         samples::expect_room(sample, network.step_numbers(sample))?;
         let parameters = network.parameters(settings.seed, backend);
-        let (rule, learning_rate) = rule(settings)?;
+        let (rule, learning_rate) = settings.rule()?;
         let schedule: Schedule = from_table(settings.schedule.clone()).at("schedule")?;
         schedule.check().at("schedule")?;
         objective.check(data.class_names.len()).at("loss")?;
@@ -128,19 +130,33 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
     ///
     /// # Errors
     /// The checkpoint is damaged, missing or belongs to another config; the log does not fit it (see
-    /// [`RunFolder::go_on_after`]). The message says whether the checkpoint of the best epoch can take its place.
+    /// [`RunFolder::expect_epochs`]). The message says whether the checkpoint of the best epoch can take its place.
     pub fn restore(&mut self, folder: &mut RunFolder) -> Result<()> {
         let path = folder.last()?;
         let mut link = Link::default();
         if path.exists() {
             (self.epoch, link) = run::restore(&path, &mut self.parameters, &mut self.optimiser, &mut self.objective)
-                .map_err(|error| offer_best(&error, folder))?;
+                .map_err(|error| offer_best(&error, folder, self.settings))?;
         } else if folder.records().len() > 1 {
             // Killed within its first epoch a run may have one line of the log and no checkpoint yet; not later.
             let what = format!("is missing, but the log holds {} epochs", folder.records().len());
-            return Err(offer_best(&Error::new(what).at(path.display()), folder));
+            return Err(offer_best(&Error::new(what).at(path.display()), folder, self.settings));
         }
-        folder.go_on_after(self.epoch, &link, &self.settings.to_table())
+        folder.expect_epochs(self.epoch, &link)?;
+        if self.epoch > 0 {
+            expect_best(folder, self.epoch, self.settings)?;
+        }
+        folder.go_on_after(self.epoch, &self.settings.to_table())
+    }
+
+    /// Reads every case once before the first step: a case that does not fit must not end a training of hours.
+    ///
+    /// # Errors
+    /// A case cannot be read, or has other channels than the network takes; or the observer asks to stop.
+    pub fn check_cases(&self, observer: &dyn Observer) -> Result<()> {
+        let channels = self.network.config().in_channels;
+        self.data.training.check(channels, observer)?;
+        self.data.validation.check(channels, observer)
     }
 
     /// The network that is trained.
@@ -193,17 +209,17 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
     fn run_epochs(&mut self, folder: &mut RunFolder, observer: &dyn Observer) -> Result<()> {
         while self.epoch < self.settings.epochs {
             let (record, batches) = self.run_epoch(observer)?;
-            let weights = chain::weights(&self.parameters, &self.optimiser, &self.objective)?;
+            let weights = chain::weights(&self.parameters, &self.optimiser.state(), &self.objective.state())?;
             let link = folder.record(record, batches, weights)?;
             if folder.newest_is_best() {
                 self.checkpoint(&link).save(&folder.best()?)?;
             }
+            // Before the last checkpoint, which says that the epoch is done: a finished run has the curves of all epochs.
+            folder.draw()?;
             self.checkpoint(&link).save(&folder.last()?)?;
             self.epoch += 1;
-            folder.draw()?;
         }
-        // Once more for a run that was killed between its last checkpoint and the drawing.
-        folder.draw()
+        Ok(())
     }
 
     /// Trains and validates one epoch: its figures, and the hash of its batches.
@@ -361,32 +377,6 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
             link,
             network: self.network.config(),
             class_names: &self.data.class_names,
-        }
-    }
-}
-
-/// The error of a last checkpoint that cannot be used, with what can be done about it.
-fn offer_best(error: &Error, folder: &RunFolder) -> Error {
-    let remedy = match folder.best().and_then(|best| Ok((run::stored_epoch(&best)?, best))) {
-        Ok((epoch, best)) => {
-            format!("{} is whole: copied over last.safetensors, --resume goes on after epoch {epoch}", best.display())
-        }
-        Err(_) => "there is no whole best.safetensors either: start anew with out=FOLDER".to_owned(),
-    };
-    Error::new(error.to_string()).help(remedy)
-}
-
-/// The optimiser's rule and learning rate.
-fn rule(settings: &Settings) -> Result<(Rule, f64)> {
-    let mut table = settings.optimiser.clone();
-    let given = table.remove("learning_rate");
-    let rate = given.as_ref().and_then(|rate| rate.as_float().or(rate.as_integer().map(|whole| whole as f64)));
-    match rate {
-        Some(rate) if rate > 0.0 && rate.is_finite() => Ok((from_table(table).at("optimiser")?, rate)),
-        _ => {
-            let given = given.map_or_else(|| "nothing".into(), |given| given.to_string());
-            let error = Error::new(format!("{given} is not a positive number")).at("optimiser.learning_rate");
-            Err(error.help("0.001 suits Adam"))
         }
     }
 }

@@ -76,8 +76,9 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let plan = Plan::read(&args.plan, &args.overrides, args.out.as_deref())?;
     let part = Part::of(&plan.methods[0].settings)?;
     let cells = running::cells(&plan, &part);
+    cells.iter().try_for_each(Cell::expect_no_links)?;
     let steps = cells.iter().map(|cell| steps(cell, &plan)).collect::<Result<Vec<_>>>()?.concat();
-    check(&cells)?;
+    check(&cells, &part, common)?;
     if args.dry_run {
         return tell(&steps, common).map(|()| Outcome::Done);
     }
@@ -86,6 +87,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         let error = Error::new("another process writes to this comparison").at(plan.out.display());
         return Err(error.help("wait until it ends, or give another folder with --out"));
     };
+    folder.remove_unfinished();
     let done = steps.iter().filter(|step| step.state == DONE).count();
     if done > 0 {
         common.say(&format!("{done} of {} steps are done already", steps.len()));
@@ -120,13 +122,20 @@ fn write(results: &Results<'_>, folder: &OutputFolder) -> Result<()> {
     output::write_text(&folder.file("summary.json")?, &(output::to_json(&tables::to_json(results))? + "\n"))
 }
 
-/// Before hours of training: whether each method's can begin.
-fn check(cells: &[Cell<'_>]) -> Result<()> {
-    let mut checked = None;
+/// Before hours of training: whether each method's can begin, and whether every case of every part can be used.
+fn check(cells: &[Cell<'_>], part: &Part, common: &Common) -> Result<()> {
+    let (mut checked, mut read) = (None, Vec::new());
     for cell in cells {
         if checked != Some(cell.number) && cell.training()? != Training::Done {
             cell.check()?;
             checked = Some(cell.number);
+            let settings = cell.settings();
+            let data = (&settings.data, settings.fold, &settings.input);
+            // Methods usually share their data.
+            if !read.contains(&data) {
+                segcal_train::job::check_cases(settings, &part.cases, &common.observer())?;
+                read.push(data);
+            }
         }
     }
     Ok(())

@@ -143,7 +143,13 @@ fn describe_text(path: &Path) -> Result<Map<String, Value>> {
 
 fn describe_array(path: &Path, key: &str) -> Result<Map<String, Value>> {
     let header = npy::read_header(path, key)?;
-    let array = npy::read::<f64>(path, key)?;
+    let mut statistics = Statistics::default();
+    if header.fortran {
+        // In the order of the axes: a sum depends on its order.
+        statistics.add(&npy::read::<f64>(path, key)?.data);
+    } else {
+        npy::each(path, key, |values| statistics.add(values))?;
+    }
     let mut entry = entry(json!({
         "file": path.display().to_string(),
         "format": if npy::is_archive(path) { "npz" } else { "npy" },
@@ -157,8 +163,6 @@ fn describe_array(path: &Path, key: &str) -> Result<Map<String, Value>> {
     }
     entry.insert("fortran_order".into(), header.fortran.into());
     entry.extend(no_geometry());
-    let mut statistics = Statistics::default();
-    statistics.add(&array.data);
     entry.extend(statistics.into_json());
     Ok(entry)
 }
@@ -177,7 +181,9 @@ fn describe_png(path: &Path) -> Result<Map<String, Value>> {
     }));
     entry.extend(no_geometry());
     let mut statistics = Statistics::default();
-    statistics.add(&values.values().iter().copied().map(f64::from).collect::<Vec<_>>());
+    for piece in values.values().chunks(1 << 16) {
+        statistics.add(&piece.iter().copied().map(f64::from).collect::<Vec<_>>());
+    }
     entry.extend(statistics.into_json());
     Ok(entry)
 }

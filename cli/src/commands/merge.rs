@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use segcal_core::{Context, Error, Result};
+use segcal_core::{Error, Result};
 use segcal_metrics::empty::Policy;
 
 use super::evaluate;
@@ -52,7 +52,8 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let states = cases.values().map(|(_, stored)| stored.state.clone()).collect();
     let plan = Plan { empty: args.empty, convention: args.convention, seed: args.seed };
     let cohort = Cohort::new(states, pooled, measure, plan)?.without(failed);
-    let folder = OutputFolder::create(&args.out)?;
+    let folder = OutputFolder::exclusive(&args.out)?;
+    job::remove_results(&folder)?;
     states::keep_only(&folder, &cases.keys().map(String::as_str).collect())?;
     for (name, (path, _)) in &cases {
         copy_slices(path, &states::slices_of(&folder, name)?)?;
@@ -71,7 +72,7 @@ fn copy_slices(state: &Path, to: &Path) -> Result<()> {
     if !from.is_file() || from == to {
         return Ok(());
     }
-    let bytes = std::fs::read(&from).at(from.display())?;
+    let bytes = segcal_data::limits::read(&from)?;
     output::write_atomic(to, |out| Ok(out.write_all(&bytes)?))
 }
 
@@ -103,6 +104,7 @@ fn gather(folders: &[PathBuf]) -> Result<(Cases, Pooled)> {
 
 /// The states of a folder, of which there must be one at least.
 fn states_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    states::expect_whole(folder)?;
     let found = states::list(folder)?;
     if found.is_empty() {
         return Err(Error::new("holds no state of a case").at(folder.display()).help("is its evaluation complete?"));

@@ -11,7 +11,6 @@ use segcal_models::{
     Gradients, Mode, NetworkConfig, Optimiser, Output, Parameter, Parameters, Rule, Sgd, Stored, build,
     fitted_to, labels_on_grid, load,
 };
-use segcal_train::run;
 use serde_json::{Value, json};
 
 use super::loss::Lifted;
@@ -246,7 +245,7 @@ fn write_gradients<B: Backend>(
     }
     let gradients = leaves.gradients(&grads);
     if let Some(path) = &args.grads {
-        run::save(path, &[("", &named(parameters, &gradients))], &BTreeMap::new())?;
+        segcal_data::checkpoint::save(path, &[("", &named(parameters, &gradients))], &BTreeMap::new())?;
     }
     if let Some(path) = &args.statistics {
         // A step of length 0 moves nothing but the statistics.
@@ -254,7 +253,7 @@ fn write_gradients<B: Backend>(
         let still = Rule::Sgd(Sgd { momentum: 0.0, ..Sgd::default() });
         Optimiser::new(still, parameters)?.step(&mut moved, &gradients, 0.0);
         let statistics = moved.iter().filter(|parameter| !parameter.trainable).cloned().collect();
-        run::save(path, &[("", &Parameters::new(statistics))], &BTreeMap::new())?;
+        segcal_data::checkpoint::save(path, &[("", &Parameters::new(statistics))], &BTreeMap::new())?;
     }
     Ok(())
 }

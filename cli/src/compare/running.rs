@@ -4,9 +4,11 @@
 //! A training knows how to go on by itself. A folder of predictions or of an evaluation bears a [`Mark`] of what it was
 //! made from; where that is not what it would be made from now, it is made anew.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use segcal_core::{Context, Error, Result, Rng};
 use serde::{Deserialize, Serialize};
 
@@ -14,13 +16,13 @@ use super::plan::{Method, Plan};
 use crate::output::{self, OutputFolder};
 use crate::{Common, doors};
 use segcal_data::hash::Hash;
-use segcal_data::{Case, Dataset, ENDINGS};
+use segcal_data::{Case, Dataset, ENDINGS, limits};
 use segcal_evaluate::inputs::{Files, Pair};
 use segcal_evaluate::scores::Scores;
 use segcal_evaluate::state::Prediction;
 use segcal_evaluate::{self as evaluate, cohort};
 use segcal_train::predict::Request;
-use segcal_train::run;
+use segcal_train::run::Verified;
 use segcal_train::run_folder;
 use segcal_train::settings::Settings;
 
@@ -38,6 +40,8 @@ pub struct Part {
     pub name: &'static str,
     /// Its labelled cases.
     pub cases: Vec<Case>,
+    /// Of each case, the SHA-256 of its images, and that of its images and label.
+    contents: BTreeMap<String, [String; 2]>,
 }
 
 impl Part {
@@ -50,17 +54,26 @@ impl Part {
         let data = Dataset::open_fold(&settings.data, settings.fold)?;
         let with_label = |case: Case| Case { label: case.label.clone().or_else(|| label_beside(&case)), ..case };
         let labelled: Vec<Case> = data.test.into_iter().map(with_label).filter(|case| case.label.is_some()).collect();
-        let part = if labelled.is_empty() {
-            Self { name: "validation", cases: data.val }
-        } else {
-            Self { name: "test", cases: labelled }
-        };
-        if part.cases.is_empty() {
+        let (name, cases) = if labelled.is_empty() { ("validation", data.val) } else { ("test", labelled) };
+        if cases.is_empty() {
             let error = Error::new("neither the test nor the validation part holds a labelled case");
             return Err(error.at(settings.data.display()).help("divide the data set in a splits.json"));
         }
-        Ok(part)
+        let contents = |case: &Case| Ok((case.name.clone(), contents(case)?));
+        let contents = cases.par_iter().map(contents).collect::<Result<_>>()?;
+        Ok(Self { name, cases, contents })
     }
+}
+
+/// The SHA-256 of the images of a case, and that of its images and label.
+fn contents(case: &Case) -> Result<[String; 2]> {
+    let mut images = Hash::default();
+    case.images.iter().try_for_each(|path| images.file(path))?;
+    let images = images.hex();
+    let mut all = Hash::default();
+    all.text(&images);
+    case.label.iter().try_for_each(|path| all.file(path))?;
+    Ok([images, all.hex()])
 }
 
 /// The label map of an image in the folder beside the images'.
@@ -89,7 +102,8 @@ pub struct Mark {
     weights: String,
     /// Standard deviation of the noise.
     noise: f64,
-    cases: Vec<String>,
+    /// Name of each case, with the SHA-256 of its images (of predictions) or of its images and label.
+    cases: BTreeMap<String, String>,
     /// What an empty mask counts; not for predictions.
     #[serde(skip_serializing_if = "Option::is_none")]
     empty: Option<String>,
@@ -97,7 +111,7 @@ pub struct Mark {
 
 impl Mark {
     fn of_folder(folder: &Path) -> Option<Self> {
-        serde_json::from_str(&fs::read_to_string(folder.join(MARK)).ok()?).ok()
+        serde_json::from_str(&limits::read_text(&folder.join(MARK)).ok()?).ok()
     }
 
     fn write(&self, folder: &OutputFolder) -> Result<()> {
@@ -154,7 +168,7 @@ impl Cell<'_> {
         }
         let last = run.join("last.safetensors");
         // What is wrong with a checkpoint that cannot be read is said where the training goes on from it.
-        match run::stored_epoch(&last).unwrap_or(0) {
+        match Verified::open(&last, &self.settings).map_or(0, |checkpoint| checkpoint.epoch) {
             0 => Ok(Training::Missing),
             done if done < self.settings.epochs => Ok(Training::Begun(done)),
             done if done > self.settings.epochs => {
@@ -167,6 +181,27 @@ impl Cell<'_> {
     /// Number of epochs that the plan asks for.
     pub fn epochs(&self) -> usize {
         self.settings.epochs
+    }
+
+    /// Refuses links among the folders that the comparison makes: it would write elsewhere.
+    ///
+    /// # Errors
+    /// One is a symbolic link.
+    pub fn expect_no_links(&self) -> Result<()> {
+        let above = [self.plan.out.join(&self.method.name), self.folder.clone(), self.settings.out.clone()];
+        let levels = self.plan.noise.iter().flat_map(|&noise| [self.predictions(noise), self.evaluation(noise)]);
+        match above.into_iter().chain(levels).find(|folder| folder.is_symlink()) {
+            Some(link) => {
+                let error = Error::new("is a symbolic link inside an output folder").at(link.display());
+                Err(error.help("remove the link or choose another output folder"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The settings of its training.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Whether the training that the plan describes can begin.
@@ -202,7 +237,8 @@ impl Cell<'_> {
     fn mark(&self, noise: f64, empty: bool) -> Result<Mark> {
         let mut weights = Hash::default();
         weights.file(&self.settings.out.join("best.safetensors"))?;
-        let cases = self.part.cases.iter().map(|case| case.name.clone()).collect();
+        let of = |(name, contents): (&String, &[String; 2])| (name.clone(), contents[usize::from(empty)].clone());
+        let cases = self.part.contents.iter().map(of).collect();
         Ok(Mark { weights: weights.hex(), noise, cases, empty: empty.then(|| self.plan.empty.name().to_owned()) })
     }
 
@@ -341,7 +377,7 @@ mod tests {
             "seeds = [1, 2]\n[train]\ndata = \"d\"\n[[method]]\nname = \"a\"\n[[method]]\nname = \"b\"\nepochs = 2\n";
         fs::write(&path, text).unwrap();
         let plan = Plan::read(&path, &[], None).unwrap();
-        let part = Part { name: "test", cases: Vec::new() };
+        let part = Part { name: "test", cases: Vec::new(), contents: BTreeMap::new() };
         let cells = cells(&plan, &part);
         let count = 20_000;
         let noise = |cell: usize, level: f64, case: &str| {

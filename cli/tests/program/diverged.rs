@@ -1,9 +1,9 @@
 //! A number that is not finite stops the training at that step, and says which batch, which loss term and which layer
 //! came first; what was done before is kept.
 
+use crate::common::stored_epoch;
 use crate::common::training::Scene;
 use crate::common::{segcal, stderr};
-use segcal_train::run::stored_epoch;
 
 #[test]
 fn the_batch_the_term_and_the_layer_are_named() {
@@ -54,7 +54,7 @@ fn the_epochs_before_are_kept_and_what_is_noticed_late_is_no_result() {
             continue;
         }
         assert!(message.contains(" kept; the same command with --resume"), "{message}");
-        let kept = stored_epoch(&last).unwrap();
+        let kept = stored_epoch(&last);
         assert!(message.contains(&format!("epoch {}", kept + 1)), "{kept}: {message}");
         // What the checkpoint holds is finite, so it predicts or says that it cannot: never NaN.
         let path = |name: &str| scene.path(name).display().to_string();

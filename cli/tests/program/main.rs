@@ -1,5 +1,7 @@
 //! The program from outside, and through its library: one binary, so that it is linked once.
 
+#[cfg(target_os = "linux")]
+mod attacks;
 mod beliefs;
 mod calculators;
 mod calibrate;

@@ -250,18 +250,18 @@ fn nifti_2_errors_name_the_field() {
 #[test]
 fn what_is_no_file_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, word) in [("folder.nii", "no file"), ("folder.npy", "no file"), ("folder.png", "no file")] {
+    for name in ["folder.nii", "folder.npy", "folder.png"] {
         let path = folder.path().join(name);
         std::fs::create_dir(&path).unwrap();
         let message = crate::common::stderr(&crate::common::segcal(&["info", path.to_str().unwrap()]));
-        assert!(message.contains(name) && message.contains(word), "{message}");
+        assert!(message.contains(name) && message.contains("not a regular file"), "{message}");
     }
     for name in ["pipe.nii", "pipe.nii.gz", "pipe.npz", "pipe.png"] {
         let path = folder.path().join(name);
         let made = std::process::Command::new("mkfifo").arg(&path).status();
         if made.is_ok_and(|status| status.success()) {
             let message = crate::common::stderr(&crate::common::segcal(&["info", path.to_str().unwrap()]));
-            assert!(message.contains("no file"), "{message}");
+            assert!(message.contains("not a regular file"), "{message}");
         }
     }
 }

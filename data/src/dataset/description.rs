@@ -1,7 +1,6 @@
 //! `dataset.json`, `splits.json` and `splits_final.json`.
 
-use std::io::Read;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use segcal_core::{Context, Error, Result};
 use serde_json::{Map, Value};
@@ -138,12 +137,11 @@ fn read_json(path: &Path) -> Result<Option<Value>> {
     if !path.exists() {
         return Ok(None);
     }
-    let (mut file, size) = limits::open(path).at(path.display())?;
+    let (_, size) = limits::open(path).at(path.display())?;
     if size > MAX_BYTES {
         return Err(Error::new(format!("{size} bytes are too long")).at(path.display()));
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text).at(path.display())?;
+    let text = limits::read_text(path)?;
     // Editors of Windows put a byte order mark in front.
     serde_json::from_str(text.trim_start_matches('\u{feff}')).map(Some).map_err(Error::from_source).at(path.display())
 }
@@ -256,6 +254,16 @@ fn file_ending(value: &Value) -> Result<String> {
         .help(format!("convert them to one of {}", crate::ENDINGS.join(" "))))
 }
 
+/// Refuses a name that leads out of the folder of the data set.
+fn expect_inside(name: &str) -> Result<()> {
+    let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    if Path::new(name).components().all(inside) {
+        return Ok(());
+    }
+    Err(Error::new(format!("\"{name}\" leads out of the folder of the data set"))
+        .help("name files by their paths inside the folder"))
+}
+
 /// A list of cases: `{image, label}`, or the image alone.
 fn list(fields: &Map<String, Value>, key: &str) -> Result<Vec<Entry>> {
     let Some(Value::Array(items)) = fields.get(key) else { return Ok(Vec::new()) };
@@ -264,7 +272,11 @@ fn list(fields: &Map<String, Value>, key: &str) -> Result<Vec<Entry>> {
         let image = item.as_str().map(str::to_owned).or_else(|| text(item, "image"));
         let image = image
             .ok_or_else(|| Error::new("neither a path nor an object {image, label}").at(format!("{key}[{index}]")))?;
-        Ok(Entry { name: None, images: vec![image], label: text(item, "label") })
+        let label = text(item, "label");
+        for name in [&image].into_iter().chain(&label) {
+            expect_inside(name).at(format!("{key}[{index}]"))?;
+        }
+        Ok(Entry { name: None, images: vec![image], label })
     };
     items.iter().enumerate().map(entry).collect()
 }

@@ -8,12 +8,13 @@ mod metaimage;
 mod nrrd;
 mod write;
 
-use std::io::{BufRead, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use flate2::read::ZlibDecoder;
 use segcal_core::{Context, Error, Result};
 
+use crate::gzip::Members;
 use crate::limits::{self, Growing};
 use crate::number::{self, FromFile, NumberType};
 use crate::scatter::Scatter;
@@ -106,7 +107,7 @@ fn numbers<T: Copy + Default>(
     limits::check_claim((count * kind.size()) as u64, size, packing != Packing::None)?;
     let mut source: Box<dyn Read> = match packing {
         Packing::None => source,
-        Packing::Gzip => Box::new(MultiGzDecoder::new(source)),
+        Packing::Gzip => Box::new(Members::new(BufReader::new(source))),
         Packing::Zlib => Box::new(ZlibDecoder::new(source)),
     };
     let convert = |x: f64| convert(x).map_err(|why| Error::new(format!("{x} {why}")));
@@ -119,6 +120,7 @@ fn numbers<T: Copy + Default>(
                 Ok(())
             })
         })?;
+        finish(&mut source, packing)?;
         return Ok(Volume::new(values, channels, grid));
     }
     let mut values = Growing::new(count)?;
@@ -126,7 +128,13 @@ fn numbers<T: Copy + Default>(
         let converted: Result<Vec<T>> = piece.iter().map(|&x| convert(x)).collect();
         values.extend(piece.len(), converted?.into_iter())
     })?;
+    finish(&mut source, packing)?;
     Ok(Volume::new(values.into_vec(), channels, grid))
+}
+
+/// Reads packed numbers to their end, where the checksum is.
+fn finish(source: &mut dyn Read, packing: Packing) -> Result<()> {
+    if packing == Packing::None { Ok(()) } else { limits::finish(source) }
 }
 
 /// The next line without its end; an error where the header is too long or no text.

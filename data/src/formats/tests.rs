@@ -201,3 +201,27 @@ fn what_is_written_is_read() {
         }
     }
 }
+
+#[test]
+fn packed_numbers_are_compared_with_their_checksum() {
+    let (_folder, write) = folder();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    gzip.write_all(&SHORTS).unwrap();
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::none());
+    zlib.write_all(&SHORTS).unwrap();
+    let nrrd = "NRRD0004\ntype: short\ndimension: 3\nsizes: 3 2 1\nendian: big\nencoding: gzip\n\n";
+    let meta = "NDims = 3\nDimSize = 3 2 1\nElementType = MET_SHORT\nElementByteOrderMSB = True\nCompressedData = True\n\
+                ElementDataFile = LOCAL\n";
+    for (name, header, packed) in [("a.nrrd", nrrd, gzip.finish().unwrap()), ("a.mha", meta, zlib.finish().unwrap())] {
+        let values = |packed: &[u8]| read_image(&write(name, &joined(header, packed)));
+        assert_eq!(values(&packed).unwrap().values(), [1.0, 2.0, 3.0, 4.0, 5.0, -1.0]);
+        // A number among those that are stored as they are, a byte of the checksum, and no checksum.
+        let at = packed.windows(SHORTS.len()).position(|window| window == SHORTS).unwrap();
+        for place in [at, at + SHORTS.len(), packed.len() - 1] {
+            let mut flipped = packed.clone();
+            flipped[place] ^= 1;
+            assert!(values(&flipped).is_err() || place == packed.len() - 1 && name == "a.nrrd", "{name}: byte {place}");
+        }
+        assert!(values(&packed[..packed.len() - 4]).is_err(), "{name}: cut off before its checksum");
+    }
+}

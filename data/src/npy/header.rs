@@ -4,6 +4,7 @@ use std::io::Read;
 
 use segcal_core::{Context, Error, Result};
 
+use crate::limits;
 use crate::number::NumberType;
 
 /// The longest header text that is read; those of plain arrays have around 100 bytes.
@@ -25,6 +26,17 @@ pub struct Header {
 }
 
 impl Header {
+    /// Number of values, which `size` stored bytes must be able to hold.
+    ///
+    /// # Errors
+    /// They cannot.
+    pub(super) fn count(&self, size: u64, compressed: bool) -> Result<usize> {
+        let count = limits::count(&self.shape).at("shape")?;
+        let claimed = self.bytes + (count * self.kind.size()) as u64;
+        limits::check_claim(claimed, size, compressed).at("shape")?;
+        Ok(count)
+    }
+
     /// Reads a header; the numbers follow.
     ///
     /// # Errors

@@ -31,7 +31,8 @@ pub struct Array<T> {
 /// # Errors
 /// The file is malformed or has no such array, or a number does not fit into `T`.
 pub fn read<T: FromFile>(path: &Path, key: &str) -> Result<Array<T>> {
-    each_source(path, key, |source, size, compressed| read_from(source, size, compressed, None)).at(path.display())
+    each_source(path, key, true, |source, size, compressed| read_from(source, size, compressed, None))
+        .at(path.display())
 }
 
 /// As [`read`], with the axes in another order: axis `order[i]` of the file becomes axis `i`. No second copy is made.
@@ -39,8 +40,25 @@ pub fn read<T: FromFile>(path: &Path, key: &str) -> Result<Array<T>> {
 /// # Errors
 /// As [`read`]; or `order` does not name each axis once.
 pub fn read_permuted<T: FromFile>(path: &Path, key: &str, order: &[usize]) -> Result<Array<T>> {
-    each_source(path, key, |source, size, compressed| read_from(source, size, compressed, Some(order)))
+    each_source(path, key, true, |source, size, compressed| read_from(source, size, compressed, Some(order)))
         .at(path.display())
+}
+
+/// Hands on the numbers in the order in which they are stored, a piece at a time, so that they are never in memory as a
+/// whole.
+///
+/// # Errors
+/// The file is malformed or has no such array.
+pub fn each(path: &Path, key: &str, mut take: impl FnMut(&[f64])) -> Result<()> {
+    let read = |source: &mut dyn Read, size, compressed| {
+        let header = Header::read(source)?;
+        let count = header.count(size, compressed)?;
+        number::stream(source, header.kind, header.big_endian, count, |piece| {
+            take(piece);
+            Ok(())
+        })
+    };
+    each_source(path, key, true, read).at(path.display())
 }
 
 /// Reads the header alone; see [`read`].
@@ -48,7 +66,7 @@ pub fn read_permuted<T: FromFile>(path: &Path, key: &str, order: &[usize]) -> Re
 /// # Errors
 /// The file is malformed or has no such array.
 pub fn read_header(path: &Path, key: &str) -> Result<Header> {
-    each_source(path, key, |source, _, _| Header::read(source)).at(path.display())
+    each_source(path, key, false, |source, _, _| Header::read(source)).at(path.display())
 }
 
 /// The names of the arrays of a `.npz`.
@@ -72,8 +90,14 @@ pub fn is_archive(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npz"))
 }
 
-/// Opens the bytes of one array and hands them on with their stored size and whether they are compressed.
-fn each_source<R>(path: &Path, key: &str, read: impl FnOnce(&mut dyn Read, u64, bool) -> Result<R>) -> Result<R> {
+/// Opens the bytes of one array and hands them on with their stored size and whether they are compressed. What is to be
+/// read as a `whole` is compared with its checksum.
+fn each_source<R>(
+    path: &Path,
+    key: &str,
+    whole: bool,
+    read: impl FnOnce(&mut dyn Read, u64, bool) -> Result<R>,
+) -> Result<R> {
     let (file, size) = limits::open(path)?;
     let mut reader = BufReader::with_capacity(1 << 16, file);
     if !is_archive(path) {
@@ -89,7 +113,9 @@ fn each_source<R>(path: &Path, key: &str, read: impl FnOnce(&mut dyn Read, u64, 
     let compressed = entry.compression() != zip::CompressionMethod::Stored;
     let result = read(&mut entry, stored, compressed).at(&shown)?;
     // The checksum is compared at the end of the entry.
-    std::io::copy(&mut entry.by_ref().take(1 << 16), &mut std::io::sink()).map_err(Error::from).at(&shown)?;
+    if whole {
+        limits::finish(&mut entry).at(&shown)?;
+    }
     Ok(result)
 }
 
@@ -114,9 +140,7 @@ fn read_from<T: FromFile>(
     order: Option<&[usize]>,
 ) -> Result<Array<T>> {
     let header = Header::read(source)?;
-    let count = limits::count(&header.shape).at("shape")?;
-    let claimed = header.bytes + (count * header.kind.size()) as u64;
-    limits::check_claim(claimed, size, compressed).at("shape")?;
+    let count = header.count(size, compressed)?;
     let axes: Vec<usize> = order.map_or_else(|| (0..header.shape.len()).collect(), <[usize]>::to_vec);
     let mut sorted = axes.clone();
     sorted.sort_unstable();

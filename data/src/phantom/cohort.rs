@@ -34,7 +34,7 @@ pub fn write(request: &Request<'_>, observer: &dyn Observer) -> Result<()> {
     if out.exists() && fs::read_dir(out).at(out.display())?.next().is_some() {
         return Err(Error::new("is not empty").at(out.display()).help("choose a new folder"));
     }
-    let folder = OutputFolder::create(*out)?;
+    let folder = OutputFolder::exclusive(*out)?;
     let total = train + val + test;
     let names: Vec<String> = (0..total).map(|number| format!("phantom_{number:03}")).collect();
     let steps = Steps::begin(observer, "phantom", total);

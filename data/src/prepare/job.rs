@@ -7,9 +7,10 @@ use segcal_core::{Context, Error, Result};
 use serde_json::{Map, Value, json};
 
 use super::{Choices, Cohort, Label, Part, Recipe, Scan, split, volumes};
+use crate::lock::LOCK;
 use crate::observer::{self, Event, Observer, Steps, is_interruption};
-use crate::output::{self, OutputFolder};
-use crate::{Volume, nifti};
+use crate::output::{self, OutputFolder, is_write_failure};
+use crate::{Volume, limits, nifti};
 
 /// What is to be prepared.
 pub struct Request<'a> {
@@ -66,7 +67,7 @@ pub fn prepare(request: &Request<'_>, observer: &dyn Observer) -> Result<Prepare
     for result in results {
         match result {
             Ok(case) => written.push(case),
-            Err(error) if is_interruption(&error) => return Err(error),
+            Err(error) if is_interruption(&error) || is_write_failure(&error) => return Err(error),
             Err(error) => {
                 observer.event(Event::CaseFailed(&error));
                 failed.push(error);
@@ -133,16 +134,16 @@ fn open(request: &Request<'_>) -> Result<OutputFolder> {
         "labels": request.choices.labels,
         "version": env!("CARGO_PKG_VERSION"),
     }))?;
-    let is_filled = request.out.is_dir() && std::fs::read_dir(request.out).at(request.out.display())?.next().is_some();
     if request.out.exists() && path(request.src) == path(request.out) {
         return Err(Error::new("source and output are one folder")
             .at(request.out.display())
             .help("choose a new folder"));
     }
-    let folder = OutputFolder::create(request.out)?;
+    let folder = OutputFolder::exclusive(request.out)?;
+    let is_filled = holds_files(request.out)?;
     let file = folder.file("prepare.json")?;
     if is_filled {
-        let before = std::fs::read_to_string(&file).unwrap_or_default();
+        let before = limits::read_text(&file).unwrap_or_default();
         if before != settings {
             let what = if before.is_empty() { "is not empty" } else { "was prepared by another command" };
             return Err(Error::new(what).at(request.out.display()).help("choose a new folder, or repeat prepare.json"));
@@ -151,6 +152,12 @@ fn open(request: &Request<'_>) -> Result<OutputFolder> {
         output::write_text(&file, &settings)?;
     }
     Ok(folder)
+}
+
+/// Whether there is more in a folder than the lock that this process holds there.
+fn holds_files(folder: &Path) -> Result<bool> {
+    let entries = std::fs::read_dir(folder).at(folder.display())?;
+    Ok(entries.flatten().any(|entry| entry.file_name() != LOCK))
 }
 
 /// A case that was written.

@@ -91,6 +91,10 @@ pub fn apply(
         logits_of(&mut values);
     }
     map.mend(case, &mut values, &frame)?;
+    if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
+        let error = Error::new(format!("the map gives {bad} for these scores")).at(files.first().display());
+        return Err(error.help("fit the map again, on scores like these"));
+    }
     let after = Probabilities::new(&values, classes).argmax();
     let (voxels, changed) = (before.len(), changed_labels(&before, &after));
     let file = write(values, classes, frame, case, folder)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use segcal_core::{Backend, Context, Error, Result};
 use segcal_data::observer::{self, Event, Observer, Steps, is_interruption};
-use segcal_data::output::OutputFolder;
+use segcal_data::output::{self, OutputFolder, is_write_failure};
 use segcal_metrics::calibration::{Calibration, Region};
 use segcal_metrics::volume::Label;
 
@@ -55,6 +55,12 @@ impl FitRequest<'_> {
         self.ignored.or_else(|| Described::beside(self.labels).ignored)
     }
 
+    /// Refuses a map that would replace what it is fitted on.
+    fn expect_out(&self, pairs: &[Pair], images: &[PathBuf]) -> Result<()> {
+        let files = pairs.iter().flat_map(|pair| pair.prediction.all().iter().chain([&pair.reference]));
+        output::expect_new(self.out, files.chain(images).map(PathBuf::as_path))
+    }
+
     fn warn_of_region(&self, method: Method) {
         if self.region != Region::All && method != Method::Temperature {
             log::warn!(
@@ -82,6 +88,7 @@ pub struct Fitted {
 /// The input cannot be read or does not fit, or the file cannot be written.
 pub fn fit(method: Method, request: &FitRequest<'_>) -> Result<Fitted> {
     let pairs = request.pairs()?;
+    request.expect_out(&pairs, &[])?;
     request.warn_of_region(method);
     let reading = decide(&pairs, true, request.reading)?;
     let source = Source { kind: request.kind, reading: &reading, ignored: request.ignored() };
@@ -120,7 +127,8 @@ pub fn fit_local<B: Backend>(
     request.warn_of_region(Method::Local);
     let found = self::images(images)?;
     let image = |pair: &Pair| Ok(local::image_of(&found, &pair.case)?.to_path_buf());
-    let images = pairs.iter().map(image).collect::<Result<_>>()?;
+    let images = pairs.iter().map(image).collect::<Result<Vec<PathBuf>>>()?;
+    request.expect_out(&pairs, &images)?;
     let reading = decide(&pairs, true, request.reading)?;
     let source = Source { kind: request.kind, reading: &reading, ignored: request.ignored() };
     let fit = local::Fit { backend, pairs: &pairs, images, source, region: request.region, training };
@@ -243,7 +251,7 @@ fn apply_to(
     for result in results {
         match result {
             Ok(applied) => cases.push(applied),
-            Err(error) if is_interruption(&error) => return Err(error),
+            Err(error) if is_interruption(&error) || is_write_failure(&error) => return Err(error),
             Err(error) => {
                 observer.event(Event::CaseFailed(&error));
                 failed.push(error);
@@ -265,7 +273,7 @@ fn other_folder(request: &ApplyRequest<'_>) -> Result<OutputFolder> {
         let error = Error::new("is the folder of the input, which is never overwritten").at(request.out.display());
         return Err(error.help("choose another --out"));
     }
-    Ok(folder)
+    OutputFolder::exclusive(request.out)
 }
 
 /// A case to apply the map to, with its reference if there is one.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use segcal_core::{Backend, Context, Error, Result, Rng, Shape, Tensor, ops, stable};
+use segcal_core::{Backend, Context, Error, Reference, Result, Rng, Shape, Tensor, memory, ops, stable};
+use segcal_data::checkpoint;
+use segcal_data::hash::Hash;
 use segcal_metrics::calibration::Region;
 use segcal_metrics::posthoc::logits_of;
 use segcal_metrics::volume::{Probabilities, softmax};
@@ -24,6 +26,8 @@ const BATCH: usize = 4;
 const HELD_OUT: usize = 5;
 /// Key of the description in the file's metadata.
 const KEY: &str = "map";
+/// Key of the metadata under which the hash of the weights is stored.
+const HASH: &str = "sha256";
 
 /// How the network is fitted.
 #[derive(Clone, Copy, Debug)]
@@ -254,13 +258,21 @@ impl<B: Backend> Fit<'_, B> {
     }
 }
 
+/// Hash of the weights, in hexadecimal.
+fn hash<B: Backend>(parameters: &Parameters<B>) -> Result<String> {
+    let mut hash = Hash::default();
+    checkpoint::add_to(&mut hash, parameters)?;
+    Ok(hash.hex())
+}
+
 /// Writes description and weights as one safetensors file.
 ///
 /// # Errors
 /// It cannot be written.
 pub fn save<B: Backend>(path: &Path, file: &MapFile<Local>, parameters: &Parameters<B>) -> Result<()> {
     let description = serde_json::to_string(file).map_err(Error::from_source)?;
-    segcal_models::save(path, &[("", parameters)], &BTreeMap::from([(KEY.to_owned(), description)]))
+    let metadata = BTreeMap::from([(KEY.to_owned(), description), (HASH.to_owned(), hash(parameters)?)]);
+    checkpoint::save(path, &[("", parameters)], &metadata)
 }
 
 /// The description in a file of [`save`].
@@ -268,11 +280,15 @@ pub fn save<B: Backend>(path: &Path, file: &MapFile<Local>, parameters: &Paramet
 /// # Errors
 /// It is another kind of file.
 pub fn describe(path: &Path) -> Result<MapFile<Local>> {
-    let stored = segcal_models::load(path)?;
+    let stored = checkpoint::load(path)?;
     let file: MapFile<Local> = serde_json::from_str(stored.value(KEY)?)
         .map_err(|error| Error::from_source(error).help("give a file of segcal calibrate fit local"))
         .at(path.display())?;
     file.expect_schema().at(path.display())?;
+    if file.classes < 2 || file.map.image_channels == 0 {
+        let problem = format!("{} classes and {} image channels", file.classes, file.map.image_channels);
+        return Err(Error::new(problem).at(path.display()).help("fit it again"));
+    }
     Ok(file)
 }
 
@@ -292,9 +308,19 @@ impl<B: Backend> LocalMap<B> {
     /// # Errors
     /// The file is malformed.
     pub fn load(path: &Path, file: &MapFile<Local>, images: BTreeMap<String, Files>, backend: B) -> Result<Self> {
+        let stored = checkpoint::load(path)?;
+        let count = file.classes.saturating_mul(file.map.image_channels);
+        memory::expect((count as u64).saturating_mul(8), "the map").at(path.display())?;
         let network = LocalTemperature::new(file.classes, file.map.image_channels);
-        let like = Parameters::blank(&network.specs(), &backend);
-        let parameters = segcal_models::load(path)?.restore("", &like)?;
+        let specs = network.specs();
+        // Files of earlier versions hold no hash.
+        if let Some(expected) = stored.metadata().get(HASH)
+            && *expected != hash(&stored.restore("", &Parameters::blank(&specs, &Reference))?)?
+        {
+            let error = Error::new("the numbers do not have the hash that was stored with them").at(path.display());
+            return Err(error.help("the file was changed or is damaged: fit it again"));
+        }
+        let parameters = stored.restore("", &Parameters::blank(&specs, &backend))?;
         let (classes, channels) = (file.classes, file.map.image_channels);
         Ok(Self { backend, network, parameters, classes, channels, images })
     }

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use segcal_core::{Context, Error, Result};
-use segcal_metrics::posthoc::{ClassTemperature, Isotonic, Platt, Samples, Temperature, VectorScaling};
+use segcal_metrics::posthoc::{ClassTemperature, Isotonic, Platt, Samples, StepFunction, Temperature, VectorScaling};
 use segcal_metrics::volume::softmax;
 use serde::{Deserialize, Serialize};
 
 use crate::scores::Scores;
-use segcal_data::output;
+use segcal_data::{limits, output};
 
 /// The format of the file.
 const SCHEMA: &str = "segcal.calibration-map/1";
@@ -105,6 +105,36 @@ impl Map {
         }
     }
 
+    /// Refuses parameters that no fit gives: of another number of classes, not finite, or out of range.
+    fn check(&self, classes: usize) -> Result<()> {
+        match self {
+            Self::Temperature(map) => positive("temperature", &[map.temperature]),
+            Self::ClassTemperature(map) => {
+                sized("temperatures", map.temperatures.len(), classes)?;
+                positive("temperatures", &map.temperatures)
+            }
+            Self::Vector(map) => {
+                sized("scale", map.scale.len(), classes)?;
+                sized("bias", map.bias.len(), classes)?;
+                finite("scale", &map.scale)?;
+                finite("bias", &map.bias)
+            }
+            Self::Platt(map) => {
+                sized("slope", map.slope.len(), classes)?;
+                sized("intercept", map.intercept.len(), classes)?;
+                finite("slope", &map.slope)?;
+                finite("intercept", &map.intercept)
+            }
+            Self::Isotonic(map) => {
+                sized("classes", map.classes.len(), classes)?;
+                map.classes
+                    .iter()
+                    .enumerate()
+                    .try_for_each(|(class, function)| increasing(function).at(format!("classes[{class}]")))
+            }
+        }
+    }
+
     /// Turns logits `[k, d, h, w]` into calibrated probabilities, in place.
     ///
     /// # Panics
@@ -149,6 +179,49 @@ impl Map {
     pub const fn ignores_offsets(&self) -> bool {
         matches!(self, Self::Temperature(_) | Self::Platt(_) | Self::Isotonic(_))
     }
+}
+
+fn refused(what: String) -> Error {
+    Error::new(what).help("fit the map again")
+}
+
+fn sized(name: &str, found: usize, classes: usize) -> Result<()> {
+    if classes >= 2 && found == classes {
+        return Ok(());
+    }
+    Err(refused(format!("{found} values for {classes} classes")).at(name))
+}
+
+/// Refuses what is not a number or too large for the 32 bits that the maps are computed in.
+fn finite(name: &str, values: &[f64]) -> Result<()> {
+    let fits = |value: &f64| value.abs() <= f64::from(f32::MAX);
+    values
+        .iter()
+        .find(|value| !fits(value))
+        .map_or(Ok(()), |bad| Err(refused(format!("{bad} is out of range")).at(name)))
+}
+
+fn positive(name: &str, values: &[f64]) -> Result<()> {
+    finite(name, values)?;
+    let fits = |value: &f64| *value >= f64::from(f32::MIN_POSITIVE);
+    values
+        .iter()
+        .find(|value| !fits(value))
+        .map_or(Ok(()), |bad| Err(refused(format!("{bad} is not positive")).at(name)))
+}
+
+/// Refuses knots that are not those of an increasing function from probabilities to probabilities.
+fn increasing(function: &StepFunction) -> Result<()> {
+    let (x, y) = function.knots();
+    if x.len() != y.len() {
+        return Err(refused(format!("x has {} values, y has {}", x.len(), y.len())));
+    }
+    let inside = |values: &[f64]| values.iter().all(|value| (0.0..=1.0).contains(value));
+    let ascending = x.windows(2).all(|pair| pair[0] < pair[1]) && y.windows(2).all(|pair| pair[0] <= pair[1]);
+    if inside(x) && inside(y) && ascending {
+        return Ok(());
+    }
+    Err(refused("x and y are not ascending values in [0, 1]".to_owned()))
 }
 
 /// What `calibrate fit` writes.
@@ -205,8 +278,7 @@ impl MapFile {
     /// # Errors
     /// It is missing, malformed, or another kind of file.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).at(path.display())?;
-        Self::parse(&text).at(path.display())
+        Self::parse(&limits::read_text(path)?).at(path.display())
     }
 
     /// The map of a file's text.
@@ -217,17 +289,7 @@ impl MapFile {
         let refused = |error: serde_json::Error| Error::from_source(error).help("give a file of segcal calibrate fit");
         let file: Self = serde_json::from_str(text).map_err(refused)?;
         file.expect_schema()?;
-        let sized = match &file.map {
-            Map::Temperature(map) => map.temperature > 0.0,
-            Map::ClassTemperature(map) => map.temperatures.len() == file.classes,
-            Map::Vector(map) => map.scale.len() == file.classes && map.bias.len() == file.classes,
-            Map::Platt(map) => map.slope.len() == file.classes && map.intercept.len() == file.classes,
-            Map::Isotonic(map) => map.classes.len() == file.classes,
-        };
-        if !sized || file.classes < 2 {
-            let problem = format!("its parameters do not fit its {} classes", file.classes);
-            return Err(Error::new(problem).help("fit it again"));
-        }
+        file.map.check(file.classes).at("map")?;
         Ok(file)
     }
 

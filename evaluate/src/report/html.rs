@@ -10,7 +10,7 @@ use crate::cohort::{Cohort, Kind, Row};
 use crate::scores::Scores;
 use crate::state::Prediction;
 use crate::units::LengthUnit;
-use segcal_data::output;
+use segcal_data::{output, xml};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -38,9 +38,9 @@ pub fn document(title: &str, body: &str) -> String {
     )
 }
 
-/// Text as HTML shows it.
+/// Text as HTML shows it. What XML has no character for is shown as U+FFFD.
 pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    xml::legal(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn head(cohort: &Cohort) -> String {

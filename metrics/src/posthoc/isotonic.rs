@@ -106,6 +106,11 @@ impl StepFunction {
         Self { x, y }
     }
 
+    /// Where the function has its knots, and its values there.
+    pub fn knots(&self) -> (&[f64], &[f64]) {
+        (&self.x, &self.y)
+    }
+
     /// The value at `p`; `p` itself where nothing was fitted.
     pub fn at(&self, p: f64) -> f64 {
         let next = self.x.partition_point(|&x| x < p);

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Backend, Context, Error, Result};
+use segcal_data::checkpoint;
 use segcal_data::output::{self, OutputFolder};
 use serde::Serialize;
 
-use crate::run::{self, Trained};
+use crate::run::Trained;
 
 /// Writes `model.onnx` and `weights.safetensors` of a run's best epoch into `out` and gives their paths.
 ///
@@ -15,13 +16,13 @@ use crate::run::{self, Trained};
 /// The folder holds no run, its checkpoint is damaged, or a file cannot be written.
 pub fn export<B: Backend>(backend: &B, run_folder: &Path, out: &Path) -> Result<Vec<PathBuf>> {
     let trained = Trained::open(run_folder, backend)?;
-    let folder = OutputFolder::create(out)?;
+    let folder = OutputFolder::exclusive(out)?;
     let metadata = metadata(&trained)?;
     let (model, weights) = (folder.file("model.onnx")?, folder.file("weights.safetensors")?);
     let bytes = super::onnx(&*trained.network, &trained.parameters, &metadata)?;
     output::write_atomic(&model, |out| Ok(out.write_all(&bytes)?))?;
     let metadata: BTreeMap<String, String> = metadata.into_iter().map(|(key, text)| (key.into(), text)).collect();
-    run::save(&weights, &[("", &trained.parameters)], &metadata)?;
+    checkpoint::save(&weights, &[("", &trained.parameters)], &metadata)?;
     Ok(vec![model, weights])
 }
 

@@ -15,7 +15,8 @@ mod tiles;
 use segcal_core::{Backend, Elem, Error, Result, Shape, Tensor, stable};
 use segcal_models::{Mode, Network, Parameters};
 
-use crate::samples::{Block, cut_block, flat_last};
+use crate::prepared::expect_channels;
+use crate::samples::{Block, cut_block, expect_room, flat_last};
 use mixture::Mixture;
 pub use planes::Planes;
 use segcal_data::Volume;
@@ -65,6 +66,7 @@ impl<B: Backend> Predictor<'_, B> {
     ) -> Result<()> {
         let planes = tiling.planes(image.grid.extent);
         let tiles = tiling.tiles(image.grid.extent);
+        self.expect_fit(image, tiling, tiles.len())?;
         let window = tiling.weights(tiles.first().map_or([1; 3], |tile| tile.size));
         let mut mixture = Mixture::new(planes, &window);
         for group in tiles.chunks(tiling.batch) {
@@ -75,6 +77,17 @@ impl<B: Backend> Predictor<'_, B> {
             }
         }
         mixture.finish_before(isize::MAX, &mut each)
+    }
+
+    /// Refuses an image that the network does not take, or of which one batch of tiles does not fit into memory.
+    fn expect_fit(&self, image: &Volume<f32>, tiling: &Tiling<'_>, tiles: usize) -> Result<()> {
+        expect_channels(image, self.network.config().in_channels)?;
+        let shape = Shape::new(tiling.batch.min(tiles.max(1)), image.channels(), 1, 1, 1);
+        let tile = shape.with_spatial(flat_last(tiling.tile_size(image.grid.extent)));
+        // What the first layer takes and gives is the least that is held at once.
+        let features = self.parameters.iter().next().map_or(1, |weight| weight.dims[0]);
+        expect_room(tile, (tile.len() / tile.c() * features) as u64)?;
+        self.network.accepts(tile.with(0, 1))
     }
 
     /// Probabilities `[tile][k][voxel of the tile]`.

@@ -49,7 +49,7 @@ impl Tiling<'_> {
         self.samples.dims() == 2
     }
 
-    fn tile_size(&self, extent: [usize; 3]) -> [usize; 3] {
+    pub(super) fn tile_size(&self, extent: [usize; 3]) -> [usize; 3] {
         let block = self.samples.block_size();
         let along = self.samples.axis.index();
         // The network's own axes: a plane has no depth, so its two axes follow the stride's `h` and `w`.

@@ -20,6 +20,11 @@ pub(crate) fn segcal(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_segcal")).args(arguments).output().expect("the program starts")
 }
 
+/// The epoch that a checkpoint says it is of.
+pub(crate) fn stored_epoch(path: &Path) -> usize {
+    segcal_data::checkpoint::load(path).unwrap().value("epoch").unwrap().parse().unwrap()
+}
+
 /// A path as an argument.
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()

@@ -194,7 +194,7 @@ fn pixel_size(root: &Path, image: &Path) -> Result<Option<[f64; 2]>> {
 
 /// `PixelSize`, `[x, y]` or `[x, y, z]`, as `[y, x]` in mm.
 fn size_in(sidecar: &Path) -> Result<Option<[f64; 2]>> {
-    let text = std::fs::read_to_string(sidecar)?;
+    let text = crate::limits::read_text(sidecar)?;
     let fields: Value = serde_json::from_str(&text).map_err(Error::from_source)?;
     let Some(size) = fields.get("PixelSize") else { return Ok(None) };
     let mm = match fields.get("PixelSizeUnits").and_then(Value::as_str) {

@@ -21,6 +21,7 @@ use plotters::coord::ranged1d::Ranged;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 use segcal_core::{Error, Result};
+use segcal_data::xml;
 
 pub use boxes::Boxes;
 pub use distribution::Distribution;
@@ -167,7 +168,7 @@ pub fn svg(chart: &impl Chart) -> Result<String> {
     // Fixed width and height would keep the drawing from fitting a page.
     let start = text.find('>').map_or(0, |end| end + 1);
     text.insert_str(start, &format!("\n{ground}"));
-    Ok(text)
+    Ok(xml::legal(&text).into_owned())
 }
 
 /// As a PNG file, at twice the size so that it prints well.
