@@ -13,6 +13,7 @@ use crate::failure::WriteFailure;
 pub use crate::failure::{is_write_failure, write_failure};
 use crate::lock::LOCK;
 pub use crate::lock::Lock;
+use crate::xml;
 
 /// A number of things in words: `1 case`, `2 cases`.
 ///
@@ -91,6 +92,60 @@ fn not_finite(x: f64) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// Text as HTML and SVG show it. What XML has no character for is shown as U+FFFD.
+///
+/// ```
+/// assert_eq!(segcal_data::output::escape("a < \"b\" & c"), "a &lt; &quot;b&quot; &amp; c");
+/// ```
+pub fn escape(text: &str) -> String {
+    xml::legal(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// A table as CSV: commas, lines that end in `\n`, quotes around fields that need them.
+///
+/// ```
+/// use segcal_data::output::Csv;
+/// let mut table = Csv::new(&["case", "value"]);
+/// table.row(&[&"a, \"b\"", &0.5]);
+/// assert_eq!(table.finish(), "case,value\n\"a, \"\"b\"\"\",0.5\n");
+/// ```
+pub struct Csv(csv::Writer<Vec<u8>>);
+
+impl Csv {
+    /// A table with the names of its columns.
+    pub fn new<S: AsRef<str>>(columns: &[S]) -> Self {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(columns.iter().map(AsRef::as_ref)).expect("memory can be written");
+        Self(writer)
+    }
+
+    /// One more row. Panics unless it has a field for each column.
+    pub fn row(&mut self, fields: &[&dyn std::fmt::Display]) {
+        let fields = fields.iter().map(|field| guarded(field.to_string()));
+        self.0.write_record(fields.collect::<Vec<_>>()).expect("a field for each column");
+    }
+
+    /// The text of the table.
+    pub fn finish(self) -> String {
+        let bytes = self.0.into_inner().expect("memory can be written");
+        String::from_utf8(bytes).expect("fields are text")
+    }
+}
+
+/// A field of a table that a spreadsheet does not take for a formula: with an apostrophe in front where it would, and
+/// where it begins with one; see [`plain`].
+fn guarded(field: String) -> String {
+    if field.starts_with(FORMULA) && field.parse::<f64>().is_err() { format!("'{field}") } else { field }
+}
+
+/// How a field of a table begins that is not what it seems.
+const FORMULA: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\''];
+
+/// What a field of a [`Csv`] was before it was written.
+pub fn plain(field: &str) -> &str {
+    field.strip_prefix('\'').filter(|rest| rest.starts_with(FORMULA)).unwrap_or(field)
 }
 
 /// Writes a file that appears whole or not at all; see [`segcal_models::whole_file::write`].

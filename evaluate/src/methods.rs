@@ -7,9 +7,9 @@ use segcal_core::{Context, Error, Result, nearest};
 use segcal_metrics::definitions::{METRICS, metric};
 use segcal_metrics::metric::{Better, Metric};
 
-use super::cohort::plain;
 use super::units::LengthUnit;
 use segcal_data::limits;
+use segcal_data::output::plain;
 
 /// Folders above a file that may serve to tell methods apart.
 const DEEPEST_NAME: usize = 4;

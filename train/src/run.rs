@@ -8,11 +8,13 @@ use segcal_losses::{Criterion, State};
 use segcal_models::{self as models, Network, NetworkConfig, Optimiser, Parameters, Stored};
 
 use super::chain::{self, Link};
+use super::infer::{Predictor, Tiling};
+use super::prepared::prepare_volume;
 use super::run_folder;
 use super::samples::flat_last;
 use super::settings::Settings;
-use segcal_data::checkpoint;
 use segcal_data::config::from_table;
+use segcal_data::{Volume, checkpoint};
 
 /// Convolutions of a block beyond which a config is a mistake: a step would take minutes, and the first epoch days.
 const MOST_CONVS: u64 = 64;
@@ -181,6 +183,9 @@ fn expect_room_for<B: Backend>(network: &dyn Network<B>) -> Result<()> {
     memory::expect(numbers.saturating_mul(size_of::<B::Elem>() as u64), "the network").at("network")
 }
 
+/// Tiles that go through the network together; results do not depend on it.
+const BATCH: usize = 16;
+
 /// A trained network, ready to predict.
 pub struct Trained<B: Backend> {
     /// What it was trained with.
@@ -209,5 +214,23 @@ impl<B: Backend> Trained<B> {
         let network = models::build(&network).at(path.display())?;
         let parameters = network.restore(&stored, backend)?;
         Ok(Self { settings, network, parameters, class_names })
+    }
+
+    /// Class probabilities `[k, d, h, w]` of an image in memory, `[channels, d, h, w]` with the intensities of its file:
+    /// the same bits as [`predict()`](crate::predict()) writes.
+    ///
+    /// # Errors
+    /// The image has another number of channels than the training's or is not finite, or the device fails.
+    pub fn probabilities(&self, backend: &B, image: Volume<f32>) -> Result<Volume<f32>> {
+        let channels = self.network.config().in_channels;
+        if image.channels() != channels {
+            let problem = format!("the image has {} channels, the network takes {channels}", image.channels());
+            return Err(Error::new(problem));
+        }
+        let image = prepare_volume(image, &self.settings.input)?;
+        let tiling = Tiling { samples: &self.settings.samples, stride: self.network.stride(), batch: BATCH };
+        let predictor = Predictor { network: &*self.network, parameters: &self.parameters, backend };
+        let values = predictor.probabilities(&image, &tiling)?;
+        Ok(Volume::new(values, self.class_names.len(), image.grid))
     }
 }

@@ -301,22 +301,6 @@ fn of_region(cases: &[CaseState], of: &str, metric: &Metric, plan: Plan) -> (Vec
     (found.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect(), Summary::of_defined(&scored))
 }
 
-/// A CSV field; quotes where it needs them. What a spreadsheet would take for a formula has an apostrophe in front, and
-/// so has what begins with one: see [`plain`].
-pub fn quoted(field: &str) -> String {
-    let formula = field.starts_with(FORMULA) && field.parse::<f64>().is_err();
-    let field = if formula { format!("'{field}") } else { field.to_owned() };
-    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
-}
-
-/// How a field of a table begins that is not what it seems.
-const FORMULA: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\''];
-
-/// What [`quoted`] was given, of a field that was read back.
-pub fn plain(field: &str) -> &str {
-    field.strip_prefix('\'').filter(|rest| rest.starts_with(FORMULA)).unwrap_or(field)
-}
-
 /// Whether a key is one of the table of metrics; for tests of the contract.
 pub fn is_metric(key: &str) -> bool {
     metric(key).is_some()
