@@ -18,7 +18,7 @@ fn main() -> Result<()> {
     let figures = measure(&Reference, prediction, &reference, grid, &Options::default())?;
     for metric in METRICS {
         let value = if metric.per_structure() {
-            figures.structures["1"].get(metric.key).and_then(|outcome| outcome.formula())
+            figures.structures["1"].get(metric.key).and_then(segcal_metrics::empty::Outcome::formula)
         } else {
             figures.regions["all"].get(metric.key).copied()
         };

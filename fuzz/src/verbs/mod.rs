@@ -88,10 +88,9 @@ fn attempt(program: &Path, scene: &Scene, task: &Task, rng: Rng) -> std::io::Res
 fn judge(status: Option<i32>, said: &str) -> Option<String> {
     let errors = said.lines().filter(|line| line.starts_with("error: ")).count();
     match status {
-        Some(0) => None,
         Some(1 | 2) if said.contains("this is a bug") || said.contains("panicked") => Some(said.trim().to_owned()),
         // `check` says on standard output what is wrong.
-        Some(1) => None,
+        Some(0 | 1) => None,
         Some(2) if errors > 0 => None,
         Some(status) => Some(format!("status {status}: {}", said.trim())),
         None => Some(format!("ended by a signal: {}", said.trim())),
