@@ -89,6 +89,46 @@ fn not_finite(x: f64) -> Option<&'static str> {
     }
 }
 
+/// Text as HTML and SVG show it.
+///
+/// ```
+/// assert_eq!(segcal_data::output::escape("a < \"b\" & c"), "a &lt; &quot;b&quot; &amp; c");
+/// ```
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// A table as CSV: commas, lines that end in `\n`, quotes around fields that need them.
+///
+/// ```
+/// use segcal_data::output::Csv;
+/// let mut table = Csv::new(&["case", "value"]);
+/// table.row(&[&"a, \"b\"", &0.5]);
+/// assert_eq!(table.finish(), "case,value\n\"a, \"\"b\"\"\",0.5\n");
+/// ```
+pub struct Csv(csv::Writer<Vec<u8>>);
+
+impl Csv {
+    /// A table with the names of its columns.
+    pub fn new<S: AsRef<str>>(columns: &[S]) -> Self {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(columns.iter().map(AsRef::as_ref)).expect("memory can be written");
+        Self(writer)
+    }
+
+    /// One more row. Panics unless it has a field for each column.
+    pub fn row(&mut self, fields: &[&dyn fmt::Display]) {
+        let fields = fields.iter().map(ToString::to_string);
+        self.0.write_record(fields.collect::<Vec<_>>()).expect("a field for each column");
+    }
+
+    /// The text of the table.
+    pub fn finish(self) -> String {
+        let bytes = self.0.into_inner().expect("memory can be written");
+        String::from_utf8(bytes).expect("fields are text")
+    }
+}
+
 /// Writes a file that appears whole or not at all; see [`segcal_models::whole_file::write`].
 ///
 /// # Errors

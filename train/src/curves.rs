@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::record::EpochRecord;
+use segcal_data::output::escape;
 
 /// The colours of the reports (Okabe and Ito 2008).
 const COLOURS: [&str; 8] = ["#464646", "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#8c6d31"];
@@ -63,7 +64,7 @@ fn panel(text: &mut String, title: &str, lines: &[Line], epochs: usize) {
     let (low, high) = (ticks[0].min(low), ticks[ticks.len() - 1].max(high));
     let x = |epoch: usize| LEFT + WIDE * (epoch as f64 + 0.5) / epochs as f64;
     let y = |value: f64| 30.0 + HIGH * (high - value) / (high - low);
-    let _ = writeln!(text, "<text x=\"10\" y=\"18\" font-size=\"14\">{}</text>", escaped(title));
+    let _ = writeln!(text, "<text x=\"10\" y=\"18\" font-size=\"14\">{}</text>", escape(title));
     for tick in ticks {
         let (at, right, label) = (y(tick), LEFT + WIDE, shortest(tick));
         let _ = writeln!(text, "<path d=\"M{LEFT} {at:.1}H{right}\" stroke=\"#e1e1e1\"/>");
@@ -99,7 +100,7 @@ fn panel(text: &mut String, title: &str, lines: &[Line], epochs: usize) {
         let [column, row] = [number / 10, number % 10].map(|place| place as f64);
         let (left, top) = (LEFT + WIDE + 14.0 + 60.0 * column, 36.0 + 15.0 * row);
         let _ = writeln!(text, "<path d=\"M{left} {top}h14\" stroke=\"{colour}\" stroke-width=\"2\"{dash}/>");
-        let _ = writeln!(text, "<text x=\"{}\" y=\"{}\">{}</text>", left + 20.0, top + 4.0, escaped(name));
+        let _ = writeln!(text, "<text x=\"{}\" y=\"{}\">{}</text>", left + 20.0, top + 4.0, escape(name));
     }
 }
 
@@ -121,10 +122,6 @@ fn shortest(value: f64) -> String {
     }
     let text = format!("{value:.6}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The figures of one epoch.
 
+use std::fmt::Display;
+
 use segcal_data::output::Number;
 use serde::{Deserialize, Serialize};
 
@@ -44,13 +46,17 @@ impl EpochRecord {
         )
     }
 
-    /// The epoch's row of `metrics.csv`: without times, so that the same run gives the same bytes.
+    /// The epoch's fields of `metrics.csv`: without times, so that the same run gives the same bytes.
+    pub(super) fn fields(&self) -> Vec<&dyn Display> {
+        let mut row: Vec<&dyn Display> = vec![&self.epoch, &self.learning_rate];
+        row.extend(self.loss.iter().map(|(_, value)| value as &dyn Display));
+        row.extend([&self.dsc.0 as &dyn Display, &self.ece.0]);
+        row.extend(self.dsc_by_structure.iter().map(|(_, value)| &value.0 as &dyn Display));
+        row
+    }
+
+    /// The same as the text that the hash chain covers.
     pub(super) fn row(&self) -> String {
-        let mut row = vec![self.learning_rate];
-        row.extend(self.loss.iter().map(|(_, value)| *value));
-        row.extend([self.dsc.0, self.ece.0]);
-        row.extend(self.dsc_by_structure.iter().map(|(_, value)| value.0));
-        let row: Vec<String> = row.iter().map(ToString::to_string).collect();
-        format!("{},{}", self.epoch, row.join(","))
+        self.fields().iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
 }

@@ -16,7 +16,7 @@ use super::chain::Link;
 use super::curves;
 use super::events::event_file;
 use super::record::EpochRecord;
-use segcal_data::output::{self, OutputFolder};
+use segcal_data::output::{self, Csv, OutputFolder};
 
 /// A folder that holds one run, locked for one writer.
 pub struct RunFolder {
@@ -190,9 +190,9 @@ impl RunFolder {
         header.extend(first.loss.iter().map(|(name, _)| name.clone()));
         header.extend(["dsc".into(), "ece".into()]);
         header.extend(first.dsc_by_structure.iter().map(|(name, _)| format!("dsc:{name}")));
-        let mut csv = header.join(",") + "\n";
-        self.records.iter().for_each(|record| csv += &(record.row() + "\n"));
-        csv
+        let mut csv = Csv::new(&header);
+        self.records.iter().for_each(|record| csv.row(&record.fields()));
+        csv.finish()
     }
 }
 
@@ -268,6 +268,17 @@ mod tests {
 
     fn add(run: &mut RunFolder, epoch: usize, dsc: f64) -> Link {
         run.record(record(epoch, dsc), format!("batches {epoch}"), format!("weights {epoch}")).unwrap()
+    }
+
+    /// Any program that reads CSV gets the name of a structure back, whatever it holds.
+    #[test]
+    fn names_with_commas_stay_one_column() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = RunFolder::create(&folder.path().join("run"), &Table::new()).unwrap();
+        let named = EpochRecord { dsc_by_structure: vec![("a, \"b\"".into(), Number(0.5))], ..record(1, 0.5) };
+        run.record(named, "batches".into(), "weights".into()).unwrap();
+        let text = std::fs::read_to_string(folder.path().join("run/metrics.csv")).unwrap();
+        assert_eq!(text, "epoch,learning_rate,loss,ce,dsc,ece,\"dsc:a, \"\"b\"\"\"\n1,0.001,0.5,0.25,0.5,0.1,0.5\n");
     }
 
     #[test]

@@ -6,14 +6,13 @@ use segcal_core::Result;
 use segcal_metrics::metric::Metric;
 
 use segcal_evaluate::report::charts::{Boxes, Line, Lines};
-use segcal_evaluate::report::html::{arrow, definitions, document, escape, section_of, shown};
+use segcal_evaluate::report::html::{arrow, definitions, document, section_of, shown};
 use segcal_evaluate::report::plots::{Plot, Section};
 use segcal_evaluate::report::write_plots;
 
 use super::results::{Level, Results, Spread};
 use super::tables::{column, counted, marks, notes};
-use crate::output::{self, OutputFolder};
-use segcal_evaluate::cohort::quoted;
+use crate::output::{self, Csv, OutputFolder, escape};
 use segcal_evaluate::described::Described;
 
 /// Writes `report.html`, and each plot as `plots/*.svg`, `.png` and `.csv`.
@@ -49,9 +48,9 @@ fn cases_plot(results: &Results<'_>, place: usize, metric: &Metric) -> Result<Op
     if groups.is_empty() {
         return Ok(None);
     }
-    let mut csv = "method,value\n".to_owned();
+    let mut csv = Csv::new(&["method", "value"]);
     for (method, values) in named {
-        values.iter().for_each(|value| csv += &format!("{},{value}\n", quoted(&method.name)));
+        values.iter().for_each(|value| csv.row(&[&method.name, value]));
     }
     let of = of(results, metric);
     let chart = Boxes { title: format!("{}, {of}", metric.key), unit: results.lengths().headed(metric), groups };
@@ -61,7 +60,7 @@ fn cases_plot(results: &Results<'_>, place: usize, metric: &Metric) -> Result<Op
 
 /// A line for each method: means over the seeds against the noise.
 fn noise_plot(results: &Results<'_>, metric: &Metric) -> Result<Plot> {
-    let mut csv = "method,noise,mean,sd\n".to_owned();
+    let mut csv = Csv::new(&["method", "noise", "mean", "sd"]);
     let line = |(number, name): (usize, &String)| {
         let point = |level: &Level| {
             let spread = results.headline(number, level.noise, metric);
@@ -72,7 +71,7 @@ fn noise_plot(results: &Results<'_>, metric: &Metric) -> Result<Plot> {
     let lines: Vec<Line> = results.methods.iter().map(|method| &method.name).enumerate().map(line).collect();
     for line in &lines {
         for [noise, mean, sd] in &line.points {
-            csv += &format!("{},{noise},{mean},{sd}\n", quoted(&line.name));
+            csv.row(&[&line.name, noise, mean, sd]);
         }
     }
     let of = of(results, metric);

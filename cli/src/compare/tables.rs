@@ -4,44 +4,40 @@ use segcal_metrics::metric::{Better, Metric};
 use serde_json::{Map, Value, json};
 
 use super::results::{Level, Results, Spread, places};
-use crate::output::{self, number};
-use segcal_evaluate::cohort::quoted;
+use crate::output::{self, Csv, number};
 
 /// The name of the mean over the structures, beside those of single ones.
 const MEAN: &str = "mean";
 
 /// `results.csv`: every mean of every evaluation, in long form.
 pub fn results_csv(results: &Results<'_>) -> String {
-    let mut csv = "method,seed,noise,structure,region,metric,value,unit\n".to_owned();
+    let mut csv = Csv::new(&["method", "seed", "noise", "structure", "region", "metric", "value", "unit"]);
     for figure in &results.figures {
-        let name = quoted(&results.methods[figure.method].name);
-        let [structure, region] = [&figure.structure, &figure.region].map(|field| quoted(field));
-        let (metric, unit) = (figure.metric.key, &figure.unit);
-        csv +=
-            &format!("{name},{},{},{structure},{region},{metric},{},{unit}\n", figure.seed, figure.noise, figure.value);
+        let (name, metric) = (&results.methods[figure.method].name, figure.metric.key);
+        let (structure, region) = (&figure.structure, &figure.region);
+        csv.row(&[name, &figure.seed, &figure.noise, structure, region, &metric, &figure.value, &figure.unit]);
     }
-    csv
+    csv.finish()
 }
 
 /// `summary.csv`: mean and standard deviation over the seeds of the plan's metrics, of each structure, of their mean, and
 /// of the plan's region.
 pub fn summary_csv(results: &Results<'_>) -> String {
-    let mut csv = "method,noise,structure,region,metric,unit,mean,sd,seeds\n".to_owned();
+    let mut csv = Csv::new(&["method", "noise", "structure", "region", "metric", "unit", "mean", "sd", "seeds"]);
     for level in &results.levels {
         for (number, method) in results.methods.iter().enumerate() {
             for metric in &results.plan.metrics {
                 for (of, spread) in spreads(results, number, level.noise, metric) {
                     let (structure, region) =
                         if metric.per_structure() { (of, String::new()) } else { (String::new(), of) };
-                    let words = [&method.name, &level.noise.to_string(), &structure, &region].map(|word| quoted(word));
                     let (mean, sd, seeds) = (spread.mean(), spread.sd(), spread.values.len());
-                    let unit = results.lengths().of(metric);
-                    csv += &format!("{},{},{unit},{mean},{sd},{seeds}\n", words.join(","), metric.key);
+                    let (key, unit) = (metric.key, results.lengths().of(metric));
+                    csv.row(&[&method.name, &level.noise, &structure, &region, &key, &unit, &mean, &sd, &seeds]);
                 }
             }
         }
     }
-    csv
+    csv.finish()
 }
 
 /// A metric's figures: the mean over the structures and each of them, or the one of the region.

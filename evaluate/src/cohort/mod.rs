@@ -301,15 +301,6 @@ fn of_region(cases: &[CaseState], of: &str, metric: &Metric, plan: Plan) -> (Vec
     (found.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect(), Summary::of_defined(&scored))
 }
 
-/// A CSV field; quotes where it needs them.
-pub fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field.to_owned()
-    }
-}
-
 /// Whether a key is one of the table of metrics; for tests of the contract.
 pub fn is_metric(key: &str) -> bool {
     metric(key).is_some()

@@ -1,13 +1,32 @@
 //! A cohort as files: `summary.json`, `cases.csv`, `summary.csv`.
 
+use std::fmt::Display;
+
 use segcal_metrics::definitions::METRICS;
 use segcal_metrics::empty::{Emptiness, EmptyCounts};
 use serde_json::{Map, Value, json};
 
-use super::{Cohort, Kind, Row, quoted};
+use super::{Cohort, Kind, Row};
 use crate::state::Figures;
 use crate::verdict::Found;
-use segcal_data::output::number;
+use segcal_data::output::{Csv, number};
+
+/// The columns of `summary.csv`.
+const SUMMARY_COLUMNS: [&str; 13] = [
+    "structure",
+    "region",
+    "metric",
+    "unit",
+    "mean",
+    "low95",
+    "high95",
+    "worst_bound",
+    "best_bound",
+    "cases",
+    "empty_prediction",
+    "empty_reference",
+    "empty_both",
+];
 
 impl Cohort {
     /// `summary.json`.
@@ -78,7 +97,7 @@ impl Cohort {
 
     /// `cases.csv`, long form.
     pub fn cases_csv(&self) -> String {
-        let mut csv = "case,structure,region,metric,value,unit,note\n".to_owned();
+        let mut csv = Csv::new(&["case", "structure", "region", "metric", "value", "unit", "note"]);
         for (number, case) in self.cases.iter().enumerate() {
             for row in &self.rows {
                 let (structure, region) = match row.kind {
@@ -92,24 +111,16 @@ impl Cohort {
                     Kind::Region if row.values[number].is_nan() => region_note(case.regions.get(&row.of)),
                     Kind::Region => "",
                 };
-                let fields = [
-                    &case.case,
-                    structure,
-                    region,
-                    row.metric.key,
-                    &row.values[number].to_string(),
-                    self.unit(row.metric),
-                    note,
-                ];
-                csv += &(fields.map(quoted).join(",") + "\n");
+                let (metric, value, unit) = (row.metric.key, row.values[number], self.unit(row.metric));
+                csv.row(&[&case.case, &structure, &region, &metric, &value, &unit, &note]);
             }
         }
-        csv
+        csv.finish()
     }
 
     /// `summary.csv`: one line for each metric of each structure and region.
     pub fn summary_csv(&self) -> String {
-        let mut csv = "structure,region,metric,unit,mean,low95,high95,worst_bound,best_bound,cases,empty_prediction,empty_reference,empty_both\n".to_owned();
+        let mut csv = Csv::new(&SUMMARY_COLUMNS);
         for row in &self.rows {
             let (structure, region) = match row.kind {
                 Kind::Structure => (row.of.as_str(), ""),
@@ -117,14 +128,16 @@ impl Cohort {
             };
             let [low, high] = row.interval.unwrap_or([f64::NAN; 2]);
             let (summary, empty) = (&row.summary, &row.summary.empty);
-            let numbers = [summary.mean, low, high, summary.worst, summary.best].map(|x| x.to_string()).join(",");
-            let words = [structure, region, row.metric.key, self.unit(row.metric)].map(quoted).join(",");
-            csv += &format!(
-                "{words},{numbers},{},{},{},{}\n",
-                summary.cases, empty.prediction, empty.reference, empty.both
-            );
+            let (of, unit) = ([&structure, &region, &row.metric.key], self.unit(row.metric));
+            let figures = [summary.mean, low, high, summary.worst, summary.best];
+            let counts = [summary.cases, empty.prediction, empty.reference, empty.both];
+            let mut fields: Vec<&dyn Display> = of.iter().map(|word| word as &dyn Display).collect();
+            fields.push(&unit);
+            fields.extend(figures.iter().map(|figure| figure as &dyn Display));
+            fields.extend(counts.iter().map(|count| count as &dyn Display));
+            csv.row(&fields);
         }
-        csv
+        csv.finish()
     }
 }
 

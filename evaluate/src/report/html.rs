@@ -10,7 +10,7 @@ use crate::cohort::{Cohort, Kind, Row};
 use crate::scores::Scores;
 use crate::state::Prediction;
 use crate::units::LengthUnit;
-use segcal_data::output;
+use segcal_data::output::{self, escape};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -36,11 +36,6 @@ pub fn document(title: &str, body: &str) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>{title}</title><style>\n{STYLE}</style></head><body>\n{body}</body></html>\n"
     )
-}
-
-/// Text as HTML shows it.
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn head(cohort: &Cohort) -> String {

@@ -12,7 +12,7 @@ use crate::scores::Scores;
 use crate::slices::{self, Layers};
 use crate::state::CaseState;
 use crate::states::slices_of;
-use segcal_data::output::OutputFolder;
+use segcal_data::output::{Csv, OutputFolder};
 
 /// Cases of each structure that are drawn, the worst first.
 const WORST: usize = 3;
@@ -59,7 +59,7 @@ impl Plot {
     ///
     /// # Errors
     /// The chart cannot be drawn.
-    pub fn new(name: &str, section: Section, caption: String, chart: &impl Chart, csv: String) -> Result<Self> {
+    pub fn new(name: &str, section: Section, caption: String, chart: &impl Chart, csv: Csv) -> Result<Self> {
         // Names of unions are the user's; a file name is not.
         let plain = |letter: char| if letter.is_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };
         let name = name.chars().map(plain).collect();
@@ -72,7 +72,7 @@ impl Plot {
             width,
             svg: charts::svg(chart)?,
             png: charts::png(chart)?,
-            csv,
+            csv: csv.finish(),
         })
     }
 }
@@ -141,11 +141,11 @@ fn reliability_plot(name: &str, of: &str, what: &'static str, bars: &[Bar]) -> R
     let voxels: u64 = bars.iter().map(|bar| bar.count).sum();
     let chart = Reliability { title: format!("{of}: ECE {ece:.4}"), what, bars: bars.to_vec() };
     let caption = format!("{of}: {voxels} voxels of all cases together.");
-    let mut csv = "lower,upper,count,share,mean_probability,frequency\n".to_owned();
+    let mut csv = Csv::new(&["lower", "upper", "count", "share", "mean_probability", "frequency"]);
     for bar in bars {
         let or_empty = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
         let (confidence, accuracy) = (or_empty(bar.confidence), or_empty(bar.accuracy));
-        csv += &format!("{},{},{},{},{confidence},{accuracy}\n", bar.lower, bar.upper, bar.count, bar.share);
+        csv.row(&[&bar.lower, &bar.upper, &bar.count, &bar.share, &confidence, &accuracy]);
     }
     Plot::new(&format!("reliability-{name}"), Section::Reliability, caption, &chart, csv)
 }
@@ -158,8 +158,8 @@ fn confidence_plot(name: &str, of: &str, region: &RegionBins) -> Result<Plot> {
         .enumerate()
         .map(|(number, bin)| ([edge(number), edge(number + 1)], [bin.hits, bin.count - bin.hits]));
     let bins: Vec<_> = counted.collect();
-    let mut csv = "lower,upper,right,wrong\n".to_owned();
-    bins.iter().for_each(|([lower, upper], [right, wrong])| csv += &format!("{lower},{upper},{right},{wrong}\n"));
+    let mut csv = Csv::new(&["lower", "upper", "right", "wrong"]);
+    bins.iter().for_each(|([lower, upper], [right, wrong])| csv.row(&[lower, upper, right, wrong]));
     let chart = Histogram {
         title: format!("{of}: confidence {:.3}, accuracy {:.3}", region.confidence(), region.accuracy()),
         bins,
@@ -181,7 +181,7 @@ fn logit_plot(cohort: &Cohort, logits: &Logits, label: Label) -> Result<Option<P
     };
     let edges = counts.edges();
     let bins = edges.len() - 1;
-    let mut csv = "channel,lower,upper,count\n".to_owned();
+    let mut csv = Csv::new(&["channel", "lower", "upper", "count"]);
     let mut channels = Vec::new();
     for channel in 0..counts.classes() {
         let cells = counts.counts(label, channel);
@@ -192,7 +192,7 @@ fn logit_plot(cohort: &Cohort, logits: &Logits, label: Label) -> Result<Option<P
         };
         for (cell, count) in cells.iter().enumerate() {
             let (lower, upper) = limits(cell);
-            csv += &format!("{channel},{lower},{upper},{count}\n");
+            csv.row(&[&channel, &lower, &upper, count]);
         }
         // What lies beyond the ends is drawn in the last bins.
         let mut shares: Vec<f64> = cells[1..=bins].iter().map(|&count| count as f64 / voxels as f64).collect();
@@ -215,10 +215,10 @@ fn box_plot(cohort: &Cohort, kind: Kind, key: &'static str) -> Result<Option<Plo
     let groups = rows.iter().map(|row| (shown(&row.of), finite(&row.values)));
     let groups: Vec<(String, Vec<f64>)> = groups.filter(|(_, values)| !values.is_empty()).collect();
     let Some(row) = rows.first().filter(|_| !groups.is_empty()) else { return Ok(None) };
-    let mut csv = "case,structure,value\n".to_owned();
+    let mut csv = Csv::new(&["case", "structure", "value"]);
     for row in &rows {
         for (case, value) in cohort.cases.iter().zip(&row.values) {
-            csv += &format!("{},{},{value}\n", crate::cohort::quoted(&case.case), crate::cohort::quoted(&row.of));
+            csv.row(&[&case.case, &row.of, value]);
         }
     }
     let by = if kind == Kind::Structure { "structure" } else { "region" };
@@ -284,14 +284,14 @@ fn overlay(cohort: &Cohort, state: &CaseState, case: usize, number: usize, layer
         ),
     };
     let caption = format!("{}, structure {of}: {place}.", state.case);
-    let mut csv = "row,column,reference,prediction,largest_probability,grey\n".to_owned();
+    let mut csv = Csv::new(&["row", "column", "reference", "prediction", "largest_probability", "grey"]);
     let value = |layer: &[u8], at: usize, scale: f64| {
         layer.get(at).map_or_else(String::new, |&value| (f64::from(value) / scale).to_string())
     };
     for at in 0..voxels {
         let (row, column) = (at / slice.size[1], at % slice.size[1]);
         let (confidence, grey) = (value(&layers.confidence, at, 255.0), value(&layers.image, at, 1.0));
-        csv += &format!("{row},{column},{},{},{confidence},{grey}\n", layers.reference[at], layers.prediction[at]);
+        csv.row(&[&row, &column, &layers.reference[at], &layers.prediction[at], &confidence, &grey]);
     }
     let name = format!("worst-{}-{}", slice.structure, state.case);
     let of = slice.structure.clone();
