@@ -3,6 +3,22 @@
 //! The one convention for arrays in memory is that of [`volume`]. Every reader here answers a malformed file with an
 //! error that names the file and the field; none panics, hangs, or takes more memory than the file's size can justify
 //! (see [`limits`]).
+//!
+//! ```
+//! use segcal_data::{Grid, Volume, nifti};
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("scan.nii.gz");
+//! // 2 slices of 3 rows of 4 voxels of 1 x 1 x 5 mm, the first axis to the patient's right: [channels, d, h, w].
+//! let affine = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 5.0, 0.0]];
+//! let scan = Volume::new((0..24_u8).map(f32::from).collect(), 1, Grid::new([2, 3, 4], affine, 1)?);
+//! nifti::write(&path, &scan)?;
+//! let read = segcal_data::read_image(&path)?;
+//! assert_eq!((read.grid.spacing_mm(), read.data[[0, 1, 0, 0]]), ([5.0, 1.0, 1.0], 12.0));
+//! # Ok::<(), segcal_core::Error>(())
+//! ```
+//!
+//! [`Dataset`] finds the cases of a folder, [`prepare`] brings published data sets into its layout, [`phantom`] makes one
+//! whose true posterior is known. An [`Observer`] follows long work.
 
 pub mod config;
 pub mod convert;

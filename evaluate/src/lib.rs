@@ -7,6 +7,31 @@
 //! [`methods`] reads those tables of several methods back and puts them side by side, [`ranking`] ranks them; [`units`]
 //! says what lengths are in. [`calibrate`] fits post-hoc maps and applies them to stored scores; `report` (a feature)
 //! writes the page.
+//!
+//! ```
+//! use segcal_core::Reference;
+//! use segcal_data::{observer::Silent, phantom};
+//! use segcal_evaluate::cohort::{Convention, Plan};
+//! use segcal_evaluate::state::Prediction;
+//! use segcal_evaluate::{Request, scores::Scores, settings::Settings};
+//! use segcal_metrics::empty::Policy;
+//! let folder = tempfile::tempdir()?;
+//! let (data, out) = (folder.path().join("cohort"), folder.path().join("evaluation"));
+//! let recipe = phantom::Recipe { spatial: [4, 16, 16], ..Default::default() };
+//! phantom::write(&phantom::Request { out: &data, counts: [1, 0, 2], recipe, seed: 1 }, &Silent)?;
+//! let request = Request {
+//!     predictions: &data.join("posteriorsTs"),
+//!     labels: &data.join("labelsTs"),
+//!     images: None,
+//!     out: &out,
+//!     measure: &Settings::default().measure(Prediction::Scores(Scores::Probabilities), false)?,
+//!     plan: Plan { empty: Policy::Nan, convention: Convention::Segcal, seed: 0 },
+//!     resume: false,
+//! };
+//! let cohort = segcal_evaluate::evaluate(&Reference, &request, &Silent)?;
+//! assert!(cohort.cases.len() == 2 && out.join("cases.csv").is_file());
+//! # Ok::<(), segcal_core::Error>(())
+//! ```
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

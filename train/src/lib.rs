@@ -4,6 +4,24 @@
 //! [`validation`], and writes a [`run_folder`] if it is given one. [`train()`] does all of that from a config
 //! ([`settings`]); [`predict()`] segments images with a finished run, tile by tile ([`infer`]); [`export`] writes ONNX.
 //! An [`Observer`](segcal_data::Observer) follows the work and may stop it.
+//!
+//! ```
+//! use segcal_backends::{Cpu, Watch};
+//! use segcal_data::{observer::Silent, phantom};
+//! use segcal_train::{run::Trained, settings::Settings};
+//! let (folder, backend) = (tempfile::tempdir()?, Cpu::new(None)?);
+//! let (data, out) = (folder.path().join("cohort"), folder.path().join("run"));
+//! let recipe = phantom::Recipe { spatial: [4, 16, 16], ..Default::default() };
+//! phantom::write(&phantom::Request { out: &data, counts: [2, 1, 0], recipe, seed: 1 }, &Silent)?;
+//! let keys = ["epochs=1", "loss.name=nacl", "samples.size=[16,16]", "network={levels=2,base=4}"];
+//! let settings = Settings { data: data.clone(), out: out.clone(), ..Settings::with(&keys)? };
+//! segcal_train::train(&backend, Watch::default(), &settings, false, &Silent)?;
+//! let image = segcal_data::read_image(&data.join("imagesTr/phantom_002.nii.gz"))?;
+//! assert_eq!(Trained::open(&out, &backend)?.probabilities(&backend, image)?.data.shape(), [3, 4, 16, 16]);
+//! # Ok::<(), segcal_core::Error>(())
+//! ```
+//!
+//! Cases in memory and a loss of one's own: `examples/train_in_memory.rs`.
 
 pub mod cases;
 pub mod chain;

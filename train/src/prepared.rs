@@ -54,14 +54,40 @@ pub fn prepare_image(case: &Case, input: &Input) -> Result<Volume<f32>> {
                 path.display()
             ))?,
         }
-        let voxels = volume.grid.extent.iter().product();
         channels += volume.channels();
         let mut data = volume.data.into_raw_vec_and_offset().0;
-        data.chunks_mut(voxels).for_each(|channel| normalise(channel, input.clip_percentiles));
+        scale(&mut data, &volume.grid, input);
         values.append(&mut data);
     }
     let Some((grid, _)) = first else { return Err(Error::new("the case has no image")) };
     Ok(Volume::new(values, channels, grid))
+}
+
+/// The same for an image in memory, `[channels, d, h, w]`.
+///
+/// # Errors
+/// An intensity is not finite.
+pub fn prepare_volume(mut image: Volume<f32>, input: &Input) -> Result<Volume<f32>> {
+    let grid = image.grid.clone();
+    let extent = image.data.shape();
+    if extent[1..] != grid.extent {
+        let problem = format!("an image of shape {extent:?} does not fit a grid of {:?} voxels", grid.extent);
+        return Err(Error::new(problem).help("give [channels, d, h, w]"));
+    }
+    if !image.data.is_standard_layout() {
+        image.data = image.data.as_standard_layout().into_owned();
+    }
+    let values = image.data.as_slice_mut().expect("put into standard layout above");
+    if let Some(bad) = values.iter().find(|x| !x.is_finite()) {
+        return Err(Error::new(format!("the image holds the value {bad}")).help("replace NaN and infinity first"));
+    }
+    scale(values, &grid, input);
+    Ok(image)
+}
+
+/// Normalises each channel by itself.
+fn scale(values: &mut [f32], grid: &Grid, input: &Input) {
+    values.chunks_mut(grid.extent.iter().product()).for_each(|channel| normalise(channel, input.clip_percentiles));
 }
 
 /// Shifts and scales to `[0, 1]` between two percentiles; values beyond are clipped. A constant image becomes 0.

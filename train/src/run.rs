@@ -8,9 +8,12 @@ use segcal_losses::{Criterion, State};
 use segcal_models::{self as models, Network, NetworkConfig, Optimiser, Parameters, Stored};
 
 use super::chain::{self, Link};
+use super::infer::{Predictor, Tiling};
+use super::prepared::prepare_volume;
 use super::run_folder;
 use super::samples::flat_last;
 use super::settings::Settings;
+use segcal_data::Volume;
 use segcal_data::config::from_table;
 use segcal_data::output;
 
@@ -126,6 +129,9 @@ pub fn stored_epoch(path: &Path) -> Result<usize> {
     parsed(&models::load(path)?, "epoch", path)
 }
 
+/// Tiles that go through the network together; results do not depend on it.
+const BATCH: usize = 16;
+
 /// A trained network, ready to predict.
 pub struct Trained<B: Backend> {
     /// What it was trained with.
@@ -152,5 +158,23 @@ impl<B: Backend> Trained<B> {
         let parameters = stored.restore("", &network.parameters(0, backend))?;
         let class_names = parsed(&stored, "class_names", &path)?;
         Ok(Self { settings, network, parameters, class_names })
+    }
+
+    /// Class probabilities `[k, d, h, w]` of an image in memory, `[channels, d, h, w]` with the intensities of its file:
+    /// the same bits as [`predict()`](crate::predict()) writes.
+    ///
+    /// # Errors
+    /// The image has another number of channels than the training's or is not finite, or the device fails.
+    pub fn probabilities(&self, backend: &B, image: Volume<f32>) -> Result<Volume<f32>> {
+        let channels = self.network.config().in_channels;
+        if image.channels() != channels {
+            let problem = format!("the image has {} channels, the network takes {channels}", image.channels());
+            return Err(Error::new(problem));
+        }
+        let image = prepare_volume(image, &self.settings.input)?;
+        let tiling = Tiling { samples: &self.settings.samples, stride: self.network.stride(), batch: BATCH };
+        let predictor = Predictor { network: &*self.network, parameters: &self.parameters, backend };
+        let values = predictor.probabilities(&image, &tiling)?;
+        Ok(Volume::new(values, self.class_names.len(), image.grid))
     }
 }

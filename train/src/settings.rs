@@ -194,8 +194,24 @@ impl Settings {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
             settings.out = Path::new("runs").join(format!("{stem}-{}", settings.loss_name().at(path.display())?));
         }
-        settings.check().at(path.display())?;
+        settings.expect_data().and_then(|()| settings.check()).at(path.display())?;
         Ok(settings)
+    }
+
+    /// The defaults with `key=value` overrides laid over them. Cases in memory need no `data`.
+    ///
+    /// ```
+    /// let settings = segcal_train::settings::Settings::with(&["epochs=8", "network.base=4"])?;
+    /// assert_eq!((settings.epochs, settings.batch), (8, 16));
+    /// # Ok::<(), segcal_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`config::layered`]; a value out of its range.
+    pub fn with(overrides: &[&str]) -> Result<Self> {
+        let defaults = Table::try_from(Self::default()).expect("settings are a table");
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        Self::from_stored(config::layered(defaults, None, &overrides, &OPEN)?)
     }
 
     /// The settings that a run was started with.
@@ -213,10 +229,18 @@ impl Settings {
         Table::try_from(self).expect("settings are a table")
     }
 
-    fn check(&self) -> Result<()> {
+    /// Refuses settings without a data set.
+    ///
+    /// # Errors
+    /// `data` is empty.
+    pub fn expect_data(&self) -> Result<()> {
         if self.data.as_os_str().is_empty() {
             return Err(Error::new("names no folder").at("data").help("for example data=../hippocampus"));
         }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
         positive("epochs", self.epochs)?;
         positive("batch", self.batch)?;
         let [low, high] = self.input.clip_percentiles;

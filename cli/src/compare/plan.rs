@@ -232,6 +232,7 @@ fn method_of(mut keys: Table, base: &Table) -> Result<Method> {
     let mut table = base.clone();
     lay(&mut table, keys.clone()).at(&name)?;
     let settings = Settings::from_stored(table).at(&name)?;
+    settings.expect_data().at(&name)?;
     Ok(Method { name, keys, settings })
 }
 
