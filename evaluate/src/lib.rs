@@ -22,6 +22,7 @@
 //! let request = Request {
 //!     predictions: &data.join("posteriorsTs"),
 //!     labels: &data.join("labelsTs"),
+//!     dataset: None,
 //!     images: None,
 //!     out: &out,
 //!     measure: &Settings::default().measure(Prediction::Scores(Scores::Probabilities), false)?,
