@@ -20,9 +20,9 @@ SHORT = """
 from segcal_trainers import {base}
 
 class {base}Short({base}):
-    def __init__(self, *args, **options):
-        super().__init__(*args, **options)
+    def initialize(self):
         self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 2, 3, 2
+        super().initialize()
 """
 
 
