@@ -3,7 +3,7 @@
 Arrays are numpy's, or anything that ``numpy.asarray`` takes without a copy: batches of logits or probabilities are
 ``(B, C, *spatial)``, their labels ``(B, *spatial)``; spatial axes are ``(H, W)`` or ``(D, H, W)``.
 
-``segcal.losses`` and ``segcal.calibrators`` need numpy alone; ``segcal.torch`` needs PyTorch. Submodules are
+``segcal.losses``, ``segcal.metrics`` and ``segcal.calibrators`` need numpy alone; ``segcal.torch`` needs PyTorch. Submodules are
 imported when they are first used. ``evaluate``, ``train``, ``predict`` and ``compare`` are the program's verbs.
 """
 
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from segcal._native import __version__
 
 if TYPE_CHECKING:
-    from segcal import calibrators, losses
+    from segcal import calibrators, losses, metrics
     from segcal._verbs import compare, evaluate, predict, train
 
 _VERBS = ("compare", "evaluate", "predict", "train")
-_MODULES = ("calibrators", "losses")
+_MODULES = ("calibrators", "losses", "metrics")
 
-__all__ = ["__version__", "calibrators", "compare", "evaluate", "losses", "predict", "train"]
+__all__ = ["__version__", "calibrators", "compare", "evaluate", "losses", "metrics", "predict", "train"]
 
 
 def __getattr__(name: str) -> Any:

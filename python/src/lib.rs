@@ -7,7 +7,9 @@ mod arrays;
 mod calibrators;
 mod errors;
 mod losses;
+mod metrics;
 mod processes;
+mod states;
 
 use pyo3::prelude::*;
 
@@ -18,6 +20,10 @@ mod native {
     use crate::calibrators::Calibrator;
     #[pymodule_export]
     use crate::losses::{Loss, prior, specs, verify};
+    #[pymodule_export]
+    use crate::metrics::{measure, metrics};
+    #[pymodule_export]
+    use crate::states::{Calibration, EqualMass, Overlap};
     use pyo3::prelude::*;
 
     #[pymodule_init]

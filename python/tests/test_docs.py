@@ -26,15 +26,23 @@ def test_docstrings(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"), re.DOTALL)
+PAGES = ["README.md", "docs/python.md"]
+BLOCKS = [
+    (page, block)
+    for page in PAGES
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+]
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_the_page(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    block = BLOCKS[number]
+@pytest.mark.parametrize(("page", "block"), BLOCKS)
+def test_examples_of_the_pages_run(page: str, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "torch" in block:
         pytest.importorskip("torch", reason="PyTorch is not installed: its example does not run")
     if "predictions/" in block:
         pytest.skip("needs a folder of predictions; tests of the verbs run it")
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, "docs/python.md", "exec"), {})  # noqa: S102
+    exec(compile(block, page, "exec"), {})
+
+
+def test_every_page_has_an_example() -> None:
+    assert {page for page, _ in BLOCKS} == set(PAGES)
