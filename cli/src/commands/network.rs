@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use segcal_backends::Visitor;
-use segcal_core::{Backend, Context, Error, Result, Shape, Tensor, axis, ops, stable};
+use segcal_core::{Backend, Context, Result, Shape, Tensor, axis, ops, stable};
 use segcal_data::{config, npy};
 use segcal_losses::calculator::check_labels;
 use segcal_models::{
