@@ -24,7 +24,7 @@ const KNOTS: &[(&str, &[&str])] =
     &[("core", &["tensor", "grad", "saved", "ops"]), ("core", &["opcode", "program", "program/expr"])];
 
 /// Crates whose circles and long files are still being cut.
-const UNFINISHED: &[&str] = &["models", "evaluate", "train"];
+const UNFINISHED: &[&str] = &["models", "metrics", "evaluate", "train"];
 
 /// The longest function and the longest file, in lines.
 const LONGEST_FUNCTION: usize = 60;
@@ -246,7 +246,8 @@ fn crates_use_only_what_lies_below_them() {
         let wrong = used.filter(|used| !allowed.contains(used));
         found.extend(wrong.map(|used| format!("{name} depends on {used}")));
         let program = dependencies.lines().any(|line| line.starts_with("segcal.") || line.starts_with("segcal "));
-        if program {
+        // The Python package carries the command too.
+        if program && *name != "python" {
             found.push(format!("{name} depends on the program"));
         }
     }

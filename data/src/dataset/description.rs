@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 use segcal_core::{Context, Error, Result};
 use serde_json::{Map, Value};
 
-use super::Region;
+use super::region::Region;
 use crate::{limits, names, output};
 
 /// The largest text file that is read; lists of a hundred thousand cases have some 10 MB.

@@ -11,6 +11,7 @@
 
 mod description;
 mod files;
+mod region;
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,7 @@ use segcal_core::{Context, Error, Result, Rng};
 use crate::Volume;
 
 use description::{Description, Division};
+pub use region::Region;
 
 /// The number of folds that a data set without a split is divided into, as by nnU-Net.
 pub const FOLDS: usize = 5;
@@ -47,17 +49,6 @@ impl Case {
     pub fn read_image(&self, path: &Path) -> Result<Volume<f32>> {
         if self.colours { crate::png::read_colours(path) } else { crate::read_image(path) }
     }
-}
-
-/// A class that is made of several labels, as by nnU-Net.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Region {
-    /// Its name.
-    pub name: String,
-    /// The labels whose voxels it holds.
-    pub labels: Vec<i32>,
-    /// The label that its voxels get in a label map, over those of the regions before it.
-    pub becomes: i32,
 }
 
 /// How the files lie.
