@@ -286,7 +286,7 @@ impl Kind {
             Self::Probabilities | Self::OneHot => return None,
             Self::Logits => "give them with --logits",
             Self::Scaled => {
-                "divide them by their full scale; where the class of the background is missing, give them with --background \
+                "divide them by their sum; where the class of the background is missing, give them with --background \
                  implied"
             }
             Self::LogProbabilities => "give them with --logits: softmax of log-probabilities are the probabilities",
