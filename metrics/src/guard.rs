@@ -272,7 +272,9 @@ impl Evidence {
         let remedy = match kind {
             Kind::Logits | Kind::LogProbabilities | Kind::Independent | Kind::Incomplete => return Ok(()),
             Kind::Probabilities | Kind::OneHot => "give them with --probabilities",
-            Kind::Scaled => "give them with --probabilities, of the foreground alone with --background implied",
+            Kind::Scaled => {
+                "divide them by their sum and give them with --probabilities; of the foreground alone, with --background implied"
+            }
             Kind::Broken => "repair or leave out the case",
         };
         Err(Error::new(format!("these are {kind}, not logits: {reason}")).help(remedy))
