@@ -272,7 +272,9 @@ impl Evidence {
         let remedy = match kind {
             Kind::Logits | Kind::LogProbabilities | Kind::Independent | Kind::Incomplete => return Ok(()),
             Kind::Probabilities | Kind::OneHot => "give them with --probabilities",
-            Kind::Scaled => "give them with --probabilities, of the foreground alone with --background implied",
+            Kind::Scaled => {
+                "divide them by their sum and give them with --probabilities; of the foreground alone, with --background implied"
+            }
             Kind::Broken => "repair or leave out the case",
         };
         Err(Error::new(format!("these are {kind}, not logits: {reason}")).help(remedy))
@@ -286,7 +288,7 @@ impl Kind {
             Self::Probabilities | Self::OneHot => return None,
             Self::Logits => "give them with --logits",
             Self::Scaled => {
-                "divide them by their full scale; where the class of the background is missing, give them with --background \
+                "divide them by their sum; where the class of the background is missing, give them with --background \
                  implied"
             }
             Self::LogProbabilities => "give them with --logits: softmax of log-probabilities are the probabilities",

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use segcal_core::{Context, Error, Result};
 use segcal_data::{Grid, Volume, npy};
-use segcal_metrics::volume::{Label, softmax};
+use segcal_metrics::volume::{Label, Probabilities, softmax};
 use serde::{Deserialize, Serialize};
 
 use super::axes::Order;
@@ -15,6 +15,7 @@ use super::inputs::Files;
 use super::reading::{Background, Reading};
 
 mod complete;
+mod turned;
 
 /// What the numbers of a file are said to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +50,15 @@ pub fn read_stored(files: &Files, reference: &Volume<Label>, kind: Scores, how: 
         Files::PerClass(paths) => per_class(paths, &reference.grid, how)?,
     };
     let file = files.first();
-    complete::complete(values, classes, kind, how.background, Some(reference.values()), file).at(file.display())
+    let completed = complete::complete(values, classes, kind, how.background, Some(reference.values()), file);
+    let (values, classes) = completed.at(file.display())?;
+    if !npy::is_array(file) {
+        // The headers agree, and they are believed.
+        if let Some(doubt) = turned::doubt(Probabilities::new(&values, classes), reference) {
+            log::warn!("{}: {doubt}; if so, its header is wrong", file.display());
+        }
+    }
+    Ok((values, classes))
 }
 
 /// Number of classes, from the header alone.
