@@ -10,7 +10,7 @@ use segcal_backends::{Device, Visitor};
 use segcal_core::{Backend, Result};
 use segcal_metrics::definitions::{METRICS, metric};
 use segcal_metrics::empty::Policy;
-use segcal_metrics::measure::{self, Figures, Options, Prediction, StructureFigures};
+use segcal_metrics::measure::{Figures, Options, Prediction, StructureFigures};
 use segcal_metrics::volume::{Grid, Label};
 
 use crate::errors::OrRaise;
@@ -76,7 +76,7 @@ impl Visitor for Request<'_> {
     type Output = Result<Figures>;
 
     fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        measure::measure(&backend, self.prediction, self.reference, self.grid, self.options)
+        segcal_metrics::measure::measure(&backend, self.prediction, self.reference, self.grid, self.options)
     }
 }
 
