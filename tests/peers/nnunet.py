@@ -20,9 +20,9 @@ SHORT = """
 from segcal_trainers import {base}
 
 class {base}Short({base}):
-    def __init__(self, *args, **options):
-        super().__init__(*args, **options)
+    def initialize(self):
         self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 2, 3, 2
+        super().initialize()
 """
 
 
@@ -56,7 +56,7 @@ def main() -> None:
         environment = os.environ | paths | {
             "nnUNet_extTrainer": os.pathsep.join(map(str, (own, folder()))),
             "PYTHONPATH": os.pathsep.join([str(folder()), os.environ.get("PYTHONPATH", "")]),
-            "nnUNet_compile": "f", "nnUNet_n_proc_DA": "0", "OMP_NUM_THREADS": "2",
+            "nnUNet_compile": "f", "nnUNet_n_proc_DA": "2", "OMP_NUM_THREADS": "2",
         }
         dataset(base / "raw" / "Dataset001_Balls", cases=10)
 
