@@ -11,6 +11,17 @@
 //! | [`calibration::EqualMass`] | the same | equal-mass ECE, TACE, per region |
 //! | [`distribution::LogitDistribution`] | logits and labels | histograms and quantiles by true class |
 //!
+//! ```
+//! use segcal_core::Reference;
+//! use segcal_metrics::measure::{Options, Prediction, measure};
+//! use segcal_metrics::volume::Grid;
+//! let (predicted, reference) = ([0_u16, 1, 1, 1], [0_u16, 0, 1, 1]);
+//! let prediction = Prediction::Labels((&predicted[..]).into());
+//! let figures = measure(&Reference, prediction, &reference, Grid::new([1, 2, 2], [1.0; 3]), &Options::default())?;
+//! assert_eq!(figures.structures["1"]["dsc"].formula(), Some(0.8));
+//! # Ok::<(), segcal_core::Error>(())
+//! ```
+//!
 //! States of tiles, cases and processes merge to the same bits in any order: counters are integers, sums are exact.
 //! [`definitions::METRICS`] lists every metric with its unit, range and definition. Then come the figures of a cohort
 //! ([`empty`], [`bootstrap`], [`wilcoxon`], [`ranking`]) and maps that mend probabilities after training ([`posthoc`]).

@@ -1,7 +1,18 @@
 //! Layers, networks, optimisers and checkpoints over `segcal_core`.
 //!
-//! A network is a description ([`Network`], usually a [`Plan`] of [`layers`]); its numbers are [`Parameters`]; a forward pass is a function of
-//! both. Everything is written once for all backends.
+//! A network is a description ([`Network`], usually a [`Plan`] of [`layers`]); its numbers are [`Parameters`]; a forward
+//! pass is a function of both. Everything is written once for all backends.
+//!
+//! ```
+//! use segcal_core::{Reference, Shape, Tensor};
+//! use segcal_models::{Mode, NetworkConfig, build};
+//! let network = build::<Reference>(&NetworkConfig::named("unet").with("levels", 2).with("base", 2))?;
+//! let parameters = network.parameters(1, &Reference);
+//! let images = Tensor::zeros(&Reference, Shape::new(1, network.config().in_channels, 1, 8, 8));
+//! let logits = network.forward(&parameters, &images, Mode::Evaluate);
+//! assert_eq!(logits.shape(), Shape::new(1, network.config().classes, 1, 8, 8));
+//! # Ok::<(), segcal_core::Error>(())
+//! ```
 //!
 //! What is stored, here and above, is written by [`whole_file`].
 //!
