@@ -42,6 +42,7 @@ fn in_space(boundary: &[bool], grid: Grid, band: f64) -> Vec<bool> {
 }
 
 /// By the backend's distance transform of slabs of about so many voxels.
+#[expect(clippy::cast_possible_truncation, reason = "between 0 and a billion")]
 fn in_slabs<B: Backend>(backend: &B, boundary: Vec<bool>, grid: Grid, band: f64, voxels: usize) -> Result<Vec<bool>> {
     let Some(whole) = Box3::around(&boundary, grid.spatial) else { return Ok(boundary) };
     // What is within the band of a voxel lies within so many voxels along each axis.

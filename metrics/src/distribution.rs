@@ -101,6 +101,7 @@ impl LogitDistribution {
     }
 
     /// 0 below the range, `bins + 1` at or above its end.
+    #[expect(clippy::cast_possible_truncation, reason = "at most the number of bins")]
     fn place(&self, logit: f32) -> usize {
         let [low, high] = self.range.map(f64::from);
         let share = (f64::from(logit) - low) / (high - low);

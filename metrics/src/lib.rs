@@ -15,6 +15,8 @@
 //! [`definitions::METRICS`] lists every metric with its unit, range and definition. Then come the figures of a cohort
 //! ([`empty`], [`bootstrap`], [`wilcoxon`], [`ranking`]) and maps that mend probabilities after training ([`posthoc`]).
 
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
+
 pub mod authors;
 pub mod band;
 pub mod bootstrap;

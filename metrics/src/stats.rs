@@ -15,6 +15,7 @@ pub fn mean_defined(values: impl Iterator<Item = f64>) -> f64 {
 ///
 /// # Panics
 /// There is no value.
+#[expect(clippy::cast_possible_truncation, reason = "a rank, below the number of values")]
 pub fn percentile(ascending: &[f64], percent: f64) -> f64 {
     let rank = (ascending.len() - 1) as f64 * percent / 100.0;
     let below = ascending[rank.floor() as usize];

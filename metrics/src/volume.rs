@@ -9,6 +9,9 @@ use segcal_core::{Error, Result};
 /// A reference or predicted label: 0 is the background, `k` the k-th structure.
 pub type Label = u16;
 
+/// Number of labels.
+const MOST_CLASSES: usize = Label::MAX as usize + 1;
+
 /// Voxels per task of the parallel loops. Fixed, so that sums do not depend on the number of threads.
 pub(crate) const BLOCK: usize = 1 << 16;
 
@@ -122,9 +125,10 @@ impl<'a> Probabilities<'a> {
     /// Reads `values` as `classes` volumes one after the other.
     ///
     /// # Panics
-    /// There is no class, or `values` does not divide into that many volumes.
+    /// There is no class, `values` does not divide into that many volumes, or there are more classes than labels.
     pub fn new(values: &'a [f32], classes: usize) -> Self {
         assert!(classes > 0 && values.len().is_multiple_of(classes), "{} values, {classes} classes", values.len());
+        assert!(classes <= MOST_CLASSES, "{classes} classes, but labels go up to {}", Label::MAX);
         Self { values, classes }
     }
 
@@ -149,6 +153,7 @@ impl<'a> Probabilities<'a> {
     }
 
     /// The class of largest probability at each voxel; of equals the first. Works for logits too.
+    #[expect(clippy::cast_possible_truncation, reason = "at most MOST_CLASSES classes")]
     pub fn argmax(&self) -> Vec<Label> {
         let mut labels = vec![0; self.voxels()];
         labels.par_chunks_mut(BLOCK).enumerate().for_each(|(block, labels)| {
@@ -200,6 +205,7 @@ pub(crate) fn log_sum_exp(values: &mut [f64]) -> f64 {
 
 /// Replaces the scores of each voxel of a volume `[k, d, h, w]` in place, without a copy of the volume; `map` gets them in
 /// class order and overwrites them.
+#[expect(clippy::cast_possible_truncation, reason = "scores are stored in 32 bits")]
 pub(crate) fn map_voxels(values: &mut [f32], classes: usize, map: impl Fn(&mut [f64]) + Sync) {
     let voxels = Probabilities::new(values, classes).voxels();
     let mut blocks: Vec<Vec<&mut [f32]>> = (0..voxels.div_ceil(BLOCK)).map(|_| Vec::with_capacity(classes)).collect();

@@ -42,6 +42,7 @@ pub fn signed_rank(a: &[f64], b: &[f64]) -> SignedRank {
 
 /// Share of all signs whose sum of positive ranks is at least as far from the middle; in whole numbers, as doubled
 /// mean ranks are whole.
+#[expect(clippy::cast_possible_truncation, reason = "doubled ranks of at most 50 pairs")]
 fn exact(ranks: &[f64], positive: f64) -> f64 {
     let doubled: Vec<usize> = ranks.iter().map(|rank| (2.0 * rank) as usize).collect();
     let total: usize = doubled.iter().sum();

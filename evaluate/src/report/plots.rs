@@ -1,7 +1,7 @@
 //! Which plots a cohort has.
 
 use segcal_core::{Context, Error, Result};
-use segcal_metrics::calibration::{Region, RegionBins};
+use segcal_metrics::calibration::{MOST_CLASSES, Region, RegionBins};
 use segcal_metrics::reliability::{self, Bar};
 use segcal_metrics::volume::Label;
 
@@ -16,6 +16,10 @@ use segcal_data::output::{Csv, OutputFolder};
 
 /// Cases of each structure that are drawn, the worst first.
 const WORST: usize = 3;
+
+/// Structures beyond which only those of the least mean DSC have slices, and box plots have no room.
+const MOST_STRUCTURES: usize = 30;
+const MOST_BOXES: usize = 300;
 
 /// What a plot is about: a section of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +99,12 @@ pub fn of(cohort: &Cohort, folder: &OutputFolder) -> Result<Vec<Plot>> {
     let pooled = cohort.pooled.counters();
     if let Some(calibration) = pooled.map(|counters| &counters.calibration) {
         let of = |region| (region, calibration.region(region));
-        let shown = |region: &Region| !matches!(region, Region::PredictedAs(_));
+        let many = calibration.classes() > MOST_CLASSES;
+        let shown = |region: &Region| match region {
+            Region::Structure(_) => !many,
+            Region::PredictedAs(_) => false,
+            _ => true,
+        };
         let regions = || Region::every(calibration.classes()).into_iter().filter(shown).map(of);
         let filled = || regions().filter(|(_, bins)| bins.voxels() > 0);
         for (region, bins) in filled() {
@@ -107,7 +116,7 @@ pub fn of(cohort: &Cohort, folder: &OutputFolder) -> Result<Vec<Plot>> {
             )?);
         }
         let all = calibration.region(Region::All);
-        for class in 1..calibration.classes() {
+        for class in 1..if many { 1 } else { calibration.classes() } {
             let shown = format!("class {}, one against the rest", cohort.name(&class.to_string()));
             plots.push(reliability_plot(
                 &format!("class-{class}"),
@@ -214,7 +223,8 @@ fn box_plot(cohort: &Cohort, kind: Kind, key: &'static str) -> Result<Option<Plo
         |of: &str| of.strip_prefix("structure:").map_or_else(|| cohort.name(of), |label| format!("structure {label}"));
     let groups = rows.iter().map(|row| (shown(&row.of), finite(&row.values)));
     let groups: Vec<(String, Vec<f64>)> = groups.filter(|(_, values)| !values.is_empty()).collect();
-    let Some(row) = rows.first().filter(|_| !groups.is_empty()) else { return Ok(None) };
+    let shown = !groups.is_empty() && groups.len() <= MOST_BOXES;
+    let Some(row) = rows.first().filter(|_| shown) else { return Ok(None) };
     let mut csv = Csv::new(&["case", "structure", "value"]);
     for row in &rows {
         for (case, value) in cohort.cases.iter().zip(&row.values) {
@@ -240,10 +250,21 @@ pub fn worst_first(cohort: &Cohort, structure: &str) -> Vec<usize> {
     order
 }
 
+/// The structures whose slices are shown: all, or of many those of the least mean DSC.
+fn shown_structures(cohort: &Cohort) -> Vec<&str> {
+    let mut structures = cohort.structures();
+    if structures.len() > MOST_STRUCTURES {
+        let dsc = |of: &str| cohort.row(Kind::Structure, of, "dsc").map_or(f64::NAN, |row| row.summary.mean);
+        structures.sort_by(|a, b| dsc(a).total_cmp(&dsc(b)));
+        structures.truncate(MOST_STRUCTURES);
+    }
+    structures
+}
+
 /// Slices of the worst cases of each structure.
 fn overlays(cohort: &Cohort, folder: &OutputFolder) -> Result<Vec<Plot>> {
     let mut plots = Vec::new();
-    for structure in cohort.structures() {
+    for structure in shown_structures(cohort) {
         for case in worst_first(cohort, structure).into_iter().take(WORST) {
             let state = &cohort.cases[case];
             let Some(number) = state.slices.iter().position(|slice| slice.structure == structure) else { continue };

@@ -20,8 +20,8 @@ use super::region::Region;
 use super::voxels::{IGNORED, Voxels};
 use crate::volume::{BLOCK, Label};
 
-/// Bits of a code that a cell leaves open: 128 cells from one power of two to the next.
-const OPEN_BITS: u32 = 16;
+/// Bits of a code that a cell leaves open: 256 cells from one power of two to the next.
+const OPEN_BITS: u32 = 15;
 
 /// Bits of a code that a stored cell leaves open: 16 cells from one power of two to the next.
 const STORED_BITS: u32 = 19;
@@ -285,7 +285,9 @@ impl Column<'_> {
             });
             values
         });
-        let mut values = parts.collect::<Vec<_>>().concat();
+        // One after the other, so that few of them are there twice.
+        let mut values = Vec::new();
+        parts.collect::<Vec<_>>().into_iter().for_each(|part: Vec<u64>| values.extend(part));
         values.par_sort_unstable();
         values
     }
@@ -319,6 +321,7 @@ impl Column<'_> {
 }
 
 /// The groups of equal values of a region, ascending: one for each cell, but for cells with a cut one for each value.
+#[expect(clippy::cast_possible_truncation, reason = "a code has 31 bits")]
 fn resolved(cells: &Cells, cuts: &[u32], members: &[Group], fine: &[u64]) -> Vec<Bin> {
     let mut groups = Vec::new();
     for &(number, bin) in cells.iter() {

@@ -45,6 +45,7 @@ pub(super) struct Gap {
 }
 
 /// First rank of each bin, and the total.
+#[expect(clippy::cast_possible_truncation, reason = "at most the total")]
 fn cuts(total: u64, bins: usize) -> Vec<u64> {
     let wide = u128::from(total);
     // At most the total, so it fits.

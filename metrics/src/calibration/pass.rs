@@ -248,6 +248,10 @@ impl<'a> Tally<'a> {
     }
 
     /// Finds each voxel's slot, up to the first for which there is none left; gives their number.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a place in the table, which has at most COUNTERS or two slots"
+    )]
     fn place(&mut self, at: Range<usize>) -> usize {
         let stride = self.stride();
         let mut last: Option<(Kind, usize)> = None;

@@ -114,6 +114,7 @@ impl Calibrated {
 }
 
 /// The largest probability of each voxel in 8 bits.
+#[expect(clippy::cast_possible_truncation, reason = "from 0 to 255")]
 fn confidence(p: Probabilities<'_>, prediction: &[Label]) -> Vec<u8> {
     let largest = |(voxel, &label): (usize, &Label)| p.class(usize::from(label))[voxel].clamp(0.0, 1.0);
     // From 0 to 255.

@@ -129,6 +129,7 @@ impl Isotonic {
     ///
     /// # Errors
     /// There is no sample, or one cannot be read.
+    #[expect(clippy::cast_possible_truncation, reason = "as the probabilities that the map is applied to")]
     pub fn fit(samples: &mut dyn Samples) -> Result<Self> {
         let classes = samples.classes();
         let mut tallies: Vec<Tally> = (0..classes).map(|_| Tally::default()).collect();

@@ -93,6 +93,7 @@ impl Temperature {
     }
 
     /// Divides logits `[k, d, h, w]` by the temperature, in place.
+    #[expect(clippy::cast_possible_truncation, reason = "logits are stored in 32 bits")]
     pub fn apply(&self, logits: &mut [f32]) {
         use rayon::prelude::*;
         logits.par_iter_mut().for_each(|logit| *logit = (f64::from(*logit) / self.temperature) as f32);

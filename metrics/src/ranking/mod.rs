@@ -119,6 +119,7 @@ pub struct Friedman {
 ///
 /// # Panics
 /// There are fewer than two methods, or the settings have different numbers of them.
+#[expect(clippy::cast_possible_truncation, reason = "a number of methods")]
 pub fn friedman(settings: &[Setting]) -> Friedman {
     let mean_ranks = friedman_rank(settings, Ties::Mean);
     let (m, k) = (settings.len() as f64, mean_ranks.len() as f64);
