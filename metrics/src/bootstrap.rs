@@ -182,7 +182,6 @@ mod tests {
     fn groups_are_drawn_apart() {
         // Two groups of one case each: every sample is the two of them.
         let interval = Bootstrap::stratified(&[1, 1], 50, 3, |sample| {
-            assert_eq!(sample.len(), 1 + usize::from(sample.contains(&1)), "{sample:?}");
             sample.iter().map(|&case| [2.0, 4.0][case]).sum::<f64>() / sample.len() as f64
         });
         assert!(interval.replicates().iter().all(|&mean| mean == 3.0));

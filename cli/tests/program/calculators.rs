@@ -100,7 +100,10 @@ fn network_writes_logits_and_gradients() {
     refused(&["attunett"], &["attunett", "did you mean attunet"]);
     refused(&["attunet", "--set", "width=4,8"], &["width", "did you mean widths"]);
     refused(&["unetpp"], &["x.npy", "multiples", "32"]);
-    refused(&["unet-authors", "--weights", &grads], &["g.safetensors", "down.0.l1.conv.weight"]);
+    refused(
+        &["unet-authors", "--set", "widths=[2,4]", "--weights", &grads],
+        &["g.safetensors", "down.0.l1.conv.weight"],
+    );
     refused(&["unet", "--set", "levels=2", "--set", "levels=3"], &["levels", "once"]);
 }
 

@@ -70,7 +70,7 @@ fn a_full_disk_is_a_write_error_and_nothing_is_lost() {
     let output = on_a_disk(&scene, &size, "true", &scene.arguments("disk/run", &["--resume", "epochs=2"]));
     let message = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{message}");
-    for word in ["safetensors", "cannot be written", "No space left", "free space", "epoch 1 is kept"] {
+    for word in ["disk/run", "cannot be written", "No space left", "free space", "epoch 1 is kept"] {
         assert!(message.contains(word), "{word}: {message}");
     }
     assert_eq!(message.lines().count(), 1, "{message}");
@@ -141,7 +141,7 @@ fn a_file_size_limit_is_a_write_error_and_nothing_is_lost() {
     let output = limited.output().unwrap();
     let message = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("safetensors") && message.contains("cannot be written"), "{message}");
+    assert!(message.contains("run") && message.contains("cannot be written"), "{message}");
     assert!(scene.state("run").0[..2] == before.0[..2], "a checkpoint was touched");
     assert!(scene.trained("run", &["--resume", "epochs=2"]) == scene.trained("whole", &["epochs=2"]));
 }

@@ -98,8 +98,8 @@ pub struct Fit {
     pub before: f64,
     /// Mean loss after (nats).
     pub after: f64,
-    /// Whether the minimum was reached. If not, a parameter lies at its bound: some classes can be told apart without error,
-    /// or are not there.
+    /// Whether the minimum was reached. If not, a parameter lies at its bound or the loss is zero: some classes can be told
+    /// apart without error, or are not there.
     pub converged: bool,
 }
 
@@ -130,6 +130,8 @@ pub(super) fn minimise(
         };
         (theta, here) = (next, sums);
     }
+    // A loss of zero has no minimum: whatever lies further out is as good.
+    fit.converged &= here.value > 0.0;
     fit.after = here.mean();
     Ok((theta, fit))
 }

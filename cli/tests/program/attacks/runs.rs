@@ -224,7 +224,7 @@ fn threads_of_the_environment_have_the_limit_of_the_option() {
 
 #[test]
 fn usage_errors_do_not_drive_a_terminal() {
-    let output = segcal(&["evaluate", "\u{1b}[2Jx\rno"]);
+    let output = segcal(&["evaluate", "--\u{1b}[2Jx\rno"]);
     assert_eq!(output.status.code(), Some(2));
     let message = stderr(&output);
     assert!(message.contains("\\u{1b}") && !message.contains('\u{1b}') && !message.contains('\r'), "{message:?}");
