@@ -2,7 +2,7 @@
 //! card; and [`Device`], the one type in which a backend is chosen at run time.
 //!
 //! Code that is written against [`Backend`] runs on either. Both are held to the f64
-//! [`Reference`](segcal_core::Reference), operation by operation, within documented bounds; the CPU gives the same bits
+//! [`Reference`], operation by operation, within documented bounds; the CPU gives the same bits
 //! for any number of threads. What goes wrong on the way (memory, a lost card) is the error of the download that asks
 //! for the result.
 //!
