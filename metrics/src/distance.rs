@@ -15,7 +15,10 @@ pub(crate) fn distance_field<B: Backend>(backend: &B, mask: &[bool], grid: Grid)
     let marks: Vec<B::Elem> =
         mask.par_iter().map(|&inside| if inside { B::Elem::ONE } else { B::Elem::ZERO }).collect();
     let buffer = backend.upload(marks);
-    backend.download(&backend.distance((&buffer, Shape::new(1, 1, d, h, w)), grid.spacing))
+    let distances = backend.distance((&buffer, Shape::new(1, 1, d, h, w)), grid.spacing);
+    // As large as what follows, and no longer needed.
+    drop(buffer);
+    backend.download(&distances)
 }
 
 /// Index of a voxel along each axis.

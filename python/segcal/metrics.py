@@ -12,7 +12,7 @@ in any order, across processes and machines, to the same bits.
 >>> sorted(figures), sorted(figures["structures"])
 (['classes', 'ignored', 'regions', 'structures'], ['1', '2'])
 >>> state = Calibration(3)
->>> state.update(probabilities[None], labels[None])
+>>> _ = state.update(probabilities[None], labels[None])
 >>> state.compute("all")["ece"] == figures["regions"]["all"]["ece"]
 True
 """

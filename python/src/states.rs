@@ -53,6 +53,7 @@ impl Calibration {
         }
         let boundary = boundary.as_ref().map(|boundary| boundary.as_slice()).transpose()?;
         let (p, labels) = (probabilities.as_slice()?, labels.as_slice()?);
+        expect_numbers(p)?;
         // All or nothing: a case that is refused leaves the state as it was.
         let mut added = calibration::Calibration::new(classes, self.0.bins());
         let band = |case: usize| boundary.map(|boundary| &boundary[case * voxels..][..voxels]);
@@ -135,6 +136,7 @@ impl EqualMass {
         let (classes, voxels) = cases("probabilities", probabilities.shape(), labels.shape())?;
         expect_classes(classes, self.classes)?;
         let (p, labels) = (probabilities.as_slice()?, labels.as_slice()?);
+        expect_numbers(p)?;
         let mut added = calibration::EqualMass::new(classes, self.bins);
         detached(py, || {
             each_case(p, labels, (classes, voxels), |_, p, labels, prediction| {
@@ -321,4 +323,12 @@ fn expect(whole: bool) -> Result<()> {
 
 fn regions(state: &Value) -> impl Iterator<Item = &Value> {
     state["regions"].as_object().into_iter().flat_map(|regions| regions.values())
+}
+
+/// Refuses probabilities that are no numbers.
+fn expect_numbers(p: &[f32]) -> PyResult<()> {
+    if p.iter().any(|x| x.is_nan()) {
+        return Err(PyValueError::new_err("probabilities: NaN"));
+    }
+    Ok(())
 }
