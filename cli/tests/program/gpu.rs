@@ -105,7 +105,10 @@ fn prediction_and_evaluation_give_the_processors_numbers() {
     }
     let summary = |backend: &str| -> Value {
         let path = folder.path().join(format!("results-{backend}/summary.json"));
-        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+        let mut summary: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        // The checksums of tables whose numbers differ in their last bits.
+        assert!(summary.as_object_mut().unwrap().remove("files").is_some());
+        summary
     };
     let compared = same(&summary("gpu"), &summary("cpu"), "");
     assert!(compared > 100, "{compared} numbers were compared");
