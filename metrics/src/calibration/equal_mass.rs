@@ -273,21 +273,35 @@ impl Column<'_> {
             cells.into_iter().for_each(|cell| mask[cell as usize] = true);
             masks[group as usize] = Some(mask);
         }
-        let parts = pieces(0, self.voxels.reference.len()).into_par_iter().map(|piece| {
-            let mut values = Vec::new();
+        let is_wanted =
+            |group: Group, code: u32| masks[group as usize].as_ref().is_some_and(|mask| mask[cell(code) as usize]);
+        let pieces = pieces(0, self.voxels.reference.len());
+        // Counted first, so that the values are held once and nothing beside them.
+        let count = |&piece: &[usize; 2]| {
+            let mut count = 0;
+            self.visit(piece, |voxel, value, _| {
+                count += self.groups(voxel).filter(|&group| is_wanted(group, code(value))).count();
+            });
+            count
+        };
+        let counts: Vec<usize> = pieces.par_iter().map(count).collect();
+        let mut values = vec![0_u64; counts.iter().sum()];
+        let (mut parts, mut rest) = (Vec::with_capacity(pieces.len()), values.as_mut_slice());
+        for (&piece, &count) in pieces.iter().zip(&counts) {
+            let (own, others) = rest.split_at_mut(count);
+            parts.push((piece, own));
+            rest = others;
+        }
+        parts.into_par_iter().for_each(|(piece, own)| {
+            let mut next = own.iter_mut();
             self.visit(piece, |voxel, value, hit| {
                 let code = code(value);
-                for group in self.groups(voxel) {
-                    if masks[group as usize].as_ref().is_some_and(|mask| mask[cell(code) as usize]) {
-                        values.push(u64::from(group) << 32 | u64::from(code) << 1 | u64::from(hit));
-                    }
+                for group in self.groups(voxel).filter(|&group| is_wanted(group, code)) {
+                    let value = u64::from(group) << 32 | u64::from(code) << 1 | u64::from(hit);
+                    *next.next().expect("as many as were counted") = value;
                 }
             });
-            values
         });
-        // One after the other, so that few of them are there twice.
-        let mut values = Vec::new();
-        parts.collect::<Vec<_>>().into_iter().for_each(|part: Vec<u64>| values.extend(part));
         values.par_sort_unstable();
         values
     }
