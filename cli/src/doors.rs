@@ -15,7 +15,7 @@ use crate::signals::Listening;
 /// Trains as the settings say, or continues the run with `resume`; SIGINT and SIGTERM end it at its next step.
 ///
 /// # Errors
-/// Those of [`segcal_train::train()`]; there is no such backend.
+/// Those of [`segcal_train::train()`]; the backend is not available.
 pub fn train(settings: &Settings, resume: bool, common: &Common) -> Result<()> {
     let device = common.device(BackendName::Cpu)?;
     let watch = device.watch();
@@ -59,7 +59,7 @@ impl Visitor for Check<'_> {
 /// Predicts images with a run.
 ///
 /// # Errors
-/// Those of [`segcal_train::predict()`]; there is no such backend.
+/// Those of [`segcal_train::predict()`]; the backend is not available.
 pub fn predict(request: &segcal_train::predict::Request<'_>, common: &Common) -> Result<Predicted> {
     common.device(BackendName::Cpu)?.run(Predict { request, common })
 }
@@ -80,7 +80,7 @@ impl Visitor for Predict<'_> {
 /// Evaluates stored predictions: those of the request's paths, or of these `pairs`.
 ///
 /// # Errors
-/// Those of [`segcal_evaluate::evaluate`]; there is no such backend.
+/// Those of [`segcal_evaluate::evaluate`]; the backend is not available.
 pub fn evaluate(request: &segcal_evaluate::Request<'_>, pairs: Option<&[Pair]>, common: &Common) -> Result<Cohort> {
     common.device(BackendName::Cpu)?.run(Evaluate { request, pairs, common })
 }
