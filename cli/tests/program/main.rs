@@ -5,6 +5,7 @@ mod attacks;
 mod beliefs;
 mod calculators;
 mod calibrate;
+mod cases;
 mod common;
 mod compare;
 mod definitions;
