@@ -94,6 +94,20 @@ impl Device {
         }
     }
 
+    /// The same device with an instruction set of that name, where it is the processor; see
+    /// [`Cpu::with_instruction_set`]. Other devices have none to choose.
+    ///
+    /// # Errors
+    /// This machine does not have it.
+    #[cfg_attr(not(feature = "cpu"), expect(unused_variables, reason = "only the CPU has instruction sets to choose"))]
+    pub fn with_instruction_set(self, name: &str) -> Result<Self> {
+        match self {
+            #[cfg(feature = "cpu")]
+            Self::Cpu(cpu) => cpu.with_instruction_set(name).map(Self::Cpu),
+            other => Ok(other),
+        }
+    }
+
     /// Begins to watch what a graphics card is asked to do.
     pub fn watch(&self) -> Watch {
         Watch {

@@ -29,6 +29,9 @@ impl BackendName {
     }
 }
 
+/// What `--isa` takes.
+const LEVELS: [&str; 3] = ["avx512", "avx2", "baseline"];
+
 /// The options that every verb shares. A verb that has no use for one ignores it.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Common {
@@ -47,6 +50,11 @@ pub struct Common {
     /// Number of threads [default: all cores]. Results do not depend on it.
     #[arg(long, global = true, value_name = "N", value_parser = parse_threads, help_heading = "Shared options")]
     pub threads: Option<usize>,
+
+    /// Instruction set for `--backend cpu`: avx512, avx2 or baseline [default: the best of the machine]. Networks have
+    /// other last bits with another one.
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = LEVELS, help_heading = "Shared options")]
+    pub isa: Option<String>,
 
     /// Print one JSON document instead of tables.
     #[arg(long, global = true, help_heading = "Shared options")]
@@ -105,7 +113,11 @@ impl Common {
             };
             return Ok(Device::Gpu(segcal_backends::gpu::Gpu::open(&options)?));
         }
-        Device::open(name.as_str(), None).at("--backend")
+        let device = Device::open(name.as_str(), None).at("--backend")?;
+        match &self.isa {
+            Some(level) => device.with_instruction_set(level).at("--isa"),
+            None => Ok(device),
+        }
     }
 
     /// Follows the work of a library: bars or lines on standard error, and signals.

@@ -43,6 +43,10 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// A short name for messages: `reference`, `cpu`, `gpu`.
     fn name(&self) -> &'static str;
 
+    /// What the bits of results depend on beside the inputs, for records of runs and for people: the name, and where
+    /// that is not enough what else, such as `cpu avx2`.
+    fn arithmetic(&self) -> String;
+
     /// Moves host numbers to the device: those of a vector or of a borrowed slice, copied at most once.
     fn upload<'a>(&self, data: impl Into<Cow<'a, [Self::Elem]>>) -> Self::Buffer;
 

@@ -189,7 +189,10 @@ impl Stored {
         }
         let known: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
         let mut extra = file.names();
-        extra.retain(|name| !known.contains(name) && !name.ends_with(".num_batches_tracked"));
+        // What a run stores beside its weights, such as the optimiser's moments, is no part of a network.
+        extra.retain(|name| {
+            !known.contains(name) && !name.ends_with(".num_batches_tracked") && self.group_of(name).is_empty()
+        });
         extra.sort_unstable();
         problems.extend(extra.iter().map(|name| format!("the network has no {name}")));
         if problems.is_empty() {

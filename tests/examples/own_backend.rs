@@ -18,6 +18,7 @@ impl Backend for Own {
     type Elem = f64;
     type Buffer = Buffer;
     fn name(&self) -> &'static str { "own" }
+    fn arithmetic(&self) -> String { "own".into() }
     fn upload<'a>(&self, data: impl Into<Cow<'a, [f64]>>) -> Buffer { Reference.upload(data) }
     fn download(&self, x: &Buffer) -> Result<Vec<f64>> { Reference.download(x) }
     fn map(&self, p: &Program, s: &[f64], x: &[Seen<'_>], out: Shape) -> Vec<Buffer> { Reference.map(p, s, x, out) }

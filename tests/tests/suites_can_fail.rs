@@ -134,6 +134,10 @@ impl Backend for Defective {
         "defective"
     }
 
+    fn arithmetic(&self) -> String {
+        self.name().into()
+    }
+
     fn upload<'a>(&self, data: impl Into<Cow<'a, [f64]>>) -> Buffer {
         Reference.upload(data)
     }

@@ -28,7 +28,7 @@ pub struct EpochRecord {
     pub seconds: f64,
     /// Training samples per second.
     pub images_per_second: f64,
-    /// Proof of the epoch, filled in by [`RunFolder::record`](super::run_folder::RunFolder::record).
+    /// Proof of the epoch; its chain is filled in by [`RunFolder::record`](super::run_folder::RunFolder::record).
     pub hashes: Link,
 }
 

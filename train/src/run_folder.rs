@@ -78,6 +78,15 @@ impl RunFolder {
         begun.and_then(|begun| cases.expect(&begun)).at(path.display())
     }
 
+    /// Refuses to go on with other arithmetic than that of the epochs that are done; see [`Link::expect_arithmetic`].
+    ///
+    /// # Errors
+    /// The run was trained with another backend or instruction set.
+    pub fn expect_arithmetic(&self, now: &str) -> Result<()> {
+        let last = self.records.last().map_or(Ok(()), |record| record.hashes.expect_arithmetic(now));
+        last.at(self.folder.path().display())
+    }
+
     /// Refuses a log that does not fit the last checkpoint, which is of the epoch `done` and carries `link`.
     ///
     /// # Errors
@@ -132,14 +141,13 @@ impl RunFolder {
         &self.records
     }
 
-    /// Adds an epoch to the logs, with the hashes of its batches and of what it made of the weights; gives its link of
-    /// the chain.
+    /// Adds an epoch to the logs; gives its link of the chain, which is made from the epoch's `hashes`.
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn record(&mut self, mut record: EpochRecord, batches: String, weights: String) -> Result<Link> {
+    pub fn record(&mut self, mut record: EpochRecord) -> Result<Link> {
         let before = self.records.last().map(|record| &record.hashes);
-        let link = Link::after(before, &record.row(), batches, weights);
+        let link = Link::after(before, &record.row(), record.hashes);
         record.hashes = link.clone();
         self.records.push(record);
         self.write_logs()?;
@@ -283,7 +291,9 @@ mod tests {
     }
 
     fn add(run: &mut RunFolder, epoch: usize, dsc: f64) -> Link {
-        run.record(record(epoch, dsc), format!("batches {epoch}"), format!("weights {epoch}")).unwrap()
+        let (batches, weights) = (format!("batches {epoch}"), format!("weights {epoch}"));
+        let hashes = Link { batches, weights, ..Link::default() };
+        run.record(EpochRecord { hashes, ..record(epoch, dsc) }).unwrap()
     }
 
     /// Any program that reads CSV gets the name of a structure back, whatever it holds.
@@ -292,7 +302,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut run = RunFolder::create(&folder.path().join("run"), &Table::new()).unwrap();
         let named = EpochRecord { dsc_by_structure: vec![("a, \"b\"".into(), Number(0.5))], ..record(1, 0.5) };
-        run.record(named, "batches".into(), "weights".into()).unwrap();
+        run.record(named).unwrap();
         let text = std::fs::read_to_string(folder.path().join("run/metrics.csv")).unwrap();
         assert_eq!(text, "epoch,learning_rate,loss,ce,dsc,ece,\"dsc:a, \"\"b\"\"\"\n1,0.001,0.5,0.25,0.5,0.1,0.5\n");
     }

@@ -130,8 +130,9 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
     ///
     /// # Errors
     /// The checkpoint is damaged, missing or belongs to another config; the log does not fit it (see
-    /// [`RunFolder::expect_epochs`]). The message says whether the checkpoint of the best epoch can take its place.
+    /// [`RunFolder::expect_epochs`]), or the run was begun with other arithmetic than this backend's. The message says whether the checkpoint of the best epoch can take its place.
     pub fn restore(&mut self, folder: &mut RunFolder) -> Result<()> {
+        folder.expect_arithmetic(&self.backend.arithmetic())?;
         let path = folder.last()?;
         let mut link = Link::default();
         if path.exists() {
@@ -176,7 +177,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
     pub fn run(&mut self, observer: &dyn Observer) -> Result<Vec<EpochRecord>> {
         let mut records = Vec::new();
         while self.epoch < self.settings.epochs {
-            records.push(self.run_epoch(observer)?.0);
+            records.push(self.run_epoch(observer)?);
             self.epoch += 1;
         }
         Ok(records)
@@ -208,9 +209,9 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
 
     fn run_epochs(&mut self, folder: &mut RunFolder, observer: &dyn Observer) -> Result<()> {
         while self.epoch < self.settings.epochs {
-            let (record, batches) = self.run_epoch(observer)?;
-            let weights = chain::weights(&self.parameters, &self.optimiser.state(), &self.objective.state())?;
-            let link = folder.record(record, batches, weights)?;
+            let mut record = self.run_epoch(observer)?;
+            record.hashes.weights = chain::weights(&self.parameters, &self.optimiser.state(), &self.objective.state())?;
+            let link = folder.record(record)?;
             if folder.newest_is_best() {
                 self.checkpoint(&link).save(&folder.best()?)?;
             }
@@ -222,21 +223,22 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         Ok(())
     }
 
-    /// Trains and validates one epoch: its figures, and the hash of its batches.
-    fn run_epoch(&mut self, observer: &dyn Observer) -> Result<(EpochRecord, String)> {
+    /// Trains and validates one epoch: its figures, with the arithmetic and the hash of its batches.
+    fn run_epoch(&mut self, observer: &dyn Observer) -> Result<EpochRecord> {
         let started = Instant::now();
         let (terms, batches) = self.train_epoch(observer)?;
         let seconds = started.elapsed().as_secs_f64();
         self.observe_validation(observer)?;
         let validation = self.validate(observer)?;
-        let record = self.epoch_record(&terms, &validation, seconds);
+        let hashes = Link { arithmetic: self.backend.arithmetic(), batches, ..Link::default() };
+        let record = EpochRecord { hashes, ..self.epoch_record(&terms, &validation, seconds) };
         observer.event(Event::Line(&format_args!(
             "epoch {}/{}: {}",
             record.epoch,
             self.settings.epochs,
             record.line()
         )));
-        Ok((record, batches))
+        Ok(record)
     }
 
     /// One pass over the training samples: the loss terms and the hash of the batches.

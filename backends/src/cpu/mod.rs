@@ -166,6 +166,10 @@ impl Backend for Cpu {
         "cpu"
     }
 
+    fn arithmetic(&self) -> String {
+        format!("cpu {}", self.isa.name())
+    }
+
     fn upload<'a>(&self, data: impl Into<Cow<'a, [f32]>>) -> Buffer {
         let data = data.into();
         one("upload", &[], || self.written(data.len(), |y| y.copy_from_slice(&data)))

@@ -124,6 +124,10 @@ impl Backend for Gpu {
         "gpu"
     }
 
+    fn arithmetic(&self) -> String {
+        self.name().into()
+    }
+
     fn upload<'a>(&self, data: impl Into<Cow<'a, [f32]>>) -> Buffer {
         self.0.upload(&data.into())
     }

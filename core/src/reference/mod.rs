@@ -30,6 +30,10 @@ impl Backend for Reference {
         "reference"
     }
 
+    fn arithmetic(&self) -> String {
+        self.name().into()
+    }
+
     fn upload<'a>(&self, data: impl Into<Cow<'a, [f64]>>) -> Self::Buffer {
         Arc::new(data.into().into_owned())
     }

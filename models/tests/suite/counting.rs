@@ -30,6 +30,10 @@ impl Backend for Counting {
         "counting"
     }
 
+    fn arithmetic(&self) -> String {
+        self.name().into()
+    }
+
     fn upload<'a>(&self, data: impl Into<Cow<'a, [f64]>>) -> Buffer {
         Reference.upload(data)
     }

@@ -1,5 +1,6 @@
 //! What an attacker, an accident or a mistake put in, and what the program says: one line, and the right status.
 
+mod arithmetic;
 mod inputs;
 mod results;
 mod runs;

@@ -30,6 +30,10 @@ impl Backend for Counter {
         "count"
     }
 
+    fn arithmetic(&self) -> String {
+        self.name().into()
+    }
+
     fn upload<'a>(&self, data: impl Into<Cow<'a, [f32]>>) -> usize {
         data.into().len()
     }
