@@ -54,9 +54,9 @@ fn evaluation(prediction: &Path, axes: &[&str], labels: &Path, out: &Path) -> u6
     (0..3).map(once).min().unwrap_or(0)
 }
 
-/// Growth of the peak over that of the probabilities. Measured is 1.55: the values between the cuts of equal mass, eight
-/// bytes each, take what is above 1.3, and should take half.
-const LARGEST_GROWTH: f64 = 1.6;
+/// Growth of the peak over that of the probabilities. Measured is 1.44: labels, prediction and flags take 0.31, the values
+/// between the cuts of equal mass the rest.
+const LARGEST_GROWTH: f64 = 1.5;
 
 /// Two sizes tell apart what grows with the volume from what does not: code, fonts, counters. Both are large enough for
 /// the counters of equal mass, which small volumes do without.

@@ -2,72 +2,27 @@
 //! merges.
 //!
 //! A column is a class, or the largest probability. A first walk over a column counts it by cell and group (see
-//! [`super::group`]): a cell holds the probabilities `p` that agree in the upper bits of `p`, above a half in those of
-//! `1 - p`, so that both ends are resolved alike. The cuts of a region fall into a few of its cells; a second walk gathers
-//! the values in those alone. Inside a cell without a cut only count, hits and sum matter.
+//! [`super::codes`], [`super::group`]). The cuts of a region fall into a few of its cells; a second walk gathers the values
+//! in those alone. Inside a cell without a cut only count, hits and sum matter.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::bins::{Bin, MOST_CLASSES, THRESHOLD};
+use super::bins::{Bin, MOST_CLASSES};
 use super::cells::Cells;
-use super::fixed::units;
+use super::codes::OPEN_BITS;
+use super::column::Column;
+use super::counters::{Counters, coarse};
+use super::fine::Fine;
 use super::group::{self, Group};
 use super::mass::{EqualMassFigures, Gap, cut_groups, gaps};
 use super::region::Region;
-use super::voxels::{IGNORED, Voxels};
-use crate::volume::{BLOCK, Label};
-
-/// Bits of a code that a cell leaves open: 256 cells from one power of two to the next.
-const OPEN_BITS: u32 = 15;
+use super::voxels::Voxels;
 
 /// Bits of a code that a stored cell leaves open: 16 cells from one power of two to the next.
 const STORED_BITS: u32 = 19;
-
-/// The code of a half, and twice it.
-const HALF: u32 = 0x3f00_0000;
-const MIRROR: u32 = 2 * HALF;
-
-/// Bits of 2^-25, which stand for `1 - p = 0`: the next power of two below the smallest that 1 less a probability can be.
-const NOTHING: u32 = 0x3300_0000;
-
-/// First cell: everything below 2^-12. A class's probability is counted above 1e-3 only, and the largest of up to 4000 that
-/// sum to 1 lies above, so it is nearly always empty.
-const FIRST: u32 = (0x3980_0000 >> OPEN_BITS) - 1;
-const CELLS: usize = (((MIRROR - NOTHING) >> OPEN_BITS) - FIRST) as usize + 1;
-
-/// The part of a gathered value that is not its group.
-const LOW: u64 = 0xffff_ffff;
-
-/// Voxels after which sums of units could overflow 64 bits.
-const SPAN: usize = 1 << 23;
-
-/// A number that orders probabilities as they are, and tells all of them apart.
-#[inline]
-fn code(p: f32) -> u32 {
-    if p < 0.5 {
-        p.to_bits()
-    } else {
-        // Exact: 1 - p has no more places than p.
-        MIRROR - (1.0 - p).to_bits().max(NOTHING)
-    }
-}
-
-/// The probability of a code.
-fn probability(code: u32) -> f32 {
-    match MIRROR - code {
-        _ if code < HALF => f32::from_bits(code),
-        NOTHING => 1.0,
-        rest => 1.0 - f32::from_bits(rest),
-    }
-}
-
-#[inline]
-fn cell(code: u32) -> u32 {
-    (code >> OPEN_BITS).max(FIRST) - FIRST
-}
 
 /// Equal-mass bins of any number of volumes, by region: counts, hits and exact sums of stored cells, the same bits in any
 /// order of merging.
@@ -107,7 +62,7 @@ impl EqualMass {
         let mut counters = Counters::new(group::count(self.classes));
         for number in std::iter::once(self.classes).chain(0..self.classes) {
             let column = Column { voxels, number };
-            let (regions, gaps) = column.measure(&mut counters, self.bins);
+            let (regions, gaps) = measure(&column, &mut counters, self.bins);
             for (region, cells) in regions {
                 let at = (number + 1) % (self.classes + 1);
                 if let Some(own) = self.regions.get_mut(&region).and_then(|columns| columns.get_mut(at)) {
@@ -151,229 +106,34 @@ fn bins_of(cells: &Cells) -> Vec<Bin> {
     cells.iter().map(|(_, bin)| *bin).collect()
 }
 
-/// A class, or with the number of classes the largest probability.
-struct Column<'a> {
-    voxels: &'a Voxels<'a>,
-    number: usize,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Counter {
-    sum: u64,
-    count: u32,
-    hits: u32,
-}
-
-/// Dense counters of each group and cell, made for a group when it is first met and used again for the next column.
-struct Counters(Vec<Option<(bool, Vec<Counter>)>>);
-
-impl Counters {
-    fn new(groups: usize) -> Self {
-        Self((0..groups).map(|_| None).collect())
-    }
-
-    #[inline]
-    fn of(&mut self, group: Group) -> &mut [Counter] {
-        let (used, counters) = self.0[group as usize].get_or_insert_with(|| (false, vec![Counter::default(); CELLS]));
-        *used = true;
-        counters
-    }
-
-    /// What was counted, by group; the counters are 0 again.
-    fn take(&mut self) -> BTreeMap<Group, Cells> {
-        let used = (0..).zip(&mut self.0).filter_map(|(group, own)| Some((group, own.as_mut().filter(|own| own.0)?)));
-        let cells = |(group, own): (Group, &mut (bool, Vec<Counter>))| {
-            own.0 = false;
-            let mut cells = Cells::default();
-            for (number, counter) in (0..).zip(&mut own.1) {
-                let Counter { sum, count, hits } = std::mem::take(counter);
-                let mut bin = Bin { count: count.into(), hits: hits.into(), ..Bin::default() };
-                bin.sum.add_units(sum);
-                cells.push(number, bin);
-            }
-            (group, cells)
-        };
-        used.map(cells).collect()
-    }
-}
-
 /// Cells by region, and bins of equal mass by region.
 type Measured = (BTreeMap<Region, Cells>, Vec<(Region, Vec<Gap>)>);
 
-impl Column<'_> {
-    fn measure(&self, counters: &mut Counters, bins: usize) -> Measured {
-        let groups = self.coarse(counters);
-        let mut regions: BTreeMap<Region, Cells> = BTreeMap::new();
-        let mut members: BTreeMap<Region, Vec<Group>> = BTreeMap::new();
-        for (&group, cells) in &groups {
-            for region in group::regions(group) {
-                regions.entry(region).or_default().merge(cells);
-                members.entry(region).or_default().push(group);
-            }
-        }
-        let cuts: BTreeMap<Region, Vec<u32>> =
-            regions.iter().map(|(&region, cells)| (region, cut_groups(cells.iter(), bins))).collect();
-        let fine = self.fine(&groups, &members, &cuts);
-        let resolve = |(region, cells): (&Region, &Cells)| {
-            (*region, gaps(&resolved(cells, &cuts[region], &members[region], &fine), bins))
-        };
-        let gaps = regions.par_iter().map(resolve).collect();
-        (regions, gaps)
-    }
-
-    /// Counts by group and cell.
-    fn coarse(&self, counters: &mut Counters) -> BTreeMap<Group, Cells> {
-        let mut total: BTreeMap<Group, Cells> = BTreeMap::new();
-        let add = |total: &mut BTreeMap<Group, Cells>, more: BTreeMap<Group, Cells>| {
-            more.into_iter().for_each(|(group, cells)| total.entry(group).or_default().merge(&cells));
-        };
-        let count = |counters: &mut Counters, piece| {
-            self.visit(piece, |voxel, value, hit| {
-                let at = cell(code(value)) as usize;
-                for group in self.groups(voxel) {
-                    let counter = &mut counters.of(group)[at];
-                    counter.sum += units(f64::from(value));
-                    counter.count += 1;
-                    counter.hits += u32::from(hit);
-                }
-            });
-            counters.take()
-        };
-        for start in (0..self.voxels.reference.len()).step_by(SPAN) {
-            let pieces = pieces(start, (start + SPAN).min(self.voxels.reference.len()));
-            let (own, others) = pieces.split_at(1);
-            let groups = counters.0.len();
-            let parts = others.par_iter().map(|&piece| count(&mut Counters::new(groups), piece));
-            let (own, parts) = rayon::join(
-                || own.iter().map(|&piece| count(counters, piece)).collect::<Vec<_>>(),
-                || parts.collect::<Vec<_>>(),
-            );
-            own.into_iter().chain(parts).for_each(|part| add(&mut total, part));
-        }
-        total
-    }
-
-    /// The values inside the cells with a cut of a region, as group, code and whether it is a hit in one number, ascending.
-    fn fine(
-        &self,
-        groups: &BTreeMap<Group, Cells>,
-        members: &BTreeMap<Region, Vec<Group>>,
-        cuts: &BTreeMap<Region, Vec<u32>>,
-    ) -> Vec<u64> {
-        let mut wanted: BTreeMap<Group, BTreeSet<u32>> = BTreeMap::new();
-        for (region, groups) in members {
-            for group in groups {
-                wanted.entry(*group).or_default().extend(&cuts[region]);
-            }
-        }
-        let mut masks: Vec<Option<Vec<bool>>> =
-            vec![None; groups.last_key_value().map_or(0, |(last, _)| *last as usize + 1)];
-        for (group, cells) in wanted {
-            let mut mask = vec![false; CELLS];
-            cells.into_iter().for_each(|cell| mask[cell as usize] = true);
-            masks[group as usize] = Some(mask);
-        }
-        let is_wanted =
-            |group: Group, code: u32| masks[group as usize].as_ref().is_some_and(|mask| mask[cell(code) as usize]);
-        let pieces = pieces(0, self.voxels.reference.len());
-        // Counted first, so that the values are held once and nothing beside them.
-        let count = |&piece: &[usize; 2]| {
-            let mut count = 0;
-            self.visit(piece, |voxel, value, _| {
-                count += self.groups(voxel).filter(|&group| is_wanted(group, code(value))).count();
-            });
-            count
-        };
-        let counts: Vec<usize> = pieces.par_iter().map(count).collect();
-        let mut values = vec![0_u64; counts.iter().sum()];
-        let (mut parts, mut rest) = (Vec::with_capacity(pieces.len()), values.as_mut_slice());
-        for (&piece, &count) in pieces.iter().zip(&counts) {
-            let (own, others) = rest.split_at_mut(count);
-            parts.push((piece, own));
-            rest = others;
-        }
-        parts.into_par_iter().for_each(|(piece, own)| {
-            let mut next = own.iter_mut();
-            self.visit(piece, |voxel, value, hit| {
-                let code = code(value);
-                for group in self.groups(voxel).filter(|&group| is_wanted(group, code)) {
-                    let value = u64::from(group) << 32 | u64::from(code) << 1 | u64::from(hit);
-                    *next.next().expect("as many as were counted") = value;
-                }
-            });
-        });
-        values.par_sort_unstable();
-        values
-    }
-
-    #[inline]
-    fn groups(&self, voxel: usize) -> impl Iterator<Item = Group> {
-        let Voxels { reference, prediction, flags, .. } = self.voxels;
-        group::of(reference[voxel], prediction[voxel], flags[voxel])
-    }
-
-    /// Hands on number, probability and hit of each voxel that counts in the column.
-    fn visit(&self, [start, end]: [usize; 2], mut each: impl FnMut(usize, f32, bool)) {
-        let Voxels { p, reference, prediction, flags } = self.voxels;
-        let judged = |voxel: usize| flags[voxel] & IGNORED == 0;
-        // Adding 0 makes a negative zero positive, whose pattern is 0.
-        let clamped = |value: f32| value.clamp(0.0, 1.0) + 0.0;
-        if self.number < p.classes() {
-            for (voxel, &value) in (start..end).zip(&p.class(self.number)[start..end]) {
-                if value > THRESHOLD && judged(voxel) {
-                    each(voxel, clamped(value), usize::from(reference[voxel]) == self.number);
-                }
-            }
-            return;
-        }
-        let top = |voxel: usize, label: Label| p.values()[usize::from(label) * p.voxels() + voxel];
-        for voxel in (start..end).filter(|&voxel| judged(voxel)) {
-            let label = prediction[voxel];
-            each(voxel, clamped(top(voxel, label)), label == reference[voxel]);
+fn measure(column: &Column<'_>, counters: &mut Counters, bins: usize) -> Measured {
+    let groups = coarse(column, counters);
+    let mut regions: BTreeMap<Region, Cells> = BTreeMap::new();
+    let mut members: BTreeMap<Region, Vec<Group>> = BTreeMap::new();
+    for (&group, cells) in &groups {
+        for region in group::regions(group) {
+            regions.entry(region).or_default().merge(cells);
+            members.entry(region).or_default().push(group);
         }
     }
-}
-
-/// The groups of equal values of a region, ascending: one for each cell, but for cells with a cut one for each value.
-#[expect(clippy::cast_possible_truncation, reason = "a code has 31 bits")]
-fn resolved(cells: &Cells, cuts: &[u32], members: &[Group], fine: &[u64]) -> Vec<Bin> {
-    let mut groups = Vec::new();
-    for &(number, bin) in cells.iter() {
-        if cuts.binary_search(&number).is_err() {
-            groups.push(bin);
-            continue;
-        }
-        let mut values: Vec<u64> = members.iter().flat_map(|&group| inside(fine, group, number)).collect();
-        values.sort_unstable();
-        for same in values.chunk_by(|a, b| a >> 1 == b >> 1) {
-            let hits = same.iter().map(|value| value & 1).sum();
-            let mut bin = Bin { count: same.len() as u64, hits, ..Bin::default() };
-            // The code lies in the low 32 bits, less the bit of the hit.
-            bin.sum.add_repeated(units(f64::from(probability((same[0] >> 1) as u32))), bin.count);
-            groups.push(bin);
-        }
-    }
-    groups
-}
-
-/// The values of a group inside a cell, without the group.
-fn inside(fine: &[u64], group: Group, number: u32) -> impl Iterator<Item = u64> {
-    let key = |value: &u64| ((value >> 32) as Group, cell((value & LOW) as u32 >> 1));
-    let from = fine.partition_point(|value| key(value) < (group, number));
-    let to = fine.partition_point(|value| key(value) <= (group, number));
-    fine[from..to].iter().map(|value| value & LOW)
-}
-
-/// As many parts as there are threads, but no more than eight, since each has counters of its own.
-fn pieces(start: usize, end: usize) -> Vec<[usize; 2]> {
-    let step = (end - start).div_ceil(rayon::current_num_threads().min(8)).max(BLOCK);
-    (start..end).step_by(step).map(|from| [from, (from + step).min(end)]).collect()
+    let cuts: BTreeMap<Region, Vec<u32>> =
+        regions.iter().map(|(&region, cells)| (region, cut_groups(cells.iter(), bins))).collect();
+    let fine = Fine::gather(column, &members, &cuts);
+    let resolve = |(region, cells): (&Region, &Cells)| {
+        (*region, gaps(&fine.resolved(cells, &cuts[region], &members[region]), bins))
+    };
+    let gaps = regions.par_iter().map(resolve).collect();
+    (regions, gaps)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::volume::Probabilities;
+    use crate::calibration::bins::THRESHOLD;
+    use crate::volume::{Label, Probabilities};
     use proptest::prelude::*;
 
     /// Sorts everything; of equal values the mean over all orders.
@@ -430,21 +190,6 @@ mod tests {
 
     fn close(a: f64, b: f64, tolerance: f64) -> bool {
         (a - b).abs() < tolerance || a.is_nan() && b.is_nan()
-    }
-
-    #[test]
-    fn codes_order_probabilities_and_tell_them_apart() {
-        let mut before = None;
-        for bits in (0x3980_0000..=0x3f80_0000_u32).step_by(211).chain(0x3f7f_ff00..=0x3f80_0000) {
-            let p = f32::from_bits(bits);
-            assert_eq!(probability(code(p)), p);
-            let now = (p, code(p));
-            if let Some((q, other)) = before.replace(now) {
-                assert_eq!(q < p, other < now.1, "{q} {p}");
-            }
-            assert!((cell(code(p)) as usize) < CELLS);
-        }
-        assert_eq!((cell(code(1e-30)), cell(code(1.0)) as usize), (0, CELLS - 1));
     }
 
     #[test]

@@ -12,7 +12,11 @@
 
 mod bins;
 mod cells;
+mod codes;
+mod column;
+mod counters;
 mod equal_mass;
+mod fine;
 mod fixed;
 mod group;
 mod mass;

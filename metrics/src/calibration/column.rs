@@ -1,0 +1,47 @@
+//! One column of a volume: a class, or the largest probability.
+
+use super::bins::THRESHOLD;
+use super::group::{self, Group};
+use super::voxels::{IGNORED, Voxels};
+use crate::volume::{BLOCK, Label};
+
+/// A class, or with the number of classes the largest probability.
+pub(super) struct Column<'a> {
+    pub(super) voxels: &'a Voxels<'a>,
+    pub(super) number: usize,
+}
+
+impl Column<'_> {
+    #[inline]
+    pub(super) fn groups(&self, voxel: usize) -> impl Iterator<Item = Group> {
+        let Voxels { reference, prediction, flags, .. } = self.voxels;
+        group::of(reference[voxel], prediction[voxel], flags[voxel])
+    }
+
+    /// Hands on number, probability and hit of each voxel that counts in the column.
+    pub(super) fn visit(&self, [start, end]: [usize; 2], mut each: impl FnMut(usize, f32, bool)) {
+        let Voxels { p, reference, prediction, flags } = self.voxels;
+        let judged = |voxel: usize| flags[voxel] & IGNORED == 0;
+        // Adding 0 makes a negative zero positive, whose pattern is 0.
+        let clamped = |value: f32| value.clamp(0.0, 1.0) + 0.0;
+        if self.number < p.classes() {
+            for (voxel, &value) in (start..end).zip(&p.class(self.number)[start..end]) {
+                if value > THRESHOLD && judged(voxel) {
+                    each(voxel, clamped(value), usize::from(reference[voxel]) == self.number);
+                }
+            }
+            return;
+        }
+        let top = |voxel: usize, label: Label| p.values()[usize::from(label) * p.voxels() + voxel];
+        for voxel in (start..end).filter(|&voxel| judged(voxel)) {
+            let label = prediction[voxel];
+            each(voxel, clamped(top(voxel, label)), label == reference[voxel]);
+        }
+    }
+}
+
+/// As many parts as there are threads, but no more than eight, since each has counters of its own.
+pub(super) fn pieces(start: usize, end: usize) -> Vec<[usize; 2]> {
+    let step = (end - start).div_ceil(rayon::current_num_threads().min(8)).max(BLOCK);
+    (start..end).step_by(step).map(|from| [from, (from + step).min(end)]).collect()
+}
