@@ -50,29 +50,26 @@ fn in_slabs<B: Backend>(backend: &B, boundary: Vec<bool>, grid: Grid, band: f64,
     let whole = whole.widened(reach, grid.spatial);
     let plane = whole.extents()[1] * whole.extents()[2];
     let thickness = (voxels / plane).max(2 * reach[0]).max(1);
-    let mut marked = vec![false; boundary.len()];
+    // Boundary and band in one byte a voxel, beside probabilities that fill the memory.
+    let mut bits: Vec<u8> = boundary.into_iter().map(u8::from).collect();
     for first in (whole.start[0]..whole.end[0]).step_by(thickness) {
         let last = (first + thickness).min(whole.end[0]);
         let slab = Box3 { start: [first, whole.start[1], whole.start[2]], end: [last, whole.end[1], whole.end[2]] };
-        mark(backend, &boundary, grid, band, slab, slab.widened([reach[0], 0, 0], grid.spatial), &mut marked)?;
+        mark(backend, grid, band, slab, slab.widened([reach[0], 0, 0], grid.spatial), &mut bits)?;
     }
-    Ok(marked)
+    Ok(bits.into_iter().map(|bits| bits & BAND != 0).collect())
 }
 
 /// Voxels of a slab, so that the distances of a large volume need not be in memory at once.
 const SLAB: usize = 1 << 20;
 
+/// Bits of a voxel: on the boundary, in the band.
+const BOUNDARY: u8 = 1;
+const BAND: u8 = 2;
+
 /// Marks the voxels of `slab` within the band of a boundary voxel of `around`, which holds all that matter.
-fn mark<B: Backend>(
-    backend: &B,
-    boundary: &[bool],
-    grid: Grid,
-    band: f64,
-    slab: Box3,
-    around: Box3,
-    marked: &mut [bool],
-) -> Result<()> {
-    let marks = around.cut(boundary, grid.spatial, |on| on);
+fn mark<B: Backend>(backend: &B, grid: Grid, band: f64, slab: Box3, around: Box3, bits: &mut [u8]) -> Result<()> {
+    let marks = around.cut(bits, grid.spatial, |bits| bits & BOUNDARY != 0);
     if !marks.contains(&true) {
         return Ok(());
     }
@@ -84,8 +81,10 @@ fn mark<B: Backend>(
         for h in slab.start[1]..slab.end[1] {
             let from = ((d - around.start[0]) * rows + h - around.start[1]) * columns;
             let first = (d * height + h) * width + around.start[2];
-            let line = marked[first..first + columns].iter_mut();
-            line.zip(&field[from..]).for_each(|(on, distance)| *on = distance.f64() <= limit);
+            let line = bits[first..first + columns].iter_mut();
+            line.zip(&field[from..])
+                .filter(|(_, distance)| distance.f64() <= limit)
+                .for_each(|(bits, _)| *bits |= BAND);
         }
     }
     Ok(())

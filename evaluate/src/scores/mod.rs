@@ -222,7 +222,7 @@ fn labels_of_array(path: &Path, reference: &Grid, how: &Reading) -> Result<Vec<L
         return Err(shape_error(&shape, reference));
     }
     let array = npy::read_permuted::<i32>(path, "labels", &order.permutation(shape.len(), false, flat)?)?;
-    array.data.into_iter().map(label).collect()
+    labels(array.data)
 }
 
 /// A reference label map from any file; arrays and PNG lie on a grid without a voxel size.
@@ -243,7 +243,16 @@ pub fn read_reference(path: &Path) -> Result<Volume<Label>> {
         let problem = format!("holds {channels} volumes where a label map has one");
         return Err(Error::new(problem).at(path.display()).help("class scores go to --probabilities or --logits"));
     }
-    Ok(Volume::new(values.into_iter().map(label).collect::<Result<_>>().at(path.display())?, 1, grid))
+    Ok(Volume::new(labels(values).at(path.display())?, 1, grid))
+}
+
+/// As many labels as numbers, in no more memory than they need: collecting results cannot know their number.
+fn labels(values: Vec<i32>) -> Result<Vec<Label>> {
+    let mut labels = Vec::with_capacity(values.len());
+    for value in values {
+        labels.push(label(value)?);
+    }
+    Ok(labels)
 }
 
 /// The extent of a reference, from the header alone where it has one.
