@@ -1,8 +1,13 @@
 //! The libraries' doors, on the backend and with the observer of the shared options. Verbs, `compare` and `demo` go
 //! through these.
 
+use std::path::Path;
+
 use segcal_backends::{Device, Visitor, Watch};
 use segcal_core::{Backend, Result};
+use segcal_evaluate::calibrate::job::{self, AppliedAll, ApplyRequest, FitRequest};
+use segcal_evaluate::calibrate::local::{Local, Training};
+use segcal_evaluate::calibrate::map::MapFile;
 use segcal_evaluate::cohort::Cohort;
 use segcal_evaluate::inputs::Pair;
 use segcal_train::predict::Predicted;
@@ -100,5 +105,54 @@ impl Visitor for Evaluate<'_> {
             Some(pairs) => segcal_evaluate::job::evaluate_pairs(&backend, self.request, pairs, &observer),
             None => segcal_evaluate::evaluate(&backend, self.request, &observer),
         }
+    }
+}
+
+/// Fits local temperatures.
+///
+/// # Errors
+/// Those of [`job::fit_local`]; the backend is not available.
+pub fn fit_local(
+    request: &FitRequest<'_>,
+    images: Option<&Path>,
+    training: Training,
+    common: &Common,
+) -> Result<MapFile<Local>> {
+    common.device(BackendName::Cpu)?.run(FitLocal { request, images, training, common })
+}
+
+struct FitLocal<'a> {
+    request: &'a FitRequest<'a>,
+    images: Option<&'a Path>,
+    training: Training,
+    common: &'a Common,
+}
+
+impl Visitor for FitLocal<'_> {
+    type Output = Result<MapFile<Local>>;
+
+    fn visit<B: Backend>(self, backend: B) -> Self::Output {
+        job::fit_local(&backend, self.request, self.images, self.training, &self.common.observer())
+    }
+}
+
+/// Applies a map to stored scores.
+///
+/// # Errors
+/// Those of [`job::apply_all`]; the backend is not available.
+pub fn apply(request: &ApplyRequest<'_>, common: &Common) -> Result<AppliedAll> {
+    common.device(BackendName::Cpu)?.run(Apply { request, common })
+}
+
+struct Apply<'a> {
+    request: &'a ApplyRequest<'a>,
+    common: &'a Common,
+}
+
+impl Visitor for Apply<'_> {
+    type Output = Result<AppliedAll>;
+
+    fn visit<B: Backend>(self, backend: B) -> Self::Output {
+        job::apply_all(backend, self.request, &self.common.observer())
     }
 }

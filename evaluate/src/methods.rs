@@ -178,15 +178,29 @@ impl Method {
         Ok(Self { name, path, lengths, cells })
     }
 
-    /// One method of several tables of it, such as those of several seeds: the cases of each table bear its name.
-    pub fn joined(name: String, tables: Vec<Self>) -> Self {
-        let path = tables.first().map(|table| table.path.clone()).unwrap_or_default();
-        let lengths = tables.first().map_or(LengthUnit::Mm, |table| table.lengths);
-        let cells = tables.into_iter().flat_map(|table| {
-            let prefix = table.name;
-            table.cells.into_iter().map(move |(case, cells)| (format!("{prefix}/{case}"), cells))
-        });
-        Self { name, path, lengths, cells: cells.collect() }
+    /// One method of several tables of the same cases, such as those of several seeds: each figure is the mean over the
+    /// tables, and undefined where it is so in one of them. A case is one patient, however often it was measured.
+    ///
+    /// # Errors
+    /// There is no table, or one has not the figures of the first.
+    pub fn averaged(name: String, tables: Vec<Self>) -> Result<Self> {
+        let mut tables = tables.into_iter();
+        let Some(mut first) = tables.next() else { return Err(Error::new("there is no table").at(name)) };
+        let mut count = 1.0;
+        for table in tables {
+            for (case, cells) in &mut first.cells {
+                for ((of, key), cell) in cells {
+                    let more = table.cell(case, of, key)?;
+                    // Undefined where nothing is to be found goes before what this method missed.
+                    let undefined = |cell: &Cell| cell.value.is_nan() && !cell.missed;
+                    let missed = (cell.missed || more.missed) && !undefined(cell) && !undefined(&more);
+                    *cell = Cell { value: cell.value + more.value, missed };
+                }
+            }
+            count += 1.0;
+        }
+        first.cells.values_mut().flat_map(BTreeMap::values_mut).for_each(|cell| cell.value /= count);
+        Ok(Self { name, ..first })
     }
 
     /// The cases, by name.
@@ -274,6 +288,28 @@ mod tests {
         assert_eq!(named(&["/a/ce/cases.csv", "/a/nacl.csv"]).unwrap(), ["ce", "nacl"]);
         assert_eq!(named(&["/a/ce/eval/cases.csv", "/a/nacl/eval/cases.csv"]).unwrap(), ["ce/eval", "nacl/eval"]);
         assert!(named(&["/a/ce/cases.csv", "/a/ce/cases.csv"]).unwrap_err().to_string().contains("told apart"));
+    }
+
+    #[test]
+    fn seeds_are_averaged_within_a_case() {
+        let table = |values: [(f64, bool); 2]| Method {
+            name: String::new(),
+            path: PathBuf::new(),
+            lengths: LengthUnit::Mm,
+            cells: ["a", "b"]
+                .into_iter()
+                .zip(values)
+                .map(|(case, (value, missed))| {
+                    let cell = (("1".to_owned(), "dsc".to_owned()), Cell { value, missed });
+                    (case.to_owned(), BTreeMap::from([cell]))
+                })
+                .collect(),
+        };
+        let two = vec![table([(0.5, false), (0.25, false)]), table([(1.0, false), (f64::NAN, true)])];
+        let mean = Method::averaged("x".into(), two).unwrap();
+        assert_eq!(mean.cell("a", "1", "dsc").unwrap().value, 0.75);
+        let missed = mean.cell("b", "1", "dsc").unwrap();
+        assert!(missed.value.is_nan() && missed.missed);
     }
 
     #[test]

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use segcal_backends::Visitor;
-use segcal_core::{Backend, Error, Result};
+use segcal_core::{Error, Result};
 use segcal_evaluate::calibrate::apply::Applied;
 use segcal_evaluate::calibrate::figures;
 use segcal_evaluate::calibrate::job::{self, AppliedAll, ApplyRequest, FitRequest};
@@ -15,10 +14,9 @@ use segcal_evaluate::scores::Scores;
 use segcal_metrics::calibration::{Calibration, Region};
 use serde_json::{Map as Object, Value, json};
 
-use crate::options::BackendName;
 use crate::output;
 use crate::reading::Believed;
-use crate::{Common, Outcome};
+use crate::{Common, Outcome, doors};
 
 /// Fit a map that mends the probabilities of a finished model, or apply one.
 ///
@@ -156,11 +154,13 @@ fn fit(args: &FitArgs, common: &Common) -> Result<Outcome> {
         reading: &reading,
         ignored: args.believed.ignored()?,
         labels: &args.labels,
+        pairs: None,
         region: args.region,
         out: &args.out,
     };
     if args.method == Method::Local {
-        let file = common.device(BackendName::Cpu)?.run(FitLocal { args, request, common })?;
+        let training = Training { epochs: args.epochs, rate: args.learning_rate, seed: args.seed };
+        let file = doors::fit_local(&request, args.images.as_deref(), training, common)?;
         return print_local(args, &file, common);
     }
     let job::Fitted { file, before, after } = job::fit(args.method, &request)?;
@@ -173,22 +173,6 @@ fn fit(args: &FitArgs, common: &Common) -> Result<Outcome> {
         output::print(&format!("{text}{}\n", args.out.display()))?;
     }
     Ok(Outcome::Done)
-}
-
-struct FitLocal<'a> {
-    args: &'a FitArgs,
-    request: FitRequest<'a>,
-    common: &'a Common,
-}
-
-impl Visitor for FitLocal<'_> {
-    type Output = Result<MapFile<Local>>;
-
-    fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        let Self { args, request, common } = self;
-        let training = Training { epochs: args.epochs, rate: args.learning_rate, seed: args.seed };
-        job::fit_local(&backend, &request, args.images.as_deref(), training, &common.observer())
-    }
 }
 
 fn print_local(args: &FitArgs, file: &MapFile<Local>, common: &Common) -> Result<Outcome> {
@@ -206,19 +190,6 @@ fn print_local(args: &FitArgs, file: &MapFile<Local>, common: &Common) -> Result
     Ok(Outcome::Done)
 }
 
-struct Apply<'a> {
-    request: ApplyRequest<'a>,
-    common: &'a Common,
-}
-
-impl Visitor for Apply<'_> {
-    type Output = Result<AppliedAll>;
-
-    fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        job::apply_all(backend, &self.request, &self.common.observer())
-    }
-}
-
 fn apply(args: &ApplyArgs, common: &Common) -> Result<Outcome> {
     let (scores, kind) = args.given.get()?;
     let reading = args.believed.reading();
@@ -232,7 +203,7 @@ fn apply(args: &ApplyArgs, common: &Common) -> Result<Outcome> {
         images: args.images.as_deref(),
         out: &args.out,
     };
-    let applied = common.device(BackendName::Cpu)?.run(Apply { request, common })?;
+    let applied = doors::apply(&request, common)?;
     let report = Report { applied: &applied, states: applied.pooled() };
     if common.json {
         output::print_json(&report.to_json())?;

@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 
 use segcal_core::{Error, Result};
+use segcal_train::stopped;
 use serde_json::json;
 
+use crate::compare::jobs::{self, DONE, State};
+use crate::compare::part::Parts;
 use crate::compare::plan::Plan;
 use crate::compare::results::Results;
-use crate::compare::running::{self, Cell, Part, Training};
+use crate::compare::selection::Selection;
+use crate::compare::unit::{self, Training, Unit};
 use crate::compare::{page, tables};
 use crate::output::OutputFolder;
-use segcal_train::stopped;
 use crate::{Common, Outcome, output, progress, signals};
 
 use super::Cases;
@@ -19,13 +22,15 @@ use super::Cases;
 ///
 /// PLAN is a TOML file. Each `[[method]]` has a name and the keys of a training config in which it differs, usually `loss`;
 /// an ablation is a method that differs in one parameter. The keys of `[train]` are shared; its `config` is a file beside the
-/// plan, `data` and `out` are folders as seen from here. Everything that is done is kept: the same command goes on where it
-/// stopped, and prints the results again once all is done.
+/// plan, `data` and `out` are folders as seen from here. `[[dataset]]` and `networks` make every method train on each data
+/// set with each network; `grid` chooses a value by the DSC of the validation part; `calibrate` fits maps there and adds
+/// their rows. Everything that is done is kept: the same command goes on where it stopped, and prints the results again once
+/// all is done.
 ///
-/// Measured are the labelled test cases of the data set, or its validation cases if it has none.
+/// Measured are the labelled test cases of a data set, or its validation cases if it has none.
 ///
-/// Writes results.csv, summary.csv, summary.json, report.html and plots/, and METHOD/seed-N/ with the run, the predictions
-/// and the evaluation of each level of noise.
+/// Writes results.csv, summary.csv, summary.json, ranks.csv, tables.md, tables.tex, report.html and plots/, and
+/// METHOD/DATASET/NETWORK/VALUE/seed-N/ with the run, the predictions and the evaluation of each level of noise.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:
   segcal compare configs/compare-hippocampus.toml data=../hippocampus
@@ -37,19 +42,29 @@ A plan:
   metrics = [\"dsc\", \"hd95_max\", \"ece\", \"cece_mean\"]
   region = \"foreground\"            # of the calibration metrics
   empty = \"nan\"                    # what an empty mask counts, as for evaluate
+  calibrate = [\"temperature\"]      # maps, fitted on the validation part
+  networks = [\"unet\", \"resunet\"]   # or tables of keys: { name = \"unet\", levels = 3 }
+  evaluate = { bins = 15, voxel_units = false, convention = \"segcal\" }
 
   [train]                          # keys of a training config, for all methods
   config = \"hippocampus.toml\"      # what they are laid over
-  data = \"../hippocampus\"
   epochs = 12
+
+  [[dataset]]                      # or data = \"...\" in [train]
+  name = \"hippocampus\"
+  data = \"../hippocampus\"
+  samples.size = [64, 64]
+  regions = { whole = [1, 2] }
 
   [[method]]
   name = \"ce\"
   loss = { name = \"ce\" }
 
   [[method]]
-  name = \"nacl-0.3\"
-  loss = { name = \"nacl\", lambda = 0.3 }")]
+  name = \"nacl\"
+  loss = { name = \"nacl\" }
+  grid = { lambda = [0.1, 0.3] }
+  select = \"dataset\"               # or \"all\": one value for all data sets")]
 pub struct Args {
     /// The plan, a TOML file.
     pub plan: PathBuf,
@@ -62,6 +77,15 @@ pub struct Args {
     /// Say what is done already and what would be done, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// List the jobs that machines can do side by side, and do nothing.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub jobs: bool,
+    /// Do this job alone, such as nacl/hippocampus/1; a part of its name from the left does all of them.
+    #[arg(long, value_name = "METHOD/DATASET/SEED", conflicts_with_all = ["dry_run", "jobs"])]
+    pub only: Option<String>,
+    /// Put together what is done, and say what is missing, without doing it.
+    #[arg(long, conflicts_with_all = ["dry_run", "jobs", "only"])]
+    pub assemble: bool,
     /// Remove the probabilities of the test cases once they are evaluated; segmentations are kept.
     #[arg(long)]
     pub discard_predictions: bool,
@@ -74,13 +98,23 @@ pub struct Args {
 /// written. A training that fails is reported, and the others go on.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let plan = Plan::read(&args.plan, &args.overrides, args.out.as_deref())?;
-    let part = Part::of(&plan.methods[0].settings)?;
-    let cells = running::cells(&plan, &part);
-    cells.iter().try_for_each(Cell::expect_no_links)?;
-    let steps = cells.iter().map(|cell| steps(cell, &plan)).collect::<Result<Vec<_>>>()?.concat();
-    check(&cells, &part, common)?;
+    let parts = Parts::of(&plan)?;
+    let units = unit::units(&plan, &parts);
+    units.iter().try_for_each(Unit::expect_no_links)?;
+    let selection = Selection::of(&plan, &units, &|_| false)?;
+    if args.jobs {
+        return tell_jobs(&plan, &units, &selection, common).map(|()| Outcome::Done);
+    }
+    let told = jobs::told(&units, &selection)?;
     if args.dry_run {
-        return tell(&steps, common).map(|()| Outcome::Done);
+        check(&units, common)?;
+        return tell(&told, &units, common).map(|()| Outcome::Done);
+    }
+    if let Some(name) = &args.only {
+        return only(name, &plan, &units, &selection, args, common);
+    }
+    if !args.assemble {
+        check(&units, common)?;
     }
     let folder = OutputFolder::create(&plan.out)?;
     let Some(_lock) = folder.lock()? else {
@@ -88,52 +122,86 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         return Err(error.help("wait until it ends, or give another folder with --out"));
     };
     folder.remove_unfinished();
-    let done = steps.iter().filter(|step| step.state == DONE).count();
+    let done = told.iter().filter(|step| step.state == DONE).count();
     if done > 0 {
-        common.say(&format!("{done} of {} steps are done already", steps.len()));
+        common.say(&format!("{done} of {} steps are done already", told.len()));
     }
     let (mut failures, mut outcomes) = (Failures::default(), Cases::default());
-    for cell in &cells {
-        if let Err(error) = complete(cell, &plan, args, common) {
-            outcomes.fail(&failures.add(cell, error)?);
+    if !args.assemble {
+        complete(&plan, &units, &mut failures, &mut outcomes, args, common)?;
+    }
+    assemble(&plan, &parts, &units, failures, &folder, common)?.map_or(Ok(Outcome::SomeFailed), |missing| {
+        Ok(if missing { Outcome::SomeFailed } else { outcomes.outcome() })
+    })
+}
+
+/// Puts the methods together that are done on every data set with every network and seed; whether any is missing, or
+/// `None` where all are.
+fn assemble(
+    plan: &Plan,
+    parts: &[Parts],
+    units: &[Unit<'_>],
+    mut failures: Failures,
+    folder: &OutputFolder,
+    common: &Common,
+) -> Result<Option<bool>> {
+    let selection = Selection::of(plan, units, &|unit| failures.has(unit))?;
+    let mut missing = Vec::new();
+    for job in jobs::jobs(plan, units) {
+        if job.state(&selection).is_ok_and(|state| state == State::Done) {
+            continue;
+        }
+        let method = job.units[0].method;
+        // A trial that failed is not chosen; the method is there with the others.
+        if job.units.len() > 1 || !plan.methods[method].has_grid() || !failures.has(job.units[0]) {
+            failures.methods.push(method);
+            missing.push(job.id.clone());
         }
     }
-    let whole: Vec<&Cell<'_>> = cells.iter().filter(|cell| !failures.methods.contains(&cell.number)).collect();
-    if whole.is_empty() {
-        progress::line("no method is done with all its seeds: there is nothing to compare");
-        return Ok(Outcome::SomeFailed);
+    let expected = failures.messages.is_empty();
+    if expected && !missing.is_empty() {
+        let (count, shown) = (missing.len(), missing.iter().take(10).cloned().collect::<Vec<_>>().join(", "));
+        let more = if count > 10 { ", …" } else { "" };
+        failures.messages.push(format!("{} missing: {shown}{more}", output::counted(count, "job")));
     }
-    let results = Results::read(&plan, &part, &whole, failures.messages)?;
-    write(&results, &folder)?;
+    let whole: Vec<&Unit<'_>> =
+        units.iter().filter(|unit| selection.has(unit) && !failures.methods.contains(&unit.method)).collect();
+    if whole.is_empty() {
+        failures.messages.iter().filter(|_| expected).for_each(|message| progress::line(message));
+        progress::line("no method is done with all its seeds: there is nothing to compare");
+        return Ok(None);
+    }
+    let results = Results::read(plan, parts, &whole, units, failures.messages)?;
+    write(&results, folder)?;
     if common.json {
         output::print_json(&tables::to_json(&results))?;
     } else {
         output::print(&tables::text(&results))?;
     }
-    Ok(outcomes.outcome())
+    Ok(Some(!missing.is_empty()))
 }
 
 /// Every file of the results; the summary, which is read by programs, is the last.
 fn write(results: &Results<'_>, folder: &OutputFolder) -> Result<()> {
     output::write_text(&folder.file("plan.toml")?, &results.plan.resolved.to_string())?;
-    output::write_text(&folder.file("results.csv")?, &tables::results_csv(results))?;
-    output::write_text(&folder.file("summary.csv")?, &tables::summary_csv(results))?;
+    tables::write(results, folder)?;
     page::write(results, folder)?;
     output::write_text(&folder.file("summary.json")?, &(output::to_json(&tables::to_json(results))? + "\n"))
 }
 
 /// Before hours of training: whether each method's can begin, and whether every case of every part can be used.
-fn check(cells: &[Cell<'_>], part: &Part, common: &Common) -> Result<()> {
-    let (mut checked, mut read) = (None, Vec::new());
-    for cell in cells {
-        if checked != Some(cell.number) && cell.training()? != Training::Done {
-            cell.check()?;
-            checked = Some(cell.number);
-            let settings = cell.settings();
+fn check(units: &[Unit<'_>], common: &Common) -> Result<()> {
+    let (mut checked, mut read) = (Vec::new(), Vec::new());
+    for unit in units {
+        let own = (unit.method, unit.arm, unit.trial);
+        if !checked.contains(&own) && unit.training()? != Training::Done {
+            unit.check()?;
+            checked.push(own);
+            let settings = unit.settings();
             let data = (&settings.data, settings.fold, &settings.input);
             // Methods usually share their data.
             if !read.contains(&data) {
-                segcal_train::job::check_cases(settings, &part.cases, &common.observer())?;
+                segcal_train::job::check_cases(settings, unit.measured(), &common.observer())?;
                 read.push(data);
             }
         }
@@ -141,92 +209,117 @@ fn check(cells: &[Cell<'_>], part: &Part, common: &Common) -> Result<()> {
     Ok(())
 }
 
-/// Does what is left of a method with a seed.
-fn complete(cell: &Cell<'_>, plan: &Plan, args: &Args, common: &Common) -> Result<()> {
-    if cell.training()? != Training::Done {
-        common.say(&format!("{}: training", cell.place));
-        cell.train(common)?;
-    }
-    for &noise in &plan.noise {
-        if !cell.is_evaluated(noise)? {
-            if !cell.is_predicted(noise)? {
-                common.say(&format!("{}: predicting, noise {noise}", cell.place));
-                cell.predict(noise, common)?;
+/// Does what is left: of each method every trial up to its validation, then what is made from the chosen ones.
+fn complete(
+    plan: &Plan,
+    units: &[Unit<'_>],
+    failures: &mut Failures,
+    outcomes: &mut Cases,
+    args: &Args,
+    common: &Common,
+) -> Result<()> {
+    for method in 0..plan.methods.len() {
+        let own: Vec<&Unit<'_>> = units.iter().filter(|unit| unit.method == method).collect();
+        for unit in &own {
+            // What validates a grid may be what maps are fitted on.
+            let discard = args.discard_predictions && !unit.of().has_grid();
+            if let Err(error) = unit.complete(&unit.steps(!unit.of().has_grid()), discard, common) {
+                outcomes.fail(&failures.add(unit, error)?);
             }
-            common.say(&format!("{}: evaluating, noise {noise}", cell.place));
-            cell.evaluate(noise, common)?;
         }
-        if args.discard_predictions {
-            cell.discard(noise)?;
+        let selection = Selection::of(plan, units, &|unit| failures.has(unit))?;
+        let left: Vec<&Unit<'_>> =
+            own.into_iter().filter(|unit| unit.of().has_grid() && !failures.has(unit)).collect();
+        for unit in left {
+            // Of a trial that is not chosen nothing is left to do but to discard.
+            if let Err(error) = unit.complete(&unit.steps(selection.has(unit)), args.discard_predictions, common) {
+                outcomes.fail(&failures.add(unit, error)?);
+            }
         }
     }
     Ok(())
 }
 
-/// What went wrong, and for which methods.
+/// Does the jobs of this name.
+fn only(
+    name: &str,
+    plan: &Plan,
+    units: &[Unit<'_>],
+    selection: &Selection,
+    args: &Args,
+    common: &Common,
+) -> Result<Outcome> {
+    let every = jobs::jobs(plan, units);
+    let (mut failures, mut outcomes) = (Failures::default(), Cases::default());
+    for job in jobs::named(&every, name)? {
+        let Some(unit) = job.unit(selection) else {
+            let missing = every.iter().filter(|other| job.needs.contains(&other.id));
+            let missing = missing.filter(|other| other.state(selection).is_ok_and(|state| state != State::Done));
+            let missing: Vec<&str> = missing.map(|other| other.id.as_str()).collect();
+            let error = Error::new(format!("cannot be done before {}", missing.join(", "))).at(&job.id);
+            return Err(error.help("do these first: --only each of them"));
+        };
+        check(std::slice::from_ref(unit), common)?;
+        let folder = OutputFolder::create(unit.folder())?;
+        let Some(_lock) = folder.lock()? else {
+            let error = Error::new("another process does this job").at(&job.id);
+            return Err(error.help("wait until it ends"));
+        };
+        if let Err(error) = unit.complete(&job.steps, args.discard_predictions && !(unit.of().has_grid() && job.needs.is_empty()), common) {
+            outcomes.fail(&failures.add(unit, error)?);
+        }
+    }
+    Ok(outcomes.outcome())
+}
+
+/// What went wrong, and with what.
 #[derive(Default)]
 struct Failures {
     methods: Vec<usize>,
+    units: Vec<String>,
     messages: Vec<String>,
 }
 
 impl Failures {
-    /// Takes note of the error of a method with a seed, and gives what is to be said of it; nothing else can go on after
-    /// a signal, or where nothing can be written.
-    fn add(&mut self, cell: &Cell<'_>, error: Error) -> Result<Error> {
+    /// Takes note of the error of a training, and gives what is to be said of it; nothing else can go on after a signal,
+    /// or where nothing can be written.
+    fn add(&mut self, unit: &Unit<'_>, error: Error) -> Result<Error> {
         let go_on = "what is done is kept; the same command goes on from there";
         if let Some(signal) = signals::interrupted(&error) {
-            return Err(Error::from_source(signal).at(&cell.place).help(go_on));
+            return Err(Error::from_source(signal).at(&unit.place).help(go_on));
         }
         if output::is_write_failure(&error) {
-            return Err(error.at(&cell.place));
+            return Err(error.at(&unit.place));
         }
-        let error = stopped::cause(&error).map_or(error, Error::new).at(&cell.place);
-        self.methods.push(cell.number);
+        let error = stopped::cause(&error).map_or(error, Error::new).at(&unit.place);
+        self.units.push(unit.id());
         self.messages.push(error.to_string());
         Ok(error)
     }
-}
 
-/// One thing to do, and how far it is.
-#[derive(Clone)]
-struct Step {
-    place: String,
-    what: String,
-    state: String,
-}
-
-const DONE: &str = "done";
-
-fn steps(cell: &Cell<'_>, plan: &Plan) -> Result<Vec<Step>> {
-    let step = |what: &str, state: String| Step { place: cell.place.clone(), what: what.to_owned(), state };
-    let state = |done: bool| if done { DONE.to_owned() } else { "to do".into() };
-    let training = cell.training()?;
-    let shown = match training {
-        Training::Missing => state(false),
-        Training::Begun(epochs) => format!("to do from epoch {} of {} on", epochs + 1, cell.epochs()),
-        Training::Done => state(true),
-    };
-    let mut steps = vec![step("train", shown)];
-    for &noise in &plan.noise {
-        let trained = training == Training::Done;
-        let evaluated = trained && cell.is_evaluated(noise)?;
-        // What is evaluated needs no predictions any more.
-        let predicted = evaluated || (trained && cell.is_predicted(noise)?);
-        steps.push(step(&format!("predict, noise {noise}"), state(predicted)));
-        steps.push(step(&format!("evaluate, noise {noise}"), state(evaluated)));
+    fn has(&self, unit: &Unit<'_>) -> bool {
+        self.units.contains(&unit.id())
     }
-    Ok(steps)
 }
 
 /// Prints the steps.
-fn tell(steps: &[Step], common: &Common) -> Result<()> {
+fn tell(steps: &[jobs::Told], units: &[Unit<'_>], common: &Common) -> Result<()> {
+    let trainings = jobs::trainings(units)?;
     if common.json {
-        let step = |step: &Step| json!({ "of": step.place, "step": step.what, "state": step.state });
-        return output::print_json(&json!({ "steps": steps.iter().map(step).collect::<Vec<_>>() }));
+        let step = |step: &jobs::Told| json!({ "of": step.place, "step": step.what, "state": step.state });
+        let steps: Vec<_> = steps.iter().map(step).collect();
+        return output::print_json(&json!({ "steps": steps, "trainings": trainings }));
     }
     let rows = steps.iter().map(|step| [step.place.clone(), step.what.clone(), step.state.clone()]);
     let rows: Vec<[String; 3]> = rows.collect();
     let left = steps.iter().filter(|step| step.state != DONE).count();
-    output::print(&format!("{}\n{left} of {} steps to do\n", output::table(&rows), steps.len()))
+    output::print(&format!("{}\n{trainings}\n{left} of {} steps to do\n", output::table(&rows), steps.len()))
+}
+
+fn tell_jobs(plan: &Plan, units: &[Unit<'_>], selection: &Selection, common: &Common) -> Result<()> {
+    let jobs = jobs::jobs(plan, units);
+    if common.json {
+        return output::print_json(&jobs::to_json(&jobs, selection)?);
+    }
+    output::print(&output::table(&jobs::rows(&jobs, selection)?))
 }

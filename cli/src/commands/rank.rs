@@ -118,14 +118,14 @@ impl Args {
     /// The data sets with their methods.
     fn groups(&self) -> Result<Vec<Group>> {
         if self.datasets.0.is_empty() {
-            return Ok(vec![Group { name: String::new(), methods: methods::read(&self.tables)? }]);
+            return Ok(vec![Group { name: String::new(), methods: methods::read(&self.tables)?, structures: Vec::new(), cases_of: 0 }]);
         }
-        let group = |words: &Vec<String>| {
+        let group = |(cases_of, words): (usize, &Vec<String>)| {
             let (name, paths) = (words[0].clone(), words[1..].iter().map(PathBuf::from).collect::<Vec<_>>());
             let methods = methods::read(&paths).map_err(|error| error.at(&name))?;
-            Ok(Group { name, methods })
+            Ok(Group { name, methods, structures: Vec::new(), cases_of })
         };
-        self.datasets.0.iter().map(group).collect()
+        self.datasets.0.iter().enumerate().map(group).collect()
     }
 
     fn options(&self) -> Options {
@@ -149,6 +149,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         return rank_printed(&PrintedTable::read(path)?, args.ties.into(), common);
     }
     let ranking = Ranking::new(&args.options(), &args.groups()?)?;
+    ranking.expect_defined()?;
     if common.json {
         output::print_json(&ranking.to_json())?;
     } else {

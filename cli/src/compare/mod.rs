@@ -1,11 +1,12 @@
-//! The papers' experiment: several trainings that differ in one thing, on one data set, with several seeds, measured on
-//! the same cases with and without noise.
-//!
-//! [`plan`] reads what is to be done, [`running`] does what of it is not done yet, [`results`] puts the evaluations side
-//! by side, [`tables`] writes them as CSV, JSON and text, [`page`] as one page with plots.
+//! Comparisons of trainings: the papers' experiment as a plan, done step by step and put side by side.
 
+pub mod figures;
+pub mod jobs;
 pub mod page;
+pub mod part;
 pub mod plan;
 pub mod results;
 pub mod running;
+pub mod selection;
 pub mod tables;
+pub mod unit;

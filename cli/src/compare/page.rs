@@ -5,96 +5,51 @@ use std::collections::BTreeSet;
 use segcal_core::Result;
 use segcal_metrics::metric::Metric;
 
-use segcal_evaluate::report::charts::{Boxes, Line, Lines};
+use segcal_evaluate::described::Described;
 use segcal_evaluate::report::html::{arrow, definitions, document, section_of, shown};
 use segcal_evaluate::report::plots::{Plot, Section};
 use segcal_evaluate::report::write_plots;
 
-use super::results::{Level, Results, Spread};
-use super::tables::{column, counted, marks, notes};
-use crate::output::{self, Csv, OutputFolder, escape};
-use segcal_evaluate::described::Described;
+use super::figures;
+use super::results::{Folder, Level, Results, Spread, Tried};
+use super::tables::{column, column_of_methods, is_chosen, marks, measured_on, notes, rank_columns, values_of};
+use crate::output::{self, OutputFolder, counted, escape};
 
 /// Writes `report.html`, and each plot as `plots/*.svg`, `.png` and `.csv`.
 ///
 /// # Errors
 /// The folder cannot be written.
 pub fn write(results: &Results<'_>, folder: &OutputFolder) -> Result<()> {
-    let mut plots = Vec::new();
-    for (place, metric) in results.plan.metrics.iter().enumerate() {
-        plots.extend(cases_plot(results, place, metric)?);
-    }
-    if results.levels.len() > 1 {
-        for metric in &results.plan.metrics {
-            plots.push(noise_plot(results, metric)?);
-        }
-    }
+    let plots = figures::of(results)?;
     write_plots(&plots, folder)?;
     output::write_text(&folder.file("report.html")?, &page(results, &plots))
 }
 
 /// What a metric's figure is of.
-fn of(results: &Results<'_>, metric: &Metric) -> String {
+pub(super) fn of(results: &Results<'_>, metric: &Metric) -> String {
     if metric.per_structure() { "mean of the structures".into() } else { format!("region {}", results.plan.region) }
-}
-
-/// A box for each method: every case of every seed, without noise.
-fn cases_plot(results: &Results<'_>, place: usize, metric: &Metric) -> Result<Option<Plot>> {
-    let column = &results.levels[0].columns[place];
-    let finite = |values: &Vec<f64>| values.iter().copied().filter(|value| value.is_finite()).collect::<Vec<_>>();
-    let named = results.methods.iter().zip(&column.values);
-    let groups = named.clone().map(|(method, values)| (method.name.clone(), finite(values)));
-    let groups: Vec<(String, Vec<f64>)> = groups.filter(|(_, values)| !values.is_empty()).collect();
-    if groups.is_empty() {
-        return Ok(None);
-    }
-    let mut csv = Csv::new(&["method", "value"]);
-    for (method, values) in named {
-        values.iter().for_each(|value| csv.row(&[&method.name, value]));
-    }
-    let of = of(results, metric);
-    let chart = Boxes { title: format!("{}, {of}", metric.key), unit: results.lengths().headed(metric), groups };
-    let caption = format!("{}, {of}: each case of each seed is a dot, without noise.", metric.key);
-    Plot::new(&format!("box-{}", metric.key), Section::Cases, caption, &chart, csv).map(Some)
-}
-
-/// A line for each method: means over the seeds against the noise.
-fn noise_plot(results: &Results<'_>, metric: &Metric) -> Result<Plot> {
-    let mut csv = Csv::new(&["method", "noise", "mean", "sd"]);
-    let line = |(number, name): (usize, &String)| {
-        let point = |level: &Level| {
-            let spread = results.headline(number, level.noise, metric);
-            [level.noise, spread.mean(), spread.sd()]
-        };
-        Line { name: name.clone(), points: results.levels.iter().map(point).collect() }
-    };
-    let lines: Vec<Line> = results.methods.iter().map(|method| &method.name).enumerate().map(line).collect();
-    for line in &lines {
-        for [noise, mean, sd] in &line.points {
-            csv.row(&[&line.name, noise, mean, sd]);
-        }
-    }
-    let of = of(results, metric);
-    let chart = Lines {
-        title: format!("{}, {of}", metric.key),
-        along: "standard deviation of the noise".into(),
-        unit: results.lengths().headed(metric),
-        methods: lines,
-    };
-    let caption = format!("{}, {of}: mean over the seeds, bars of one standard deviation, side by side.", metric.key);
-    Plot::new(&format!("noise-{}", metric.key), Section::Noise, caption, &chart, csv)
 }
 
 fn page(results: &Results<'_>, plots: &[Plot]) -> String {
     let mut body = head(results);
-    body += &main_table(results);
-    body += &structures(results);
-    body += &format!(
-        "<h2>Cases</h2>\n<p class=\"lead\">Every case of every seed, without noise: quartiles, whiskers to the furthest case \
-         within 1.5 interquartile ranges.</p>\n{}",
-        section_of(Section::Cases, plots)
-    );
-    if results.levels.len() > 1 {
+    body += &ranks(results, plots);
+    let clean: Vec<&Level> = results.levels.iter().filter(|level| level.noise == 0.0).collect();
+    for level in &clean {
+        let arm = results.plan.arms[level.arm].name();
+        let title = if arm.is_empty() { "Methods".to_owned() } else { format!("Methods on {arm}") };
+        body += &format!("<h2>{}</h2>\n{}", escape(&title), main_table(results, level));
+        body += &structures(results, level);
+    }
+    for (section, title, lead) in SECTIONS {
+        let shown = section_of(section, plots);
+        if !shown.is_empty() {
+            body += &format!("<h2>{title}</h2>\n<p class=\"lead\">{lead}</p>\n{shown}");
+        }
+        if section == Section::Sensitivity && !results.trials.is_empty() {
+            body += &trials(results);
+        }
+    }
+    if results.plan.noise.len() > 1 {
         body += &noise(results, plots);
     }
     body += &methods(results);
@@ -103,15 +58,45 @@ fn page(results: &Results<'_>, plots: &[Plot]) -> String {
     document("segcal comparison", &body)
 }
 
+const SECTIONS: [(Section, &str, &str); 6] = [
+    (
+        Section::Subject,
+        "One subject",
+        "The same slice under every method: contours of reference and prediction, the largest probability of each voxel, and \
+         the reliability of the subject's foreground. Without noise, first seed.",
+    ),
+    (
+        Section::Networks,
+        "Networks",
+        "The same losses with each network: means over the seeds, bars of one standard deviation.",
+    ),
+    (
+        Section::Shares,
+        "Shares",
+        "Each bar is one data set with one network; a method's share of the bar is its mean over the sum of all means.",
+    ),
+    (
+        Section::Sensitivity,
+        "Sensitivity",
+        "What each value of a grid gives on the validation part: means over the seeds, bars of one standard deviation. The \
+         test part was measured with the chosen value alone.",
+    ),
+    (Section::Logits, "Magnitude of logits", "Mean of the logits and of their magnitudes by true class and channel."),
+    (
+        Section::Cases,
+        "Cases",
+        "Every case, seeds averaged within it, without noise: quartiles, whiskers to the furthest case within 1.5 \
+         interquartile ranges.",
+    ),
+];
+
 fn head(results: &Results<'_>) -> String {
     let plan = results.plan;
     let mut html = format!(
-        "<h1>Comparison of {}</h1>\n<p class=\"lead\">{} of the {} part of {}, {} of each method. Figures are means over the \
-         cases, then mean &plusmn; standard deviation over the seeds. segcal {}.</p>\n",
+        "<h1>Comparison of {}</h1>\n<p class=\"lead\">{}; {} of each method. Figures are means over the cases, then mean \
+         &plusmn; standard deviation over the seeds. segcal {}.</p>\n",
         counted(results.methods.len(), "method"),
-        counted(results.part.cases.len(), "case"),
-        results.part.name,
-        escape(&plan.methods[0].settings.data.display().to_string()),
+        escape(&measured_on(results).join("; ")),
         counted(plan.seeds.len(), "training"),
         env!("CARGO_PKG_VERSION")
     );
@@ -123,35 +108,106 @@ fn head(results: &Results<'_>) -> String {
     html
 }
 
+/// The rank of every method in every column and over all of them.
+fn ranks(results: &Results<'_>, plots: &[Plot]) -> String {
+    let ranking = &results.overall[0];
+    let over_all = rank_columns(ranking);
+    let names =
+        ranking.columns.iter().map(|column| ranking.name(column)).chain(over_all.iter().map(|of| of.0.to_owned()));
+    let heads: String = names.map(|name| format!("<th class=\"n\">{}</th>", escape(&name))).collect();
+    let mut columns: Vec<(Vec<f64>, usize)> = ranking.columns.iter().map(|of| (of.ranks.clone(), 0)).collect();
+    columns.extend(over_all.into_iter().map(|(_, ranks, digits)| (ranks, digits)));
+    let intervals = [&ranking.case_ranks, &ranking.friedman_ranks];
+    let line = |method: usize| {
+        let cell = |(number, (ranks, digits)): (usize, &(Vec<f64>, usize))| {
+            let (text, place) = (format!("{:.digits$}", ranks[method]), ranked_place(ranks, method));
+            let with = number.checked_sub(ranking.columns.len() + 1).and_then(|at| intervals.get(at));
+            let interval = with.map_or_else(String::new, |of| {
+                format!("<br><small>[{:.2}, {:.2}]</small>", of[method].lower, of[method].upper)
+            });
+            format!("<td class=\"n\">{}{interval}</td>", emphasised(text, place, ranks.len()))
+        };
+        let cells: String = columns.iter().enumerate().map(cell).collect();
+        format!("<tr><td>{}</td>{cells}</tr>\n", escape(&ranking.methods[method]))
+    };
+    let lines: String = (0..ranking.methods.len()).map(line).collect();
+    format!(
+        "<h2>Ranks</h2>\n<p class=\"lead\">Of every method in every column, without noise: 1 is the best, equal values share \
+         the smaller rank. Sum rank and Friedman rank are sum and mean over the columns, the final rank is that of the \
+         Friedman rank; the mean case rank is that of the ranks within each case, whose seeds are averaged first. In brackets \
+         95 % intervals over cases, drawn within each data set.</p>\n<div class=\"wide\"><table><thead><tr><th>Method</th>\
+         {heads}</tr></thead>\n{lines}</table></div>\n{}",
+        section_of(Section::Ranks, plots)
+    )
+}
+
+fn ranked_place(ranks: &[f64], method: usize) -> Option<usize> {
+    super::results::places(segcal_metrics::metric::Better::Lower, ranks)[method]
+}
+
+/// Bold for the best, underlined for the second of at least three.
+fn emphasised(text: String, place: Option<usize>, count: usize) -> String {
+    match place {
+        Some(1) => format!("<b>{text}</b>"),
+        Some(2) if count > 2 => format!("<u>{text}</u>"),
+        _ => text,
+    }
+}
+
 /// The means of every metric, the best marked as the papers do, and the ranks.
-fn main_table(results: &Results<'_>) -> String {
-    let level = &results.levels[0];
+fn main_table(results: &Results<'_>, level: &Level) -> String {
     let metrics = &results.plan.metrics;
     let heads: String = metrics.iter().map(|metric| head_of(results, metric, &of(results, metric))).collect();
     let columns: Vec<Vec<String>> =
-        metrics.iter().map(|metric| cells(metric, &column(results, level.noise, metric))).collect();
-    let best = |ranks: &[f64]| ranks.iter().copied().fold(f64::INFINITY, f64::min);
-    let ranks = [&level.sum_ranks, &level.case_ranks, &level.friedman_ranks];
-    let line = |method: usize| {
-        let figures: String = columns.iter().map(|cells| cells[method].clone()).collect();
-        let rank = |(ranks, digits): (&&Vec<f64>, usize)| {
-            let text = format!("{:.digits$}", ranks[method]);
-            let bold = results.methods.len() > 1 && ranks[method] <= best(ranks);
-            if bold { format!("<td class=\"n\"><b>{text}</b></td>") } else { format!("<td class=\"n\">{text}</td>") }
+        metrics.iter().map(|metric| cells(metric, &column(results, level, metric))).collect();
+    let ranks = rank_columns(&level.ranking);
+    let line = |row: usize| {
+        let of = &results.rows[row];
+        let figures: String = columns.iter().map(|cells| cells[row].clone()).collect();
+        let rank = |(_, ranks, digits): &(_, Vec<f64>, usize)| {
+            let text = if of.map.is_some() { String::new() } else { format!("{:.digits$}", ranks[of.method]) };
+            let place = ranked_place(ranks, of.method).filter(|_| of.map.is_none());
+            format!("<td class=\"n\">{}</td>", emphasised(text, place, ranks.len()))
         };
-        // Sums of whole ranks are whole.
-        let ranks: String = ranks.iter().zip([0, 3, 3]).map(rank).collect();
-        format!("<tr><td>{}</td>{figures}{ranks}</tr>\n", escape(&results.methods[method].name))
+        let ranks: String = ranks[..3].iter().map(rank).collect();
+        format!("<tr><td>{}</td>{figures}{ranks}</tr>\n", escape(&of.name))
     };
-    let lines: String = (0..results.methods.len()).map(line).collect();
+    let lines: String = (0..results.rows.len()).map(line).collect();
+    let maps = if results.plan.calibrate.is_empty() {
+        ""
+    } else {
+        " Maps were fitted on the validation part; their lines are not ranked."
+    };
     format!(
-        "<h2>Methods</h2>\n<p class=\"lead\">Without noise. Best in bold, second best underlined; arrows say which way is \
-         better.</p>\n<div class=\"wide\"><table><thead><tr><th>Method</th>{heads}<th class=\"n\">sum<br>rank</th>\
+        "<p class=\"lead\">Without noise. Best in bold, second best underlined; arrows say which way is better.{maps}</p>\n\
+         <div class=\"wide\"><table><thead><tr><th>Method</th>{heads}<th class=\"n\">sum<br>rank</th>\
          <th class=\"n\">mean case<br>rank</th><th class=\"n\">Friedman<br>rank</th></tr></thead>\n{lines}</table></div>\n\
-         <p class=\"note\">Ranks count from 1, the best, and equal values share the smaller rank. Sum rank and Friedman rank \
-         are sum and mean of the ranks over the metrics; the mean case rank is that of the ranks within each case of each \
-         seed. A spread over seeds says how far trainings differ, not how far patients do: <code>segcal rank</code> on the \
-         evaluations of one seed gives intervals and tests over cases.</p>\n"
+         <p class=\"note\">A spread over seeds says how far trainings differ, not how far patients do: standard deviations \
+         over cases are in tables.md, intervals of differences over cases in differences.csv.</p>\n"
+    )
+}
+
+/// Every value of every grid, the chosen one marked.
+fn trials(results: &Results<'_>) -> String {
+    let metrics = &results.plan.metrics;
+    let heads: String = metrics.iter().map(|metric| head_of(results, metric, "validation")).collect();
+    let line = |tried: &Tried| {
+        let (method, arm) = (&results.methods[tried.method].name, results.plan.arms[tried.arm].name());
+        let value =
+            |spread: &Spread| format!("<td class=\"n\">{}</td>", with_deviation(shown(spread.mean()), spread.sd()));
+        let figures: String = if tried.values.is_empty() {
+            "<td class=\"n\">failed</td>".repeat(metrics.len())
+        } else {
+            tried.values.iter().map(value).collect()
+        };
+        let values = escape(&values_of(results, tried.method, tried.trial));
+        let values = if is_chosen(results, tried) { format!("<b>{values}</b>") } else { values };
+        format!("<tr><td>{}</td><td>{}</td><td>{values}</td>{figures}</tr>\n", escape(method), escape(&arm))
+    };
+    let lines: String = results.trials.iter().map(line).collect();
+    format!(
+        "<div class=\"wide\"><table><thead><tr><th>Method</th><th>on</th><th>value (chosen: bold)</th>{heads}</tr></thead>\n\
+         {lines}</table></div>\n"
     )
 }
 
@@ -161,29 +217,27 @@ fn head_of(results: &Results<'_>, metric: &Metric, of: &str) -> String {
     format!("<th class=\"n\" title=\"{definition}\">{key} {way}<br><small>{}</small></th>", escape(of))
 }
 
-/// A metric of every method as cells of a table.
+/// A metric of every line as cells of a table.
 fn cells(metric: &Metric, spreads: &[Spread]) -> Vec<String> {
     let marked = |(spread, place): (&Spread, Option<usize>)| {
-        let mean = match place {
-            Some(1) => format!("<b>{}</b>", shown(spread.mean())),
-            Some(2) if spreads.len() > 2 => format!("<u>{}</u>", shown(spread.mean())),
-            _ => shown(spread.mean()),
-        };
-        let sd = spread.sd();
-        let sd = if sd.is_nan() { String::new() } else { format!(" <small>&plusmn; {}</small>", shown(sd)) };
-        format!("<td class=\"n\">{mean}{sd}</td>")
+        let mean = emphasised(shown(spread.mean()), place, spreads.len());
+        format!("<td class=\"n\">{}</td>", with_deviation(mean, spread.sd()))
     };
     spreads.iter().zip(marks(metric, spreads)).map(marked).collect()
 }
 
+fn with_deviation(mean: String, sd: f64) -> String {
+    if sd.is_nan() { mean } else { format!("{mean} <small>&plusmn; {}</small>", shown(sd)) }
+}
+
 /// The same of each structure.
-fn structures(results: &Results<'_>) -> String {
+fn structures(results: &Results<'_>, level: &Level) -> String {
     let metrics: Vec<&Metric> = results.plan.metrics.iter().copied().filter(|metric| metric.per_structure()).collect();
-    let labels = results.labels();
+    let labels = results.structures(level.arm);
     if metrics.is_empty() || labels.len() < 2 {
         return String::new();
     }
-    let folder = results.part.cases.iter().find_map(|case| case.label.as_ref()?.parent());
+    let folder = results.parts[level.arm].measured.cases.iter().find_map(|case| case.label.as_ref()?.parent());
     let names = folder.map(|labels| Described::beside(labels).names).unwrap_or_default();
     let name = |label: &String| match label.parse().ok().and_then(|number: u16| names.get(&number)) {
         Some(name) => format!("{label} {name}"),
@@ -193,25 +247,25 @@ fn structures(results: &Results<'_>) -> String {
     for label in &labels {
         for metric in &metrics {
             heads += &head_of(results, metric, &name(label));
-            let of = |method: usize| results.spread(method, 0.0, metric, label);
-            columns.push(cells(metric, &(0..results.methods.len()).map(of).collect::<Vec<_>>()));
+            let of = |row: usize| results.spread(row, level.arm, 0.0, metric, label);
+            columns.push(cells(metric, &(0..results.rows.len()).map(of).collect::<Vec<_>>()));
         }
     }
     let line = |method: usize| {
         let figures: String = columns.iter().map(|cells| cells[method].clone()).collect();
-        format!("<tr><td>{}</td>{figures}</tr>\n", escape(&results.methods[method].name))
+        format!("<tr><td>{}</td>{figures}</tr>\n", escape(&results.rows[method].name))
     };
-    let lines: String = (0..results.methods.len()).map(line).collect();
+    let lines: String = (0..results.rows.len()).map(line).collect();
     format!(
         "<h3>By structure</h3>\n<div class=\"wide\"><table><thead><tr><th>Method</th>{heads}</tr></thead>\n{lines}</table>\
          </div>\n"
     )
 }
 
-/// Robustness: a table of each metric and of the sum rank, one column a level, and the plots.
+/// Robustness: a table of each metric and of the sum rank on each arm, one column a level, and the plots.
 fn noise(results: &Results<'_>, plots: &[Plot]) -> String {
     let heads: String =
-        results.levels.iter().map(|level| format!("<th class=\"n\">&sigma; = {}</th>", level.noise)).collect();
+        results.plan.noise.iter().map(|noise| format!("<th class=\"n\">&sigma; = {noise}</th>")).collect();
     let table = |title: &str, columns: &[Vec<String>]| {
         let line = |method: usize| {
             let figures: String = columns.iter().map(|cells| cells[method].clone()).collect();
@@ -224,17 +278,25 @@ fn noise(results: &Results<'_>, plots: &[Plot]) -> String {
         )
     };
     let mut tables = String::new();
-    for metric in &results.plan.metrics {
-        let column = |level: &Level| cells(metric, &column(results, level.noise, metric));
-        let title = format!("{} {}, {}", results.lengths().headed(metric), arrow(metric), escape(&of(results, metric)));
-        tables += &table(&title, &results.levels.iter().map(column).collect::<Vec<_>>());
+    for arm in 0..results.plan.arms.len() {
+        let levels: Vec<&Level> = results.levels.iter().filter(|level| level.arm == arm).collect();
+        let name = results.plan.arms[arm].name();
+        let on = if name.is_empty() { String::new() } else { format!("{}: ", escape(&name)) };
+        for metric in &results.plan.metrics {
+            let column = |level: &&Level| cells(metric, &column_of_methods(results, level, metric));
+            let key = results.lengths().headed(metric);
+            let title = format!("{on}{key} {}, {}", arrow(metric), escape(&of(results, metric)));
+            tables += &table(&title, &levels.iter().map(column).collect::<Vec<_>>());
+        }
+        let ranks = |level: &&Level| {
+            level.ranking.sum_ranks.iter().map(|rank| format!("<td class=\"n\">{rank}</td>")).collect()
+        };
+        tables += &table(&format!("{on}Sum rank"), &levels.iter().map(ranks).collect::<Vec<_>>());
     }
-    let ranks = |level: &Level| level.sum_ranks.iter().map(|rank| format!("<td class=\"n\">{rank}</td>")).collect();
-    tables += &table("Sum rank", &results.levels.iter().map(ranks).collect::<Vec<_>>());
     format!(
         "<h2>Robustness to noise</h2>\n<p class=\"lead\">Gaussian noise of standard deviation &sigma; added to the images of \
          the cases, which are scaled to [0, 1]; nothing is clipped. Trainings never saw it. The noise of a case is the same \
-         for every method.</p>\n{}{tables}",
+         for every method.</p>\n{}<details><summary>Tables</summary>{tables}</details>\n",
         section_of(Section::Noise, plots)
     )
 }
@@ -243,24 +305,29 @@ fn noise(results: &Results<'_>, plots: &[Plot]) -> String {
 fn methods(results: &Results<'_>) -> String {
     let line = |(number, method): (usize, &&crate::compare::plan::Method)| {
         let keys = method.keys.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ");
-        let seeds: BTreeSet<u64> = results.folders.iter().map(|(_, seed, ..)| *seed).collect();
-        let links = |seed: &u64| {
-            let own = results.folders.iter().filter(|(of, at, ..)| (*of, at) == (number, seed));
-            let link = |(_, _, noise, folder): &(usize, u64, f64, std::path::PathBuf)| {
-                let path = folder.strip_prefix(&results.plan.out).unwrap_or(folder).join("report.html");
-                format!("<a href=\"{}\">&sigma; = {noise}</a>", escape(&path.display().to_string()))
+        let own = |of: &&Folder| results.rows[of.row].method == number;
+        let parts: BTreeSet<(usize, u64)> = results.folders.iter().filter(own).map(|of| (of.arm, of.seed)).collect();
+        let links = |&(arm, seed): &(usize, u64)| {
+            let own = results.folders.iter().filter(own).filter(|of| (of.arm, of.seed) == (arm, seed));
+            let link = |of: &Folder| {
+                let path = of.evaluation.strip_prefix(&results.plan.out).unwrap_or(&of.evaluation).join("report.html");
+                let map = results.rows[of.row].map.map_or_else(String::new, |map| format!("{} ", map.name()));
+                let href = escape(&path.display().to_string());
+                format!("<a href=\"{href}\">{map}&sigma; = {}</a>", of.noise)
             };
-            format!("seed {seed}: {}", own.map(link).collect::<Vec<_>>().join(", "))
+            let arm = results.plan.arms[arm].name();
+            let on = if arm.is_empty() { String::new() } else { format!("{}, ", escape(&arm)) };
+            format!("{on}seed {seed}: {}", own.map(link).collect::<Vec<_>>().join(", "))
         };
-        let links = seeds.iter().map(links).collect::<Vec<_>>().join("<br>");
+        let links = parts.iter().map(links).collect::<Vec<_>>().join("<br>");
         format!("<tr><td>{}</td><td class=\"key\">{}</td><td>{links}</td></tr>\n", escape(&method.name), escape(&keys))
     };
     let lines: String = results.methods.iter().enumerate().map(line).collect();
     format!(
         "<h2>What was compared</h2>\n<p class=\"lead\">The keys of the training config in which each method differs from what \
-         all share (plan.toml), and the reports of its evaluations.</p>\n<div class=\"wide\"><table><thead><tr><th>Method</th>\
-         <th>keys</th><th>evaluations</th></tr></thead>\n{lines}</table></div>\n<details><summary>What all share</summary>\
-         <pre>{}</pre></details>\n",
+         all share (plan.toml), and the reports of its evaluations.</p>\n<details><summary>Keys and reports</summary>\
+         <div class=\"wide\"><table><thead><tr><th>Method</th><th>keys</th><th>evaluations</th></tr></thead>\n{lines}</table>\
+         </div></details>\n<details><summary>What all share</summary><pre>{}</pre></details>\n",
         escape(&results.plan.resolved["train"].as_table().map(ToString::to_string).unwrap_or_default())
     )
 }
@@ -270,8 +337,7 @@ fn settings(results: &Results<'_>) -> String {
     let list = |values: Vec<String>| values.join(", ");
     let rows = [
         ("program", format!("segcal {}", env!("CARGO_PKG_VERSION"))),
-        ("data", plan.methods[0].settings.data.display().to_string()),
-        ("part", format!("{}, {} cases", results.part.name, results.part.cases.len())),
+        ("data", measured_on(results).join("; ")),
         ("seeds", list(plan.seeds.iter().map(ToString::to_string).collect())),
         ("noise", list(plan.noise.iter().map(ToString::to_string).collect())),
         ("region of calibration", plan.region.clone()),
@@ -280,7 +346,8 @@ fn settings(results: &Results<'_>) -> String {
     let lines: String = rows.iter().map(|(key, value)| format!("<dt>{key}</dt><dd>{}</dd>\n", escape(value))).collect();
     format!(
         "<h2>Settings and files</h2>\n<dl>\n{lines}</dl>\n<p class=\"note\">results.csv holds every mean of every evaluation, \
-         summary.csv and summary.json mean and standard deviation over the seeds, plan.toml the whole plan. Every plot lies in \
-         the folder plots as SVG and PNG, with the numbers behind it as CSV.</p>\n"
+         summary.csv and summary.json mean and standard deviation over the seeds, ranks.csv and differences.csv ranks and \
+         differences with intervals, tables.md and tables.tex the tables, plan.toml the whole plan. Every plot lies in the \
+         folder plots as SVG and PNG, with the numbers behind it as CSV.</p>\n"
     )
 }

@@ -1,77 +1,116 @@
 //! The evaluations of a comparison side by side.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use segcal_core::{Context, Error, Result};
-use segcal_metrics::definitions::metric;
-use segcal_metrics::metric::{Better, Metric};
-use segcal_metrics::ranking::{Setting, Ties, friedman_rank, sum_rank};
-use segcal_metrics::stats::mean_defined;
-
-use super::plan::{Method, Plan};
-use super::running::{Cell, Part};
+use segcal_core::{Error, Result};
+use segcal_evaluate::calibrate::map::Method as Map;
 use segcal_evaluate::methods::{self, Column};
-use segcal_evaluate::ranks;
+use segcal_evaluate::ranking::{Group, Options, Ranking};
 use segcal_evaluate::units::LengthUnit;
+use segcal_metrics::bootstrap::DEFAULT_REPLICATES;
+use segcal_metrics::metric::{Better, Metric};
+use segcal_metrics::ranking::{Setting, Ties};
+
+use super::part::Parts;
+use super::plan::{Method, Plan};
+use super::selection::{self, Mean};
+use super::unit::{Unit, View};
 
 /// The rank of equal values: as in the papers, and as `segcal rank` has it unless asked otherwise.
 const TIES: Ties = Ties::Minimum;
 
-/// Everything that the evaluations of the methods say, of those methods whose every seed is done.
-#[derive(Debug)]
+/// Everything that the evaluations of the methods say, of those methods whose every training is done.
 pub struct Results<'a> {
     /// What was to be done.
     pub plan: &'a Plan,
-    /// What everything was measured on.
-    pub part: &'a Part,
+    /// What each arm was measured on.
+    pub parts: &'a [Parts],
     /// The methods.
     pub methods: Vec<&'a Method>,
+    /// The lines of the tables: each method as it was trained, and after each map.
+    pub rows: Vec<Row>,
     /// Every mean of every evaluation.
     pub figures: Vec<Figure>,
-    /// One for each level of noise.
+    /// One for each arm and level of noise, the arms of a level together.
     pub levels: Vec<Level>,
-    /// Where each evaluation lies: method, seed, noise, folder.
-    pub folders: Vec<(usize, u64, f64, PathBuf)>,
+    /// The ranks over all arms at each level of noise.
+    pub overall: Vec<Ranking>,
+    /// What the values of grids gave on the validation part.
+    pub trials: Vec<Tried>,
+    /// Number of the trial that is measured, of each method on each arm.
+    pub chosen: Vec<Vec<usize>>,
+    /// Where each evaluation lies.
+    pub folders: Vec<Folder>,
     /// What went wrong elsewhere.
     pub failed: Vec<String>,
+}
+
+/// A line of the tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its name: that of the method, and of the map after it.
+    pub name: String,
+    /// Number of the method.
+    pub method: usize,
+    /// The map.
+    pub map: Option<Map>,
+}
+
+/// Where an evaluation lies.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    /// Number of the row.
+    pub row: usize,
+    /// Number of the arm.
+    pub arm: usize,
+    /// The seed.
+    pub seed: u64,
+    /// Standard deviation of the noise.
+    pub noise: f64,
+    /// Folder of the evaluation.
+    pub evaluation: PathBuf,
+    /// Folder of the predictions.
+    pub predictions: PathBuf,
 }
 
 /// One mean over the cases of one evaluation.
 #[derive(Clone, Debug)]
 pub struct Figure {
-    /// Number of the method.
-    pub method: usize,
+    /// Number of the row.
+    pub row: usize,
+    /// Number of the arm.
+    pub arm: usize,
     /// The seed.
     pub seed: u64,
     /// Standard deviation of the noise.
     pub noise: f64,
-    /// The structure; empty for a metric of a region.
-    pub structure: String,
-    /// The region; empty for a metric of a structure.
-    pub region: String,
-    /// The metric.
-    pub metric: &'static Metric,
-    /// Its unit in the evaluation.
-    pub unit: String,
-    /// Its mean over the cases.
-    pub value: f64,
+    /// What it is of, and its value.
+    pub of: Mean,
 }
 
-/// The methods at one level of noise, over the cases of all seeds.
-#[derive(Clone, Debug)]
+/// One data set with one network at one level of noise.
 pub struct Level {
+    /// Number of the arm.
+    pub arm: usize,
     /// Standard deviation of the noise.
     pub noise: f64,
-    /// Each metric of the plan in each case of each seed.
+    /// Each metric of the plan of each row in each case, seeds averaged within the case.
     pub columns: Vec<Column>,
-    /// Ranks of the methods by each metric.
-    pub ranks: Vec<Vec<f64>>,
-    /// Their sums over the metrics.
-    pub sum_ranks: Vec<f64>,
-    /// Mean over cases of the mean rank within the case.
-    pub case_ranks: Vec<f64>,
-    /// Mean of the ranks over the metrics.
-    pub friedman_ranks: Vec<f64>,
+    /// The ranks of the methods here.
+    pub ranking: Ranking,
+}
+
+/// What one value of a grid gave on the validation part of an arm.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    /// Number of the method.
+    pub method: usize,
+    /// Number of the arm.
+    pub arm: usize,
+    /// Number of the trial.
+    pub trial: usize,
+    /// Of each metric of the plan, over the seeds; empty where the trial failed.
+    pub values: Vec<Spread>,
 }
 
 /// A figure over the seeds.
@@ -89,103 +128,194 @@ impl Spread {
 
     /// The standard deviation over the seeds, `sqrt(sum (x - mean)^2 / (n - 1))`; NaN of fewer than two.
     pub fn sd(&self) -> f64 {
-        if self.values.len() < 2 {
-            return f64::NAN;
-        }
-        let mean = self.mean();
-        let squares: f64 = self.values.iter().map(|value| (value - mean).powi(2)).sum();
-        (squares / (self.values.len() - 1) as f64).sqrt()
+        deviation(&self.values)
     }
 }
 
+/// The standard deviation with one degree of freedom less; NaN of fewer than two values.
+pub fn deviation(values: &[f64]) -> f64 {
+    if values.len() < 2 {
+        return f64::NAN;
+    }
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (squares / (values.len() - 1) as f64).sqrt()
+}
+
 impl<'a> Results<'a> {
-    /// Reads the evaluations of these cells, which are all those of some of the plan's methods.
+    /// Reads the evaluations of the units `done`, which are the chosen ones of some of the plan's methods, on every arm with
+    /// every seed; of `units`, all there are, what the values of grids gave.
     ///
     /// # Errors
     /// There is none, or a file cannot be read.
-    pub fn read(plan: &'a Plan, part: &'a Part, done: &[&Cell<'a>], failed: Vec<String>) -> Result<Self> {
-        let mut numbers: Vec<usize> = done.iter().map(|cell| cell.number).collect();
+    pub fn read(
+        plan: &'a Plan,
+        parts: &'a [Parts],
+        done: &[&Unit<'a>],
+        units: &[Unit<'a>],
+        failed: Vec<String>,
+    ) -> Result<Self> {
+        let mut numbers: Vec<usize> = done.iter().map(|unit| unit.method).collect();
         numbers.dedup();
         if numbers.is_empty() {
             return Err(Error::new("no method is done with all its seeds").at(plan.out.display()));
         }
-        let methods = numbers.iter().map(|&number| &plan.methods[number]).collect();
+        let methods: Vec<&Method> = numbers.iter().map(|&number| &plan.methods[number]).collect();
+        let rows = rows(plan, &methods);
         let (mut figures, mut folders) = (Vec::new(), Vec::new());
-        for cell in done {
-            let method = numbers.iter().position(|&number| number == cell.number).expect("it is one of them");
-            for &noise in &plan.noise {
-                let folder = cell.evaluation(noise);
-                figures.extend(read_figures(&folder, method, cell.seed, noise)?);
-                folders.push((method, cell.seed, noise, folder));
+        let mut chosen = vec![vec![0; plan.arms.len()]; methods.len()];
+        for unit in done {
+            let method = numbers.iter().position(|&number| number == unit.method).expect("it is one of them");
+            chosen[method][unit.arm] = unit.trial;
+            for (number, row) in rows.iter().enumerate().filter(|(_, row)| row.method == method) {
+                for &noise in &plan.noise {
+                    let view = row.map.map_or(View::Noise(noise), |map| View::Mended(map, noise));
+                    let (evaluation, predictions) = (unit.evaluation(view), unit.predictions(view));
+                    let (arm, seed) = (unit.arm, unit.seed);
+                    let of = selection::means(&evaluation)?.into_iter();
+                    figures.extend(of.map(|of| Figure { row: number, arm, seed, noise, of }));
+                    folders.push(Folder { row: number, arm, seed, noise, evaluation, predictions });
+                }
             }
         }
-        let mut results = Self { plan, part, methods, figures, levels: Vec::new(), folders, failed };
-        results.levels = plan.noise.iter().map(|&noise| results.level(noise)).collect::<Result<_>>()?;
+        let (levels, overall) = (Vec::new(), Vec::new());
+        let trials = trials(plan, &numbers, units)?;
+        let mut results =
+            Self { plan, parts, methods, rows, figures, levels, overall, trials, chosen, folders, failed };
+        for &noise in &plan.noise {
+            let groups: Vec<Group> =
+                (0..plan.arms.len()).map(|arm| results.group(arm, noise)).collect::<Result<_>>()?;
+            for (arm, group) in groups.iter().enumerate() {
+                let level = results.level(arm, noise, group)?;
+                results.levels.push(level);
+            }
+            let ranked = groups.into_iter().map(|group| results.ranked(group)).collect::<Vec<_>>();
+            results.overall.push(Ranking::new(&results.options(), &ranked)?);
+        }
         Ok(results)
     }
 
     /// The unit of lengths, that of the evaluations.
     pub fn lengths(&self) -> LengthUnit {
-        let in_voxels = |figure: &Figure| figure.unit == LengthUnit::Voxels.name();
+        let in_voxels = |figure: &Figure| figure.of.unit == LengthUnit::Voxels.name();
         if self.figures.iter().any(in_voxels) { LengthUnit::Voxels } else { LengthUnit::Mm }
     }
 
-    /// The single labels, by number.
-    pub fn labels(&self) -> Vec<String> {
-        let mut labels: Vec<u16> = self.figures.iter().filter_map(|figure| figure.structure.parse().ok()).collect();
-        labels.sort_unstable();
-        labels.dedup();
-        labels.into_iter().map(|label| label.to_string()).collect()
+    /// The means of one evaluation.
+    fn means(&self, row: usize, arm: usize, noise: f64, seed: u64) -> Vec<Mean> {
+        let own = |figure: &&Figure| (figure.row, figure.arm, figure.noise, figure.seed) == (row, arm, noise, seed);
+        self.figures.iter().filter(own).map(|figure| figure.of.clone()).collect()
+    }
+
+    /// The structures of an arm whose mean its tables show: the plan's regions, or else the single labels.
+    pub fn structures(&self, arm: usize) -> Vec<String> {
+        let own: Vec<Mean> =
+            self.figures.iter().filter(|figure| figure.arm == arm).map(|figure| figure.of.clone()).collect();
+        selection::structures(self.plan, arm, &own)
     }
 
     /// A figure of a structure or a region, over the seeds.
-    pub fn spread(&self, method: usize, noise: f64, metric: &Metric, of: &str) -> Spread {
+    pub fn spread(&self, row: usize, arm: usize, noise: f64, metric: &Metric, of: &str) -> Spread {
         let wanted = |figure: &&Figure| {
-            let name = if metric.per_structure() { &figure.structure } else { &figure.region };
-            (figure.method, figure.noise, figure.metric.key) == (method, noise, metric.key) && name == of
+            let name = if metric.per_structure() { &figure.of.structure } else { &figure.of.region };
+            (figure.row, figure.arm, figure.noise, figure.of.metric.key) == (row, arm, noise, metric.key) && name == of
         };
-        Spread { values: self.figures.iter().filter(wanted).map(|figure| figure.value).collect() }
+        Spread { values: self.figures.iter().filter(wanted).map(|figure| figure.of.value).collect() }
     }
 
-    /// The figure of a table's cell, over the seeds: of overlap and surface the mean over the single labels, of
-    /// calibration that of the plan's region.
-    pub fn headline(&self, method: usize, noise: f64, metric: &Metric) -> Spread {
-        if !metric.per_structure() {
-            return self.spread(method, noise, metric, &self.plan.region);
+    /// The figure of a table's cell, over the seeds: of overlap and surface the mean over the structures, of calibration
+    /// that of the plan's region.
+    pub fn headline(&self, row: usize, arm: usize, noise: f64, metric: &Metric) -> Spread {
+        let structures = self.structures(arm);
+        let of_seed = |&seed: &u64| {
+            selection::headline(&self.means(row, arm, noise, seed), metric, &structures, &self.plan.region)
+        };
+        Spread { values: self.plan.seeds.iter().map(of_seed).collect() }
+    }
+
+    /// An arm at a level of noise.
+    pub fn at(&self, arm: usize, noise: f64) -> &Level {
+        let found = self.levels.iter().find(|level| (level.arm, level.noise) == (arm, noise));
+        found.expect("every arm has every level")
+    }
+
+    /// The row of a method as it was trained.
+    pub fn row_of(&self, method: usize) -> usize {
+        let own = |row: &Row| row.method == method && row.map.is_none();
+        self.rows.iter().position(own).expect("every method has a row")
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            metrics: self.plan.metrics.iter().map(|metric| metric.key.to_owned()).collect(),
+            region: self.plan.region.clone(),
+            structures: Vec::new(),
+            ties: TIES,
+            replicates: DEFAULT_REPLICATES,
+            seed: 0,
         }
-        let labels = self.labels();
-        let each: Vec<Spread> = labels.iter().map(|label| self.spread(method, noise, metric, label)).collect();
-        let of_seed = |seed: usize| {
-            each.iter().map(|spread| spread.values.get(seed).copied().unwrap_or(f64::NAN)).sum::<f64>()
-                / labels.len() as f64
-        };
-        Spread { values: (0..self.plan.seeds.len()).map(of_seed).collect() }
     }
 
-    fn level(&self, noise: f64) -> Result<Level> {
-        let joined = |number: usize| {
-            let own = self.folders.iter().filter(|(method, _, level, _)| *method == number && *level == noise);
+    /// Every row of an arm at a level of noise, seeds averaged within the case.
+    fn group(&self, arm: usize, noise: f64) -> Result<Group> {
+        let averaged = |number: usize| {
+            let own = self.folders.iter().filter(|of| (of.row, of.arm, of.noise) == (number, arm, noise));
             let tables =
-                own.map(|(_, seed, _, folder)| methods::Method::read(format!("seed-{seed}"), folder.join("cases.csv")));
-            Ok(methods::Method::joined(self.methods[number].name.clone(), tables.collect::<Result<_>>()?))
+                own.map(|of| methods::Method::read(format!("seed-{}", of.seed), of.evaluation.join("cases.csv")));
+            methods::Method::averaged(self.rows[number].name.clone(), tables.collect::<Result<_>>()?)
         };
-        let joined: Vec<methods::Method> = (0..self.methods.len()).map(joined).collect::<Result<_>>()?;
-        let (labels, region) = (self.labels(), [self.plan.region.clone()]);
-        let subjects = |metric: &Metric| if metric.per_structure() { labels.as_slice() } else { &region };
-        let columns = self.plan.metrics.iter().map(|metric| methods::column(&joined, metric, subjects(metric)));
-        let columns: Vec<Column> = columns.collect::<Result<_>>()?;
-        let settings: Vec<Setting> = columns.iter().map(ranks::of_means).collect();
-        let within = ranks::within_cases(&columns.iter().collect::<Vec<_>>(), TIES);
-        let of_method = |method: usize| mean_defined(within.iter().map(|ranks| ranks[method]));
-        Ok(Level {
-            noise,
-            ranks: settings.iter().map(|setting| setting.ranks(TIES)).collect(),
-            sum_ranks: sum_rank(&settings, TIES),
-            case_ranks: (0..joined.len()).map(of_method).collect(),
-            friedman_ranks: friedman_rank(&settings, TIES),
-            columns,
-        })
+        let methods = (0..self.rows.len()).map(averaged).collect::<Result<_>>()?;
+        let (name, cases_of) = (self.plan.arms[arm].name(), self.plan.arms[arm].cases_of);
+        Ok(Group { name, methods, structures: self.structures(arm), cases_of })
     }
+
+    /// The methods alone, as they were trained: maps are not ranked.
+    fn ranked(&self, mut group: Group) -> Group {
+        let mut rows = self.rows.iter();
+        group.methods.retain(|_| rows.next().is_some_and(|row| row.map.is_none()));
+        group
+    }
+
+    fn level(&self, arm: usize, noise: f64, group: &Group) -> Result<Level> {
+        let (structures, region) = (self.structures(arm), [self.plan.region.clone()]);
+        let subjects = |metric: &Metric| if metric.per_structure() { structures.as_slice() } else { &region };
+        let columns = self.plan.metrics.iter().map(|metric| methods::column(&group.methods, metric, subjects(metric)));
+        let columns: Vec<Column> = columns.collect::<Result<_>>()?;
+        let group = Group { name: group.name.clone(), methods: group.methods.clone(), structures, cases_of: 0 };
+        Ok(Level { arm, noise, columns, ranking: Ranking::new(&self.options(), &[self.ranked(group)])? })
+    }
+}
+
+fn rows(plan: &Plan, methods: &[&Method]) -> Vec<Row> {
+    let of_method = |(number, method): (usize, &&Method)| {
+        let maps = plan.calibrate.iter().map(|&map| Some(map));
+        let name = method.name.clone();
+        let row = move |map: Option<Map>| {
+            let more = map.map_or_else(String::new, |map| format!(" + {}", map.name()));
+            Row { name: format!("{name}{more}"), method: number, map }
+        };
+        std::iter::once(None).chain(maps).map(row).collect::<Vec<_>>()
+    };
+    methods.iter().enumerate().flat_map(of_method).collect()
+}
+
+/// The validation figures of every trial of the methods with a grid.
+fn trials(plan: &Plan, numbers: &[usize], units: &[Unit<'_>]) -> Result<Vec<Tried>> {
+    let mut found = Vec::new();
+    for (method, &number) in numbers.iter().enumerate().filter(|(_, number)| plan.methods[**number].has_grid()) {
+        for arm in 0..plan.arms.len() {
+            for trial in 0..plan.methods[number].trials.len() {
+                let own = |unit: &&Unit<'_>| (unit.method, unit.arm, unit.trial) == (number, arm, trial);
+                let own: Vec<&Unit<'_>> = units.iter().filter(own).collect();
+                let spread = |metric: &&'static Metric| {
+                    Ok(selection::validation(&own, plan, metric)?.map(|values| Spread { values }))
+                };
+                let values: Option<Vec<Spread>> = plan.metrics.iter().map(spread).collect::<Result<_>>()?;
+                found.push(Tried { method, arm, trial, values: values.unwrap_or_default() });
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The places (1 for the best) of values, as far as there are two different ones; a tie shares a place.
@@ -194,27 +324,6 @@ pub fn places(better: Better, values: &[f64]) -> Vec<Option<usize>> {
     let differ = ranks.iter().any(|&rank| rank > 1.0);
     let place = |(rank, value): (&f64, &f64)| (differ && !value.is_nan()).then_some(*rank as usize);
     ranks.iter().zip(values).map(place).collect()
-}
-
-/// The means of a `summary.csv`.
-fn read_figures(folder: &Path, method: usize, seed: u64, noise: f64) -> Result<Vec<Figure>> {
-    #[derive(serde::Deserialize)]
-    struct Line {
-        structure: String,
-        region: String,
-        metric: String,
-        unit: String,
-        mean: f64,
-    }
-    let path = folder.join("summary.csv");
-    let mut reader = csv::Reader::from_path(&path).map_err(Error::from_source).at(path.display())?;
-    let figure = |line: csv::Result<Line>| {
-        let Line { structure, region, metric: key, unit, mean: value } =
-            line.map_err(Error::from_source).at(path.display())?;
-        let metric = metric(&key).ok_or_else(|| Error::new(format!("there is no metric {key}")).at(path.display()))?;
-        Ok(Figure { method, seed, noise, structure, region, metric, unit, value })
-    };
-    reader.deserialize().map(figure).collect()
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ pub struct FitRequest<'a> {
     pub ignored: Option<Label>,
     /// Reference label maps, a file or a folder.
     pub labels: &'a Path,
+    /// The cases, wherever their files lie, instead of those of the two paths.
+    pub pairs: Option<&'a [Pair]>,
     /// The voxels to fit on. Maps are applied to all voxels: only a temperature fitted on another region leaves the
     /// background in its place.
     pub region: Region,
@@ -44,6 +46,9 @@ pub struct FitRequest<'a> {
 
 impl FitRequest<'_> {
     fn pairs(&self) -> Result<Vec<Pair>> {
+        if let Some(pairs) = self.pairs {
+            return Ok(pairs.to_vec());
+        }
         let (pairs, missing) = inputs::pairs(self.scores, self.labels, Holds::Scores)?.every_prediction()?;
         for case in &missing {
             log::warn!("{case}: has a reference but no prediction; it is not fitted on");
@@ -105,7 +110,7 @@ pub fn fit(method: Method, request: &FitRequest<'_>) -> Result<Fitted> {
     Ok(Fitted { file, before, after })
 }
 
-/// Fits local temperatures, which see `images` (a file or a folder) as well, and writes their file.
+/// Fits local temperatures, which see `images` (a file or a folder) as well, and writes their file; given pairs bring theirs.
 ///
 /// # Errors
 /// As [`fit`]; a training key is out of range, or the observer asks to stop.
@@ -125,8 +130,11 @@ pub fn fit_local<B: Backend>(
     }
     let pairs = request.pairs()?;
     request.warn_of_region(Method::Local);
-    let found = self::images(images)?;
-    let image = |pair: &Pair| Ok(local::image_of(&found, &pair.case)?.to_path_buf());
+    let found = if request.pairs.is_some() { BTreeMap::new() } else { self::images(images)? };
+    let image = |pair: &Pair| match &pair.image {
+        Some(path) => Ok(path.clone()),
+        None => Ok(local::image_of(&found, &pair.case)?.to_path_buf()),
+    };
     let images = pairs.iter().map(image).collect::<Result<Vec<PathBuf>>>()?;
     request.expect_out(&pairs, &images)?;
     let reading = decide(&pairs, true, request.reading)?;

@@ -40,6 +40,12 @@ pub struct Training {
     pub seed: u64,
 }
 
+impl Default for Training {
+    fn default() -> Self {
+        Self { epochs: 20, rate: 1e-3, seed: 0 }
+    }
+}
+
 /// What is known of a fitted network; its weights are the tensors of the same file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -36,6 +36,16 @@ pub enum Section {
     Logits,
     /// Figures against noise.
     Noise,
+    /// Ranks of methods.
+    Ranks,
+    /// One subject under several methods.
+    Subject,
+    /// Methods by network.
+    Networks,
+    /// Shares of methods in a sum.
+    Shares,
+    /// Figures against the parameter of a loss.
+    Sensitivity,
 }
 
 /// A plot in both formats, with the numbers behind it.

@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::{CATEGORIES, Chart, Drawn, Page, tick};
+use super::{Chart, Drawn, Page, colors, short, tick};
 
 /// One line for each method.
 pub struct Lines {
@@ -25,13 +25,8 @@ pub struct Line {
 }
 
 const SIZE: [u32; 2] = [500, 330];
-/// Colours of the methods beyond the categories: the papers compare up to a dozen.
-const MORE: [RGBColor; 5] =
-    [RGBColor(140, 86, 45), RGBColor(170, 160, 20), RGBColor(90, 50, 140), RGBColor(0, 90, 90), RGBColor(150, 0, 40)];
 /// Distance between two methods at the same place, and between the first and the last, at most, as shares of the axis.
 const DODGE: [f64; 2] = [0.008, 0.04];
-/// Longest name of a legend, in letters.
-const LONGEST: usize = 24;
 
 impl Lines {
     /// The lowest and the highest place and value that are drawn, with some room.
@@ -64,11 +59,6 @@ impl Chart for Lines {
 
     fn draw<D: DrawingBackend>(&self, page: &Page<'_, D>) -> Drawn<D> {
         page.title(&self.title)?;
-        let colors = || CATEGORIES.into_iter().chain(MORE).cycle();
-        let short = |name: &str| match name.chars().count() {
-            ..=LONGEST => name.to_owned(),
-            _ => name.chars().take(LONGEST - 1).chain(['…']).collect(),
-        };
         let entries: Vec<_> = self.methods.iter().map(|line| short(&line.name)).zip(colors()).collect();
         page.legend(&entries, [10, 32], SIZE[0])?;
         let wide: u32 = entries.iter().map(|(name, _)| 20 + 7 * name.chars().count() as u32).sum();

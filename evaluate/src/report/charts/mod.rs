@@ -3,12 +3,18 @@
 //! Colours are those of Okabe and Ito (2008), which people with any colour vision tell apart. Pixels that a chart shows
 //! (an image, a map) lie beneath the drawing: in SVG as embedded pictures, in PNG copied.
 
+mod bars;
 mod boxes;
 mod distribution;
+mod heat;
 mod histogram;
 mod lines;
 mod overlay;
+mod panels;
+mod radar;
 mod reliability;
+mod scatter;
+mod subject;
 
 use std::fmt::Write;
 use std::sync::Once;
@@ -23,12 +29,18 @@ use plotters::style::{FontStyle, register_font};
 use segcal_core::{Error, Result};
 use segcal_data::xml;
 
+pub use bars::{Bars, Series, Shares};
 pub use boxes::Boxes;
 pub use distribution::Distribution;
+pub use heat::Heat;
 pub use histogram::Histogram;
 pub use lines::{Line, Lines};
 pub use overlay::Overlay;
+pub use panels::Panels;
+pub use radar::Radar;
 pub use reliability::Reliability;
+pub use scatter::Scatter;
+pub use subject::{Seen, Subject};
 
 const BLUE: RGBColor = RGBColor(0, 114, 178);
 const SKY: RGBColor = RGBColor(86, 180, 233);
@@ -40,6 +52,25 @@ const FAINT: RGBColor = RGBColor(225, 225, 225);
 /// For categories, in this order.
 const CATEGORIES: [RGBColor; 7] =
     [RGBColor(70, 70, 70), BLUE, VERMILION, RGBColor(0, 158, 115), ORANGE, RGBColor(204, 121, 167), SKY];
+
+/// Colours of the methods beyond the categories: the papers compare up to a dozen.
+const MORE: [RGBColor; 5] =
+    [RGBColor(140, 86, 45), RGBColor(170, 160, 20), RGBColor(90, 50, 140), RGBColor(0, 90, 90), RGBColor(150, 0, 40)];
+/// Longest name of a legend, in letters.
+const LONGEST: usize = 24;
+
+/// The colours of methods, in their order.
+fn colors() -> impl Iterator<Item = RGBColor> {
+    CATEGORIES.into_iter().chain(MORE).cycle()
+}
+
+/// A name as a legend has room for it.
+fn short(name: &str) -> String {
+    match name.chars().count() {
+        ..=LONGEST => name.to_owned(),
+        _ => name.chars().take(LONGEST - 1).chain(['…']).collect(),
+    }
+}
 
 /// Pixels of a PNG for each unit of the drawing, so that it prints well.
 const PNG_SCALE: u32 = 2;
@@ -268,6 +299,30 @@ mod tests {
         let line = |points: Vec<[f64; 3]>| Line { name: "a".into(), points };
         let lines = vec![line(vec![[0.0, 0.5, 0.1], [0.1, 0.4, f64::NAN], [0.2, f64::NAN, 0.1]]), line(vec![])];
         drawn(&Lines { title: "dsc".into(), along: "noise".into(), unit: "1".into(), methods: lines });
+        let two = |title: &str| Lines {
+            title: title.into(),
+            along: "lambda".into(),
+            unit: title.into(),
+            methods: vec![Line { name: "a".into(), points: vec![[0.1, 0.5, 0.1], [0.2, 0.4, 0.0]] }],
+        };
+        drawn(&Panels { panels: vec![two("dsc"), two("ece")] });
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<String>>();
+        let values = vec![vec![1.0, 2.0], vec![2.0, f64::NAN]];
+        drawn(&Heat {
+            title: "ranks".into(),
+            rows: names(&["a", "b"]),
+            columns: names(&["x", "y"]),
+            values,
+            digits: 0,
+        });
+        let values = vec![vec![0.5, 0.7, 0.9], vec![0.1, f64::NAN, 0.3]];
+        drawn(&Radar { title: "dsc".into(), axes: names(&["x", "y", "z"]), names: names(&["a", "b"]), values });
+        let series = || vec![Series { name: "a".into(), values: vec![[0.5, 0.1], [-0.25, f64::NAN]] }];
+        drawn(&Bars { title: "dsc".into(), unit: "1".into(), groups: names(&["unet", "resunet"]), series: series() });
+        let values = vec![vec![1.0, 3.0], vec![2.0, 1.0]];
+        drawn(&Shares { title: "dsc".into(), groups: names(&["x", "y"]), names: names(&["a", "b"]), values });
+        let points = vec![("a".to_owned(), vec![[0.5, 0.1, 0.0], [0.4, 0.2, 0.1]])];
+        drawn(&Scatter { title: "noise".into(), axes: names(&["dsc", "ece"]).try_into().unwrap(), points });
         drawn(&Lines { title: "none".into(), along: "noise".into(), unit: "1".into(), methods: Vec::new() });
         let channels = vec![("0".into(), vec![0.0, 1.0]), ("1".into(), vec![0.5, 0.5])];
         drawn(&Distribution { title: "0".into(), what: "logit", edges: vec![-1.0, 0.0, 1.0], channels });
@@ -291,6 +346,24 @@ mod tests {
             drawn(&Overlay { title, figures, slice: slice.clone(), layers, unit: LengthUnit::Mm });
             slice.sides = None;
         }
+    }
+
+    #[test]
+    fn a_subject_is_drawn_under_every_method() {
+        use segcal_metrics::reliability::Bar;
+        let bar = Bar { lower: 0.5, upper: 1.0, count: 3, share: 1.0, confidence: Some(0.8), accuracy: Some(0.6) };
+        let seen = |name: &str, confidence: Vec<u8>| Seen {
+            name: name.into(),
+            figures: "DSC 0.5".into(),
+            prediction: vec![0, 1, 2, 0, 0, 0],
+            confidence,
+            bars: vec![bar],
+        };
+        let methods = vec![seen("a", vec![255; 6]), seen("b", vec![99; 6])];
+        let (image, reference) = (vec![9; 6], vec![0, 1, 1, 2, 0, 0]);
+        let classes = vec![(1, "one".to_owned()), (2, "two".to_owned())];
+        let title = "case".to_owned();
+        drawn(&Subject { title, size: [2, 3], spacing_mm: [1.0, 2.0], image, reference, classes, methods });
     }
 
     #[test]

@@ -186,7 +186,7 @@ fn round_below(limit: f64) -> f64 {
 }
 
 /// Lines along the border of a mask, each as corners `[row, column]`, straight runs as two.
-fn outline(mask: &[u8], [rows, columns]: [usize; 2]) -> Vec<Vec<[usize; 2]>> {
+pub(super) fn outline(mask: &[u8], [rows, columns]: [usize; 2]) -> Vec<Vec<[usize; 2]>> {
     let inside = |row: usize, column: usize| {
         row > 0 && column > 0 && row <= rows && column <= columns && mask[(row - 1) * columns + column - 1] == 1
     };

@@ -1,15 +1,16 @@
 //! Ranks of methods by their evaluations of the same cases, with intervals and tests.
 
+mod document;
+
 use segcal_core::{Error, Result};
-use segcal_data::output::number;
 use segcal_metrics::bootstrap::{Bootstrap, Interval};
+use segcal_metrics::metric::Metric;
 use segcal_metrics::ranking::{
     CaseValues, Friedman, Setting, Ties, ascending_ranks, friedman, friedman_rank, friedman_rank_intervals, holm,
     sum_rank,
 };
 use segcal_metrics::stats::mean_defined;
 use segcal_metrics::wilcoxon::{SignedRank, signed_rank};
-use serde_json::{Map, Value, json};
 
 use super::methods::{self, Column, Method};
 use super::ranks;
@@ -40,6 +41,11 @@ pub struct Group {
     pub name: String,
     /// The methods, in the same order in every group.
     pub methods: Vec<Method>,
+    /// Structures over which overlap and surface metrics are averaged here; empty: those of the options.
+    pub structures: Vec<String>,
+    /// Number of the first group that is of the same cases (the same patients seen by another network, say): they are
+    /// drawn together. Its own number where no other is.
+    pub cases_of: usize,
 }
 
 /// Every figure of a comparison.
@@ -60,7 +66,19 @@ pub struct Ranking {
     pub case_ranks: Vec<Interval>,
     /// Friedman's test with the columns as blocks.
     pub over_metrics: Friedman,
+    /// Every two methods under each metric over all data sets; none of one data set.
+    pub over_datasets: Vec<Difference>,
     options: Options,
+}
+
+/// Two methods under one metric, over all data sets.
+pub struct Difference {
+    /// The metric.
+    pub metric: &'static Metric,
+    /// Numbers of the methods.
+    pub methods: [usize; 2],
+    /// Mean over the data sets of the mean of first less second; cases are drawn within each data set.
+    pub difference: Interval,
 }
 
 /// What is known of one data set.
@@ -69,6 +87,8 @@ pub struct GroupFigures {
     pub name: String,
     /// Number of cases.
     pub cases: usize,
+    /// See [`Group::cases_of`].
+    pub cases_of: usize,
     /// Structures that overlap and surface metrics are averaged over.
     pub structures: Vec<String>,
 }
@@ -107,8 +127,7 @@ impl Ranking {
     /// Ranks methods over the metrics of one or several data sets.
     ///
     /// # Errors
-    /// The methods of a group were evaluated on different cases or structures, the groups have different methods, or a
-    /// metric is defined nowhere.
+    /// The methods of a group were evaluated on different cases or structures, or the groups have different methods.
     pub fn new(options: &Options, groups: &[Group]) -> Result<Self> {
         let methods = method_names(groups)?;
         let figures: Vec<GroupFigures> = groups.iter().map(|group| GroupFigures::new(group, options)).collect();
@@ -117,23 +136,38 @@ impl Ranking {
             for metric in methods::metrics(&options.metrics)? {
                 let region = [options.region.clone()];
                 let subjects = if metric.per_structure() { figures.structures.as_slice() } else { &region };
-                columns.push(ColumnFigures::new(number, methods::column(&group.methods, metric, subjects)?, options)?);
+                columns.push(ColumnFigures::new(number, methods::column(&group.methods, metric, subjects)?, options));
             }
         }
         let ties = options.ties;
         let settings: Vec<Setting> = columns.iter().map(ColumnFigures::setting).collect();
-        let values: Vec<CaseValues> = columns.iter().map(ColumnFigures::case_values).collect();
+        let values: Vec<CaseValues> = columns.iter().map(|column| column.case_values(&figures)).collect();
         Ok(Self {
             methods,
             sum_ranks: sum_rank(&settings, ties),
             friedman_ranks: friedman_rank_intervals(&values, ties, options.replicates, options.seed, LEVEL),
             final_ranks: ascending_ranks(&friedman_rank(&settings, ties), ties),
-            case_ranks: case_ranks(&columns, figures.len(), options),
-            over_metrics: friedman(&settings),
+            case_ranks: case_ranks(&columns, &figures, options),
+            over_metrics: test_of(&settings),
+            over_datasets: over_datasets(&columns, &figures, options)?,
             groups: figures,
             columns,
             options: options.clone(),
         })
+    }
+
+    /// Refuses metrics that are defined nowhere: there is nothing to rank.
+    ///
+    /// # Errors
+    /// There is one.
+    pub fn expect_defined(&self) -> Result<()> {
+        match self.columns.iter().find(|column| column.means.iter().all(|mean| mean.is_nan())) {
+            None => Ok(()),
+            Some(column) => {
+                let problem = format!("{} is defined for no case of any method", self.name(column));
+                Err(Error::new(problem).help("choose other metrics, or another --empty for evaluate"))
+            }
+        }
     }
 
     /// A column's name: the metric's key, behind the data set's name where there are several.
@@ -160,18 +194,29 @@ fn method_names(groups: &[Group]) -> Result<Vec<String>> {
 impl GroupFigures {
     fn new(group: &Group, options: &Options) -> Self {
         let first = &group.methods[0];
-        let structures = if options.structures.is_empty() { first.labels() } else { options.structures.clone() };
-        Self { name: group.name.clone(), cases: first.cases().count(), structures }
+        let given = [&group.structures, &options.structures].into_iter().find(|given| !given.is_empty());
+        let structures = given.cloned().unwrap_or_else(|| first.labels());
+        let (name, cases_of) = (group.name.clone(), group.cases_of);
+        Self { name, cases: first.cases().count(), cases_of, structures }
+    }
+}
+
+/// Friedman's test; without any statistic of fewer than two methods.
+fn test_of(settings: &[Setting]) -> Friedman {
+    match settings.first() {
+        Some(first) if first.values.len() > 1 => friedman(settings),
+        _ => Friedman { mean_ranks: vec![1.0], chi_square: f64::NAN, degrees: 0, p_value: f64::NAN },
     }
 }
 
 /// The mean over the cases of all data sets of the [`ranks::within_cases`]; cases are drawn within each data set.
-fn case_ranks(columns: &[ColumnFigures], groups: usize, options: &Options) -> Vec<Interval> {
-    let of_group = |group: usize| {
-        let own = columns.iter().filter(|figures| figures.group == group).map(|figures| &figures.column);
-        ranks::within_cases(&own.collect::<Vec<_>>(), options.ties)
+fn case_ranks(columns: &[ColumnFigures], groups: &[GroupFigures], options: &Options) -> Vec<Interval> {
+    let of_cases = |group: usize| {
+        let own = columns.iter().filter(|figures| groups[figures.group].cases_of == group);
+        ranks::within_cases(&own.map(|figures| &figures.column).collect::<Vec<_>>(), options.ties)
     };
-    let per_case: Vec<Vec<Vec<f64>>> = (0..groups).map(of_group).collect();
+    let first = (0..groups.len()).filter(|&group| groups[group].cases_of == group);
+    let per_case: Vec<Vec<Vec<f64>>> = first.map(of_cases).collect();
     let counts: Vec<usize> = per_case.iter().map(Vec::len).collect();
     let interval = |method: usize| {
         let ranks: Vec<f64> = per_case.iter().flatten().map(|ranks| ranks[method]).collect();
@@ -181,48 +226,101 @@ fn case_ranks(columns: &[ColumnFigures], groups: usize, options: &Options) -> Ve
             [_] => Bootstrap::of_mean(&ranks, replicates, seed),
             _ => Bootstrap::stratified(&counts, replicates, seed, mean),
         };
-        drawn.bca(LEVEL)
+        interval_of(&drawn)
     };
     (0..columns[0].means.len()).map(interval).collect()
 }
 
+/// The BCa interval, or none where no replicate has a value.
+fn interval_of(drawn: &Bootstrap) -> Interval {
+    if drawn.replicates().is_empty() {
+        return Interval { estimate: f64::NAN, lower: f64::NAN, upper: f64::NAN };
+    }
+    drawn.bca(LEVEL)
+}
+
+/// Every two methods under each metric: the mean over the groups of the mean paired difference. Cases are drawn within each
+/// data set, once for all groups that are of them.
+fn over_datasets(columns: &[ColumnFigures], groups: &[GroupFigures], options: &Options) -> Result<Vec<Difference>> {
+    let mut found = Vec::new();
+    for metric in methods::metrics(&options.metrics)?.into_iter().filter(|_| groups.len() > 1) {
+        let own: Vec<_> = columns.iter().filter(|figures| figures.column.metric.key == metric.key).collect();
+        for methods in two_of(columns[0].means.len()) {
+            found.push(Difference { metric, methods, difference: difference_of(&own, groups, methods, options) });
+        }
+    }
+    Ok(found)
+}
+
+fn difference_of(
+    columns: &[&ColumnFigures],
+    groups: &[GroupFigures],
+    [a, b]: [usize; 2],
+    options: &Options,
+) -> Interval {
+    let strata: Vec<usize> = (0..groups.len()).filter(|&group| groups[group].cases_of == group).collect();
+    let counts: Vec<usize> = strata.iter().map(|&group| groups[group].cases).collect();
+    let place = |group: usize| strata.iter().position(|&of| of == groups[group].cases_of).unwrap_or(0);
+    let first = |stratum: usize| counts[..stratum].iter().sum::<usize>();
+    let differences = columns.iter().map(|figures| {
+        let (values, stratum) = (&figures.column.values, place(figures.group));
+        let differ: Vec<f64> = values[a].iter().zip(&values[b]).map(|(a, b)| a - b).collect();
+        (first(stratum)..first(stratum) + counts[stratum], differ)
+    });
+    let differences: Vec<_> = differences.collect();
+    let figure = |sample: &[usize]| {
+        let of_group = |(cases, differ): &(std::ops::Range<usize>, Vec<f64>)| {
+            let own = sample.iter().filter(|case| cases.contains(case));
+            mean_defined(own.map(|case| differ[case - cases.start]))
+        };
+        mean_defined(differences.iter().map(of_group))
+    };
+    interval_of(&Bootstrap::stratified(&counts, options.replicates, options.seed, figure))
+}
+
+/// Every two of so many.
+fn two_of(count: usize) -> impl Iterator<Item = [usize; 2]> {
+    (0..count).flat_map(move |a| (a + 1..count).map(move |b| [a, b]))
+}
+
 impl ColumnFigures {
-    fn new(group: usize, column: Column, options: &Options) -> Result<Self> {
+    fn new(group: usize, column: Column, options: &Options) -> Self {
         let setting = ranks::of_means(&column);
         let means = setting.values.clone();
-        if means.iter().all(|mean| mean.is_nan()) {
-            let problem = format!("{} is defined for no case of any method", column.metric.key);
-            return Err(Error::new(problem).help("choose other metrics, or another --empty for evaluate"));
-        }
         let blocks: Vec<Setting> =
             (0..column.values[0].len()).filter_map(|case| ranks::of_case(&column, case)).collect();
-        Ok(Self {
+        Self {
             group,
             ranks: setting.ranks(options.ties),
-            case_ranks: friedman_rank(&blocks, options.ties),
-            over_cases: friedman(&blocks),
+            // Without any case there are no ranks.
+            case_ranks: if blocks.is_empty() {
+                vec![f64::NAN; means.len()]
+            } else {
+                friedman_rank(&blocks, options.ties)
+            },
+            over_cases: test_of(&blocks),
             pairs: pairs(&column, options),
             means,
             column,
-        })
+        }
     }
 
     fn setting(&self) -> Setting {
         Setting { better: self.column.better(), values: self.means.clone() }
     }
 
-    fn case_values(&self) -> CaseValues {
-        CaseValues { better: self.column.better(), group: self.group, values: self.column.values.clone() }
+    fn case_values(&self, groups: &[GroupFigures]) -> CaseValues {
+        let group = groups[self.group].cases_of;
+        CaseValues { better: self.column.better(), group, values: self.column.values.clone() }
     }
 }
 
 fn pairs(column: &Column, options: &Options) -> Vec<Pair> {
-    let count = column.values.len();
-    let two = (0..count).flat_map(|a| (a + 1..count).map(move |b| [a, b]));
-    let mut pairs: Vec<Pair> = two
+    let mut pairs: Vec<Pair> = two_of(column.values.len())
         .map(|[a, b]| {
             let (first, second) = (&column.values[a], &column.values[b]);
-            let difference = Bootstrap::of_difference(first, second, options.replicates, options.seed).bca(LEVEL);
+            let drawn = Bootstrap::of_difference(first, second, options.replicates, options.seed);
+            let difference = interval_of(&drawn);
             let test = signed_rank(first, second);
             Pair { methods: [a, b], difference, test, corrected: f64::NAN }
         })
@@ -230,73 +328,4 @@ fn pairs(column: &Column, options: &Options) -> Vec<Pair> {
     let p_values: Vec<f64> = pairs.iter().map(|pair| pair.test.p_value).collect();
     pairs.iter_mut().zip(holm(&p_values)).for_each(|(pair, corrected)| pair.corrected = corrected);
     pairs
-}
-
-impl Ranking {
-    /// The document `segcal.ranking/1`.
-    pub fn to_json(&self) -> Value {
-        let options = &self.options;
-        let by_method = |figure: &dyn Fn(usize) -> Value| -> Value {
-            let pairs = self.methods.iter().enumerate().map(|(method, name)| (name.clone(), figure(method)));
-            pairs.collect::<Map<_, _>>().into()
-        };
-        let metric = |figures: &ColumnFigures| {
-            let mut entry = json!({
-                "metric": figures.column.metric.key,
-                "unit": figures.column.unit,
-                "mean": by_method(&|method| number(figures.means[method])),
-                "rank": by_method(&|method| number(figures.ranks[method])),
-                "mean_case_rank": by_method(&|method| number(figures.case_ranks[method])),
-                "missed": by_method(&|method| figures.column.missed[method].into()),
-                "left_out": figures.column.left_out,
-                "friedman_over_cases": test(&figures.over_cases),
-                "pairs": figures.pairs.iter().map(|pair| self.pair(pair)).collect::<Vec<_>>(),
-            });
-            if self.groups.len() > 1 {
-                entry["dataset"] = self.groups[figures.group].name.clone().into();
-            }
-            entry
-        };
-        let mut document = json!({
-            "schema": "segcal.ranking/1",
-            "version": env!("CARGO_PKG_VERSION"),
-            "methods": self.methods,
-            "cases": self.groups.iter().map(|group| group.cases).sum::<usize>(),
-            "structures": self.groups[0].structures,
-            "region": options.region,
-            "ties": options.ties.name(),
-            "replicates": options.replicates,
-            "seed": options.seed,
-            "sum_rank": by_method(&|method| number(self.sum_ranks[method])),
-            "mean_case_rank": by_method(&|method| interval(&self.case_ranks[method])),
-            "friedman_rank": by_method(&|method| interval(&self.friedman_ranks[method])),
-            "final_rank": by_method(&|method| number(self.final_ranks[method])),
-            "friedman_over_metrics": test(&self.over_metrics),
-            "metrics": self.columns.iter().map(metric).collect::<Vec<_>>(),
-        });
-        if self.groups.len() > 1 {
-            let group = |group: &GroupFigures| json!({ "name": group.name, "cases": group.cases, "structures": group.structures });
-            document["datasets"] = self.groups.iter().map(group).collect();
-            document.as_object_mut().map(|document| document.remove("structures"));
-        }
-        document
-    }
-
-    fn pair(&self, pair: &Pair) -> Value {
-        let [a, b] = pair.methods.map(|method| self.methods[method].as_str());
-        json!({
-            "first": a,
-            "second": b,
-            "difference": interval(&pair.difference),
-            "wilcoxon": { "pairs": pair.test.pairs, "p": number(pair.test.p_value), "p_holm": number(pair.corrected) },
-        })
-    }
-}
-
-fn test(test: &Friedman) -> Value {
-    json!({ "chi_square": number(test.chi_square), "degrees": test.degrees, "p": number(test.p_value) })
-}
-
-fn interval(of: &Interval) -> Value {
-    json!({ "estimate": number(of.estimate), "interval95": [number(of.lower), number(of.upper)] })
 }

@@ -1,0 +1,89 @@
+//! The cases of a comparison: what everything is measured on, and what values and maps are chosen on.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+use segcal_core::{Error, Result};
+use segcal_data::hash::Hash;
+use segcal_data::{Case, Dataset, ENDINGS};
+use segcal_train::settings::Settings;
+
+use super::plan::Plan;
+
+/// The parts of a data set.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// What everything is measured on.
+    pub measured: Part,
+    /// What chooses: values of a grid, and maps.
+    pub validation: Part,
+}
+
+/// The cases of one part.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// `test`, or `validation` where the test part has no labels.
+    pub name: &'static str,
+    /// Its labelled cases.
+    pub cases: Vec<Case>,
+    /// Of each case, the SHA-256 of its images, and that of its images and label.
+    pub(super) contents: BTreeMap<String, [String; 2]>,
+}
+
+impl Parts {
+    /// The parts of each arm's data set.
+    ///
+    /// # Errors
+    /// Those of [`Part`].
+    pub fn of(plan: &Plan) -> Result<Vec<Self>> {
+        let mut found: Vec<Self> = Vec::with_capacity(plan.arms.len());
+        for (number, arm) in plan.arms.iter().enumerate() {
+            let again = found.get(arm.cases_of).cloned();
+            found.push(again.map_or_else(|| Self::new(plan.settings(number)), Ok)?);
+        }
+        Ok(found)
+    }
+
+    /// The labelled cases of the test part, or else the validation part. Lists of the decathlon name no labels of test
+    /// images: those in the folder `labelsX` beside the images' `imagesX` count as well.
+    fn new(settings: &Settings) -> Result<Self> {
+        let data = Dataset::open_fold(&settings.data, settings.fold)?;
+        let with_label = |case: Case| Case { label: case.label.clone().or_else(|| label_beside(&case)), ..case };
+        let labelled: Vec<Case> = data.test.into_iter().map(with_label).filter(|case| case.label.is_some()).collect();
+        let validation = Part::new("validation", data.val)?;
+        let measured = if labelled.is_empty() { validation.clone() } else { Part::new("test", labelled)? };
+        if measured.cases.is_empty() {
+            let error = Error::new("neither the test nor the validation part holds a labelled case");
+            return Err(error.at(settings.data.display()).help("divide the data set in a splits.json"));
+        }
+        Ok(Self { measured, validation })
+    }
+}
+
+impl Part {
+    fn new(name: &'static str, cases: Vec<Case>) -> Result<Self> {
+        let contents = |case: &Case| Ok((case.name.clone(), contents(case)?));
+        let contents = cases.par_iter().map(contents).collect::<Result<_>>()?;
+        Ok(Self { name, cases, contents })
+    }
+}
+
+/// The SHA-256 of the images of a case, and that of its images and label.
+fn contents(case: &Case) -> Result<[String; 2]> {
+    let mut images = Hash::default();
+    case.images.iter().try_for_each(|path| images.file(path))?;
+    let images = images.hex();
+    let mut all = Hash::default();
+    all.text(&images);
+    case.label.iter().try_for_each(|path| all.file(path))?;
+    Ok([images, all.hex()])
+}
+
+/// The label map of an image in the folder beside the images'.
+fn label_beside(case: &Case) -> Option<PathBuf> {
+    let folder = case.images.first()?.parent()?;
+    let kind = folder.file_name()?.to_str()?.strip_prefix("images")?;
+    let labels = folder.with_file_name(format!("labels{kind}"));
+    ENDINGS.iter().map(|ending| labels.join(format!("{}{ending}", case.name))).find(|path| path.is_file())
+}

@@ -1,0 +1,433 @@
+//! One training of a comparison and what is made from it: a method's trial on a data set with a network and a seed.
+//!
+//! A training knows how to go on by itself. A folder of predictions, of a map or of an evaluation bears a [`Mark`] of what
+//! it was made from; where that is not what it would be made from now, it is made anew.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use segcal_core::{Error, Result};
+use segcal_data::hash::{self, Hash};
+use segcal_data::{Case, limits};
+use segcal_evaluate::calibrate::map::Method as Map;
+use segcal_train::run::Verified;
+use segcal_train::run_folder;
+use segcal_train::settings::Settings;
+use serde::{Deserialize, Serialize};
+
+use super::part::{Part, Parts};
+use super::plan::{Arm, Method, Plan, Trial};
+use crate::output::{self, OutputFolder};
+
+/// Name of the file that bears a folder's mark.
+pub(super) const MARK: &str = "made-of.json";
+
+/// How far a training is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Training {
+    /// There is no epoch yet.
+    Missing,
+    /// So many epochs are done, more are asked for.
+    Begun(usize),
+    /// All epochs are done.
+    Done,
+}
+
+/// What is predicted and measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum View {
+    /// The validation part.
+    Validation,
+    /// The measured part at a level of noise.
+    Noise(f64),
+    /// The same after a map.
+    Mended(Map, f64),
+}
+
+impl View {
+    pub(super) const fn noise(self) -> f64 {
+        match self {
+            Self::Validation => 0.0,
+            Self::Noise(noise) | Self::Mended(_, noise) => noise,
+        }
+    }
+
+    /// As part of a folder's name.
+    fn name(self) -> String {
+        match self {
+            Self::Validation => "validation".into(),
+            Self::Noise(noise) => format!("noise-{noise}"),
+            Self::Mended(map, noise) => format!("{}-noise-{noise}", map.name()),
+        }
+    }
+}
+
+/// One thing to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// Train.
+    Train,
+    /// Make class probabilities: by the network, or by a map.
+    Predict(View),
+    /// Fit a map on the validation part.
+    Fit(Map),
+    /// Measure them.
+    Evaluate(View),
+}
+
+impl Step {
+    /// What it does, in a few words.
+    pub fn what(self) -> String {
+        let of = |view: View| match view {
+            View::Validation => "validation".to_owned(),
+            View::Noise(noise) => format!("noise {noise}"),
+            View::Mended(map, noise) => format!("{}, noise {noise}", map.name()),
+        };
+        match self {
+            Self::Train => "train".into(),
+            Self::Predict(view) => format!("predict, {}", of(view)),
+            Self::Fit(map) => format!("fit {}", map.name()),
+            Self::Evaluate(view) => format!("evaluate, {}", of(view)),
+        }
+    }
+}
+
+/// What predictions, a map or an evaluation were made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// SHA-256 of the file of the weights.
+    weights: String,
+    /// Standard deviation of the noise.
+    noise: f64,
+    /// Name of each case, with the SHA-256 of its images (of predictions) or of its images and label.
+    cases: BTreeMap<String, String>,
+    /// What an empty mask counts; of evaluations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    empty: Option<String>,
+    /// How it is measured, where that is not the default; of evaluations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    measuring: Option<String>,
+    /// SHA-256 of the map that was applied, or the kind of the map that was fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    map: Option<String>,
+}
+
+impl Mark {
+    pub(super) fn of_folder(folder: &Path) -> Option<Self> {
+        serde_json::from_str(&limits::read_text(&folder.join(MARK)).ok()?).ok()
+    }
+
+    pub(super) fn write(&self, folder: &OutputFolder) -> Result<()> {
+        output::write_text(&folder.file(MARK)?, &(output::to_json(self)? + "\n"))
+    }
+}
+
+/// A method's trial on an arm with a seed.
+#[derive(Debug)]
+pub struct Unit<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) parts: &'a Parts,
+    /// Number of the method.
+    pub method: usize,
+    /// Number of the trial among the method's.
+    pub trial: usize,
+    /// Number of the arm.
+    pub arm: usize,
+    /// The seed.
+    pub seed: u64,
+    /// `method 2/3 nacl, seed 1/3`.
+    pub place: String,
+    pub(super) settings: Settings,
+    folder: PathBuf,
+    /// SHA-256 of the weights, once it is known.
+    weights: Mutex<Option<String>>,
+}
+
+/// Every unit of the plan: of a method the arms, of an arm the trials, of a trial the seeds.
+pub fn units<'a>(plan: &'a Plan, parts: &'a [Parts]) -> Vec<Unit<'a>> {
+    let mut units = Vec::new();
+    for method in 0..plan.methods.len() {
+        for (arm, parts) in parts.iter().enumerate() {
+            for trial in 0..plan.methods[method].trials.len() {
+                let numbers = [method, arm, trial];
+                units.extend((0..plan.seeds.len()).map(|seed| Unit::new(plan, parts, numbers, seed)));
+            }
+        }
+    }
+    units
+}
+
+impl<'a> Unit<'a> {
+    fn new(plan: &'a Plan, parts: &'a Parts, [method, arm, trial]: [usize; 3], place: usize) -> Self {
+        let (own, seed) = (&plan.methods[method], plan.seeds[place]);
+        let (on, tried) = (&plan.arms[arm], &own.trials[trial]);
+        let mut folder = plan.out.join(&own.name).join(on.folder());
+        if !tried.name.is_empty() {
+            folder.push(&tried.name);
+        }
+        folder.push(format!("seed-{seed}"));
+        let settings = Settings { seed, out: folder.join("run"), ..tried.settings[arm].clone() };
+        let more = [on.name(), tried.name.clone()].into_iter().filter(|name| !name.is_empty());
+        let more: String = more.map(|name| format!(", {name}")).collect();
+        let (methods, seeds) = (plan.methods.len(), plan.seeds.len());
+        let place = format!("method {}/{methods} {}{more}, seed {}/{seeds}", method + 1, own.name, place + 1);
+        Self { plan, parts, method, trial, arm, seed, place, settings, folder, weights: Mutex::default() }
+    }
+
+    /// Its method.
+    pub fn of(&self) -> &'a Method {
+        &self.plan.methods[self.method]
+    }
+
+    /// Its trial.
+    pub fn tried(&self) -> &'a Trial {
+        &self.of().trials[self.trial]
+    }
+
+    /// Its data set and network.
+    pub fn on(&self) -> &'a Arm {
+        &self.plan.arms[self.arm]
+    }
+
+    /// Its folder below that of the comparison: `nacl/hippocampus/lambda-0.1/seed-1`.
+    pub fn id(&self) -> String {
+        let below = self.folder.strip_prefix(&self.plan.out).unwrap_or(&self.folder);
+        below.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The settings of its training.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The cases that everything is measured on.
+    pub fn measured(&self) -> &'a [Case] {
+        &self.parts.measured.cases
+    }
+
+    /// What is done before values of a grid are chosen. It sees nothing of the measured part.
+    pub fn first_steps(&self) -> Vec<Step> {
+        let mut steps = vec![Step::Train];
+        if self.of().has_grid() {
+            steps.extend([Step::Predict(View::Validation), Step::Evaluate(View::Validation)]);
+        }
+        steps
+    }
+
+    /// What is done with the value that is chosen.
+    pub fn last_steps(&self) -> Vec<Step> {
+        let (mut steps, maps) = (Vec::new(), &self.plan.calibrate);
+        if !maps.is_empty() {
+            steps.push(Step::Predict(View::Validation));
+            steps.extend(maps.iter().map(|&map| Step::Fit(map)));
+        }
+        for &noise in &self.plan.noise {
+            steps.extend([Step::Predict(View::Noise(noise)), Step::Evaluate(View::Noise(noise))]);
+            for &map in maps {
+                steps.extend([Step::Predict(View::Mended(map, noise)), Step::Evaluate(View::Mended(map, noise))]);
+            }
+        }
+        steps
+    }
+
+    /// What is done before the choice, and with a trial that is measured what is done after it.
+    pub fn steps(&self, measured: bool) -> Vec<Step> {
+        let mut steps = self.first_steps();
+        let more = if measured { self.last_steps() } else { Vec::new() };
+        more.into_iter().for_each(|step| {
+            if !steps.contains(&step) {
+                steps.push(step)
+            }
+        });
+        steps
+    }
+
+    /// How far the training is.
+    ///
+    /// # Errors
+    /// The run in the folder was started with another config, or has more epochs than the plan; the message names the key.
+    pub fn training(&self) -> Result<Training> {
+        let run = &self.settings.out;
+        if !run.join("config.toml").exists() {
+            return Ok(Training::Missing);
+        }
+        let refused = |what: String| {
+            let error = Error::new(what).at(run.display()).at(&self.place);
+            Err(error.help("give the changed method another name, or the plan another out"))
+        };
+        if let Some(key) = run_folder::changed_key(run, &self.settings.to_table())? {
+            return refused(format!("was trained with another {key}"));
+        }
+        let last = run.join("last.safetensors");
+        // What is wrong with a checkpoint that cannot be read is said where the training goes on from it.
+        match Verified::open(&last, &self.settings).map_or(0, |checkpoint| checkpoint.epoch) {
+            0 => Ok(Training::Missing),
+            done if done < self.settings.epochs => Ok(Training::Begun(done)),
+            done if done > self.settings.epochs => {
+                refused(format!("was trained for {done} epochs, the plan has epochs = {}", self.settings.epochs))
+            }
+            _ => Ok(Training::Done),
+        }
+    }
+
+    /// Refuses links among the folders that the comparison makes: it would write elsewhere.
+    ///
+    /// # Errors
+    /// One is a symbolic link.
+    pub fn expect_no_links(&self) -> Result<()> {
+        let above = self.folder.ancestors().take_while(|folder| *folder != self.plan.out).map(Path::to_path_buf);
+        let steps = self.first_steps().into_iter().chain(self.last_steps());
+        let made = steps.map(|step| match step {
+            Step::Train => self.settings.out.clone(),
+            Step::Predict(view) => self.predictions(view),
+            Step::Fit(map) => self.map_folder(map),
+            Step::Evaluate(view) => self.evaluation(view),
+        });
+        match above.chain(made).find(|folder| folder.is_symlink()) {
+            Some(link) => {
+                let error = Error::new("is a symbolic link inside an output folder").at(link.display());
+                Err(error.help("remove the link or choose another output folder"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Folder of predictions.
+    pub fn predictions(&self, view: View) -> PathBuf {
+        self.folder.join(format!("predictions-{}", view.name()))
+    }
+
+    /// Folder of an evaluation.
+    pub fn evaluation(&self, view: View) -> PathBuf {
+        self.folder.join(format!("evaluation-{}", view.name()))
+    }
+
+    pub(super) fn map_folder(&self, map: Map) -> PathBuf {
+        self.folder.join(format!("map-{}", map.name()))
+    }
+
+    /// The file of a fitted map.
+    pub fn map_file(&self, map: Map) -> PathBuf {
+        self.map_folder(map).join(if map == Map::Local { "map.safetensors" } else { "map.json" })
+    }
+
+    pub(super) const fn part(&self, view: View) -> &'a Part {
+        match view {
+            View::Validation => &self.parts.validation,
+            View::Noise(_) | View::Mended(..) => &self.parts.measured,
+        }
+    }
+
+    /// The weights may be others from now on.
+    pub(super) fn forget_weights(&self) {
+        *self.known_weights() = None;
+    }
+
+    fn known_weights(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.weights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// SHA-256 of the weights, read once; hashed as in the marks of earlier versions.
+    fn weights(&self) -> Result<String> {
+        let mut known = self.known_weights();
+        if let Some(hex) = &*known {
+            return Ok(hex.clone());
+        }
+        let mut hash = Hash::default();
+        hash.file(&self.settings.out.join("best.safetensors"))?;
+        Ok(known.insert(hash.hex()).clone())
+    }
+
+    /// What a step's folder is made from.
+    ///
+    /// # Errors
+    /// The run holds no weights, or there is no map that is to be applied.
+    pub(super) fn mark(&self, step: Step) -> Result<Mark> {
+        let (view, labels) = match step {
+            Step::Train | Step::Fit(_) => (View::Validation, true),
+            Step::Predict(view) => (view, false),
+            Step::Evaluate(view) => (view, true),
+        };
+        let map = match (step, view) {
+            (Step::Fit(map), _) => Some(map.name().to_owned()),
+            (_, View::Mended(map, _)) => Some(hash::of_file(&self.map_file(map))?),
+            _ => None,
+        };
+        let evaluated = matches!(step, Step::Evaluate(_));
+        let of = |(name, contents): (&String, &[String; 2])| (name.clone(), contents[usize::from(labels)].clone());
+        Ok(Mark {
+            weights: self.weights()?,
+            noise: view.noise(),
+            cases: self.part(view).contents.iter().map(of).collect(),
+            empty: evaluated.then(|| self.plan.empty.name().to_owned()),
+            measuring: self.on().measuring.mark().filter(|_| evaluated),
+            map,
+        })
+    }
+
+    /// The cases that are to be predicted; all of them where the predictions are of other weights.
+    pub(super) fn unpredicted(&self, view: View) -> Result<Vec<Case>> {
+        let folder = self.predictions(view);
+        let current = Mark::of_folder(&folder) == Some(self.mark(Step::Predict(view))?);
+        let file = |kind: &str, case: &Case| folder.join(kind).join(format!("{}.nii.gz", case.name));
+        // The segmentation is written after the probabilities.
+        let kinds: &[&str] =
+            if matches!(view, View::Mended(..)) { &["probabilities"] } else { &["probabilities", "segmentations"] };
+        let done = |case: &Case| current && kinds.iter().all(|kind| file(kind, case).exists());
+        Ok(self.part(view).cases.iter().filter(|case| !done(case)).cloned().collect())
+    }
+
+    /// Which of these steps, in the order in which they are done, are done. Of predictions nothing is asked once all that
+    /// needs them is.
+    ///
+    /// # Errors
+    /// As [`Unit::training`].
+    pub fn done(&self, steps: &[Step]) -> Result<Vec<bool>> {
+        let mut done = vec![false; steps.len()];
+        if self.training()? != Training::Done {
+            return Ok(done);
+        }
+        for number in (0..steps.len()).rev() {
+            let needs = |later: &usize| needs(steps[*later], steps[number]);
+            let mut later = (number + 1..steps.len()).filter(needs).peekable();
+            let unneeded = matches!(steps[number], Step::Predict(_)) && later.peek().is_some();
+            done[number] = (unneeded && later.all(|later| done[later])) || self.is_done(steps[number])?;
+        }
+        Ok(done)
+    }
+
+    fn is_done(&self, step: Step) -> Result<bool> {
+        let current = |folder: PathBuf| Ok(Mark::of_folder(&folder) == Some(self.mark(step)?));
+        match step {
+            Step::Train => Ok(true),
+            Step::Predict(View::Mended(map, _)) | Step::Evaluate(View::Mended(map, _)) if !self.is_fitted(map)? => {
+                Ok(false)
+            }
+            Step::Predict(view) => Ok(self.unpredicted(view)?.is_empty()),
+            Step::Fit(map) => self.is_fitted(map),
+            Step::Evaluate(view) => current(self.evaluation(view)),
+        }
+    }
+
+    /// Whether a map is there that was fitted on what the network gives now.
+    fn is_fitted(&self, map: Map) -> Result<bool> {
+        let marked = Mark::of_folder(&self.map_folder(map)) == Some(self.mark(Step::Fit(map))?);
+        Ok(marked && self.map_file(map).is_file())
+    }
+}
+
+/// Whether a step reads what another one wrote.
+fn needs(step: Step, what: Step) -> bool {
+    match (step, what) {
+        (Step::Evaluate(view), Step::Predict(of)) => view == of,
+        (Step::Fit(_), Step::Predict(View::Validation)) => true,
+        (Step::Predict(View::Mended(_, noise)), Step::Predict(View::Noise(of))) => noise == of,
+        _ => false,
+    }
+}

@@ -1,0 +1,99 @@
+//! Numbers of methods in columns, the smaller the darker: ranks.
+
+use plotters::prelude::*;
+
+use super::{Chart, Drawn, INK, Page, short};
+
+/// A table of ranks.
+pub struct Heat {
+    /// Title.
+    pub title: String,
+    /// Names of the lines.
+    pub rows: Vec<String>,
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// `values[row][column]`; what is not finite is left white.
+    pub values: Vec<Vec<f64>>,
+    /// Digits behind the point.
+    pub digits: usize,
+}
+
+const CELL: [u32; 2] = [62, 30];
+const TOP: u32 = 34;
+/// Height of one line of a column's name.
+const LINE: u32 = 14;
+/// The colour of the best, and that of the worst.
+const ENDS: [[f64; 3]; 2] = [[8.0, 81.0, 156.0], [239.0, 243.0, 255.0]];
+
+impl Heat {
+    /// A column's name by its words, one beneath the other.
+    fn words(&self) -> Vec<Vec<String>> {
+        let words = |name: &String| {
+            name.split(' ')
+                .map(|word| word.chars().take(9).collect::<String>())
+                .filter(|word| !word.is_empty())
+                .collect()
+        };
+        self.columns.iter().map(words).collect()
+    }
+
+    fn corner(&self) -> [u32; 2] {
+        let longest = self.rows.iter().map(|row| short(row).chars().count()).max().unwrap_or(0) as u32;
+        let tallest = self.words().iter().map(Vec::len).max().unwrap_or(0) as u32;
+        [22 + 8 * longest, TOP + LINE * tallest + 8]
+    }
+
+    /// Least and largest value of a column, since columns have scales of their own.
+    fn range(&self, column: usize) -> [f64; 2] {
+        let values = self.values.iter().map(|row| row[column]).filter(|value| value.is_finite());
+        values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| [low.min(value), high.max(value)])
+    }
+}
+
+impl Chart for Heat {
+    fn size(&self) -> [u32; 2] {
+        let [left, top] = self.corner();
+        // No narrower than its title.
+        let wide = (24 + 8 * self.title.chars().count() as u32).max(320);
+        [(left + CELL[0] * self.columns.len() as u32 + 14).max(wide), top + CELL[1] * self.rows.len() as u32 + 14]
+    }
+
+    fn draw<D: DrawingBackend>(&self, page: &Page<'_, D>) -> Drawn<D> {
+        page.title(&self.title)?;
+        let [left, top] = self.corner();
+        for (column, words) in self.words().iter().enumerate() {
+            let x = left + CELL[0] * column as u32 + 3;
+            let first = top - 6 - LINE * words.len() as u32;
+            for (line, word) in words.iter().enumerate() {
+                page.text(word, [x, first + LINE * line as u32], &page.font(11))?;
+            }
+        }
+        for (row, name) in self.rows.iter().enumerate() {
+            let y = top + CELL[1] * row as u32;
+            page.text(&short(name), [12, y + 8], &page.font(13))?;
+            for column in 0..self.columns.len() {
+                self.cell(page, [row, column], [left + CELL[0] * column as u32, y])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Heat {
+    fn cell<D: DrawingBackend>(&self, page: &Page<'_, D>, [row, column]: [usize; 2], [x, y]: [u32; 2]) -> Drawn<D> {
+        let (value, [low, high]) = (self.values[row][column], self.range(column));
+        if !value.is_finite() {
+            return page.text("–", [x + CELL[0] / 2 - 4, y + 8], &page.font(13));
+        }
+        let share = if high > low { (value - low) / (high - low) } else { 0.5 };
+        let channel = |number: usize| (ENDS[0][number] + share * (ENDS[1][number] - ENDS[0][number])) as u8;
+        let color = RGBColor(channel(0), channel(1), channel(2));
+        let corner = |x: u32, y: u32| (page.px(x) as i32, page.px(y) as i32);
+        let area = [corner(x + 1, y + 1), corner(x + CELL[0] - 1, y + CELL[1] - 1)];
+        page.area.draw(&Rectangle::new(area, color.filled()))?;
+        let text = format!("{value:.*}", self.digits);
+        let ink = if share < 0.55 { WHITE } else { INK };
+        let at = x + (CELL[0] - 7 * text.chars().count() as u32) / 2;
+        page.text(&text, [at, y + 8], &page.font(13).color(&ink))
+    }
+}

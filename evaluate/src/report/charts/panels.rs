@@ -1,0 +1,23 @@
+//! Charts of lines side by side: two figures against one parameter.
+
+use plotters::prelude::*;
+
+use super::{Chart, Drawn, Lines, Page};
+
+/// Panels from left to right.
+pub struct Panels {
+    /// What they show.
+    pub panels: Vec<Lines>,
+}
+
+impl Chart for Panels {
+    fn size(&self) -> [u32; 2] {
+        let sizes = || self.panels.iter().map(Chart::size);
+        [sizes().map(|[wide, _]| wide).sum::<u32>().max(1), sizes().map(|[_, high]| high).max().unwrap_or(1)]
+    }
+
+    fn draw<D: DrawingBackend>(&self, page: &Page<'_, D>) -> Drawn<D> {
+        let areas = page.area.split_evenly((1, self.panels.len()));
+        self.panels.iter().zip(&areas).try_for_each(|(panel, area)| panel.draw(&Page { area, scale: page.scale }))
+    }
+}
