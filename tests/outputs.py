@@ -177,23 +177,43 @@ def calculators(run, names):
         run.both(f"verify-{backend}", f"verify --cases 1 --seed 3 --backend {backend}")
 
 
+# Each network in a few channels, for slices of 16 x 20 pixels (TransUNet: 32 x 32).
+SMALL = {
+    "unet": "levels=2 base=4", "unet-authors": "levels=2 base=4", "attunet": "widths=[4,8]",
+    "unetpp": "encoder_widths=[4,4,8,8,8] encoder_blocks=[1,1,1,1] decoder_widths=[8,8,4,4,4]",
+    "unetpp-nested": "features=[4,4,8,8,8,4]", "resunet": "widths=[4,8]", "unet3d-meep": "widths=[4,8]",
+    "transunet": "image=32 width=8 groups=2 resnet_blocks=[1,1,1] hidden=16 heads=2 mlp=32 layers=1 head_channels=16"
+                 " decoder_widths=[16,8,8,4]",
+    "dynunet": "widths=[4,8] kernels=[3,3] strides=[1,2]", "nnunet-crac": "widths=[4,8] kernels=[3,3] strides=[1,2]",
+    "nnunet": "widths=[4,8] strides=[1,2]", "nnunet-residual": "widths=[4,8] strides=[1,2] encoder_blocks=[1,1]",
+}
+
+
+def small(network):
+    """The keys that a network of the list needs beside its name; one that is new takes its defaults."""
+    keys = [f"network.{key}" for key in SMALL.get(network, "").split()]
+    size = {"unetpp": 32, "unetpp-nested": 32, "transunet": 32}.get(network)
+    return [f"network.name={network}", *keys, *([f"samples.size=[{size},{size}]"] if size else [])]
+
+
 def trainings(run, names):
     """Every loss, every network, slices and patches, optimisers and schedules; resuming; prediction and export."""
     sizes = "--train 3 --val 1 --test 3 --size 6,16,18 --spacing 2,1,1.5 --seed 5 --label-noise 0.02"
     run("phantom.json", f"phantom cohort {sizes} --json")
     run("phantom.txt", "phantom phantom-small --train 1 --val 1 --test 1 --size 4,8,8 --noise 0.2")
     write(run.folder / "in/tiny.toml",
-          "data = 'cohort'\nepochs = 1\nbatch = 4\nsamples.size = [16, 20]\nnetwork = { levels = 2, base = 4 }\n")
-    variants = {f"loss-{row['name']}": [f"loss.name={row['name']}"] for row in names["losses"]}
-    variants |= {f"network-{row['name']}": [f"network.name={row['name']}"] for row in names["networks"]}
-    variants["patches-3d"] = ["samples.kind=patches", "samples.size=[4,8,8]", "samples.per_volume=2"]
-    variants["patches-2d"] = ["samples.kind=patches", "samples.size=[4,8]", "samples.axis=x"]
-    variants["sgd"] = ["optimiser.name=sgd", "schedule.name=polynomial", "clip_norm=0.5", "seed=9", "input.clip_percentiles=[1,99]"]
-    variants["paper"] = ["loss.name=nacl", "loss.convention=paper", "schedule.name=cosine", "epochs=3"]
+          "data = 'cohort'\nepochs = 1\nbatch = 4\nsamples.size = [16, 20]\n")
+    unet = small("unet")
+    variants = {f"loss-{row['name']}": [f"loss.name={row['name']}", *unet] for row in names["losses"]}
+    variants |= {f"network-{row['name']}": small(row["name"]) for row in names["networks"]}
+    variants["patches-3d"] = ["samples.kind=patches", "samples.size=[4,8,8]", "samples.per_volume=2", *unet]
+    variants["patches-2d"] = ["samples.kind=patches", "samples.size=[4,8]", "samples.axis=x", *unet]
+    variants["sgd"] = ["optimiser.name=sgd", "schedule.name=polynomial", "clip_norm=0.5", "seed=9", "input.clip_percentiles=[1,99]", *unet]
+    variants["paper"] = ["loss.name=nacl", "loss.convention=paper", "schedule.name=cosine", "epochs=3", *unet]
     for name, keys in variants.items():
         run(f"train-{name}.json", ["train", "in/tiny.toml", f"out=runs/{name}", *keys, "--json"])
-    run("train-resumed.txt", ["train", "in/tiny.toml", "out=runs/loss-crac", "loss.name=crac", "epochs=3", "--resume"])
-    run("train-reference.txt", ["train", "in/tiny.toml", "out=runs/reference", "--backend", "reference", "network.base=2"])
+    run("train-resumed.txt", ["train", "in/tiny.toml", "out=runs/loss-crac", "loss.name=crac", *unet, "epochs=3", "--resume"])
+    run("train-reference.txt", ["train", "in/tiny.toml", "out=runs/reference", "--backend", "reference", *unet, "network.base=2"])
     for name in ["patches-3d", "patches-2d", "sgd"]:
         run(f"predict-{name}.txt", f"predict runs/{name} cohort/imagesTs/phantom_004.nii.gz --out predictions/{name}")
     run("predict-loss-nacl.json", "predict runs/loss-nacl cohort/imagesTs --out predictions/loss-nacl --json")
@@ -260,7 +280,8 @@ def shards(run):
     run.both("merge", "merge evaluations/part-b evaluations/part-a --out evaluations/merged")
     for name in ["cases.csv", "summary.json"]:
         one, merged = (run.folder / f"evaluations/{folder}/{name}" for folder in ["empty-nan", "merged"])
-        if one.read_bytes() != merged.read_bytes():
+        # The checksums of the states, which hold the paths of the cases, are left out.
+        if content(one, run.folder) != content(merged, run.folder):
             sys.exit(f"{merged} differs from {one}")
 
 
