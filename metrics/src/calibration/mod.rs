@@ -23,6 +23,7 @@ mod mass;
 mod pass;
 mod region;
 mod region_bins;
+mod tally;
 mod voxels;
 
 pub use bins::{Bin, DEFAULT_BINS, MOST_CLASSES, THRESHOLD, edges};
