@@ -40,6 +40,7 @@ pub mod output;
 pub mod phantom;
 pub mod png;
 pub mod prepare;
+mod properties;
 mod scatter;
 pub mod volume;
 pub mod xml;

@@ -48,13 +48,18 @@ pub fn measure<B: Backend>(backend: &B, pair: &Pair, how: &Measure) -> Result<(C
         regions: figures.regions.into_iter().map(|(name, figures)| (name, owned(figures, Number))).collect(),
         authors: figures.authors.map(Authors::from),
         slices: chosen.iter().map(|chosen| chosen.slice.clone()).collect(),
-        counters: figures.states.map(|states| Counters {
-            calibration: states.calibration,
-            equal_mass: states.equal_mass,
-            logits: states.logits.map(|counts| Logits { of: how.scores(), counts }),
-        }),
+        counters: figures.states.map(|states| counters(states, how)),
+        problems: figures.problems.into_iter().map(|(name, states)| (name, counters(states, how))).collect(),
     };
     Ok((state, chosen))
+}
+
+fn counters(states: metrics::States, how: &Measure) -> Counters {
+    Counters {
+        calibration: states.calibration,
+        equal_mass: states.equal_mass,
+        logits: states.logits.map(|counts| Logits { of: how.scores(), counts }),
+    }
 }
 
 fn owned<T, U>(figures: BTreeMap<&'static str, T>, map: impl Fn(T) -> U) -> BTreeMap<String, U> {
@@ -73,7 +78,7 @@ fn measured_grid(grid: &data::Grid, unit: LengthUnit) -> Grid {
 }
 
 /// The prediction on the reference's grid.
-fn read(pair: &Pair, volume: &Volume<Label>, how: &Measure) -> Result<metrics::Prediction<'static>> {
+fn read<'a>(pair: &Pair, volume: &Volume<Label>, how: &'a Measure) -> Result<metrics::Prediction<'a>> {
     let kind = match how.kind {
         Prediction::Scores(kind) => kind,
         Prediction::Segmentation => {
@@ -81,6 +86,10 @@ fn read(pair: &Pair, volume: &Volume<Label>, how: &Measure) -> Result<metrics::P
             return Ok(metrics::Prediction::Labels(Cow::Owned(labels)));
         }
     };
+    if let Some(nested) = &how.nested {
+        let values = scores::read_regions(&pair.prediction, volume, kind, &how.reading, nested)?;
+        return Ok(metrics::Prediction::Regions(Cow::Owned(values), nested));
+    }
     let (values, classes) = scores::read_stored(&pair.prediction, volume, kind, &how.reading)?;
     scores::expect_labels(volume.values(), classes, how.ignored).at(pair.reference.display())?;
     Ok(match kind {
@@ -91,7 +100,10 @@ fn read(pair: &Pair, volume: &Volume<Label>, how: &Measure) -> Result<metrics::P
 
 /// The slices of each structure, with the image under them.
 fn chosen(figures: &metrics::Figures, volume: &Volume<Label>, pair: &Pair, how: &Measure) -> Vec<Chosen> {
-    let list = structures::list(figures.structures.keys(), &how.unions);
+    let list = match &how.nested {
+        Some(nested) => nested.regions.clone(),
+        None => structures::list(figures.structures.keys(), &how.unions),
+    };
     let reference = structures::judged(volume.values(), volume.values(), how.ignored);
     let prediction = structures::judged(&figures.prediction, volume.values(), how.ignored);
     let mut chosen = slices::choose(&volume.grid, &prediction, &reference, &list);

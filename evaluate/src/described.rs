@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use segcal_core::{Context, Error, Result};
-use segcal_metrics::volume::Label;
+use segcal_metrics::measure::Nested;
+use segcal_metrics::volume::{Label, Structure};
 
 /// What a `dataset.json` says of the labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,8 +14,11 @@ pub struct Described {
     pub names: BTreeMap<Label, String>,
     /// The label that is called `ignore`, as by nnU-Net.
     pub ignored: Option<Label>,
-    /// nnU-Net's regions: classes that are made of several labels.
+    /// nnU-Net's regions: classes that are made of several labels, and where there are such, the single labels as well.
     pub regions: BTreeMap<String, Vec<Label>>,
+    /// The regions in the order of the file, which is that of the channels of their scores, with the label that each becomes
+    /// (`regions_class_order`). None where there are no regions, or the order of the labels is missing.
+    pub nested: Option<Nested>,
 }
 
 impl Described {
@@ -28,10 +32,15 @@ impl Described {
         let document: serde_json::Value =
             serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(Error::from_source).at(file.display())?;
         let mut described = Self::default();
+        let mut listed = Vec::new();
         for (key, value) in document["labels"].as_object().into_iter().flatten() {
             let number = |value: &serde_json::Value| value.as_u64().and_then(|label| Label::try_from(label).ok());
-            if let Some(labels) = value.as_array().and_then(|labels| labels.iter().map(number).collect()) {
-                described.regions.insert(key.clone(), labels);
+            let labels: Option<Vec<Label>> = match value.as_array() {
+                Some(labels) => labels.iter().map(number).collect(),
+                None => number(value).map(|label| vec![label]),
+            };
+            if let Some(labels) = labels.filter(|labels| key != "ignore" && labels[..] != [0]) {
+                listed.push(Structure { name: key.clone(), labels });
             }
             let (name, label) = match (value.as_str(), value.as_u64()) {
                 (Some(name), _) => (name, key.parse().ok()),
@@ -46,6 +55,10 @@ impl Described {
                 _ => {}
             }
         }
+        if document["labels"].as_object().is_some_and(|labels| labels.values().any(serde_json::Value::is_array)) {
+            described.regions = listed.iter().map(|region| (region.name.clone(), region.labels.clone())).collect();
+            described.nested = nested(listed, &document["regions_class_order"]);
+        }
         Ok(described)
     }
 
@@ -54,6 +67,13 @@ impl Described {
         let file = labels.parent().map(|folder| folder.join("dataset.json"));
         file.and_then(|file| Self::read(&file).ok()).unwrap_or_default()
     }
+}
+
+/// Regions with the labels that they become, if there is one for each.
+fn nested(regions: Vec<Structure>, order: &serde_json::Value) -> Option<Nested> {
+    let label = |value: &serde_json::Value| Label::try_from(value.as_u64()?).ok();
+    let order: Vec<Label> = order.as_array()?.iter().map(label).collect::<Option<_>>()?;
+    (order.len() == regions.len()).then_some(Nested { regions, order })
 }
 
 #[cfg(test)]
@@ -82,7 +102,12 @@ mod tests {
         std::fs::write(&file, format!("\u{feff}{text}")).unwrap();
         let described = Described::read(&file).unwrap();
         assert_eq!((described.ignored, &described.regions["whole"][..]), (Some(4), &[1, 2][..]));
+        assert_eq!((&described.regions["core"][..], described.nested), (&[2][..], None));
         assert_eq!(described.names.into_iter().collect::<Vec<_>>(), [(2, "core".to_owned())]);
+        std::fs::write(&file, format!("{}, \"regions_class_order\": [2, 1]}}", &text[..text.len() - 1])).unwrap();
+        let nested = Described::read(&file).unwrap().nested.unwrap();
+        let names: Vec<&str> = nested.regions.iter().map(|region| region.name.as_str()).collect();
+        assert_eq!((names, nested.order), (vec!["whole", "core"], vec![2, 1]));
         assert!(Described::read(&root.path().join("none.json")).is_err());
     }
 }

@@ -22,7 +22,7 @@ use super::report;
 use super::state::{CaseState, Measure, Prediction, Unions};
 use super::states::SUMMARY;
 use super::states::{self, Stored};
-use super::{Failure, one_a_thread, slices, structures};
+use super::{Failure, one_a_thread, regional, slices, structures};
 
 /// An evaluation.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +86,7 @@ fn evaluate_all<B: Backend>(
 ) -> Result<Cohort> {
     let resume = request.resume;
     let measure = &decided(request, pairs)?;
-    if let Prediction::Scores(_) = measure.kind {
+    if let (Prediction::Scores(_), None) = (measure.kind, &measure.nested) {
         structures::expect_classes(&measure.unions, pairs, &measure.reading)?;
     }
     if resume {
@@ -124,9 +124,14 @@ fn described(request: &Request<'_>) -> Result<Described> {
 /// The request's way to measure, with what is believed of the files decided for all cases.
 fn decided(request: &Request<'_>, pairs: &[Pair]) -> Result<Measure> {
     let measure = request.measure;
-    let reading = decide(pairs, measure.kind != Prediction::Segmentation, &measure.reading)?;
+    let Described { ignored, regions, nested, .. } = described(request)?;
+    let nested = match measure.kind {
+        Prediction::Scores(kind) => regional::decide(nested, pairs, kind, &measure.reading)?,
+        Prediction::Segmentation => None,
+    };
+    let measure = &Measure { nested, ..measure.clone() };
+    let reading = decide(pairs, measure.content(), &measure.reading)?;
     reading.warn_of_spacings(pairs);
-    let Described { ignored, regions, .. } = described(request)?;
     let mut unions = measure.unions.clone();
     for (name, labels) in regions {
         // A region whose name something else has in the tables is measured where the config gives it another.
@@ -202,9 +207,8 @@ impl<B: Backend> Job<'_, B> {
             observer::check(observer)?;
             let mut state = self.state(pair);
             // Added at once, so that the counters of one case a thread are in memory.
-            if let Some(counters) = state.as_mut().ok().and_then(|state| state.counters.take()) {
-                pooled.lock().unwrap_or_else(PoisonError::into_inner).add(counters);
-            }
+            let counters = state.as_mut().map(CaseState::take_counters).unwrap_or_default();
+            pooled.lock().unwrap_or_else(PoisonError::into_inner).add_all(counters);
             steps.step(&pair.case);
             state
         });

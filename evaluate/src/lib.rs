@@ -1,7 +1,7 @@
 //! Evaluation of stored predictions: which files belong together, what one case gives, what the cohort gives.
 //!
 //! [`job`] does all of it for a folder. [`inputs`] pairs predictions with references by case name, [`reading`] is what is
-//! believed of their files and [`decide`] settles the order of the [`axes`] of arrays, [`scores`] reads probabilities onto the
+//! believed of their files, [`regional`] says whether scores are of regions and [`decide`] settles the [`axes`] of arrays, [`scores`] reads probabilities onto the
 //! reference's grid, [`structures`] lists what is measured of them, [`case`] measures one case into a [`state`],
 //! [`states`] stores what is done, [`cohort`] makes the tables of many states, [`slices`] keeps what its overlays show,
 //! [`methods`] reads those tables of several methods back and puts them side by side, [`ranking`] ranks them; [`units`]
@@ -55,6 +55,7 @@ pub mod printed;
 pub mod ranking;
 pub mod ranks;
 pub mod reading;
+pub mod regional;
 #[cfg(feature = "report")]
 pub mod report;
 pub mod scores;

@@ -39,9 +39,23 @@ pub struct Pooled {
     total: Option<Counters>,
     /// Numbers of classes that cases had, where they differ: such cases cannot be pooled.
     differing: Option<[usize; 2]>,
+    /// Those of each region that is a problem of its own.
+    problems: BTreeMap<String, Pooled>,
 }
 
 impl Pooled {
+    /// Adds the counters of a case; those with a name are of a region that is a problem of its own.
+    pub fn add_all(&mut self, counters: Vec<(String, Counters)>) {
+        for (name, counters) in counters {
+            if name.is_empty() { self.add(counters) } else { self.problems.entry(name).or_default().add(counters) }
+        }
+    }
+
+    /// The regions that are problems of their own, against the rest.
+    pub const fn problems(&self) -> &BTreeMap<String, Self> {
+        &self.problems
+    }
+
     /// Adds the counters of a case.
     pub fn add(&mut self, counters: Counters) {
         let Some(total) = &mut self.total else {
@@ -73,9 +87,16 @@ impl Pooled {
 
     /// The figures of each region over the voxels of all cases together, as far as the counters hold them.
     pub fn figures(&self) -> BTreeMap<String, Figures> {
-        let Some(counters) = self.counters() else { return BTreeMap::new() };
-        let regions = Region::every(counters.calibration.classes()).into_iter();
-        regions.map(|region| (region.to_string(), counters.figures(region))).collect()
+        let mut figures = BTreeMap::new();
+        if let Some(counters) = self.counters() {
+            let regions = Region::every(counters.calibration.classes()).into_iter();
+            figures.extend(regions.map(|region| (region.to_string(), counters.figures(region))));
+        }
+        for (name, counters) in self.problems.iter().filter_map(|(name, pooled)| Some((name, pooled.counters()?))) {
+            let regions = Region::COMMON.into_iter();
+            figures.extend(regions.map(|region| (format!("{name}/{region}"), counters.figures(region))));
+        }
+        figures
     }
 }
 

@@ -63,6 +63,7 @@ impl Settings {
             band: self.band_mm,
             voxel_units,
             unions: self.regions,
+            nested: None,
             ignored: None,
             authors: false,
             reading: Reading::default(),

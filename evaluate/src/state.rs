@@ -6,10 +6,11 @@ use segcal_data as data;
 use segcal_data::output::Number;
 use segcal_metrics::authors::AuthorsSegmentation;
 use segcal_metrics::empty::{Emptiness, Outcome};
-use segcal_metrics::measure::{self as metrics, Options};
+use segcal_metrics::measure::{self as metrics, Nested, Options};
 use segcal_metrics::volume::Label;
 use serde::{Deserialize, Serialize};
 
+use super::decide::Content;
 use super::pooled::Counters;
 use super::reading::Reading;
 use super::scores::Scores;
@@ -36,6 +37,9 @@ pub struct Measure {
     pub voxel_units: bool,
     /// Nested regions: names with the labels they unite.
     pub unions: Unions,
+    /// The regions that the scores are of, each a problem of its own; none where they are of classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nested: Option<Nested>,
     /// The reference label of voxels that are in no figure.
     pub ignored: Option<Label>,
     /// Whether the distances of the authors' convention are measured too.
@@ -64,6 +68,15 @@ impl Measure {
         match self.kind {
             Prediction::Scores(kind) => kind,
             Prediction::Segmentation => Scores::Probabilities,
+        }
+    }
+
+    /// What the predictions are.
+    pub(super) const fn content(&self) -> Content<'_> {
+        match (self.kind, &self.nested) {
+            (Prediction::Segmentation, _) => Content::Labels,
+            (_, Some(nested)) => Content::Regions(nested),
+            (_, None) => Content::Classes,
         }
     }
 
@@ -128,9 +141,18 @@ pub struct CaseState {
     pub slices: Vec<Slice>,
     /// Counters that are added to those of other cases; none for a segmentation, or once they were added.
     pub counters: Option<Counters>,
+    /// The same of each region that is a problem of its own, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub problems: BTreeMap<String, Counters>,
 }
 
 impl CaseState {
+    /// Takes the counters out, to be added to those of other cases: those of classes have no name.
+    pub fn take_counters(&mut self) -> Vec<(String, Counters)> {
+        let own = self.counters.take().map(|counters| (String::new(), counters));
+        own.into_iter().chain(std::mem::take(&mut self.problems)).collect()
+    }
+
     /// A figure of a structure; `None` where the class scores have no class for it. Label maps have every label: one that
     /// neither holds is empty in both.
     pub fn outcome(&self, structure: &str, key: &str) -> Option<Outcome> {

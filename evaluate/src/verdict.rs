@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use super::cohort::{Cohort, Kind};
 
 /// The verdict of one region, which does not look at the reference.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Found {
+    /// The region of a data set that it is about, where each is a problem of its own.
+    pub problem: Option<String>,
     /// The region.
     pub region: Region,
     /// Mean confidence over cases.
@@ -27,20 +29,28 @@ impl Found {
     /// The verdicts of a cohort: of what is predicted as a structure, then of all voxels. None of label maps, or where no
     /// case has such a voxel.
     pub fn each(cohort: &Cohort) -> Vec<Self> {
-        REGIONS.into_iter().filter_map(|region| Self::of(cohort, region)).collect()
+        let problems = cohort.pooled.problems().keys().cloned().map(Some);
+        let all = problems.chain([None]);
+        all.flat_map(|problem| REGIONS.map(|region| Self::of(cohort, problem.clone(), region))).flatten().collect()
     }
 
-    fn of(cohort: &Cohort, region: Region) -> Option<Self> {
-        let row = |key: &str| cohort.row(Kind::Region, &region.to_string(), key);
+    fn of(cohort: &Cohort, problem: Option<String>, region: Region) -> Option<Self> {
+        let name = problem.as_ref().map_or_else(|| region.to_string(), |problem| format!("{problem}/{region}"));
+        let row = |key: &str| cohort.row(Kind::Region, &name, key);
         let (confidence, accuracy) = (row("confidence")?, row("accuracy")?);
         let verdict = Verdict::new(&confidence.values, &accuracy.values, cohort.plan().seed);
         let [confidence, accuracy] = [confidence, accuracy].map(|row| row.summary.mean);
-        verdict.excess.estimate.is_finite().then_some(Self { region, confidence, accuracy, verdict })
+        verdict.excess.estimate.is_finite().then_some(Self { problem, region, confidence, accuracy, verdict })
     }
 
     /// One sentence.
     pub fn in_words(&self) -> String {
-        let place = if self.region == Region::All { "over all voxels" } else { "where a structure is predicted" };
+        let place = match (&self.problem, self.region == Region::All) {
+            (None, true) => "over all voxels".to_owned(),
+            (None, false) => "where a structure is predicted".to_owned(),
+            (Some(name), true) => format!("of {name} over all voxels"),
+            (Some(name), false) => format!("of {name} where it is predicted"),
+        };
         let points = |share: f64| format!("{:+.1}", 100.0 * share);
         let excess = self.verdict.excess;
         let interval = format!(
@@ -64,10 +74,10 @@ impl Found {
     }
 
     /// As `summary.json` has it.
-    pub fn to_json(self) -> Value {
+    pub fn to_json(&self) -> Value {
         let excess = self.verdict.excess;
         json!({
-            "region": self.region,
+            "region": self.problem.as_ref().map_or_else(|| self.region.to_string(), |name| format!("{name}/{}", self.region)),
             "verdict": self.verdict.call,
             "confidence": number(self.confidence),
             "accuracy": number(self.accuracy),

@@ -14,6 +14,7 @@ use super::run;
 use super::run_folder::RunFolder;
 use super::settings::{Input, Settings};
 use super::source::{Cache, Source};
+use super::spacings::Spacings;
 use super::trainer::{Data, Trainer};
 
 /// Trains as the settings say and fills the run folder; with `resume`, continues the run that is there.
@@ -79,13 +80,17 @@ pub fn trainer<'a, B: Backend>(
     data: Dataset,
 ) -> Result<Trainer<'a, B, Objective>> {
     let classes = Classes { count: data.classes.len(), ignored: data.ignore_label };
+    let spacings = Spacings::of(&data.train);
+    if let Some(mixed) = spacings.as_ref().and_then(Spacings::mixed) {
+        log::warn!("{}: {mixed}", settings.data.display());
+    }
     let cache = |cases| Arc::new(Cache::new(cases, settings.input.clone(), classes));
     let (training, validation) = (cache(data.train), cache(data.val));
     let channels = training.get(0)?.image.channels();
     let network = run::network(settings, channels, classes.count)?;
     let objective = objective(&settings.loss, channels, data.ignore_label)?;
     let data = Data { training, validation, class_names: data.classes };
-    let trainer = Trainer::new(backend, network, objective, data, settings)?;
+    let trainer = Trainer::new(backend, network, objective, data, settings)?.on_voxels_of(spacings);
     if settings.init.as_os_str().is_empty() {
         return Ok(trainer);
     }

@@ -41,6 +41,7 @@ pub mod run_folder;
 pub mod samples;
 pub mod settings;
 pub mod source;
+pub mod spacings;
 pub mod stopped;
 mod supervision;
 pub mod trainer;

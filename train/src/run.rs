@@ -13,6 +13,7 @@ use super::prepared::prepare_volume;
 use super::run_folder;
 use super::samples::flat_last;
 use super::settings::Settings;
+use super::spacings::Spacings;
 use segcal_data::config::from_table;
 use segcal_data::{Volume, checkpoint};
 
@@ -53,6 +54,8 @@ pub struct Checkpoint<'a, B: Backend, L> {
     pub network: &'a NetworkConfig,
     /// Names of the classes.
     pub class_names: &'a [String],
+    /// Voxel sizes of the training images, where they are known.
+    pub spacings: Option<&'a Spacings>,
 }
 
 impl<B: Backend, L: Criterion> Checkpoint<'_, B, L> {
@@ -61,19 +64,24 @@ impl<B: Backend, L: Criterion> Checkpoint<'_, B, L> {
     /// # Errors
     /// Those of [`checkpoint::save`].
     pub fn save(&self, path: &Path) -> Result<()> {
-        let metadata = BTreeMap::from([
+        let mut metadata = BTreeMap::from([
             ("epoch".to_owned(), self.epoch.to_string()),
             ("network".to_owned(), json(self.network)?),
             ("class_names".to_owned(), json(&self.class_names)?),
             (LOSS_STATE.to_owned(), json(&self.objective.state())?),
             (LINK.to_owned(), json(self.link)?),
         ]);
+        if let Some(spacings) = self.spacings {
+            metadata.insert(SPACINGS.to_owned(), json(spacings)?);
+        }
         checkpoint::save(path, &[("", self.parameters), (OPTIMISER, &self.optimiser.state())], &metadata)
     }
 }
 
 /// Name of the optimiser's tensors in a checkpoint.
 const OPTIMISER: &str = "optimiser";
+/// Key of the metadata under which the voxel sizes of the training images are stored.
+const SPACINGS: &str = "spacings_mm";
 /// Key of the metadata under which the hashes of the epoch are stored.
 const LINK: &str = "hashes";
 /// Key of the metadata under which the multipliers of the loss are stored.
@@ -196,6 +204,8 @@ pub struct Trained<B: Backend> {
     pub parameters: Parameters<B>,
     /// Names of the classes, the background first.
     pub class_names: Vec<String>,
+    /// Voxel sizes of the training images, where they are known.
+    pub spacings: Option<Spacings>,
 }
 
 impl<B: Backend> Trained<B> {
@@ -213,7 +223,9 @@ impl<B: Backend> Trained<B> {
         let Verified { stored, network, class_names, .. } = Verified::open(&path, &settings)?;
         let network = models::build(&network).at(path.display())?;
         let parameters = network.restore(&stored, backend)?;
-        Ok(Self { settings, network, parameters, class_names })
+        // Runs of earlier versions have none.
+        let spacings = stored.value(SPACINGS).ok().and_then(|text| serde_json::from_str(text).ok());
+        Ok(Self { settings, network, parameters, class_names, spacings })
     }
 
     /// Class probabilities `[k, d, h, w]` of an image in memory, `[channels, d, h, w]` with the intensities of its file:

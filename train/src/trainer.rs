@@ -24,6 +24,7 @@ use super::run_folder::RunFolder;
 use super::samples::{self, HostBatch};
 use super::settings::Settings;
 use super::source::Source;
+use super::spacings::Spacings;
 use super::stopped::{is_stopped, stopped};
 use super::supervision;
 use super::validation::{self, Validation};
@@ -59,6 +60,7 @@ pub struct Trainer<'a, B: Backend, L> {
     schedule: Schedule,
     epoch: usize,
     watch: Watch,
+    spacings: Option<Spacings>,
 }
 
 /// A step that the device works on.
@@ -108,6 +110,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
             schedule,
             epoch: 0,
             watch: Watch::default(),
+            spacings: None,
         })
     }
 
@@ -117,6 +120,12 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
     /// The weights are not those of the network; the message lists what does not fit.
     pub fn beginning_with(self, weights: &Stored) -> Result<Self> {
         Ok(Self { parameters: self.network.import(weights, self.backend)?, ..self })
+    }
+
+    /// Stores the voxel sizes of the training images in the checkpoints.
+    #[must_use]
+    pub fn on_voxels_of(self, spacings: Option<Spacings>) -> Self {
+        Self { spacings, ..self }
     }
 
     /// Has what each step asks of a graphics card told, as a message of level info: of the first two steps of an epoch,
@@ -379,6 +388,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
             link,
             network: self.network.config(),
             class_names: &self.data.class_names,
+            spacings: self.spacings.as_ref(),
         }
     }
 }

@@ -10,6 +10,7 @@ use segcal_evaluate::cohort::{Cohort, Convention, Kind, Plan};
 use segcal_evaluate::scores::Scores;
 use segcal_evaluate::{self as evaluate, Request};
 use segcal_metrics::empty::Policy;
+use segcal_train::predict::FileFormat;
 use segcal_train::settings::{SampleKind, Samples, Settings};
 use toml::Table;
 
@@ -67,6 +68,7 @@ fn train_and_evaluate(
         out: &predictions,
         batch: 16,
         probabilities: true,
+        format: FileFormat::Nifti,
         change: &|_, _| {},
     };
     doors::predict(&request, common)?;

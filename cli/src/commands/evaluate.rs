@@ -155,7 +155,7 @@ fn table(cohort: &Cohort, out: &Path) -> String {
     let mut text = format!("{:<14} {:<12} {:>9} {:>21}\n", "of", "metric", "mean", "95 % interval");
     let shown = |kind: Kind, of: &str, key: &str| match kind {
         Kind::Structure => ["dsc", "hd95_max", "hd95_pooled", "assd"].contains(&key),
-        Kind::Region => ["all", "foreground"].contains(&of) && ["ece", "cece_mean", "tace", "nll"].contains(&key),
+        Kind::Region => ["all", "foreground"].contains(&of.rsplit('/').next().unwrap_or(of)) && ["ece", "cece_mean", "tace", "nll"].contains(&key),
     };
     for row in cohort.rows.iter().filter(|row| shown(row.kind, &row.of, row.metric.key)) {
         let interval = row.interval.map_or_else(String::new, |[low, high]| format!("[{low:.4}, {high:.4}]"));

@@ -86,7 +86,7 @@ fn gather(folders: &[PathBuf]) -> Result<(Cases, Pooled)> {
     let mut first: Option<(PathBuf, Stored)> = None;
     for path in folders.iter().map(|folder| states_of(folder)).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
         let mut stored = Stored::read(&path)?;
-        stored.state.counters.take().into_iter().for_each(|counters| pooled.add(counters));
+        pooled.add_all(stored.state.take_counters());
         let (reference, other) = first.get_or_insert_with(|| (path.clone(), stored.clone()));
         if stored.measure != other.measure {
             let problem = format!("was measured with other settings than {}", reference.display());

@@ -14,7 +14,7 @@ use segcal_evaluate::scores::Scores;
 use segcal_evaluate::state::Prediction;
 use segcal_evaluate::{self as evaluate, cohort};
 use segcal_metrics::calibration::Region;
-use segcal_train::predict::Request;
+use segcal_train::predict::{FileFormat, Request};
 
 use super::unit::{MARK, Mark, Step, Unit, View};
 use crate::output::{self, OutputFolder};
@@ -77,6 +77,7 @@ impl Unit<'_> {
             out: &path,
             batch: BATCH,
             probabilities: true,
+            format: FileFormat::Nifti,
             change: &|case, image| self.disturb(view.noise(), case, image),
         };
         match doors::predict(&request, common)?.failed.len() {

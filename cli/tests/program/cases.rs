@@ -192,6 +192,10 @@ fn forms_of_nnunet() {
     ran.expect(0, &["nothing is wrong"]);
     let line = ran.printed.lines().find(|line| line.starts_with("r0")).unwrap();
     assert!(line.split_whitespace().any(|word| word == "3"), "{line}");
+    // What is three channels in training is three channels in prediction.
+    let config = case.folder.with_file_name("channels-panic").join("c.toml");
+    case.run(&format!("-q train {} data=@rgb out=>run", text(&config))).expect(0, &[]);
+    case.run("predict >run @rgb/imagesTr --out >pred").expect(0, &["3 of 3 cases"]);
     case.run("check @tif").expect(2, &["file_ending: files that end in .tif are not read here"]);
 }
 

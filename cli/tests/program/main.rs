@@ -26,6 +26,9 @@ mod malformed;
 mod memory;
 mod merge;
 mod nifti_corpus;
+mod nnunet;
+#[cfg(unix)]
+mod outputs;
 #[cfg(target_os = "linux")]
 mod peak;
 mod pipeline;

@@ -42,6 +42,13 @@ pub struct Case {
 }
 
 impl Case {
+    /// The case as a network takes it: where that sees three channels, red, green and blue of one PNG are those.
+    #[must_use]
+    pub fn with_channels(&self, taken: usize) -> Self {
+        let picture = matches!(&self.images[..], [only] if crate::ending(only) == Some(".png"));
+        Self { colours: self.colours || picture && taken == 3, ..self.clone() }
+    }
+
     /// Reads one of its images; see [`Case::colours`].
     ///
     /// # Errors

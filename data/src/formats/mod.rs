@@ -20,7 +20,8 @@ use crate::number::{self, FromFile, NumberType};
 use crate::scatter::Scatter;
 use crate::{Grid, Volume};
 
-pub use write::write;
+pub(crate) use write::lps;
+pub use write::{Sink, write, write_stream};
 
 /// The most that a header may take.
 const MAX_HEADER: u64 = 1 << 16;

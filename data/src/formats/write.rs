@@ -16,15 +16,37 @@ use crate::{Grid, Volume, output};
 /// # Errors
 /// The ending is another one, or the file cannot be written.
 pub fn write<T: ToFile>(path: &Path, volume: &Volume<T>) -> Result<()> {
+    write_stream(path, &volume.grid, volume.channels(), &mut |sink| together(volume, sink))
+}
+
+/// What takes numbers a piece at a time.
+pub type Sink<'a, T> = &'a mut dyn FnMut(&[T]) -> Result<()>;
+
+/// Writes a volume whose numbers come in pieces: `fill` hands on all of them in the order of memory of `[d, h, w, c]`, the
+/// numbers of a voxel together. A MetaImage says how long its packed numbers are before they come, so `fill` is called twice.
+///
+/// # Errors
+/// Those of [`write()`] and of `fill`.
+pub fn write_stream<T: ToFile>(
+    path: &Path,
+    grid: &Grid,
+    channels: usize,
+    fill: &mut dyn FnMut(Sink<'_, T>) -> Result<()>,
+) -> Result<()> {
     let ending = path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
     match ending.as_ref().and_then(|ending| ending.to_str()) {
-        Some("mha") => metaimage(path, volume),
-        Some("nrrd") => nrrd(path, volume),
+        Some("mha") => metaimage(path, grid, channels, fill),
+        Some("nrrd") => nrrd(path, grid, channels, fill),
         _ => Err(Error::new("a volume is written as .mha or .nrrd here").at(path.display())),
     }
 }
 
-fn metaimage<T: ToFile>(path: &Path, volume: &Volume<T>) -> Result<()> {
+fn metaimage<T: ToFile>(
+    path: &Path,
+    grid: &Grid,
+    channels: usize,
+    fill: &mut dyn FnMut(Sink<'_, T>) -> Result<()>,
+) -> Result<()> {
     let kind = match T::TYPE {
         NumberType::U8 => "MET_UCHAR",
         NumberType::I8 => "MET_CHAR",
@@ -38,10 +60,15 @@ fn metaimage<T: ToFile>(path: &Path, volume: &Volume<T>) -> Result<()> {
         NumberType::F64 => "MET_DOUBLE",
         other => return Err(no_type(path, other)),
     };
-    let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
-    put(&mut packed, volume)?;
-    let packed = packed.finish()?;
-    let ([d, h, w], grid) = (volume.grid.extent, &volume.grid);
+    let mut pack = |out: &mut dyn Write| {
+        let mut packed = ZlibEncoder::new(out, Compression::fast());
+        fill(&mut |values| number::write_all(&mut packed, values))?;
+        packed.finish()?;
+        Ok(())
+    };
+    let mut length = Length(0);
+    pack(&mut length)?;
+    let [d, h, w] = grid.extent;
     let (steps, origin) = lps(grid);
     let [z, y, x] = grid.spacing_mm();
     let spacing = [x, y, z];
@@ -50,31 +77,46 @@ fn metaimage<T: ToFile>(path: &Path, volume: &Volume<T>) -> Result<()> {
         "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nCompressedData = True\n\
          CompressedDataSize = {}\nTransformMatrix = {}\nOffset = {}\nElementSpacing = {}\nDimSize = {w} {h} {d}\n\
          {}ElementType = {kind}\nElementDataFile = LOCAL\n",
-        packed.len(),
+        length.0,
         joined(&turn, " "),
         joined(&origin, " "),
         joined(&spacing, " "),
-        if volume.channels() > 1 {
-            format!("ElementNumberOfChannels = {}\n", volume.channels())
-        } else {
-            String::new()
-        },
+        if channels > 1 { format!("ElementNumberOfChannels = {channels}\n") } else { String::new() },
     );
     output::write_atomic(path, |out| {
         out.write_all(header.as_bytes())?;
-        Ok(out.write_all(&packed)?)
+        pack(out)
     })
 }
 
-fn nrrd<T: ToFile>(path: &Path, volume: &Volume<T>) -> Result<()> {
+/// Counts what would be written.
+struct Length(u64);
+
+impl Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn nrrd<T: ToFile>(
+    path: &Path,
+    grid: &Grid,
+    channels: usize,
+    fill: &mut dyn FnMut(Sink<'_, T>) -> Result<()>,
+) -> Result<()> {
     let kind = match T::TYPE {
         NumberType::F32 => "float",
         NumberType::F64 => "double",
         other @ (NumberType::F16 | NumberType::Bool) => return Err(no_type(path, other)),
         whole => whole.name(),
     };
-    let ([d, h, w], channels) = (volume.grid.extent, volume.channels());
-    let (steps, origin) = lps(&volume.grid);
+    let [d, h, w] = grid.extent;
+    let (steps, origin) = lps(grid);
     let vector = |values: &[f64]| format!("({})", joined(values, ","));
     let directions = steps.iter().map(|step| vector(step)).collect::<Vec<_>>().join(" ");
     let (sizes, kinds, none) = if channels > 1 {
@@ -91,7 +133,7 @@ fn nrrd<T: ToFile>(path: &Path, volume: &Volume<T>) -> Result<()> {
     output::write_atomic(path, |out| {
         out.write_all(header.as_bytes())?;
         let mut packed = GzEncoder::new(out, Compression::fast());
-        put(&mut packed, volume)?;
+        fill(&mut |values| number::write_all(&mut packed, values))?;
         packed.finish()?;
         Ok(())
     })
@@ -102,18 +144,18 @@ fn no_type(path: &Path, kind: NumberType) -> Error {
 }
 
 /// The numbers, those of a voxel together.
-fn put<T: ToFile>(out: &mut dyn Write, volume: &Volume<T>) -> Result<()> {
+fn together<T: ToFile>(volume: &Volume<T>, sink: Sink<'_, T>) -> Result<()> {
     let channels = volume.channels();
     let values = volume.values();
     if channels == 1 {
-        return number::write_all(out, values);
+        return sink(values);
     }
     let voxels = values.len() / channels;
     let mut slice = Vec::new();
     for voxel in 0..voxels {
         slice.extend((0..channels).map(|channel| values[channel * voxels + voxel]));
         if slice.len() >= 1 << 16 || voxel + 1 == voxels {
-            number::write_all(out, &slice)?;
+            sink(&slice)?;
             slice.clear();
         }
     }
@@ -121,7 +163,7 @@ fn put<T: ToFile>(out: &mut dyn Write, volume: &Volume<T>) -> Result<()> {
 }
 
 /// The steps along x, y, z and the first voxel, in a world that points to the patient's left and back.
-fn lps(grid: &Grid) -> ([[f64; 3]; 3], [f64; 3]) {
+pub(crate) fn lps(grid: &Grid) -> ([[f64; 3]; 3], [f64; 3]) {
     // Without a minus before a 0, which readers of text may trip over.
     let turned = |row: usize, x: f64| if row < 2 { 0.0 - x } else { x };
     let steps = std::array::from_fn(|axis| std::array::from_fn(|row| turned(row, grid.affine[row][axis])));

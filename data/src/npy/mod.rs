@@ -198,18 +198,50 @@ pub fn write<T: ToFile>(path: &Path, shape: &[usize], data: &[T]) -> Result<()> 
 pub fn write_archive<T: ToFile>(path: &Path, arrays: &[(&str, &[usize], &[T])]) -> Result<()> {
     output::write_atomic(path, |out| {
         let mut archive = zip::ZipWriter::new_stream(out);
-        // A fixed date: the same content gives the same bytes.
-        let options = zip::write::SimpleFileOptions::default()
-            .compression_method(zip::CompressionMethod::Deflated)
-            .compression_level(Some(1))
-            .large_file(true);
         for (name, shape, data) in arrays {
-            archive.start_file(format!("{name}.npy"), options).map_err(Error::from_source)?;
+            archive.start_file(format!("{name}.npy"), member_options()).map_err(Error::from_source)?;
             put(&mut archive, shape, data)?;
         }
         archive.finish().map_err(Error::from_source)?;
         Ok(())
     })
+}
+
+/// Writes a compressed `.npz` of one array whose numbers come in pieces, in C order.
+///
+/// # Errors
+/// The file cannot be written, or `fill` fails.
+///
+/// # Panics
+/// Another number of values came than the shape has places.
+pub fn write_archive_stream<T: ToFile>(
+    path: &Path,
+    name: &str,
+    shape: &[usize],
+    fill: impl FnOnce(&mut dyn FnMut(&[T]) -> Result<()>) -> Result<()>,
+) -> Result<()> {
+    output::write_atomic(path, |out| {
+        let mut archive = zip::ZipWriter::new_stream(out);
+        archive.start_file(format!("{name}.npy"), member_options()).map_err(Error::from_source)?;
+        archive.write_all(&Header::to_bytes(T::TYPE, shape))?;
+        let mut written = 0;
+        fill(&mut |values: &[T]| {
+            written += values.len();
+            number::write_all(&mut archive, values)
+        })?;
+        assert_eq!(written, shape.iter().product::<usize>(), "as many values as the shape has places");
+        archive.finish().map_err(Error::from_source)?;
+        Ok(())
+    })
+}
+
+/// How the arrays of an archive are packed.
+fn member_options() -> zip::write::SimpleFileOptions {
+    // A fixed date: the same content gives the same bytes.
+    zip::write::SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Deflated)
+        .compression_level(Some(1))
+        .large_file(true)
 }
 
 fn put<T: ToFile>(out: &mut dyn Write, shape: &[usize], data: &[T]) -> Result<()> {

@@ -14,7 +14,7 @@ use super::calibration;
 use super::local::{self, Local, LocalMap, Training};
 use super::map::{Map, MapFile, Method};
 use super::samples::{RegionSamples, Source};
-use crate::decide::decide;
+use crate::decide::{Content, decide};
 use crate::described::Described;
 use crate::inputs::{self, Files, Holds, Pair};
 use crate::one_a_thread;
@@ -95,7 +95,7 @@ pub fn fit(method: Method, request: &FitRequest<'_>) -> Result<Fitted> {
     let pairs = request.pairs()?;
     request.expect_out(&pairs, &[])?;
     request.warn_of_region(method);
-    let reading = decide(&pairs, true, request.reading)?;
+    let reading = decide(&pairs, Content::Classes, request.reading)?;
     let source = Source { kind: request.kind, reading: &reading, ignored: request.ignored() };
     let mut samples = RegionSamples::new(&pairs, source, request.region)?;
     let map = Map::fit(method, &mut samples).at(request.scores.display())?;
@@ -137,7 +137,7 @@ pub fn fit_local<B: Backend>(
     };
     let images = pairs.iter().map(image).collect::<Result<Vec<PathBuf>>>()?;
     request.expect_out(&pairs, &images)?;
-    let reading = decide(&pairs, true, request.reading)?;
+    let reading = decide(&pairs, Content::Classes, request.reading)?;
     let source = Source { kind: request.kind, reading: &reading, ignored: request.ignored() };
     let fit = local::Fit { backend, pairs: &pairs, images, source, region: request.region, training };
     let (file, parameters) = fit.run(|epoch, nll| {
@@ -243,7 +243,7 @@ fn apply_to(
     }
     let folder = other_folder(request)?;
     let pairs: Vec<Pair> = items.iter().filter_map(paired).collect();
-    let reading = decide(&pairs, true, request.reading)?;
+    let reading = decide(&pairs, Content::Classes, request.reading)?;
     let ignored = request.ignored.or_else(|| request.labels.and_then(|labels| Described::beside(labels).ignored));
     // The order that the references decide is not needed to write a file as it came.
     let how = How { kind: request.kind, own: request.reading, reading: &reading, ignored };

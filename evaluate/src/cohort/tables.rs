@@ -48,7 +48,7 @@ impl Cohort {
             "std": self.nested(|row| number(row.deviation())),
             "pooled": self.pooled_json(),
             "interval95": self.nested(|row| json!(row.interval.unwrap_or([f64::NAN; 2]).map(number))),
-            "verdict": Found::each(self).into_iter().map(Found::to_json).collect::<Vec<_>>(),
+            "verdict": Found::each(self).iter().map(Found::to_json).collect::<Vec<_>>(),
             "bounds": self.nested(|row| json!([number(row.summary.worst), number(row.summary.best)])),
             "empty": self.empty_json(),
         })

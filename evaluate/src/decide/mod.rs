@@ -9,6 +9,7 @@ use std::path::Path;
 
 use segcal_core::{Context, Error, Result};
 use segcal_data::npy;
+use segcal_metrics::measure::Nested;
 use segcal_metrics::volume::{Label, Probabilities};
 
 use super::axes::Order;
@@ -35,6 +36,24 @@ const FEWEST: f64 = 4.0;
 /// Cases that are read for the agreement; of more, as many at equal distances.
 const CASES: usize = 64;
 
+/// What the predictions of a cohort are.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'a> {
+    /// Label maps.
+    Labels,
+    /// Scores of classes.
+    Classes,
+    /// Scores of regions.
+    Regions(&'a Nested),
+}
+
+impl Content<'_> {
+    /// Whether there are channels.
+    const fn has_channels(self) -> bool {
+        !matches!(self, Self::Labels)
+    }
+}
+
 /// An array with what decides about its axes.
 struct Array<'a> {
     pair: &'a Pair,
@@ -55,17 +74,16 @@ impl Array<'_> {
     }
 }
 
-/// The reading with the order of the axes decided for these cases. `classes` says that the predictions are class scores,
-/// not label maps.
+/// The reading with the order of the axes decided for these cases.
 ///
 /// # Errors
 /// The order is in doubt.
-pub fn decide(pairs: &[Pair], classes: bool, reading: &Reading) -> Result<Reading> {
+pub fn decide(pairs: &[Pair], content: Content<'_>, reading: &Reading) -> Result<Reading> {
     let arrays: Vec<Array<'_>> = pairs.iter().filter_map(array).collect();
     if reading.axes.is_some() || arrays.is_empty() {
         return Ok(reading.clone());
     }
-    let order = order(&arrays, classes)?;
+    let order = order(&arrays, content)?;
     Ok(Reading { axes: Some(order), ..reading.clone() })
 }
 
@@ -80,7 +98,8 @@ fn array(pair: &Pair) -> Option<Array<'_>> {
     Some(Array { pair, path, shape, extent, documented: npy::is_array(&pair.reference) })
 }
 
-fn order(arrays: &[Array<'_>], classes: bool) -> Result<Order> {
+fn order(arrays: &[Array<'_>], content: Content<'_>) -> Result<Order> {
+    let classes = content.has_channels();
     let pictures = arrays.iter().all(|array| array.shape.len() == 2 + usize::from(classes) && array.flat());
     let all = Order::candidates(pictures);
     // What fits by no order is refused as a case of its own.
@@ -93,8 +112,8 @@ fn order(arrays: &[Array<'_>], classes: bool) -> Result<Order> {
     match &possible[..] {
         [] => Err(contradiction(&fitting, &all, classes)),
         _ if possible.contains(&documented) && fitting.iter().all(|array| has_properties(array.path)) => Ok(documented),
-        [only] => expect_unflipped(only, &agreements(&fitting, &possible, classes), first),
-        _ => most_agreeing(&possible, &agreements(&fitting, &possible, classes), &fitting),
+        [only] => expect_unflipped(only, &agreements(&fitting, &possible, content), first),
+        _ => most_agreeing(&possible, &agreements(&fitting, &possible, content), &fitting),
     }
 }
 
@@ -136,10 +155,10 @@ struct Agreements {
 /// Weights and agreements of one case: for each order, those of its eight ways to be flipped.
 type Counted = (f64, Vec<[f64; 8]>);
 
-fn agreements(arrays: &[&Array<'_>], orders: &[Order], classes: bool) -> Agreements {
+fn agreements(arrays: &[&Array<'_>], orders: &[Order], content: Content<'_>) -> Agreements {
     let chosen: Vec<&Array<'_>> = arrays.iter().step_by(arrays.len().div_ceil(CASES)).copied().collect();
     let cases: Vec<Result<Counted>> =
-        one_a_thread(&chosen, |array| agreement(array, orders, classes).at(array.path.display()));
+        one_a_thread(&chosen, |array| agreement(array, orders, content).at(array.path.display()));
     let mut sums = vec![[0.0; 8]; orders.len()];
     let mut witnesses = 0.0;
     // A case that cannot be read fails as a case of its own.
@@ -159,7 +178,7 @@ fn agreements(arrays: &[&Array<'_>], orders: &[Order], classes: bool) -> Agreeme
 }
 
 /// The share of the reference's foreground that one case has right by each order.
-fn agreement(array: &Array<'_>, orders: &[Order], classes: bool) -> Result<Counted> {
+fn agreement(array: &Array<'_>, orders: &[Order], content: Content<'_>) -> Result<Counted> {
     let reference = scores::read_reference(&array.pair.reference)?;
     let labels = reference.values();
     let foreground = labels.iter().filter(|&&label| label != 0).count();
@@ -168,9 +187,9 @@ fn agreement(array: &Array<'_>, orders: &[Order], classes: bool) -> Result<Count
     }
     let inside = (0..labels.len()).filter(|&voxel| labels[voxel] != 0);
     let witnesses: Vec<usize> = inside.step_by(foreground.div_ceil(WITNESSES)).collect();
-    let predicted = predicted(array, classes)?;
+    let predicted = predicted(array, content)?;
     let shares = orders.iter().map(|order| {
-        let place = Place::new(order, array, classes)?;
+        let place = Place::new(order, array, content.has_channels())?;
         Ok(std::array::from_fn(|flips| {
             let right = witnesses.iter().filter(|&&voxel| predicted[place.of(voxel, flips)] == labels[voxel]).count();
             right as f64 / witnesses.len() as f64
@@ -181,13 +200,16 @@ fn agreement(array: &Array<'_>, orders: &[Order], classes: bool) -> Result<Count
 }
 
 /// The labels of an array, in its own order without the class.
-fn predicted(array: &Array<'_>, classes: bool) -> Result<Vec<Label>> {
-    if !classes {
+fn predicted(array: &Array<'_>, content: Content<'_>) -> Result<Vec<Label>> {
+    if !content.has_channels() {
         let map = npy::read::<i32>(array.path, "labels")?;
         return Ok(map.data.into_iter().map(|label| Label::try_from(label).unwrap_or(Label::MAX)).collect());
     }
     let scores = npy::read::<f32>(array.path, "probabilities")?;
     let voxels = array.extent.iter().product::<usize>().max(1);
+    if let Content::Regions(nested) = content {
+        return Ok(nested.label_map(&scores.data));
+    }
     match scores.data.len() / voxels {
         1 => {
             // One score per voxel: a probability, or a logit where any is not.

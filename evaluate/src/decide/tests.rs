@@ -46,7 +46,7 @@ impl Folder {
     }
 
     fn decide(&self) -> Result<String> {
-        decide(&self.1, true, &Reading::default()).map(|reading| reading.axes.unwrap().to_string())
+        decide(&self.1, Content::Classes, &Reading::default()).map(|reading| reading.axes.unwrap().to_string())
     }
 }
 
@@ -121,7 +121,7 @@ fn the_order_that_is_given_and_that_of_properties_are_believed() {
     let good = block(EXTENT, 2);
     let folder = Folder::new().add(&good, &[0; 512], EXTENT, [0, 1, 2, 3]);
     let given = Reading { axes: Some("kxyz".parse().unwrap()), ..Reading::default() };
-    assert_eq!(decide(&folder.1, true, &given).unwrap(), given);
+    assert_eq!(decide(&folder.1, Content::Classes, &given).unwrap(), given);
     std::fs::write(folder.0.path().join("c0.pkl"), "").unwrap();
     assert_eq!(folder.decide().unwrap(), "kzyx");
 }

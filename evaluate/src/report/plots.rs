@@ -107,6 +107,7 @@ pub fn of(cohort: &Cohort, folder: &OutputFolder) -> Result<Vec<Plot>> {
         log::warn!("cases with {first} and {other} classes: no common reliability diagram");
     }
     let pooled = cohort.pooled.counters();
+    plots.extend(of_problems(cohort)?);
     if let Some(calibration) = pooled.map(|counters| &counters.calibration) {
         let of = |region| (region, calibration.region(region));
         let many = calibration.classes() > MOST_CLASSES;
@@ -147,6 +148,29 @@ pub fn of(cohort: &Cohort, folder: &OutputFolder) -> Result<Vec<Plot>> {
     Ok(plots)
 }
 
+/// Reliability and confidence of each region that is a problem of its own, over all voxels and where it is predicted.
+fn of_problems(cohort: &Cohort) -> Result<Vec<Plot>> {
+    let mut plots = Vec::new();
+    for (number, (name, pooled)) in cohort.pooled.problems().iter().enumerate() {
+        let Some(counters) = pooled.counters() else { continue };
+        for region in [Region::All, Region::Predicted, Region::Near] {
+            let bins = counters.calibration.region(region);
+            if bins.voxels() == 0 {
+                continue;
+            }
+            // Names of regions may hold what file names cannot.
+            let (file, shown) =
+                (format!("region-{}-{region}", number + 1), format!("{name} against the rest, {region}"));
+            plots.push(reliability_plot(&file, &shown, "accuracy", &reliability::top_label(&bins))?);
+            plots.push(confidence_plot(&file, &shown, &bins)?);
+        }
+        let all = counters.calibration.region(Region::All);
+        let (file, shown) = (format!("region-{}", number + 1), format!("{name}, one against the rest"));
+        plots.push(reliability_plot(&file, &shown, "frequency", &reliability::of_class(&all, 1))?);
+    }
+    Ok(plots)
+}
+
 fn of_region(cohort: &Cohort, region: Region) -> String {
     match region {
         Region::Structure(label) => format!("structure {}", cohort.name(&label.to_string())),
@@ -158,7 +182,7 @@ fn reliability_plot(name: &str, of: &str, what: &'static str, bars: &[Bar]) -> R
     let gap = |bar: &Bar| Some(bar.share * (bar.accuracy? - bar.confidence?).abs());
     let ece: f64 = bars.iter().filter_map(gap).sum();
     let voxels: u64 = bars.iter().map(|bar| bar.count).sum();
-    let chart = Reliability { title: format!("{of}: ECE {ece:.4}"), what, bars: bars.to_vec() };
+    let chart = Reliability { title: format!("{of}: ECE of the pooled voxels {ece:.4}"), what, bars: bars.to_vec() };
     let caption = format!("{of}: {voxels} voxels of all cases together.");
     let mut csv = Csv::new(&["lower", "upper", "count", "share", "mean_probability", "frequency"]);
     for bar in bars {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use segcal_core::{Context, Error, Result};
 use segcal_data::{Grid, Volume, npy};
+use segcal_metrics::measure::Nested;
 use segcal_metrics::volume::{Label, Probabilities, softmax};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,7 @@ use super::inputs::Files;
 use super::reading::{Background, Reading};
 
 mod complete;
+mod independent;
 mod turned;
 
 /// What the numbers of a file are said to be.
@@ -44,11 +46,7 @@ pub fn read(files: &Files, reference: &Volume<Label>, kind: Scores, how: &Readin
 /// # Errors
 /// As [`read`].
 pub fn read_stored(files: &Files, reference: &Volume<Label>, kind: Scores, how: &Reading) -> Result<(Vec<f32>, usize)> {
-    let (values, classes) = match files {
-        Files::One(path) if npy::is_array(path) => from_array(path, &reference.grid, how).at(path.display())?,
-        Files::One(path) => on_grid(path, &reference.grid, how)?,
-        Files::PerClass(paths) => per_class(paths, &reference.grid, how)?,
-    };
+    let (values, classes) = read_onto(files, &reference.grid, how)?;
     let file = files.first();
     let completed = complete::complete(values, classes, kind, how.background, Some(reference.values()), file);
     let (values, classes) = completed.at(file.display())?;
@@ -59,6 +57,57 @@ pub fn read_stored(files: &Files, reference: &Volume<Label>, kind: Scores, how: 
         }
     }
     Ok((values, classes))
+}
+
+/// Probabilities `[r, d, h, w]` of regions on the reference's grid, each of which is a problem of its own.
+///
+/// # Errors
+/// As [`read`]; or the file does not hold one channel for each region.
+pub fn read_regions(
+    files: &Files,
+    reference: &Volume<Label>,
+    kind: Scores,
+    how: &Reading,
+    nested: &Nested,
+) -> Result<Vec<f32>> {
+    let (values, channels) = read_onto(files, &reference.grid, how)?;
+    let file = files.first();
+    independent::probabilities(values, channels, kind, nested, file).at(file.display())
+}
+
+/// What a file holds, `[k, d, h, w]` on a grid.
+fn read_onto(files: &Files, grid: &Grid, how: &Reading) -> Result<(Vec<f32>, usize)> {
+    match files {
+        Files::One(path) if npy::is_array(path) => from_array(path, grid, how).at(path.display()),
+        Files::One(path) => on_grid(path, grid, how),
+        Files::PerClass(paths) => per_class(paths, grid, how),
+    }
+}
+
+/// Number of channels that are stored, from the headers alone; of an array, whose order may be unknown, what is left of its
+/// shape beside the extent of the reference, or else its first axis.
+///
+/// # Errors
+/// A header is malformed.
+pub fn channels(files: &Files, extent: Option<[usize; 3]>) -> Result<usize> {
+    match files {
+        Files::One(path) if npy::is_array(path) => {
+            let shape = npy::read_header(path, "probabilities")?.shape;
+            let voxels = extent.map(|extent| extent.iter().product::<usize>().max(1));
+            Ok(voxels
+                .map_or_else(|| shape.first().copied().unwrap_or(1), |voxels| shape.iter().product::<usize>() / voxels))
+        }
+        Files::One(path) => Ok(segcal_data::read_grid(path)?.1),
+        Files::PerClass(paths) => Ok(paths.len()),
+    }
+}
+
+/// The numbers of a file as they are stored, class first, on their own grid.
+///
+/// # Errors
+/// The file is malformed.
+pub fn read_raw(files: &Files) -> Result<Vec<f32>> {
+    own(files, &Reading::default()).map(|(values, ..)| values)
 }
 
 /// Number of classes, from the header alone.
@@ -98,22 +147,37 @@ pub enum Frame {
 /// # Errors
 /// A file is malformed, or the numbers are not what they are said to be.
 pub fn read_own(files: &Files, kind: Scores, how: &Reading) -> Result<(Vec<f32>, usize, Frame)> {
-    let (values, stored, frame) = match files {
-        Files::One(path) if npy::is_array(path) => own_array(path, how).at(path.display())?,
+    let (values, stored, frame) = own(files, how)?;
+    let (values, classes) =
+        complete::complete(values, stored, kind, how.background, None, files.first()).at(files.first().display())?;
+    Ok((values, classes, frame.with_classes(classes)))
+}
+
+/// Probabilities of regions on their own grid.
+///
+/// # Errors
+/// As [`read_own`]; or the file does not hold one channel for each region.
+pub fn read_own_regions(files: &Files, kind: Scores, how: &Reading, nested: &Nested) -> Result<(Vec<f32>, Frame)> {
+    let (values, channels, frame) = own(files, how)?;
+    let values = independent::probabilities(values, channels, kind, nested, files.first());
+    Ok((values.at(files.first().display())?, frame))
+}
+
+/// What a file holds, with the number of channels and where they lie.
+fn own(files: &Files, how: &Reading) -> Result<(Vec<f32>, usize, Frame)> {
+    match files {
+        Files::One(path) if npy::is_array(path) => own_array(path, how).at(path.display()),
         Files::One(path) => {
             let volume = segcal_data::read_image(path)?;
             let (classes, grid) = (volume.channels(), volume.grid);
-            (volume.data.into_raw_vec_and_offset().0, classes, Frame::Grid(grid))
+            Ok((volume.data.into_raw_vec_and_offset().0, classes, Frame::Grid(grid)))
         }
         Files::PerClass(paths) => {
             let (grid, _) = segcal_data::read_grid(&paths[0])?;
             let (values, classes) = per_class(paths, &grid, &Reading::default())?;
-            (values, classes, Frame::Grid(grid))
+            Ok((values, classes, Frame::Grid(grid)))
         }
-    };
-    let (values, classes) =
-        complete::complete(values, stored, kind, how.background, None, files.first()).at(files.first().display())?;
-    Ok((values, classes, frame.with_classes(classes)))
+    }
 }
 
 /// An array in its own order; where the class is not its first axis, or an order is given, in the documented one.

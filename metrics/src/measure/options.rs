@@ -22,7 +22,7 @@ pub enum Prediction<'a> {
 }
 
 /// Regions that are independent problems, each against the rest (nnU-Net's region-based labels).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Nested {
     /// The regions in the order of the channels, each with the labels that it unites.
     pub regions: Vec<Structure>,
@@ -33,7 +33,7 @@ pub struct Nested {
 
 impl Nested {
     /// The label map of some probabilities `[r, d, h, w]`.
-    pub(super) fn label_map(&self, scores: &[f32]) -> Vec<Label> {
+    pub fn label_map(&self, scores: &[f32]) -> Vec<Label> {
         let voxels = scores.len() / self.regions.len().max(1);
         let mut labels = vec![0; voxels];
         for (channel, &label) in scores.chunks(voxels.max(1)).zip(&self.order) {

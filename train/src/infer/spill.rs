@@ -64,6 +64,28 @@ impl Spill {
         Ok(())
     }
 
+    /// Hands on all numbers in the order `[d, h, w, class]`, a few slices at a time.
+    ///
+    /// # Errors
+    /// The disk cannot be read, or `each` fails.
+    pub fn read_together(&mut self, each: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        let ([depth, height, width], classes) = (self.planes.extent, self.classes());
+        let step = (PIECE / (height * width * classes).max(1)).clamp(1, depth.max(1));
+        let (mut piece, mut together) = (Vec::new(), Vec::new());
+        for start in (0..depth).step_by(step) {
+            let slices = start..depth.min(start + step);
+            piece.resize(slices.len() * height * width, 0.0);
+            together.resize(piece.len() * classes, 0.0);
+            for class in 0..classes {
+                self.gather(class, slices.clone(), &mut piece).at("temporary probabilities")?;
+                let own = together.iter_mut().skip(class).step_by(classes);
+                own.zip(&piece).for_each(|(to, &p)| *to = p);
+            }
+            each(&together)?;
+        }
+        Ok(())
+    }
+
     fn gather(&mut self, class: usize, slices: std::ops::Range<usize>, to: &mut [f32]) -> io::Result<()> {
         let (planes, classes) = (self.planes, self.classes());
         let first = slices.start * planes.extent[1] * planes.extent[2];
@@ -109,6 +131,16 @@ mod tests {
                 })
                 .unwrap();
             assert_eq!((next, spill.classes(), pieces), (classes * volume, classes, 4));
+            let mut next = 0;
+            let number = |at: usize| (at % classes * volume + at / classes) as f32;
+            spill
+                .read_together(&mut |piece| {
+                    assert!(piece.iter().enumerate().all(|(i, &x)| x == number(next + i)), "axis {axis}");
+                    next += piece.len();
+                    Ok(())
+                })
+                .unwrap();
+            assert_eq!(next, classes * volume);
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the file has no name");
     }
