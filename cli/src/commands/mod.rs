@@ -111,6 +111,7 @@ verbs! {
     Prior prior,
     Verify verify,
     List list,
+    Schema schema,
     Devices devices,
     Completions completions,
 }
