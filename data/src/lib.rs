@@ -98,6 +98,22 @@ pub fn case_name(path: &Path) -> Option<String> {
     names::without_ending(path, &ENDINGS)
 }
 
+/// What is to be done with a folder for each case that holds one file for each class, as TotalSegmentator writes it.
+pub const ONE_FILE_A_CASE: &str = "give one label map for each case (TotalSegmentator writes it with --ml), or one file a class \
+                                   as CASE_0 (background), CASE_1 …";
+
+/// The first folder of a case in `root` that holds one file for each class, named after the classes: several volumes that
+/// lie in it, or in its folder `segmentations`. None where there is no such folder.
+pub fn folder_of_classes(root: &Path) -> Option<std::path::PathBuf> {
+    let entries = std::fs::read_dir(root).ok()?.flatten().map(|entry| entry.path());
+    let several = |folder: &std::path::PathBuf| {
+        let inside = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        inside.filter(|path| path.is_file() && !names::is_hidden(path) && ending(path).is_some()).count() > 1
+    };
+    let folders = entries.filter(|path| path.is_dir() && !names::is_hidden(path));
+    folders.filter_map(|case| [case.join("segmentations"), case].into_iter().find(several)).min()
+}
+
 /// Reads an image, by the ending of its name: NIfTI, PNG, MetaImage or NRRD. Channels come first; PNG is turned to grey.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! What a data set says of its labels.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
 use segcal_metrics::measure::Nested;
@@ -34,17 +34,17 @@ impl Described {
         let mut described = Self::default();
         let mut listed = Vec::new();
         for (key, value) in document["labels"].as_object().into_iter().flatten() {
-            let number = |value: &serde_json::Value| value.as_u64().and_then(|label| Label::try_from(label).ok());
             let labels: Option<Vec<Label>> = match value.as_array() {
                 Some(labels) => labels.iter().map(number).collect(),
                 None => number(value).map(|label| vec![label]),
             };
-            if let Some(labels) = labels.filter(|labels| key != "ignore" && labels[..] != [0]) {
+            let is_region = |labels: &Vec<Label>| key != "ignore" && key.parse::<u64>().is_err() && labels[..] != [0];
+            if let Some(labels) = labels.filter(is_region) {
                 listed.push(Structure { name: key.clone(), labels });
             }
-            let (name, label) = match (value.as_str(), value.as_u64()) {
+            let (name, label) = match (value.as_str(), number(value)) {
+                (_, Some(label)) if key.parse::<u64>().is_err() => (key.as_str(), Some(label)),
                 (Some(name), _) => (name, key.parse().ok()),
-                (_, Some(label)) => (key.as_str(), Label::try_from(label).ok()),
                 _ => continue,
             };
             match label {
@@ -62,17 +62,47 @@ impl Described {
         Ok(described)
     }
 
-    /// That beside the folder of labels; nothing where there is none that can be read.
+    /// That beside the folder of labels, or beside the folder of the one file of labels; nothing where there is none. One that
+    /// cannot be read is warned of: it may name a label that is in no figure.
     pub fn beside(labels: &Path) -> Self {
-        let file = labels.parent().map(|folder| folder.join("dataset.json"));
-        file.and_then(|file| Self::read(&file).ok()).unwrap_or_default()
+        // Of `.` and the like the folder above has no name of its own.
+        let whole = labels.canonicalize().unwrap_or_else(|_| labels.to_path_buf());
+        // Beside a link, then beside what it leads to.
+        let named = Some(labels).filter(|labels| labels.file_name().is_some());
+        let levels = if whole.is_file() { 2 } else { 1 };
+        let above = |path: &Path| path.ancestors().skip(1).take(levels).map(Path::to_path_buf).collect::<Vec<_>>();
+        let folders = named.map(above).unwrap_or_default().into_iter().chain(above(&whole));
+        Self::first(folders.map(|folder| folder.join("dataset.json")))
     }
+
+    /// That in a folder of predictions, where nnU-Net leaves a copy.
+    pub fn within(predictions: &Path) -> Self {
+        Self::first(std::iter::once(predictions.join("dataset.json")))
+    }
+
+    fn first(mut files: impl Iterator<Item = PathBuf>) -> Self {
+        let Some(file) = files.find(|file| file.is_file()) else { return Self::default() };
+        Self::read(&file).unwrap_or_else(|error| {
+            log::warn!("{error}; neither names nor an ignored label are known");
+            Self::default()
+        })
+    }
+
+    /// Whether it says anything that changes a figure.
+    pub const fn is_silent(&self) -> bool {
+        self.ignored.is_none() && self.nested.is_none()
+    }
+}
+
+/// A label, which some tools write as text.
+fn number(value: &serde_json::Value) -> Option<Label> {
+    let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
+    number.and_then(|label| Label::try_from(label).ok())
 }
 
 /// Regions with the labels that they become, if there is one for each.
 fn nested(regions: Vec<Structure>, order: &serde_json::Value) -> Option<Nested> {
-    let label = |value: &serde_json::Value| Label::try_from(value.as_u64()?).ok();
-    let order: Vec<Label> = order.as_array()?.iter().map(label).collect::<Option<_>>()?;
+    let order: Vec<Label> = order.as_array()?.iter().map(number).collect::<Option<_>>()?;
     (order.len() == regions.len()).then_some(Nested { regions, order })
 }
 
@@ -91,6 +121,21 @@ mod tests {
         assert_eq!(names(r#"{"labels": {"0": "background", "1": "liver"}}"#), expected);
         assert_eq!(names(r#"{"labels": {"background": 0, "liver": 1, "whole": [1, 2]}}"#), expected);
         assert!(names("no json").is_empty());
+    }
+
+    #[test]
+    fn one_file_of_labels_and_numbers_as_text() {
+        let root = tempfile::tempdir().unwrap();
+        let labels = root.path().join("labelsTr");
+        std::fs::create_dir(&labels).unwrap();
+        std::fs::write(labels.join("a.nii"), "").unwrap();
+        let text = r#"{"labels": {"background": "0", "lesion": "1", "ignore": "2"}}"#;
+        std::fs::write(root.path().join("dataset.json"), text).unwrap();
+        for given in [labels.clone(), labels.join("."), labels.join("a.nii")] {
+            let described = Described::beside(&given);
+            assert_eq!((described.ignored, &described.names[&1][..]), (Some(2), "lesion"), "{}", given.display());
+        }
+        assert_eq!(Described::within(root.path()).ignored, Some(2));
     }
 
     #[test]

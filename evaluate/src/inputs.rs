@@ -191,6 +191,10 @@ fn listed(path: &Path, holds: Holds) -> Result<BTreeMap<String, PathBuf>> {
         }
     }
     if files.is_empty() {
+        if let Some(case) = data::folder_of_classes(path) {
+            let problem = format!("holds a folder for each case with one file a class, such as {}", case.display());
+            return Err(Error::new(problem).at(path.display()).help(data::ONE_FILE_A_CASE));
+        }
         let error = Error::new("holds no file that can be read").at(path.display());
         return Err(error.help("known are .nii .nii.gz .hdr .png .mha .mhd .nrrd .nhdr .npy .npz"));
     }
@@ -334,6 +338,16 @@ mod tests {
         assert_eq!(add_images(&mut pairs, Some(&at("other")), &at("labelsTs")).unwrap(), ["a"]);
         assert_eq!(images(&pairs), [None, Some(at("other/b.nii.gz"))]);
         assert!(add_images(&mut pairs, Some(&at("nothing")), &at("labelsTs")).is_err());
+    }
+
+    #[test]
+    fn a_folder_for_each_case_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        touch(&at("y"), &["a.nii.gz"]);
+        touch(&at("p/a/segmentations"), &["liver.nii.gz", "spleen.nii.gz"]);
+        let message = pairs(&at("p"), &at("y"), Holds::Labels).unwrap_err().to_string();
+        assert!(message.contains("a/segmentations") && message.contains("--ml"), "{message}");
     }
 
     #[test]

@@ -85,7 +85,9 @@ fn evaluate_all<B: Backend>(
     observer: &dyn Observer,
 ) -> Result<Cohort> {
     let resume = request.resume;
-    let measure = &decided(request, pairs)?;
+    let described = described(request)?;
+    let names = described.names.clone();
+    let measure = &decided(request, described, pairs)?;
     if let (Prediction::Scores(_), None) = (measure.kind, &measure.nested) {
         structures::expect_classes(&measure.unions, pairs, &measure.reading)?;
     }
@@ -97,7 +99,6 @@ fn evaluate_all<B: Backend>(
     let kept = if resume { pairs.iter().map(|pair| pair.case.as_str()).collect() } else { BTreeSet::new() };
     states::keep_only(&folder, &kept)?;
     let mut failed: Vec<Failure> = unpaired.into_iter().map(|(case, error)| fail(&case, error, observer)).collect();
-    let names = described(request)?.names;
     let job = Job { backend, pairs, measure, names, folder: &folder, resume };
     let (states, pooled, more) = job.run(observer)?;
     failed.extend(more);
@@ -118,13 +119,27 @@ fn evaluate_all<B: Backend>(
 }
 
 fn described(request: &Request<'_>) -> Result<Described> {
-    request.dataset.map_or_else(|| Ok(Described::beside(request.labels)), Described::read)
+    if let Some(file) = request.dataset {
+        return Described::read(file);
+    }
+    let beside = Described::beside(request.labels);
+    if beside != Described::default() {
+        return Ok(beside);
+    }
+    let within = Described::within(request.predictions);
+    if !within.is_silent() {
+        log::warn!(
+            "{}: its dataset.json names regions or an ignored label; there is none beside the labels, so it is believed",
+            request.predictions.display()
+        );
+    }
+    Ok(within)
 }
 
 /// The request's way to measure, with what is believed of the files decided for all cases.
-fn decided(request: &Request<'_>, pairs: &[Pair]) -> Result<Measure> {
+fn decided(request: &Request<'_>, described: Described, pairs: &[Pair]) -> Result<Measure> {
     let measure = request.measure;
-    let Described { ignored, regions, nested, .. } = described(request)?;
+    let Described { ignored, regions, nested, .. } = described;
     let nested = match measure.kind {
         Prediction::Scores(kind) => regional::decide(nested, pairs, kind, &measure.reading)?,
         Prediction::Segmentation => None,

@@ -293,8 +293,8 @@ impl Kind {
             }
             Self::LogProbabilities => "give them with --logits: softmax of log-probabilities are the probabilities",
             Self::Independent => {
-                "add a background class and normalise over the classes; sigmoid outputs of overlapping structures are not \
-                 supported"
+                "add a background class and normalise over the classes; sigmoid outputs of overlapping regions are read where \
+                 dataset.json names the regions and regions_class_order (--dataset)"
             }
             Self::Incomplete => {
                 "give the background its class, one less the sum of the others, in padded voxels too; where its class is \

@@ -108,3 +108,35 @@ fn regions_are_problems_of_their_own() {
         assert!(verdicts.iter().any(|verdict| verdict["region"] == "tumor_core/predicted"));
     }
 }
+
+/// One file of each, and labels without their dataset.json: the ignored label and the regions are still those of nnU-Net.
+#[test]
+fn the_ignored_label_is_known_however_the_files_are_given() {
+    let Some(goldens) = goldens() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name);
+    for set in ["ignore", "regions_ignore"] {
+        let folder = goldens.join(set);
+        let whole = evaluated(&folder, "--segmentations");
+        let case = "case_000.nii.gz";
+        let [p, y] = ["predictions", "labelsTr"].map(|name| folder.join(name).join(case));
+        let out = at(&format!("{set}-one"));
+        let output = segcal(&["evaluate", "--segmentations", text(&p), "--labels", text(&y), "--out", text(&out)]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let one = json(&out.join("summary.json"));
+        let labels = at(set);
+        fs::create_dir(&labels).unwrap();
+        fs::copy(&y, labels.join(case)).unwrap();
+        let (predictions, out) = (folder.join("predictions"), at(&format!("{set}-away")));
+        let given = ["--segmentations", text(&predictions), "--labels", text(&labels), "--out", text(&out)];
+        let output = segcal(&[&["evaluate"][..], &given].concat());
+        // The other case has no reference there.
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(stderr(&output).contains("its dataset.json names regions or an ignored label"), "{}", stderr(&output));
+        let away = json(&out.join("summary.json"));
+        for other in [&one, &away] {
+            assert_eq!(other["cases"][0]["structures"], whole["cases"][0]["structures"], "{set}");
+            assert!(other["ignored"].as_object().unwrap().values().all(|count| count.as_u64() > Some(0)), "{set}");
+        }
+    }
+}

@@ -94,6 +94,12 @@ pub(super) fn from_folders(root: &Path, description: &Description) -> Result<Fou
     // A folder of images alone is a data set to predict.
     let only_images = || FOLDERS.into_iter().find(|([images, _], _)| root.join(images).is_dir());
     let Some(([images, labels], [test_images, test_labels])) = learn.or_else(only_images) else {
+        if let Some(case) = data::folder_of_classes(root) {
+            let problem = format!("a folder for each case with one file a class, such as {}", case.display());
+            return Err(
+                Error::new(problem).help("a data set has imagesTr and labelsTr, with one label map for each case")
+            );
+        }
         return Err(Error::new("this folder holds neither dataset.json with lists nor imagesTr nor images")
             .help("give the folder of a data set; segcal prepare reads other layouts"));
     };

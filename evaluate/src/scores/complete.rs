@@ -34,6 +34,12 @@ pub(super) fn complete(
     let evidence = Evidence::new(Probabilities::new(&values, classes));
     let missing = background == Background::Implied || classes == 1;
     if kind == Scores::Logits {
+        if classes > 1 && evidence.outside == 0 && evidence.smallest >= 0.0 {
+            log::warn!(
+                "{}: all logits lie from 0 to 1: are they probabilities or sigmoid outputs? Softmax is applied to them",
+                file.display()
+            );
+        }
         return logits(values, &evidence, background);
     }
     if classes == 1 && background == Background::Stored {
