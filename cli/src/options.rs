@@ -3,6 +3,7 @@
 use clap::{ArgAction, Args, ValueEnum};
 use segcal_backends::Device;
 use segcal_core::{Context, Error, Result};
+use segcal_data::part::Part;
 
 use crate::progress::{self, Progress};
 use crate::terminal::Terminal;
@@ -31,6 +32,31 @@ impl BackendName {
 
 /// What `--isa` takes.
 const LEVELS: [&str; 3] = ["avx512", "avx2", "baseline"];
+
+/// Which of the cases one task of several works on.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Parts {
+    /// Number of parts that the cases are dealt out to, one for each task of a job array.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "part_id", value_parser = parse_count)]
+    pub num_parts: usize,
+    /// The part to work on, from 0: case k of the sorted list belongs to part k mod N. Parts may share a folder.
+    #[arg(long, value_name = "I", default_value_t = 0, requires = "num_parts")]
+    pub part_id: usize,
+}
+
+impl Parts {
+    /// The part.
+    ///
+    /// # Errors
+    /// There is no such part.
+    pub fn part(self) -> Result<Part> {
+        Part::new(self.part_id, self.num_parts).at("--part-id")
+    }
+}
+
+fn parse_count(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "a whole number from 1".into())
+}
 
 /// The options that every verb shares. A verb that has no use for one ignores it.
 #[derive(Args, Clone, Debug, Default)]

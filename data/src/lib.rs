@@ -37,6 +37,7 @@ pub mod number;
 pub mod observer;
 pub mod orientation;
 pub mod output;
+pub mod part;
 pub mod phantom;
 pub mod png;
 pub mod prepare;

@@ -18,9 +18,11 @@ const ATTEMPTS: usize = 100;
 #[derive(Debug)]
 pub struct Lock {
     /// Held open.
-    _file: File,
+    file: File,
     /// The file to remove at the end.
     remove: Option<PathBuf>,
+    /// Whether others may hold it as well.
+    shared: bool,
 }
 
 impl Lock {
@@ -29,6 +31,24 @@ impl Lock {
     /// # Errors
     /// The file cannot be made, or is not a regular one: a link could lead anywhere, and a pipe would wait for ever.
     pub(crate) fn take(path: &Path, remove: bool) -> Result<Option<Self>> {
+        Self::taken(path, remove, File::try_lock)
+    }
+
+    /// The same beside others who take it so, and not beside one who takes it alone. The last of them removes the file.
+    ///
+    /// # Errors
+    /// As [`Lock::take`].
+    pub(crate) fn share(path: &Path) -> Result<Option<Self>> {
+        let mut lock = Self::taken(path, true, File::try_lock_shared)?;
+        lock.iter_mut().for_each(|lock| lock.shared = true);
+        Ok(lock)
+    }
+
+    fn taken(
+        path: &Path,
+        remove: bool,
+        lock: fn(&File) -> std::result::Result<(), TryLockError>,
+    ) -> Result<Option<Self>> {
         for _ in 0..ATTEMPTS {
             if let Ok(metadata) = path.symlink_metadata()
                 && !metadata.is_file()
@@ -39,9 +59,10 @@ impl Lock {
             // Never truncated: whatever has this name, the lock is not its content.
             let file = File::options().create(true).write(true).truncate(false).open(path);
             let file = file.map_err(|error| write_failure(&error)).at(path.display())?;
-            match file.try_lock() {
+            match lock(&file) {
                 Ok(()) if is_at(&file, path) => {
-                    return Ok(Some(Self { _file: file, remove: remove.then(|| path.into()) }));
+                    let remove = remove.then(|| path.into());
+                    return Ok(Some(Self { file, remove, shared: false }));
                 }
                 // The one who held it removed the file meanwhile.
                 Ok(()) => {}
@@ -53,10 +74,19 @@ impl Lock {
     }
 }
 
+impl Lock {
+    /// Gives up a share: whether nobody else has one, and the file is locked alone now.
+    fn is_the_last_at(&self, path: &Path) -> bool {
+        self.file.unlock().is_ok() && self.file.try_lock().is_ok() && is_at(&self.file, path)
+    }
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         // Removed while it is held, so that nobody else's goes. A file that stays does no harm.
-        if let Some(path) = &self.remove {
+        if let Some(path) = &self.remove
+            && (!self.shared || self.is_the_last_at(path))
+        {
             let _ = std::fs::remove_file(path);
         }
     }

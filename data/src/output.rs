@@ -13,6 +13,7 @@ use crate::failure::WriteFailure;
 pub use crate::failure::{is_write_failure, write_failure};
 use crate::lock::LOCK;
 pub use crate::lock::Lock;
+use crate::part::Part;
 use crate::xml;
 
 /// A number of things in words: `1 case`, `2 cases`.
@@ -262,6 +263,31 @@ impl OutputFolder {
         Ok(Self { _lock: Some(Arc::new(lock)), ..folder })
     }
 
+    /// The same for several writers at once, each of files of its own: as long as one is at work, [`exclusive`] is refused,
+    /// and the other way round.
+    ///
+    /// [`exclusive`]: OutputFolder::exclusive
+    ///
+    /// # Errors
+    /// As [`OutputFolder::exclusive`].
+    pub fn shared(path: impl Into<PathBuf>) -> Result<Self> {
+        let folder = Self::create(path)?;
+        let lock = Lock::share(&folder.file(LOCK)?)?.ok_or_else(|| {
+            Error::new("another process writes to this folder, and not a part of the cases alone")
+                .at(folder.path.display())
+                .help("wait until it ends, or choose another output folder")
+        })?;
+        Ok(Self { _lock: Some(Arc::new(lock)), ..folder })
+    }
+
+    /// [`shared`](OutputFolder::shared) for a part of the cases, [`exclusive`](OutputFolder::exclusive) for all of them.
+    ///
+    /// # Errors
+    /// As those.
+    pub fn for_part(path: impl Into<PathBuf>, part: Part) -> Result<Self> {
+        if part.is_whole() { Self::exclusive(path) } else { Self::shared(path) }
+    }
+
     /// Removes what writers that were killed had begun, here and in the folders directly inside. For the one writer.
     pub fn remove_unfinished(&self) {
         whole_file::remove_unfinished(&self.path);
@@ -319,6 +345,23 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn parts_share_a_folder_that_nobody_else_writes_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let part = |id| OutputFolder::for_part(&path, Part::new(id, 2).unwrap());
+        let (first, second) = (part(0).unwrap(), part(1).unwrap());
+        assert!(OutputFolder::exclusive(&path).is_err());
+        drop(first);
+        assert!(OutputFolder::exclusive(&path).is_err(), "the other part is still at work");
+        drop(second);
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0, "the last removes the lock");
+        let alone = OutputFolder::exclusive(&path).unwrap();
+        assert!(part(0).is_err());
+        drop(alone);
+        assert!(part(0).is_ok());
+    }
 
     #[test]
     fn a_failed_write_leaves_what_was_there() {

@@ -32,6 +32,7 @@ mod events;
 pub mod export;
 pub mod infer;
 pub mod job;
+mod noise;
 pub mod objective;
 pub mod predict;
 pub mod prepared;

@@ -8,7 +8,7 @@ use segcal_losses::{Criterion, State};
 use segcal_models::{self as models, Network, NetworkConfig, Optimiser, Parameters, Stored};
 
 use super::chain::{self, Link};
-use super::infer::{Predictor, Tiling};
+use super::infer::{Predictor, Scores, Tiling};
 use super::prepared::prepare_volume;
 use super::run_folder;
 use super::samples::flat_last;
@@ -234,6 +234,18 @@ impl<B: Backend> Trained<B> {
     /// # Errors
     /// The image has another number of channels than the training's or is not finite, or the device fails.
     pub fn probabilities(&self, backend: &B, image: Volume<f32>) -> Result<Volume<f32>> {
+        self.scores(backend, image, Scores::Probabilities)
+    }
+
+    /// The network's output, `[k, d, h, w]`, for an image in memory; see [`Scores`].
+    ///
+    /// # Errors
+    /// As [`Trained::probabilities`].
+    pub fn logits(&self, backend: &B, image: Volume<f32>) -> Result<Volume<f32>> {
+        self.scores(backend, image, Scores::Logits)
+    }
+
+    fn scores(&self, backend: &B, image: Volume<f32>, scores: Scores) -> Result<Volume<f32>> {
         let channels = self.network.config().in_channels;
         if image.channels() != channels {
             let problem = format!("the image has {} channels, the network takes {channels}", image.channels());
@@ -242,7 +254,7 @@ impl<B: Backend> Trained<B> {
         let image = prepare_volume(image, &self.settings.input)?;
         let tiling = Tiling { samples: &self.settings.samples, stride: self.network.stride(), batch: BATCH };
         let predictor = Predictor { network: &*self.network, parameters: &self.parameters, backend };
-        let values = predictor.probabilities(&image, &tiling)?;
+        let values = predictor.scores(&image, &tiling, scores)?;
         Ok(Volume::new(values, self.class_names.len(), image.grid))
     }
 }

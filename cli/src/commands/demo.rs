@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use segcal_core::Result;
 use segcal_data::phantom::{self, Recipe};
 use segcal_data::dataset;
+use segcal_data::part::Part;
 use segcal_evaluate::state::Prediction;
 use segcal_evaluate::cohort::{Cohort, Convention, Kind, Plan};
 use segcal_evaluate::scores::Scores;
 use segcal_evaluate::{self as evaluate, Request};
 use segcal_metrics::empty::Policy;
-use segcal_train::predict::FileFormat;
+use segcal_train::predict::{FileFormat, Noise, Output};
 use segcal_train::settings::{SampleKind, Samples, Settings};
 use toml::Table;
 
@@ -63,13 +64,15 @@ fn train_and_evaluate(
     doors::train(&settings, settings.out.join("config.toml").exists(), common)?;
     let predictions = args.out.join(format!("predictions-{loss}"));
     let request = segcal_train::predict::Request {
-        run: &settings.out,
+        runs: std::slice::from_ref(&settings.out),
         cases: &dataset::images(&cohort.join("imagesTs"))?,
         out: &predictions,
         batch: 16,
-        probabilities: true,
         format: FileFormat::Nifti,
-        change: &|_, _| {},
+        write: &[Output::Segmentations, Output::Probabilities],
+        noise: Noise::default(),
+        part: Part::WHOLE,
+        resume: false,
     };
     doors::predict(&request, common)?;
     let out = args.out.join(format!("evaluation-{loss}"));

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use segcal_core::{Context, Error, Result, Rng};
+use segcal_core::{Context, Error, Result};
 use segcal_data::Case;
+use segcal_data::part::Part;
 use segcal_evaluate::calibrate::job::{ApplyRequest, FitRequest};
 use segcal_evaluate::calibrate::local::Training;
 use segcal_evaluate::calibrate::map::Method as Map;
@@ -14,14 +15,12 @@ use segcal_evaluate::scores::Scores;
 use segcal_evaluate::state::Prediction;
 use segcal_evaluate::{self as evaluate, cohort};
 use segcal_metrics::calibration::Region;
-use segcal_train::predict::{FileFormat, Request};
+use segcal_train::predict::{FileFormat, Noise, Output, Request};
 
 use super::unit::{MARK, Mark, Step, Unit, View};
 use crate::output::{self, OutputFolder};
 use crate::{Common, doors};
 
-/// Stream of the noise among those of a seed's random numbers.
-const NOISE: u64 = 0x006e_6f69_7365;
 /// Samples that go through the network together when it predicts.
 const BATCH: usize = 16;
 const PROBABILITIES: Prediction = Prediction::Scores(Scores::Probabilities);
@@ -72,13 +71,16 @@ impl Unit<'_> {
         let path = self.predictions(view);
         self.begin(&path, Step::Predict(view))?;
         let request = Request {
-            run: &self.settings.out,
+            runs: std::slice::from_ref(&self.settings.out),
             cases: &left,
             out: &path,
             batch: BATCH,
-            probabilities: true,
             format: FileFormat::Nifti,
-            change: &|case, image| self.disturb(view.noise(), case, image),
+            write: &[Output::Segmentations, Output::Probabilities],
+            // The same for every method, another one for each seed, level and case.
+            noise: Noise { sigma: view.noise(), seed: self.seed },
+            part: Part::WHOLE,
+            resume: false,
         };
         match doors::predict(&request, common)?.failed.len() {
             0 => Ok(()),
@@ -94,18 +96,6 @@ impl Unit<'_> {
             mark.write(&OutputFolder::create(path)?)?;
         }
         Ok(())
-    }
-
-    /// Adds Gaussian noise to a prepared image: the same for every method, another one for each seed, level and case.
-    fn disturb(&self, noise: f64, case: &str, image: &mut [f32]) {
-        if noise == 0.0 {
-            return;
-        }
-        let rng = Rng::new(self.seed).stream(NOISE).stream(noise.to_bits());
-        let rng = case.bytes().fold(rng, |rng, byte| rng.stream(u64::from(byte)));
-        for (voxel, value) in image.iter_mut().enumerate() {
-            *value += (noise * rng.normal(voxel as u64)) as f32;
-        }
     }
 
     /// The stored probabilities of a part with their references.
@@ -212,43 +202,4 @@ fn remove_folder(path: &Path) -> Result<()> {
     let mark = path.join(MARK);
     let removed = if mark.exists() { fs::remove_file(&mark) } else { Ok(()) };
     removed.and_then(|()| fs::remove_dir_all(path)).map_err(|error| output::write_failure(&error)).at(path.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::compare::part::{Part, Parts};
-    use crate::compare::plan::Plan;
-    use crate::compare::unit::units;
-    use std::collections::BTreeMap;
-
-    /// Mean and variance within five standard errors, the same for every method, another for each seed, level and case.
-    #[test]
-    fn noise_is_gaussian_and_depends_on_seed_level_and_case_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("plan.toml");
-        let text =
-            "seeds = [1, 2]\n[train]\ndata = \"d\"\n[[method]]\nname = \"a\"\n[[method]]\nname = \"b\"\nepochs = 2\n";
-        fs::write(&path, text).unwrap();
-        let plan = Plan::read(&path, &[], None).unwrap();
-        let part = |name| Part { name, cases: Vec::new(), contents: BTreeMap::new() };
-        let parts = [Parts { measured: part("test"), validation: part("validation") }];
-        let units = units(&plan, &parts);
-        let count = 20_000;
-        let noise = |unit: usize, level: f64, case: &str| {
-            let mut image = vec![0.5_f32; count];
-            units[unit].disturb(level, case, &mut image);
-            image
-        };
-        let first = noise(0, 0.25, "case");
-        assert_eq!(first, noise(2, 0.25, "case"), "methods see the same");
-        for other in [noise(1, 0.25, "case"), noise(0, 0.125, "case"), noise(0, 0.25, "cases")] {
-            assert_ne!(first, other);
-        }
-        assert_eq!(noise(0, 0.0, "case"), vec![0.5; count]);
-        let (n, added) = (count as f64, first.iter().map(|&x| f64::from(x) - 0.5));
-        let (sum, squares) = added.fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
-        assert!((sum / n).abs() < 5.0 * 0.25 / n.sqrt());
-        assert!((squares / n - 0.0625).abs() < 5.0 * 0.0625 * (2.0 / n).sqrt());
-    }
 }

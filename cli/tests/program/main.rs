@@ -33,6 +33,7 @@ mod outputs;
 mod peak;
 mod pipeline;
 mod power_cut;
+mod predict;
 mod prepare;
 mod rank;
 mod round_trip;

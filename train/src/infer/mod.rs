@@ -1,4 +1,4 @@
-//! Class probabilities of whole volumes, tile by tile.
+//! Class probabilities and logits of whole volumes, tile by tile.
 //!
 //! A network that sees slices is run over every slice of its axis; one that sees patches over overlapping patches,
 //! mixed with a Gaussian window (standard deviation an eighth of the patch, as nnU-Net does), so that voxels near the
@@ -20,8 +20,22 @@ use crate::samples::{Block, cut_block, expect_room, flat_last};
 use mixture::Mixture;
 pub use planes::Planes;
 use segcal_data::Volume;
-pub use spill::Spill;
+pub use spill::{Mean, Spill};
 pub use tiles::Tiling;
+
+/// What is wanted of each voxel.
+///
+/// Where tiles overlap, probabilities are the weighted mean of the tiles' probabilities and logits that of their logits,
+/// so there the softmax of the logits is near the probabilities and not the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scores {
+    /// The softmax of the network's output, `k` numbers.
+    Probabilities,
+    /// The network's output, `k` numbers.
+    Logits,
+    /// First the probabilities, then the logits: `2 k` numbers.
+    Both,
+}
 
 /// A network with its parameters on a device.
 pub struct Predictor<'a, B: Backend> {
@@ -39,10 +53,18 @@ impl<B: Backend> Predictor<'_, B> {
     /// # Errors
     /// The device fails, or the network's output is not finite.
     pub fn probabilities(&self, image: &Volume<f32>, tiling: &Tiling<'_>) -> Result<Vec<f32>> {
+        self.scores(image, tiling, Scores::Probabilities)
+    }
+
+    /// What is wanted of one prepared image, `[k, d, h, w]`; of [`Scores::Both`], the probabilities first.
+    ///
+    /// # Errors
+    /// As [`Predictor::probabilities`].
+    pub fn scores(&self, image: &Volume<f32>, tiling: &Tiling<'_>, scores: Scores) -> Result<Vec<f32>> {
         let extent = image.grid.extent;
         let (planes, volume) = (tiling.planes(extent), extent.iter().product::<usize>());
         let mut values = Vec::new();
-        self.each_plane(image, tiling, |number, plane| {
+        self.each_plane(image, tiling, scores, |number, plane| {
             values.resize(plane.len() / planes.voxels() * volume, 0.0);
             for (class, plane) in plane.chunks_exact(planes.voxels()).enumerate() {
                 let class = &mut values[class * volume..][..volume];
@@ -53,7 +75,7 @@ impl<B: Backend> Predictor<'_, B> {
         Ok(values)
     }
 
-    /// The same plane by plane, in order: `each` is given the number and the probabilities `[k][place]` of each of
+    /// The same plane by plane, in order: `each` is given the number and the scores `[k][place]` of each of
     /// [`Tiling::planes`].
     ///
     /// # Errors
@@ -62,6 +84,7 @@ impl<B: Backend> Predictor<'_, B> {
         &self,
         image: &Volume<f32>,
         tiling: &Tiling<'_>,
+        scores: Scores,
         mut each: impl FnMut(usize, &[f32]) -> Result<()>,
     ) -> Result<()> {
         let planes = tiling.planes(image.grid.extent);
@@ -70,7 +93,7 @@ impl<B: Backend> Predictor<'_, B> {
         let window = tiling.weights(tiles.first().map_or([1; 3], |tile| tile.size));
         let mut mixture = Mixture::new(planes, &window);
         for group in tiles.chunks(tiling.batch) {
-            let output = self.batch(image, group)?;
+            let output = self.batch(image, group, scores)?;
             for (tile, output) in group.iter().zip(output.chunks_exact(output.len() / group.len())) {
                 mixture.finish_before(tile.start[planes.axis], &mut each)?;
                 mixture.add(tile, output);
@@ -90,14 +113,26 @@ impl<B: Backend> Predictor<'_, B> {
         self.network.accepts(tile.with(0, 1))
     }
 
-    /// Probabilities `[tile][k][voxel of the tile]`.
-    fn batch(&self, image: &Volume<f32>, tiles: &[Block]) -> Result<Vec<f32>> {
+    /// Scores `[tile][k][voxel of the tile]`.
+    fn batch(&self, image: &Volume<f32>, tiles: &[Block], scores: Scores) -> Result<Vec<f32>> {
         let mut values = Vec::new();
         tiles.iter().for_each(|tile| cut_block(image, tile, |x| x, &mut values));
         let shape = Shape::new(tiles.len(), image.channels(), 1, 1, 1).with_spatial(flat_last(tiles[0].size));
         let input = Tensor::new(self.backend, shape, values.iter().map(|&x| B::Elem::of(f64::from(x))).collect());
-        let output = stable::softmax(&self.network.forward(self.parameters, &input, Mode::Evaluate));
-        let output: Vec<f32> = output.to_vec()?.into_iter().map(|p| p.f64() as f32).collect();
+        let logits = self.network.forward(self.parameters, &input, Mode::Evaluate);
+        let values = |scores: &Tensor<B>| -> Result<Vec<f32>> {
+            Ok(scores.to_vec()?.into_iter().map(|p| p.f64() as f32).collect())
+        };
+        let output = match scores {
+            Scores::Probabilities => values(&stable::softmax(&logits))?,
+            Scores::Logits => values(&logits)?,
+            Scores::Both => {
+                let [probabilities, logits] = [values(&stable::softmax(&logits))?, values(&logits)?];
+                let tile = logits.len() / tiles.len();
+                let pairs = probabilities.chunks_exact(tile).zip(logits.chunks_exact(tile));
+                pairs.flat_map(|(probabilities, logits)| [probabilities, logits]).flatten().copied().collect()
+            }
+        };
         if output.iter().all(|p| p.is_finite()) { Ok(output) } else { Err(self.not_finite(&input)) }
     }
 

@@ -1,0 +1,44 @@
+//! One part of a list of cases, of several that are worked on apart: by the tasks of a job array, or on several machines.
+
+use segcal_core::{Error, Result};
+
+/// Part `id` of `count`, from 0: case `k` of the sorted list belongs to part `k mod count`.
+///
+/// ```
+/// use segcal_data::part::Part;
+/// assert_eq!(Part::new(1, 3)?.of(vec!["a", "b", "c", "d", "e"]), ["b", "e"]);
+/// assert!(Part::new(3, 3).is_err());
+/// # Ok::<(), segcal_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    id: usize,
+    count: usize,
+}
+
+impl Part {
+    /// All cases.
+    pub const WHOLE: Self = Self { id: 0, count: 1 };
+
+    /// Part `id` of `count`.
+    ///
+    /// # Errors
+    /// There is no such part.
+    pub fn new(id: usize, count: usize) -> Result<Self> {
+        if id < count {
+            return Ok(Self { id, count });
+        }
+        let error = Error::new(format!("there is no part {id} of {count}"));
+        Err(error.help(format!("parts count from 0: 0 to {}", count.saturating_sub(1))))
+    }
+
+    /// Whether there is no other part.
+    pub const fn is_whole(self) -> bool {
+        self.count == 1
+    }
+
+    /// Its members of a sorted list.
+    pub fn of<T>(self, sorted: Vec<T>) -> Vec<T> {
+        sorted.into_iter().skip(self.id).step_by(self.count).collect()
+    }
+}

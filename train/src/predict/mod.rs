@@ -1,0 +1,235 @@
+//! Segmentations, probabilities and logits of images, written in the geometry of each image.
+
+mod files;
+mod made;
+mod split;
+
+use std::path::{Path, PathBuf};
+
+use segcal_core::{Backend, Error, Result};
+use segcal_data::observer::{Event, Observer, Steps};
+use segcal_data::output::OutputFolder;
+use segcal_data::part::Part;
+use segcal_data::{Case, Grid, limits};
+use segcal_metrics::volume::{Label, Probabilities};
+
+use super::infer::{Mean, Predictor, Scores, Spill, Tiling};
+pub use super::noise::Noise;
+use super::prepared;
+use super::run::Trained;
+use super::spacings::Spacings;
+pub use files::{FileFormat, Output};
+use files::{write_labels, write_scores};
+use made::Recipe;
+pub use split::Split;
+
+/// What is to be predicted, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Folders of the runs. Of several, the mean of their probabilities is written, and that of their logits; segmentations
+    /// are of the mean probabilities.
+    pub runs: &'a [PathBuf],
+    /// The images.
+    pub cases: &'a [Case],
+    /// Folder of the results.
+    pub out: &'a Path,
+    /// Samples that go through the network together.
+    pub batch: usize,
+    /// What the files are.
+    pub format: FileFormat,
+    /// What is written.
+    pub write: &'a [Output],
+    /// What is added to the prepared images.
+    pub noise: Noise,
+    /// Which of the cases are predicted. Parts may share a folder.
+    pub part: Part,
+    /// Whether cases are kept whose files stand, made of the same weights, images and options.
+    pub resume: bool,
+}
+
+/// What became of the images.
+#[derive(Debug, Default)]
+pub struct Predicted {
+    /// Names of the cases whose files are there.
+    pub done: Vec<String>,
+    /// How many of them were there before.
+    pub kept: usize,
+    /// The errors of the others.
+    pub failed: Vec<Error>,
+}
+
+/// Predicts every image: `segmentations/CASE.nii.gz`, `probabilities/CASE.nii.gz`, `logits/CASE.nii.gz` (or in another
+/// [`FileFormat`]), and `made-of/CASE.json`, by which `resume` knows what stands. A case that fails is reported, and the others continue.
+///
+/// # Errors
+/// A run cannot be read, the runs do not have the same classes, nothing is to be written, or the folder of the results
+/// cannot be made.
+pub fn predict<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn Observer) -> Result<Predicted> {
+    request.noise.check()?;
+    if request.write.is_empty() {
+        return Err(Error::new("nothing is to be written").help("segmentations, probabilities or logits"));
+    }
+    let trained: Vec<Trained<B>> = request.runs.iter().map(|run| Trained::open(run, backend)).collect::<Result<_>>()?;
+    expect_same_classes(&trained, request.runs)?;
+    let folder = OutputFolder::for_part(request.out, request.part)?;
+    let cases = request.part.of(request.cases.iter().collect());
+    let job = Job { trained: &trained, backend, folder: &folder, request, recipe: recipe(backend, request)? };
+    let steps = Steps::begin(observer, "predict", cases.len());
+    let mut predicted = Predicted::default();
+    for case in cases {
+        let written = job.case(case);
+        steps.step(&case.name);
+        match written.map_err(|error| error.at(&case.name)) {
+            Ok(kept) => {
+                predicted.kept += usize::from(kept);
+                predicted.done.push(case.name.clone());
+            }
+            Err(error) => {
+                observer.event(Event::CaseFailed(&error));
+                predicted.failed.push(error);
+            }
+        }
+    }
+    Ok(predicted)
+}
+
+/// What every case is made of. The batch is left out: results do not depend on it.
+fn recipe<B: Backend>(backend: &B, request: &Request<'_>) -> Result<Recipe> {
+    let Noise { sigma, seed } = request.noise;
+    let mut names: Vec<&str> = request.write.iter().map(|output| output.name()).collect();
+    names.sort_unstable();
+    Recipe::of(
+        request.runs,
+        &made::options(&[&names.join(","), &request.format.name(), &sigma, &seed, &backend.arithmetic()]),
+    )
+}
+
+fn expect_same_classes<B: Backend>(trained: &[Trained<B>], runs: &[PathBuf]) -> Result<()> {
+    let Some(first) = trained.first() else { return Err(Error::new("no run is given")) };
+    let other = trained.iter().zip(runs).find(|(other, _)| other.class_names != first.class_names);
+    let Some((other, run)) = other else { return Ok(()) };
+    let [here, there] = [other, first].map(|trained| trained.class_names.join(", "));
+    let problem = format!("has the classes {here}, but {} has {there}", runs[0].display());
+    Err(Error::new(problem).at(run.display()).help("average runs that were trained on the same labels"))
+}
+
+/// Predicting the cases of a request.
+struct Job<'a, B: Backend> {
+    trained: &'a [Trained<B>],
+    backend: &'a B,
+    folder: &'a OutputFolder,
+    request: &'a Request<'a>,
+    recipe: Recipe,
+}
+
+impl<B: Backend> Job<'_, B> {
+    /// Predicts a case, or keeps what stands: whether it did.
+    fn case(&self, case: &Case) -> Result<bool> {
+        let files: Vec<PathBuf> =
+            self.request.write.iter().map(|output| output.file(&case.name, self.request.format)).collect();
+        if self.request.resume && self.recipe.stands(case, &files, self.folder) {
+            return Ok(true);
+        }
+        Recipe::forget(case, self.folder)?;
+        self.predict(case)?;
+        self.recipe.note(case, &files, self.folder)?;
+        Ok(false)
+    }
+
+    fn wants(&self, output: Output) -> bool {
+        self.request.write.contains(&output)
+    }
+
+    /// Predicts one case. Scores go to the disk as they come: only an image and the segmentation are held as a whole.
+    fn predict(&self, case: &Case) -> Result<()> {
+        let mut labels: Vec<Label> = Vec::new();
+        let (mut spills, mut grid) = (Vec::new(), None);
+        for trained in self.trained {
+            let (spill, of_image) = self.run(trained, case, &mut labels)?;
+            spills.extend(spill);
+            grid = Some(of_image);
+        }
+        let grid = grid.expect("there is a run");
+        let classes = self.trained[0].class_names.len();
+        let mut start = 0;
+        // The probabilities come first, where both are there.
+        for (output, wanted) in [(Output::Probabilities, self.needs_probabilities()), (Output::Logits, true)] {
+            let channels = start..start + classes;
+            start += if wanted { classes } else { 0 };
+            if self.wants(output) {
+                let mut scores = Mean::of(&mut spills, channels);
+                write_scores(self.folder, (output, &case.name), &mut scores, &grid, self.request.format)?;
+            }
+        }
+        if !self.wants(Output::Segmentations) {
+            return Ok(());
+        }
+        if self.trained.len() > 1 {
+            labels = argmax(&mut spills, classes, labels.len())?;
+        }
+        let path = self.folder.file(Output::Segmentations.file(&case.name, self.request.format))?;
+        write_labels(&path, &labels, classes, &grid)
+    }
+
+    /// Whether the probabilities are kept, not only looked at as they come.
+    fn needs_probabilities(&self) -> bool {
+        self.wants(Output::Probabilities) || self.trained.len() > 1 && self.wants(Output::Segmentations)
+    }
+
+    /// The scores of one run, where any are kept, with the grid of the image; of a single run the labels as well.
+    fn run(&self, trained: &Trained<B>, case: &Case, labels: &mut Vec<Label>) -> Result<(Option<Spill>, Grid)> {
+        let case = case.with_channels(trained.network.config().in_channels);
+        let mut image = prepared::prepare_image(&case, &trained.settings.input)?;
+        if let Some(spacings) = &trained.spacings {
+            warn_of_spacing(&case.name, &image.grid, spacings);
+        }
+        self.request.noise.add_to(&case.name, image.data.as_slice_mut().expect("volumes are in standard layout"));
+        let network = &trained.network;
+        let tiling = Tiling { samples: &trained.settings.samples, stride: network.stride(), batch: self.request.batch };
+        let planes = tiling.planes(image.grid.extent);
+        let classes = trained.class_names.len();
+        *labels = limits::zeroed(image.grid.extent.iter().product())?;
+        let kept = match (self.needs_probabilities(), self.wants(Output::Logits)) {
+            (true, true) => Some(Scores::Both),
+            (true, false) => Some(Scores::Probabilities),
+            (false, true) if self.wants(Output::Segmentations) => Some(Scores::Both),
+            (false, true) => Some(Scores::Logits),
+            (false, false) => None,
+        };
+        let mut spill = kept.map(|_| Spill::create(self.folder.path(), planes)).transpose()?;
+        let predictor = Predictor { network: &**network, parameters: &trained.parameters, backend: self.backend };
+        predictor.each_plane(&image, &tiling, kept.unwrap_or(Scores::Probabilities), |number, plane| {
+            let (first, rest) = plane.split_at(classes * planes.voxels());
+            let argmax = Probabilities::new(first, classes).argmax();
+            argmax.into_iter().enumerate().for_each(|(place, class)| labels[planes.voxel(number, place)] = class);
+            let kept = if self.needs_probabilities() || rest.is_empty() { plane } else { rest };
+            spill.as_mut().map_or(Ok(()), |spill| spill.push(kept))
+        })?;
+        Ok((spill, image.grid))
+    }
+}
+
+/// Tells of voxels of another size than any that the network has seen: nothing is resampled.
+fn warn_of_spacing(name: &str, grid: &Grid, trained: &Spacings) {
+    if let Some(foreign) = trained.foreign(grid) {
+        log::warn!("{name}: {foreign}; the network sees voxels, not mm: resample the image first");
+    }
+}
+
+/// The class of the largest mean probability of each voxel, the first of equals.
+fn argmax(spills: &mut [Spill], classes: usize, voxels: usize) -> Result<Vec<Label>> {
+    let (mut labels, mut best) = (limits::zeroed::<Label>(voxels)?, limits::zeroed::<f32>(voxels)?);
+    let mut at = 0;
+    Mean::of(spills, 0..classes).read(&mut |piece| {
+        let (class, start) = ((at / voxels) as Label, at % voxels);
+        let place = best[start..].iter_mut().zip(&mut labels[start..]);
+        for ((best, label), &probability) in place.zip(piece) {
+            if class == 0 || probability > *best {
+                (*best, *label) = (probability, class);
+            }
+        }
+        at += piece.len();
+        Ok(())
+    })?;
+    Ok(labels)
+}
