@@ -11,7 +11,7 @@ use segcal_metrics::volume::{Grid, Label};
 
 use super::inputs::Pair;
 use super::pooled::{Counters, Logits};
-use super::scores::{self, Scores};
+use super::scores::{self, Notes, Scores};
 use super::slices::{self, Chosen};
 use super::state::{Authors, CaseState, Measure, Prediction};
 use super::states;
@@ -29,7 +29,8 @@ pub fn measure<B: Backend>(backend: &B, pair: &Pair, how: &Measure) -> Result<(C
     let volume = Volume { data, grid: how.reading.grid(&pair.reference, grid)? };
     let length_unit = how.length_unit(&volume.grid);
     let grid = measured_grid(&volume.grid, length_unit);
-    let prediction = read(pair, &volume, how)?;
+    let mut notes = Notes::of(pair.prediction.first());
+    let prediction = read(pair, &volume, how, &mut notes)?;
     let measured = metrics::measure(backend, prediction, volume.values(), grid, &how.options());
     let figures = measured.at(pair.prediction.first().display())?;
     let chosen = chosen(&figures, &volume, pair, how);
@@ -48,6 +49,12 @@ pub fn measure<B: Backend>(backend: &B, pair: &Pair, how: &Measure) -> Result<(C
         regions: figures.regions.into_iter().map(|(name, figures)| (name, owned(figures, Number))).collect(),
         authors: figures.authors.map(Authors::from),
         slices: chosen.iter().map(|chosen| chosen.slice.clone()).collect(),
+        // Told once for the cohort.
+        warnings: notes
+            .into_all()
+            .into_iter()
+            .chain(data::spacing_doubt(&pair.reference).map(|doubt| doubt.to_string()))
+            .collect(),
         counters: figures.states.map(|states| counters(states, how)),
         problems: figures.problems.into_iter().map(|(name, states)| (name, counters(states, how))).collect(),
     };
@@ -78,7 +85,12 @@ fn measured_grid(grid: &data::Grid, unit: LengthUnit) -> Grid {
 }
 
 /// The prediction on the reference's grid.
-fn read<'a>(pair: &Pair, volume: &Volume<Label>, how: &'a Measure) -> Result<metrics::Prediction<'a>> {
+fn read<'a>(
+    pair: &Pair,
+    volume: &Volume<Label>,
+    how: &'a Measure,
+    notes: &mut Notes<'_>,
+) -> Result<metrics::Prediction<'a>> {
     let kind = match how.kind {
         Prediction::Scores(kind) => kind,
         Prediction::Segmentation => {
@@ -87,10 +99,10 @@ fn read<'a>(pair: &Pair, volume: &Volume<Label>, how: &'a Measure) -> Result<met
         }
     };
     if let Some(nested) = &how.nested {
-        let values = scores::read_regions(&pair.prediction, volume, kind, &how.reading, nested)?;
+        let values = scores::read_regions(&pair.prediction, volume, kind, &how.reading, nested, notes)?;
         return Ok(metrics::Prediction::Regions(Cow::Owned(values), nested));
     }
-    let (values, classes) = scores::read_stored(&pair.prediction, volume, kind, &how.reading)?;
+    let (values, classes) = scores::read_stored(&pair.prediction, volume, kind, &how.reading, notes)?;
     scores::expect_labels(volume.values(), classes, how.ignored).at(pair.reference.display())?;
     Ok(match kind {
         Scores::Probabilities => metrics::Prediction::Probabilities(Cow::Owned(values)),

@@ -139,6 +139,9 @@ pub struct CaseState {
     pub authors: Option<Authors>,
     /// The slices that the report shows, whose voxels are stored beside this state.
     pub slices: Vec<Slice>,
+    /// What is to be known of its files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Counters that are added to those of other cases; none for a segmentation, or once they were added.
     pub counters: Option<Counters>,
     /// The same of each region that is a problem of its own, by name.

@@ -131,6 +131,7 @@ fn tissue_maps_of_8_bits() {
     case.evaluate("--logits @p --labels @y").expect(2, &words);
     let ran = case.evaluate("--probabilities @p --labels @y --background implied");
     ran.expect(0, &["taken for a probability of 1"]);
+    assert!(ran.summary["warnings"].to_string().contains("taken for a probability of 1"));
     assert_eq!(ran.summary["cases"][0]["regions"]["structure:1"]["ece"].as_f64().map(f64::is_finite), Some(true));
 }
 
@@ -250,6 +251,7 @@ fn contradicting_spacings() {
     let given = "--segmentations @p.nii.gz --labels @y.nii.gz";
     let ran = case.evaluate(given);
     ran.expect(0, &words);
+    assert!(ran.summary["warnings"][0].as_str().unwrap().contains("0.600000"));
     close(ran.of("1", "hd"), 8.0);
     let ran = case.evaluate(&format!("{given} --spacing-from pixdim"));
     ran.expect(0, &words[..3]);
@@ -281,6 +283,7 @@ fn messages() {
     assert_eq!((ran.status, ran.of("1", "dsc")), (Some(0), 1.0), "{}", ran.messages);
     let ran = case.evaluate("--segmentations @m1 --labels @m255");
     ran.expect(0, &["the label maps hold 1, the references 255"]);
+    assert_eq!(ran.summary["warnings"].as_array().unwrap().len(), 1);
     let ran = case.evaluate("--probabilities @u8k20.nii --labels @m1/c.nii.gz");
     ran.expect(0, &[]);
     assert_eq!(ran.summary["cases"].as_array().unwrap().len(), 1);

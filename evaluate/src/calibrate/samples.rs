@@ -7,7 +7,7 @@ use segcal_metrics::volume::{Label, Probabilities};
 
 use crate::inputs::Pair;
 use crate::reading::Reading;
-use crate::scores::{self, Scores};
+use crate::scores::{self, Notes, Scores};
 
 /// Bytes of voxels that stay in memory between passes; what is beyond is read again for each pass.
 const KEPT_BYTES: usize = 1 << 30;
@@ -60,7 +60,8 @@ impl<'a> RegionSamples<'a> {
         let pair = &self.pairs[case];
         let reference = scores::read_reference(&pair.reference)?;
         let Source { kind, reading, ignored } = self.source;
-        let (mut values, classes) = scores::read_stored(&pair.prediction, &reference, kind, reading)?;
+        let (mut values, classes) =
+            scores::read_stored(&pair.prediction, &reference, kind, reading, &mut Notes::of(pair.prediction.first()))?;
         let place = pair.prediction.first().display();
         if self.classes == 0 {
             self.classes = classes;

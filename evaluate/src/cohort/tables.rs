@@ -7,7 +7,8 @@ use segcal_metrics::empty::{Emptiness, EmptyCounts};
 use serde_json::{Map, Value, json};
 
 use super::{Cohort, Kind, Row};
-use crate::state::Figures;
+use crate::state::{CaseState, Figures, Prediction};
+use crate::structures;
 use crate::verdict::Found;
 use segcal_data::output::{Csv, number};
 
@@ -42,6 +43,7 @@ impl Cohort {
             "length_unit": self.length_unit(),
             "definitions": definitions,
             "failed": self.failed,
+            "warnings": self.warnings(),
             "cases": (0..self.cases.len()).map(|number| self.case_json(number)).collect::<Vec<_>>(),
             "ignored": self.cases.iter().map(|case| (case.case.clone(), case.ignored.into())).collect::<Map<_, _>>(),
             "mean": self.nested(|row| number(row.summary.mean)),
@@ -52,6 +54,15 @@ impl Cohort {
             "bounds": self.nested(|row| json!([number(row.summary.worst), number(row.summary.best)])),
             "empty": self.empty_json(),
         })
+    }
+
+    /// What is to be known of the files: of each case, then of all together.
+    fn warnings(&self) -> Vec<String> {
+        let of_case =
+            |case: &CaseState| case.warnings.iter().map(|text| format!("{}: {text}", case.case)).collect::<Vec<_>>();
+        let labels = self.measure.kind == Prediction::Segmentation;
+        let apart = labels.then(|| structures::apart(&self.cases)).flatten();
+        self.cases.iter().flat_map(of_case).chain(apart).collect()
     }
 
     /// `{region: {metric: …}}` of the voxels of all cases together.

@@ -1,13 +1,11 @@
 //! From the numbers of a file to one score for each class: what is scaled, what is missing, and whether the rest is what it is
 //! said to be.
 
-use std::path::Path;
-
 use segcal_core::{Error, Result};
 use segcal_metrics::guard::{Evidence, Kind};
 use segcal_metrics::volume::{Label, Probabilities};
 
-use super::Scores;
+use super::{Notes, Scores};
 use crate::reading::Background;
 
 /// The scores `[k, d, h, w]` with one for every class, and the number of classes. One score per voxel is that of the
@@ -22,7 +20,7 @@ pub(super) fn complete(
     kind: Scores,
     background: Background,
     reference: Option<&[Label]>,
-    file: &Path,
+    notes: &mut Notes<'_>,
 ) -> Result<(Vec<f32>, usize)> {
     if classes == 0 {
         return Err(Error::new("holds no class"));
@@ -35,9 +33,9 @@ pub(super) fn complete(
     let missing = background == Background::Implied || classes == 1;
     if kind == Scores::Logits {
         if classes > 1 && evidence.outside == 0 && evidence.smallest >= 0.0 {
-            log::warn!(
-                "{}: all logits lie from 0 to 1: are they probabilities or sigmoid outputs? Softmax is applied to them",
-                file.display()
+            notes.warn(
+                "all logits lie from 0 to 1: are they probabilities or sigmoid outputs? Softmax is applied to them"
+                    .into(),
             );
         }
         return logits(values, &evidence, background);
@@ -46,8 +44,7 @@ pub(super) fn complete(
         expect_foreground(&evidence)?;
     }
     if let Some(scale) = evidence.full_scale().filter(|_| evidence.outside > 0) {
-        let file = file.display();
-        log::warn!("{file}: the scores are whole numbers up to {scale}, which is taken for a probability of 1");
+        notes.warn(format!("the scores are whole numbers up to {scale}, which is taken for a probability of 1"));
         values.iter_mut().for_each(|value| *value = (f64::from(*value) / scale) as f32);
     }
     let classes = if missing { classes + 1 } else { classes };
@@ -55,7 +52,7 @@ pub(super) fn complete(
         let rest = rest(&values, classes - 1)?;
         values.splice(0..0, rest);
     }
-    expect_probabilities(&values, classes, reference, file)?;
+    expect_probabilities(&values, classes, reference, notes)?;
     Ok((values, classes))
 }
 
@@ -122,40 +119,49 @@ fn expect_foreground_logits(evidence: &Evidence) -> Result<()> {
     }
 }
 
-fn expect_probabilities(values: &[f32], classes: usize, reference: Option<&[Label]>, file: &Path) -> Result<()> {
+fn expect_probabilities(
+    values: &[f32],
+    classes: usize,
+    reference: Option<&[Label]>,
+    notes: &mut Notes<'_>,
+) -> Result<()> {
     let scores = Probabilities::new(values, classes);
     let evidence = Evidence::new(scores);
     let forgiven = evidence.expect_parts(scores, reference)?;
-    let file = file.display();
     if forgiven > 0 {
         let (voxels, tolerance) = (evidence.voxels, evidence.tolerance);
-        log::warn!(
-            "{file}: {forgiven} of {voxels} voxels do not sum to 1 within {tolerance:.4}; they are measured as they are"
-        );
+        notes.warn(format!(
+            "{forgiven} of {voxels} voxels do not sum to 1 within {tolerance:.4}; they are measured as they are"
+        ));
     }
     if evidence.verdict().kind == Kind::OneHot {
-        log::warn!("{file}: every probability is 0 or 1: a segmentation, whose calibration says nothing");
+        notes.warn("every probability is 0 or 1: a segmentation, whose calibration says nothing".into());
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn of(values: &[f32], classes: usize, background: Background) -> Result<(Vec<f32>, usize)> {
-        complete(values.to_vec(), classes, Scores::Probabilities, background, None, Path::new("p"))
+        complete(values.to_vec(), classes, Scores::Probabilities, background, None, &mut Notes::of(Path::new("p")))
     }
 
     #[test]
     fn one_score_is_two_classes() {
         assert_eq!(of(&[0.25, 0.75], 1, Background::Stored).unwrap(), (vec![0.75, 0.25, 0.25, 0.75], 2));
-        let logits = complete(vec![-2.0, 3.0], 1, Scores::Logits, Background::Stored, None, Path::new("p")).unwrap();
+        let logits =
+            complete(vec![-2.0, 3.0], 1, Scores::Logits, Background::Stored, None, &mut Notes::of(Path::new("p")))
+                .unwrap();
         assert_eq!(logits, (vec![0.0, 0.0, -2.0, 3.0], 2));
         assert!(of(&[0.0, 1.0], 1, Background::Stored).unwrap_err().to_string().contains("--segmentations"));
         assert!(of(&[0.0, 255.0], 1, Background::Stored).unwrap_err().to_string().contains("--background implied"));
         assert!(of(&[-2.0, 3.0], 1, Background::Stored).unwrap_err().to_string().contains("--logits"));
-        let probabilities = complete(vec![0.2, 0.3], 1, Scores::Logits, Background::Stored, None, Path::new("p"));
+        let probabilities =
+            complete(vec![0.2, 0.3], 1, Scores::Logits, Background::Stored, None, &mut Notes::of(Path::new("p")));
         assert!(probabilities.unwrap_err().to_string().contains("--probabilities"));
     }
 
@@ -178,7 +184,8 @@ mod tests {
     fn foreground_alone_is_refused_until_it_is_said() {
         let tissue = [0.0, 255.0, 100.0, 0.0, 0.0, 155.0];
         assert!(of(&tissue, 2, Background::Stored).unwrap_err().to_string().contains("--background implied"));
-        let logits = complete(tissue.to_vec(), 2, Scores::Logits, Background::Stored, None, Path::new("p"));
+        let logits =
+            complete(tissue.to_vec(), 2, Scores::Logits, Background::Stored, None, &mut Notes::of(Path::new("p")));
         assert!(logits.unwrap_err().to_string().contains("scaled probabilities"));
         let (values, classes) = of(&tissue, 2, Background::Implied).unwrap();
         assert_eq!((classes, &values[..3]), (3, &[1.0, 0.0, 0.0][..]));

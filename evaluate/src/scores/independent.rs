@@ -1,14 +1,12 @@
 //! Scores of regions that may overlap: each channel is a probability of its own.
 
-use std::path::Path;
-
 use rayon::prelude::*;
 use segcal_core::{Error, Result};
 use segcal_metrics::guard::{Evidence, Kind};
 use segcal_metrics::measure::Nested;
 use segcal_metrics::volume::Probabilities;
 
-use super::Scores;
+use super::{Notes, Scores};
 
 /// Probabilities of regions, from what a file holds: whole numbers are divided by what stands for 1, logits go through
 /// the sigmoid.
@@ -20,7 +18,7 @@ pub(super) fn probabilities(
     channels: usize,
     kind: Scores,
     nested: &Nested,
-    file: &Path,
+    notes: &mut Notes<'_>,
 ) -> Result<Vec<f32>> {
     expect_channels(channels, nested)?;
     let evidence = Evidence::new(Probabilities::new(&values, channels));
@@ -51,7 +49,7 @@ pub(super) fn probabilities(
             Error::new(format!("these are no probabilities of regions: {range}")).help("give logits with --logits")
         );
     };
-    log::warn!("{}: the scores are whole numbers up to {scale}, which is taken for a probability of 1", file.display());
+    notes.warn(format!("the scores are whole numbers up to {scale}, which is taken for a probability of 1"));
     values.par_iter_mut().for_each(|value| *value /= scale);
     Ok(values)
 }
@@ -74,13 +72,15 @@ fn sigmoid(z: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use segcal_metrics::volume::Structure;
 
     fn of(values: &[f32], channels: usize, kind: Scores) -> Result<Vec<f32>> {
         let region = |label| Structure { name: format!("region {label}"), labels: vec![label] };
         let nested = Nested { regions: vec![region(1), region(2)], order: vec![1, 2] };
-        probabilities(values.to_vec(), channels, kind, &nested, Path::new("p"))
+        probabilities(values.to_vec(), channels, kind, &nested, &mut Notes::of(Path::new("p")))
     }
 
     #[test]

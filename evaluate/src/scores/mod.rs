@@ -17,7 +17,10 @@ use super::reading::{Background, Reading};
 
 mod complete;
 mod independent;
+mod notes;
 mod turned;
+
+pub use notes::Notes;
 
 /// What the numbers of a file are said to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +37,7 @@ pub enum Scores {
 /// # Errors
 /// A file is malformed; the geometry or shape differs from the reference's; or the numbers are not what they are said to be.
 pub fn read(files: &Files, reference: &Volume<Label>, kind: Scores, how: &Reading) -> Result<(Vec<f32>, usize)> {
-    let (mut values, classes) = read_stored(files, reference, kind, how)?;
+    let (mut values, classes) = read_stored(files, reference, kind, how, &mut Notes::of(files.first()))?;
     if kind == Scores::Logits {
         softmax(&mut values, classes);
     }
@@ -45,15 +48,21 @@ pub fn read(files: &Files, reference: &Volume<Label>, kind: Scores, how: &Readin
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_stored(files: &Files, reference: &Volume<Label>, kind: Scores, how: &Reading) -> Result<(Vec<f32>, usize)> {
+pub fn read_stored(
+    files: &Files,
+    reference: &Volume<Label>,
+    kind: Scores,
+    how: &Reading,
+    notes: &mut Notes<'_>,
+) -> Result<(Vec<f32>, usize)> {
     let (values, classes) = read_onto(files, &reference.grid, how)?;
     let file = files.first();
-    let completed = complete::complete(values, classes, kind, how.background, Some(reference.values()), file);
+    let completed = complete::complete(values, classes, kind, how.background, Some(reference.values()), notes);
     let (values, classes) = completed.at(file.display())?;
     if !npy::is_array(file) {
         // The headers agree, and they are believed.
         if let Some(doubt) = turned::doubt(Probabilities::new(&values, classes), reference) {
-            log::warn!("{}: {doubt}; if so, its header is wrong", file.display());
+            notes.warn(format!("{doubt}; if so, its header is wrong"));
         }
     }
     Ok((values, classes))
@@ -69,10 +78,11 @@ pub fn read_regions(
     kind: Scores,
     how: &Reading,
     nested: &Nested,
+    notes: &mut Notes<'_>,
 ) -> Result<Vec<f32>> {
     let (values, channels) = read_onto(files, &reference.grid, how)?;
     let file = files.first();
-    independent::probabilities(values, channels, kind, nested, file).at(file.display())
+    independent::probabilities(values, channels, kind, nested, notes).at(file.display())
 }
 
 /// What a file holds, `[k, d, h, w]` on a grid.
@@ -148,8 +158,9 @@ pub enum Frame {
 /// A file is malformed, or the numbers are not what they are said to be.
 pub fn read_own(files: &Files, kind: Scores, how: &Reading) -> Result<(Vec<f32>, usize, Frame)> {
     let (values, stored, frame) = own(files, how)?;
+    let notes = &mut Notes::of(files.first());
     let (values, classes) =
-        complete::complete(values, stored, kind, how.background, None, files.first()).at(files.first().display())?;
+        complete::complete(values, stored, kind, how.background, None, notes).at(files.first().display())?;
     Ok((values, classes, frame.with_classes(classes)))
 }
 
@@ -159,7 +170,7 @@ pub fn read_own(files: &Files, kind: Scores, how: &Reading) -> Result<(Vec<f32>,
 /// As [`read_own`]; or the file does not hold one channel for each region.
 pub fn read_own_regions(files: &Files, kind: Scores, how: &Reading, nested: &Nested) -> Result<(Vec<f32>, Frame)> {
     let (values, channels, frame) = own(files, how)?;
-    let values = independent::probabilities(values, channels, kind, nested, files.first());
+    let values = independent::probabilities(values, channels, kind, nested, &mut Notes::of(files.first()));
     Ok((values.at(files.first().display())?, frame))
 }
 
