@@ -18,11 +18,13 @@
 //! # Ok::<(), segcal_core::Error>(())
 //! ```
 
+mod allocator;
 #[cfg(feature = "cpu")]
 mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 
+pub use allocator::Allocator;
 #[cfg(feature = "cpu")]
 pub use cpu::{Buffer as CpuBuffer, Cpu};
 use segcal_core::{Backend, Error, Reference, Result};

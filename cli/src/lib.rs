@@ -41,7 +41,7 @@ pub struct Cli {
 }
 
 /// Runs the program with these arguments (the program's own name first) and gives its exit status: 0 done; 1 some
-/// cases failed, a result could not be written, or training that had begun could not go on; 2 wrong usage or unreadable
+/// cases failed, a result could not be written, training that had begun could not go on, or memory was short; 2 wrong usage or unreadable
 /// input; 128 + N stopped by signal N.
 pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> u8 {
     progress::report_panics_in_one_line();
@@ -61,7 +61,8 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         Ok(Outcome::SomeFailed) => 1,
         Err(error) => {
             progress::line(&format!("error: {error}"));
-            let partial = output::is_write_failure(&error) || segcal_train::stopped::is_stopped(&error);
+            let unfinished = segcal_train::stopped::is_stopped(&error) || segcal_core::memory::is_shortage(&error);
+            let partial = output::is_write_failure(&error) || unfinished;
             signals::status(&error).unwrap_or(if partial { 1 } else { 2 })
         }
     }

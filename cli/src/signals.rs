@@ -4,6 +4,8 @@
 //! is safe because files are written beside and renamed. A second signal ends the listener at once, too.
 
 use std::fmt;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use segcal_core::{Error, Result};
 
@@ -91,13 +93,32 @@ pub fn survive_file_size_limit() -> Result<()> {
     platform::survive_file_size_limit()
 }
 
-/// Lets a process that gives up, because a small piece of memory is not to be had, end with status 1 behind the line
-/// that Rust prints, not by a signal. For the program alone: a library leaves the process to its owner.
+/// Lets a process that gives up, because memory is not to be had, end with status 1 behind the line that says so, not by
+/// a signal. For the program alone: a library leaves the process to its owner.
 ///
 /// # Errors
 /// The system refuses to register the signal.
 pub fn give_up_with_a_status() -> Result<()> {
     platform::give_up_with_a_status()
+}
+
+/// Says that so many bytes are not to be had, and ends the process; allocates nothing.
+pub fn out_of_memory(bytes: usize) -> ! {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    // One thread speaks, and its end is that of the others.
+    while SAID.swap(true, Ordering::SeqCst) {
+        std::thread::yield_now();
+    }
+    let mut line = [0; 200];
+    let mut rest = &mut line[..];
+    let mib = bytes as f64 / f64::from(1 << 20);
+    let what = "of memory cannot be had";
+    let remedy = "let the process have more memory, or use fewer --threads";
+    // It fits, and there is nobody to tell if it cannot be written.
+    let _ = writeln!(rest, "error: {mib:.3} MiB {what} ({remedy})");
+    let left = rest.len();
+    let _ = std::io::stderr().write_all(&line[..line.len() - left]);
+    std::process::abort()
 }
 
 #[cfg(unix)]

@@ -5,6 +5,7 @@
 //! or of its container (cgroup v2) makes an allocation fail, which a Rust program does not survive. Asking first turns
 //! both into an error.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
@@ -36,15 +37,47 @@ fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
+/// Marks an error as want of memory.
+#[derive(Debug)]
+struct Shortage(String);
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Shortage {}
+
+/// The error of work that ends because the process gets no more memory; [`is_shortage`] knows it.
+pub fn shortage(what: impl Into<String>) -> Error {
+    Error::from_source(Shortage(what.into()))
+}
+
+/// Whether an error is want of memory, as opposed to input that cannot be read or wrong usage.
+pub fn is_shortage(error: &Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if error.is::<Shortage>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
 /// Refuses what there is no memory for.
 ///
 /// # Errors
-/// `what` needs more bytes than are [`free`].
+/// `what` needs more bytes than are [`free`]: a [`shortage`] where the machine has that many and the process may not take
+/// them; otherwise a mistake in what asks.
 pub fn expect(bytes: u64, what: &str) -> Result<()> {
     let free = if bytes > SMALL { free() } else { None };
     match free {
         Some(free) if bytes > free => {
-            Err(Error::new(format!("{what} needs {} of memory, {} are free", in_words(bytes), in_words(free))))
+            let what = format!("{what} needs {} of memory, {} are free", in_words(bytes), in_words(free));
+            let has_machine = physical().is_none_or(|physical| bytes <= physical);
+            Err(if has_machine { shortage(what) } else { Error::new(what) })
         }
         _ => Ok(()),
     }
@@ -121,6 +154,10 @@ mod tests {
         let Some(_) = free() else { return };
         let message = expect(1 << 60, "the volume").unwrap_err().to_string();
         assert!(message.starts_with("the volume needs 1073741824.0 GiB of memory, "), "{message}");
+        assert!(!is_shortage(&expect(1 << 60, "x").unwrap_err()), "no machine has that much");
+        let short = shortage("5 MiB of memory cannot be had").at("cpu").help("use less");
+        assert_eq!(short.to_string(), "cpu: 5 MiB of memory cannot be had (use less)");
+        assert!(is_shortage(&short) && !is_shortage(&Error::new("5 MiB")));
         assert!(expect(1 << 60, "x").is_err() && expect(SMALL, "x").is_ok());
     }
 }

@@ -151,7 +151,8 @@ pub fn zeroed<T: Copy + Default>(count: usize) -> Result<Vec<T>> {
 
 /// Refuses an array of a file that there is no memory for.
 fn check_memory(bytes: u64) -> Result<()> {
-    memory::expect(bytes, "the array").map_err(|error| error.help(TOO_LARGE))
+    // What a file says of itself is input, whoever limits the memory.
+    memory::expect(bytes, "the array").map_err(|error| Error::new(error.to_string()).help(TOO_LARGE))
 }
 
 const TOO_LARGE: &str = "crop, or cut the file into parts";

@@ -118,7 +118,8 @@ impl Csv {
     /// A table with the names of its columns.
     pub fn new<S: AsRef<str>>(columns: &[S]) -> Self {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(columns.iter().map(AsRef::as_ref)).expect("memory can be written");
+        let columns = columns.iter().map(|column| guarded(column.as_ref().to_owned()));
+        writer.write_record(columns.collect::<Vec<_>>()).expect("memory can be written");
         Self(writer)
     }
 
@@ -195,23 +196,34 @@ pub fn write_text(path: &Path, text: &str) -> Result<()> {
     write_atomic(path, |out| Ok(out.write_all(text.as_bytes())?))
 }
 
-/// Refuses a result that would replace one of the `inputs`, or whose folder does not exist: found before hours of work,
-/// not after.
+/// Claims the place of a result that is one file: found before hours of work, not after, that it cannot go there. Until
+/// the claim is dropped, another process is refused; what a writer that was killed had begun in the folder is removed.
 ///
 /// # Errors
-/// It would, or the folder does not exist.
-pub fn expect_new<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+/// The result would replace one of the `inputs` or what is no regular file, its folder does not exist or cannot be
+/// written, or another process writes it.
+pub fn claim<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<Lock> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
         let error = Error::from_source(WriteFailure::of(&io::Error::from(ErrorKind::NotFound))).at(folder.display());
         return Err(error.help("make the folder first"));
     }
-    let Ok(real) = path.canonicalize() else { return Ok(()) };
-    if inputs.into_iter().any(|input| input.canonicalize().is_ok_and(|input| input == real)) {
-        let error = Error::new("is an input, which is never overwritten").at(path.display());
-        return Err(error.help("choose another name"));
+    if let Ok(real) = path.canonicalize() {
+        if inputs.into_iter().any(|input| input.canonicalize().is_ok_and(|input| input == real)) {
+            let error = Error::new("is an input, which is never overwritten").at(path.display());
+            return Err(error.help("choose another name"));
+        }
+        if !path.is_symlink() && !real.is_file() {
+            return Err(Error::new("is not a regular file").at(path.display()).help("choose another name"));
+        }
     }
-    Ok(())
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let lock = Lock::take(&folder.join(format!(".{name}{LOCK}")), true)?.ok_or_else(|| {
+        let error = Error::new("another process writes this file").at(path.display());
+        error.help("wait until it ends, or choose another name")
+    })?;
+    whole_file::remove_unfinished(folder);
+    Ok(lock)
 }
 
 /// Removes a file, if it is there.
@@ -396,11 +408,27 @@ mod tests {
         let [input, other] = ["a.npy", "b.npy"].map(|name| folder.path().join(name));
         fs::write(&input, "x").unwrap();
         fs::create_dir(folder.path().join("sub")).unwrap();
-        assert!(expect_new(&other, [&*input]).is_ok());
-        let same = folder.path().join("sub/../a.npy");
-        assert!(expect_new(&same, [&*input]).unwrap_err().to_string().contains("is an input"));
-        let missing = expect_new(&folder.path().join("no/b.npy"), []).unwrap_err();
+        assert!(claim(&other, [&*input]).is_ok());
+        let refused = |path: &Path| claim(path, [&*input]).unwrap_err();
+        assert!(refused(&folder.path().join("sub/../a.npy")).to_string().contains("is an input"));
+        assert!(refused(&folder.path().join("sub")).to_string().contains("not a regular file"));
+        #[cfg(unix)]
+        assert!(refused(Path::new("/dev/null")).to_string().contains("/dev/null: is not a regular file"));
+        let missing = refused(&folder.path().join("no/b.npy"));
         assert!(is_write_failure(&missing), "{missing}");
+    }
+
+    #[test]
+    fn a_result_has_one_writer_and_no_leftovers_and_ends_without_a_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("map.json");
+        fs::write(folder.path().join(".segcal-1-0.part"), "half").unwrap();
+        let first = claim(&path, []).unwrap();
+        let refused = claim(&path, []).unwrap_err().to_string();
+        assert!(refused.contains("map.json: another process writes this file"), "{refused}");
+        write_text(&path, "whole").unwrap();
+        drop(first);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -70,7 +70,8 @@ fn fill_and_sync<E: From<io::Error>>(
     Ok(noting.file.sync_all()?)
 }
 
-/// A new file under a hidden name that no other process of this machine has. It has the rights of any new file.
+/// A new file under a hidden name that no other process of this machine has, locked as long as it is written, so that
+/// [`remove_unfinished`] knows it from one whose writer was killed. It has the rights of any new file.
 fn create_beside(folder: &Path) -> io::Result<(PathBuf, File)> {
     for attempt in 0_u64.. {
         let path = folder.join(format!(".segcal-{}-{attempt}{UNFINISHED}", std::process::id()));
@@ -79,6 +80,8 @@ fn create_beside(folder: &Path) -> io::Result<(PathBuf, File)> {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
             Ok(file) => {
+                // Where files cannot be locked, none is taken for abandoned either.
+                let _ = file.try_lock();
                 note(|| Step::Create(path.clone()));
                 return Ok((path, file));
             }
@@ -90,17 +93,24 @@ fn create_beside(folder: &Path) -> io::Result<(PathBuf, File)> {
 /// The ending of files that are being written.
 const UNFINISHED: &str = ".part";
 
-/// Removes what processes that were killed had begun to write in a folder. Only who is sure to be its one writer may:
-/// the files of a living process look the same. What cannot be removed does no harm.
+/// Removes what processes that were killed had begun to write in a folder; what a living one writes is locked, and stays.
+/// What cannot be removed does no harm.
 pub fn remove_unfinished(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with(".segcal-") && name.ends_with(UNFINISHED) {
+        if name.starts_with(".segcal-") && name.ends_with(UNFINISHED) && is_abandoned(&entry) {
             note(|| Step::Remove(entry.path()));
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// Whether nobody writes the file.
+fn is_abandoned(entry: &fs::DirEntry) -> bool {
+    // Neither links nor pipes are ours.
+    entry.file_type().is_ok_and(|kind| kind.is_file())
+        && File::options().write(true).open(entry.path()).is_ok_and(|file| file.try_lock().is_ok())
 }
 
 /// What the disk was asked for.
@@ -223,5 +233,17 @@ mod tests {
         fs::write(folder.path().join(".segcal-7-0.part"), "half").unwrap();
         remove_unfinished(folder.path());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_being_written_is_not_taken_for_a_leftover() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        write::<io::Error>(&path, |out| {
+            remove_unfinished(folder.path());
+            out.write_all(b"whole")
+        })
+        .unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
     }
 }

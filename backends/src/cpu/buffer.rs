@@ -63,7 +63,7 @@ impl Failure {
 
     pub(crate) fn error(&self) -> Error {
         let help = "use smaller batches or patches, or let the process have more memory";
-        Error::new(&*self.what).at(self.op).at("cpu").help(help)
+        memory::shortage(&*self.what).at(self.op).at("cpu").help(help)
     }
 }
 

@@ -32,6 +32,7 @@ pub struct Args {
 /// # Errors
 /// A file cannot be read or written, or the format cannot hold what is read.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
+    let _claim = output::claim(&args.out, [&args.input].into_iter().chain(&args.like).map(PathBuf::as_path))?;
     convert(&args.input, &args.out, args.like.as_deref())?;
     if common.json {
         output::print_json(&json!({ "in": args.input, "out": args.out }))?;

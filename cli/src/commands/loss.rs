@@ -59,10 +59,9 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let spec = Loss::spec(&args.name)?;
     let settings = spec.settings(&given(&args.set)?, args.convention)?;
     let loss = Loss::build(spec.name, &settings)?;
-    if let Some(path) = &args.grad {
-        let given = [&args.logits, &args.labels].into_iter().chain(&args.image).chain(&args.second).chain(&args.mask);
-        output::expect_new(path, given.map(PathBuf::as_path))?;
-    }
+    let given = [&args.logits, &args.labels].into_iter().chain(&args.image).chain(&args.second).chain(&args.mask);
+    let claim = |path: &PathBuf| output::claim(path, given.map(PathBuf::as_path));
+    let _claim = args.grad.as_ref().map(claim).transpose()?;
     let inputs = Inputs::read(args, &settings)?;
     loss.check(inputs.logits.shape.c()).map_err(|error| error.at(spec.name))?;
     let device = common.device(BackendName::Reference)?;

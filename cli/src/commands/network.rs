@@ -78,6 +78,10 @@ pub enum Pass {
 /// # Errors
 /// An array or the weights cannot be read or do not fit, or there is no such network or key.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
+    let given = [&args.image].into_iter().chain(&args.labels).chain(&args.weights);
+    let results = args.out.iter().chain(&args.grads).chain(&args.grad_image).chain(&args.statistics);
+    let claims = results.map(|path| output::claim(path, given.clone().map(PathBuf::as_path)));
+    let _claims: Vec<_> = claims.collect::<Result<_>>()?;
     let inputs = Inputs::read(args)?;
     let found = common.device(BackendName::Reference)?.run(Compute { args, inputs: &inputs })?;
     if common.json {

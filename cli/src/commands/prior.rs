@@ -52,7 +52,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let spec = Prior::spec(&args.name)?;
     let settings = spec.settings(&given(&args.set)?, args.convention)?;
     let prior = Prior::build(spec.name, &settings)?;
-    output::expect_new(&args.out, [&args.labels].into_iter().chain(&args.image).map(PathBuf::as_path))?;
+    let _claim = output::claim(&args.out, [&args.labels].into_iter().chain(&args.image).map(PathBuf::as_path))?;
     let labels = Lifted::read(&args.labels, false)?;
     let classes = usize::from(args.classes);
     check_labels(args.labels.display(), labels.numbers(), labels.shape, classes, None)?;

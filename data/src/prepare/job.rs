@@ -1,12 +1,14 @@
 //! Preparing a data set: which scan goes where, reading, resizing, writing, describing.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use segcal_core::{Context, Error, Result};
 use serde_json::{Map, Value, json};
 
 use super::{Choices, Cohort, Label, Part, Recipe, Scan, split, volumes};
+use crate::hash::Hash;
 use crate::lock::LOCK;
 use crate::observer::{self, Event, Observer, Steps, is_interruption};
 use crate::output::{self, OutputFolder, is_write_failure};
@@ -52,6 +54,7 @@ pub fn prepare(request: &Request<'_>, observer: &dyn Observer) -> Result<Prepare
     let cohort = (recipe.find)(request.src, &request.choices)?;
     let plan = plan(request, &cohort)?;
     let folder = open(request)?;
+    forget_replaced(&folder, &plan)?;
     let steps = Steps::begin(observer, "preparing", plan.len());
     let results: Vec<Result<Written>> = plan
         .par_iter()
@@ -160,6 +163,55 @@ fn holds_files(folder: &Path) -> Result<bool> {
     Ok(entries.flatten().any(|entry| entry.file_name() != LOCK))
 }
 
+/// The SHA-256 of the files that each case was made from.
+const SOURCES: &str = "sources.json";
+
+/// Removes the cases that were made from other files than those that are there now, and notes these: what lies in the
+/// folder afterwards is of them.
+fn forget_replaced(folder: &OutputFolder, plan: &[(&Scan, Part)]) -> Result<()> {
+    let file = folder.file(SOURCES)?;
+    let before = limits::read_text(&file).ok().and_then(|text| serde_json::from_str(&text).ok());
+    let before: BTreeMap<String, String> = before.unwrap_or_default();
+    // What cannot be read is said where the case is made.
+    let hashed = |(scan, _): &(&Scan, Part)| Some((scan.name.clone(), hash(scan).ok()?));
+    let now: BTreeMap<String, String> = plan.par_iter().filter_map(hashed).collect();
+    let is_kept = |scan: &Scan| now.get(&scan.name).is_some_and(|hash| before.get(&scan.name) == Some(hash));
+    for (scan, part) in plan.iter().filter(|(scan, _)| !is_kept(scan)) {
+        let images = (0..).map(|channel| image_at(folder, scan, *part, channel));
+        let images = images.take_while(|path| path.as_ref().is_ok_and(|path| path.is_file()));
+        for path in images.collect::<Vec<_>>().into_iter().chain([label_at(folder, scan, *part)]) {
+            output::remove_file(&path?)?;
+        }
+    }
+    if now == before { Ok(()) } else { output::write_text(&file, &output::to_json(&now)?) }
+}
+
+fn hash(scan: &Scan) -> Result<String> {
+    let mut hash = Hash::default();
+    let labels: Vec<&PathBuf> = match &scan.label {
+        Label::Unknown => Vec::new(),
+        Label::Map(path, _) => vec![path],
+        Label::Masks(masks) => masks.iter().flatten().collect(),
+    };
+    scan.images.iter().chain(labels).try_for_each(|path| hash.file(path))?;
+    Ok(hash.hex())
+}
+
+/// Where a channel of a scan goes.
+fn image_at(folder: &OutputFolder, scan: &Scan, part: Part, channel: usize) -> Result<PathBuf> {
+    place(folder, "images", part, format!("{}_{channel:04}.nii.gz", scan.name))
+}
+
+/// Where the label of a scan goes.
+fn label_at(folder: &OutputFolder, scan: &Scan, part: Part) -> Result<PathBuf> {
+    place(folder, "labels", part, format!("{}.nii.gz", scan.name))
+}
+
+fn place(folder: &OutputFolder, kind: &str, part: Part, name: String) -> Result<PathBuf> {
+    let ending = if part == Part::Test { "Ts" } else { "Tr" };
+    folder.file(Path::new(&format!("{kind}{ending}")).join(name))
+}
+
 /// A case that was written.
 struct Written {
     name: String,
@@ -168,10 +220,8 @@ struct Written {
 }
 
 fn write(folder: &OutputFolder, scan: &Scan, part: Part, cohort: &Cohort, size: [usize; 3]) -> Result<Written> {
-    let ending = if part == Part::Test { "Ts" } else { "Tr" };
-    let place = |kind: &str, name: String| folder.file(Path::new(&format!("{kind}{ending}")).join(name));
-    let image_at = |channel: usize| place("images", format!("{}_{channel:04}.nii.gz", scan.name));
-    let label_at = place("labels", format!("{}.nii.gz", scan.name))?;
+    let image_at = |channel: usize| image_at(folder, scan, part, channel);
+    let label_at = label_at(folder, scan, part)?;
     let known = cohort.channels.len();
     let is_labelled = matches!(scan.label, Label::Unknown) || label_at.is_file();
     if known > 0 && is_labelled && (0..known).all(|channel| image_at(channel).is_ok_and(|path| path.is_file())) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use segcal_core::{Backend, Context, Error, Result};
 use segcal_data::observer::{self, Event, Observer, Steps, is_interruption};
-use segcal_data::output::{self, OutputFolder, is_write_failure};
+use segcal_data::output::{self, Lock, OutputFolder, is_write_failure};
 use segcal_metrics::calibration::{Calibration, Region};
 use segcal_metrics::volume::Label;
 
@@ -60,10 +60,10 @@ impl FitRequest<'_> {
         self.ignored.or_else(|| Described::beside(self.labels).ignored)
     }
 
-    /// Refuses a map that would replace what it is fitted on.
-    fn expect_out(&self, pairs: &[Pair], images: &[PathBuf]) -> Result<()> {
+    /// Claims the place of the map, which must not be that of what it is fitted on.
+    fn claim(&self, pairs: &[Pair], images: &[PathBuf]) -> Result<Lock> {
         let files = pairs.iter().flat_map(|pair| pair.prediction.all().iter().chain([&pair.reference]));
-        output::expect_new(self.out, files.chain(images).map(PathBuf::as_path))
+        output::claim(self.out, files.chain(images).map(PathBuf::as_path))
     }
 
     fn warn_of_region(&self, method: Method) {
@@ -93,7 +93,7 @@ pub struct Fitted {
 /// The input cannot be read or does not fit, or the file cannot be written.
 pub fn fit(method: Method, request: &FitRequest<'_>) -> Result<Fitted> {
     let pairs = request.pairs()?;
-    request.expect_out(&pairs, &[])?;
+    let _claim = request.claim(&pairs, &[])?;
     request.warn_of_region(method);
     let reading = decide(&pairs, Content::Classes, request.reading)?;
     let source = Source { kind: request.kind, reading: &reading, ignored: request.ignored() };
@@ -136,7 +136,7 @@ pub fn fit_local<B: Backend>(
         None => Ok(local::image_of(&found, &pair.case)?.to_path_buf()),
     };
     let images = pairs.iter().map(image).collect::<Result<Vec<PathBuf>>>()?;
-    request.expect_out(&pairs, &images)?;
+    let _claim = request.claim(&pairs, &images)?;
     let reading = decide(&pairs, Content::Classes, request.reading)?;
     let source = Source { kind: request.kind, reading: &reading, ignored: request.ignored() };
     let fit = local::Fit { backend, pairs: &pairs, images, source, region: request.region, training };

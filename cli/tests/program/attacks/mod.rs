@@ -44,7 +44,7 @@ fn leftovers(folder: &Path) -> Vec<String> {
         let name = entry.file_name().to_string_lossy().into_owned();
         if entry.path().is_dir() {
             found.extend(leftovers(&entry.path()));
-        } else if Path::new(&name).extension().is_some_and(|ending| ending == "part") || name == ".lock" {
+        } else if name.starts_with('.') && [".part", ".lock"].iter().any(|ending| name.ends_with(ending)) {
             found.push(name);
         }
     }

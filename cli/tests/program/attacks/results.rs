@@ -272,6 +272,64 @@ fn killed_and_repeated_every_verb_gives_the_same_bytes_and_leaves_nothing() {
     kill_and_repeat("export", root, &with_out(vec!["export", &run]), kills);
     let prepare = |out: &Path| words(&["prepare", &cohort, text(out), "--as", "msd", "--split", "2,1,0"]);
     kill_and_repeat("prepare", root, &prepare, kills);
+    let fit = |out: &Path| {
+        fs::create_dir_all(out).unwrap();
+        let map = text(&out.join("map.json")).to_owned();
+        words(&[&["calibrate", "fit", "vector"][..], &given, &["--out", &map]].concat())
+    };
+    kill_and_repeat("fit", root, &fit, 2 * kills);
+}
+
+/// The commands of verbs that write, into a folder `OUT` that is there.
+const WRITERS: [&str; 9] = [
+    "evaluate --probabilities ph/posteriorsTs --labels ph/labelsTs --out OUT/out",
+    "predict run ph/imagesTs --out OUT/out",
+    "calibrate fit isotonic --probabilities ph/posteriorsTs --labels ph/labelsTs --out OUT/map.json",
+    "calibrate apply map.json --probabilities ph/posteriorsTs --out OUT/out",
+    "export run --out OUT/out",
+    "prepare ph OUT/out --as msd --split 2,1,0",
+    "merge evaluation --out OUT/out",
+    "convert ph/posteriorsTs/phantom_003.nii.gz OUT/scores.npz",
+    "phantom OUT/out --train 2 --val 1 --test 1 --size 4,16,16",
+];
+
+#[cfg(unix)]
+#[test]
+fn of_two_and_of_eight_writers_one_leaves_a_whole_result_and_the_others_are_refused() {
+    let folder = cohort();
+    let start = |command: &str, out: &str| {
+        let words = command.replace("OUT", out);
+        let mut program = Command::new(env!("CARGO_BIN_EXE_segcal"));
+        program.current_dir(folder.path()).arg("-q").args(words.split(' '));
+        program.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let run = |command: &str, out: &str| {
+        let output = start(command, out).wait_with_output().unwrap();
+        assert!(output.status.success(), "{command}: {}", stderr(&output));
+    };
+    run("calibrate fit vector --probabilities ph/posteriorsTs --labels ph/labelsTs --out map.json", "");
+    run("evaluate --probabilities ph/posteriorsTs --labels ph/labelsTs --out evaluation", "");
+    let tiny = "data = \"ph\"\nepochs = 1\nbatch = 4\n[samples]\nsize = [16, 16]\n[network]\nlevels = 2\nbase = 2\n";
+    fs::write(folder.path().join("tiny.toml"), tiny).unwrap();
+    run("train tiny.toml out=run", "");
+    for (number, command) in WRITERS.into_iter().enumerate() {
+        let outs = ["alone", "two", "eight"].map(|name| format!("{name}-{number}"));
+        outs.iter().for_each(|out| fs::create_dir(folder.path().join(out)).unwrap());
+        run(command, &outs[0]);
+        for (out, count) in [(&outs[1], 2), (&outs[2], 8)] {
+            let writers: Vec<_> = (0..count).map(|_| start(command, out)).collect();
+            let ends: Vec<_> = writers.into_iter().map(|writer| writer.wait_with_output().unwrap()).collect();
+            assert!(ends.iter().any(|end| end.status.success()), "{command}, {count}: {}", stderr(&ends[0]));
+            for end in ends.iter().filter(|end| !end.status.success()) {
+                let said = stderr(end);
+                assert!(end.status.code() == Some(2) && said.matches("error: ").count() == 1, "{command}: {said}");
+                assert!(said.contains("another process") || said.contains("is not empty"), "{command}: {said}");
+            }
+            let [alone, found] = [&outs[0], out].map(|out| folder.path().join(out));
+            assert!(same(&alone, &found), "{command}, {count}: other bytes");
+            assert_eq!(leftovers(&found), Vec::<String>::new(), "{command}, {count}");
+        }
+    }
 }
 
 #[test]
@@ -284,6 +342,21 @@ fn prepare_goes_on_after_a_kill_at_its_first_rename() {
     done(&["prepare", text(&source), text(&out), "--as", "msd", "--split", "2,1,0"]);
     assert!(out.join("dataset.json").is_file());
     assert_eq!(leftovers(&out), Vec::<String>::new());
+}
+
+#[test]
+fn a_source_that_was_replaced_is_prepared_anew() {
+    let folder = cohort();
+    let (source, out) = (folder.path().join("ph"), folder.path().join("out"));
+    let prepare = |out: &Path| done(&["prepare", text(&source), text(out), "--as", "msd", "--split", "2,1,0"]);
+    prepare(&out);
+    let mut images: Vec<PathBuf> = tree(&source.join("imagesTr")).into_keys().collect();
+    images.sort();
+    fs::copy(&images[1], &images[0]).unwrap();
+    prepare(&out);
+    let fresh = folder.path().join("fresh");
+    prepare(&fresh);
+    assert!(same(&out, &fresh), "a case of the old file stayed");
 }
 
 #[cfg(unix)]
