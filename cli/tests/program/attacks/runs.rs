@@ -178,7 +178,7 @@ fn configs_beyond_reason_are_refused_before_anything_is_made() {
         assert!(!scene.path("run").exists(), "{overrides:?}");
     };
     refuse(&["samples.kind=patches", "samples.per_volume=1000000000"], &["samples.per_volume", "memory"]);
-    refuse(&["network.base=60000"], &["network", "memory"]);
+    refuse(&["network.base=32000"], &["network", "memory"]);
     refuse(&["network.convs=10000"], &["network.convs", "10000"]);
     for cache in ["nan", "-1.0", "inf"] {
         refuse(&[&format!("input.cache_gib={cache}")], &["input.cache_gib"]);
