@@ -3,7 +3,8 @@
 //! [`job`] does all of it for a folder. [`inputs`] pairs predictions with references by case name, [`reading`] is what is
 //! believed of their files, [`regional`] says whether scores are of regions and [`decide`] settles the [`axes`] of arrays, [`scores`] reads probabilities onto the
 //! reference's grid, [`structures`] lists what is measured of them, [`case`] measures one case into a [`state`],
-//! [`states`] stores what is done, [`cohort`] makes the tables of many states, [`slices`] keeps what its overlays show,
+//! [`states`] stores what is done, [`cohort`] makes the tables of many states, [`slices`] keeps what its overlays show and
+//! [`plane`] cuts whole ones,
 //! [`methods`] reads those tables of several methods back and puts them side by side, [`ranking`] ranks them; [`units`]
 //! says what lengths are in. [`calibrate`] fits post-hoc maps and applies them to stored scores; `report` (a feature)
 //! writes the page.
@@ -50,6 +51,7 @@ pub mod described;
 pub mod inputs;
 pub mod job;
 pub mod methods;
+pub mod plane;
 pub mod pooled;
 pub mod printed;
 pub mod ranking;

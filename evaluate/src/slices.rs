@@ -65,17 +65,17 @@ pub struct Chosen {
 }
 
 /// How a volume is looked at: array axis and whether it is shown backwards, for the normal, the rows and the columns.
-struct View {
+pub(crate) struct View {
     name: &'static str,
-    normal: usize,
-    rows: (usize, bool),
-    columns: (usize, bool),
+    pub(crate) normal: usize,
+    pub(crate) rows: (usize, bool),
+    pub(crate) columns: (usize, bool),
     sides: Option<[char; 4]>,
 }
 
 impl View {
     /// Along the coarsest axis, since the slices across it are what was acquired; axial where no axis is coarser.
-    fn of(grid: &Grid) -> Self {
+    pub(crate) fn of(grid: &Grid) -> Self {
         let (spacing, axes) = (grid.spacing_mm(), grid.axes());
         let known = grid.space != 0;
         // Array axis `2 - k` is file axis `k`.

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::plan::{Plan, Select};
 use super::selection::Selection;
-use super::unit::{Step, Training, Unit};
+use super::step::Step;
+use super::unit::{Training, Unit};
 
 /// What one machine can do by itself.
 pub struct Job<'a, 'p> {

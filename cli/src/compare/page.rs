@@ -12,7 +12,7 @@ use segcal_evaluate::report::write_plots;
 
 use super::figures;
 use super::results::{Folder, Level, Results, Spread, Tried};
-use super::tables::{column, column_of_methods, is_chosen, marks, measured_on, notes, rank_columns, values_of};
+use super::tables::{column, column_of_methods, is_chosen, marks, measured_on, notes, of, rank_columns, values_of};
 use crate::output::{self, OutputFolder, counted, escape};
 
 /// Writes `report.html`, and each plot as `plots/*.svg`, `.png` and `.csv`.
@@ -23,11 +23,6 @@ pub fn write(results: &Results<'_>, folder: &OutputFolder) -> Result<()> {
     let plots = figures::of(results)?;
     write_plots(&plots, folder)?;
     output::write_text(&folder.file("report.html")?, &page(results, &plots))
-}
-
-/// What a metric's figure is of.
-pub(super) fn of(results: &Results<'_>, metric: &Metric) -> String {
-    if metric.per_structure() { "mean of the structures".into() } else { format!("region {}", results.plan.region) }
 }
 
 fn page(results: &Results<'_>, plots: &[Plot]) -> String {

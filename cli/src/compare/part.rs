@@ -61,7 +61,19 @@ impl Parts {
     }
 }
 
+/// Folder of the probabilities of the subject where the others are removed.
+pub const KEPT: &str = "subject";
+
 impl Part {
+    /// The case that a figure shows under every method: the plan's, or else the first by name; `None` where the plan's is
+    /// not here.
+    pub fn subject(&self, plan: &Plan) -> Option<&Case> {
+        match &plan.subject.0 {
+            Some(name) => self.cases.iter().find(|case| &case.name == name),
+            None => self.cases.iter().min_by(|a, b| a.name.cmp(&b.name)),
+        }
+    }
+
     fn new(name: &'static str, cases: Vec<Case>) -> Result<Self> {
         let contents = |case: &Case| Ok((case.name.clone(), contents(case)?));
         let contents = cases.par_iter().map(contents).collect::<Result<_>>()?;

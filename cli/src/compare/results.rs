@@ -14,7 +14,8 @@ use segcal_metrics::ranking::{Setting, Ties};
 use super::part::Parts;
 use super::plan::{Method, Plan};
 use super::selection::{self, Mean};
-use super::unit::{Unit, View};
+use super::step::View;
+use super::unit::Unit;
 
 /// The rank of equal values: as in the papers, and as `segcal rank` has it unless asked otherwise.
 const TIES: Ties = Ties::Minimum;

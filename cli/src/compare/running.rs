@@ -17,7 +17,9 @@ use segcal_evaluate::{self as evaluate, cohort};
 use segcal_metrics::calibration::Region;
 use segcal_train::predict::{FileFormat, Noise, Output, Request};
 
-use super::unit::{MARK, Mark, Step, Unit, View};
+use super::part::KEPT;
+use super::step::{MARK, Mark, Step, View};
+use super::unit::Unit;
 use crate::output::{self, OutputFolder};
 use crate::{Common, doors};
 
@@ -38,10 +40,24 @@ impl Unit<'_> {
         }
         if discard {
             let predicted =
-                steps.iter().filter_map(|step| if let Step::Predict(view) = step { Some(view) } else { None });
-            predicted.copied().try_for_each(|view| remove_folder(&self.predictions(view).join("probabilities")))?;
+                steps.iter().filter_map(|step| if let Step::Predict(view) = step { Some(*view) } else { None });
+            predicted.into_iter().try_for_each(|view| self.discard(view))?;
         }
         Ok(())
+    }
+
+    /// Removes probabilities, but for those of the subject without noise, which a figure shows.
+    fn discard(&self, view: View) -> Result<()> {
+        let folder = self.predictions(view);
+        let (from, to) = (folder.join("probabilities"), folder.join(KEPT));
+        if let Some(case) = self.part(view).subject(self.plan).filter(|_| view == View::Noise(0.0)) {
+            let name = format!("{}.nii.gz", case.name);
+            if from.join(&name).is_file() {
+                let kept = OutputFolder::create(&to)?.file(&name)?;
+                fs::rename(from.join(&name), kept).map_err(|error| output::write_failure(&error)).at(to.display())?;
+            }
+        }
+        remove_folder(&from)
     }
 
     fn take(&self, step: Step, common: &Common) -> Result<()> {

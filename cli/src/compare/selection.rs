@@ -7,7 +7,8 @@ use segcal_metrics::definitions::metric;
 use segcal_metrics::metric::Metric;
 
 use super::plan::{Method, Plan, Select};
-use super::unit::{Unit, View};
+use super::step::View;
+use super::unit::Unit;
 
 /// The chosen trial of each method on each arm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

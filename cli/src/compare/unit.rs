@@ -3,25 +3,20 @@
 //! A training knows how to go on by itself. A folder of predictions, of a map or of an evaluation bears a [`Mark`] of what
 //! it was made from; where that is not what it would be made from now, it is made anew.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use segcal_core::{Error, Result};
+use segcal_data::Case;
 use segcal_data::hash::{self, Hash};
-use segcal_data::{Case, limits};
 use segcal_evaluate::calibrate::map::Method as Map;
 use segcal_train::run::Verified;
 use segcal_train::run_folder;
 use segcal_train::settings::Settings;
-use serde::{Deserialize, Serialize};
 
 use super::part::{Part, Parts};
 use super::plan::{Arm, Method, Plan, Trial};
-use crate::output::{self, OutputFolder};
-
-/// Name of the file that bears a folder's mark.
-pub(super) const MARK: &str = "made-of.json";
+use super::step::{Mark, Step, View};
 
 /// How far a training is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,95 +27,6 @@ pub enum Training {
     Begun(usize),
     /// All epochs are done.
     Done,
-}
-
-/// What is predicted and measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum View {
-    /// The validation part.
-    Validation,
-    /// The measured part at a level of noise.
-    Noise(f64),
-    /// The same after a map.
-    Mended(Map, f64),
-}
-
-impl View {
-    pub(super) const fn noise(self) -> f64 {
-        match self {
-            Self::Validation => 0.0,
-            Self::Noise(noise) | Self::Mended(_, noise) => noise,
-        }
-    }
-
-    /// As part of a folder's name.
-    fn name(self) -> String {
-        match self {
-            Self::Validation => "validation".into(),
-            Self::Noise(noise) => format!("noise-{noise}"),
-            Self::Mended(map, noise) => format!("{}-noise-{noise}", map.name()),
-        }
-    }
-}
-
-/// One thing to do.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Step {
-    /// Train.
-    Train,
-    /// Make class probabilities: by the network, or by a map.
-    Predict(View),
-    /// Fit a map on the validation part.
-    Fit(Map),
-    /// Measure them.
-    Evaluate(View),
-}
-
-impl Step {
-    /// What it does, in a few words.
-    pub fn what(self) -> String {
-        let of = |view: View| match view {
-            View::Validation => "validation".to_owned(),
-            View::Noise(noise) => format!("noise {noise}"),
-            View::Mended(map, noise) => format!("{}, noise {noise}", map.name()),
-        };
-        match self {
-            Self::Train => "train".into(),
-            Self::Predict(view) => format!("predict, {}", of(view)),
-            Self::Fit(map) => format!("fit {}", map.name()),
-            Self::Evaluate(view) => format!("evaluate, {}", of(view)),
-        }
-    }
-}
-
-/// What predictions, a map or an evaluation were made from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Mark {
-    /// SHA-256 of the file of the weights.
-    weights: String,
-    /// Standard deviation of the noise.
-    noise: f64,
-    /// Name of each case, with the SHA-256 of its images (of predictions) or of its images and label.
-    cases: BTreeMap<String, String>,
-    /// What an empty mask counts; of evaluations.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    empty: Option<String>,
-    /// How it is measured, where that is not the default; of evaluations.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    measuring: Option<String>,
-    /// SHA-256 of the map that was applied, or the kind of the map that was fitted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    map: Option<String>,
-}
-
-impl Mark {
-    pub(super) fn of_folder(folder: &Path) -> Option<Self> {
-        serde_json::from_str(&limits::read_text(&folder.join(MARK)).ok()?).ok()
-    }
-
-    pub(super) fn write(&self, folder: &OutputFolder) -> Result<()> {
-        output::write_text(&folder.file(MARK)?, &(output::to_json(self)? + "\n"))
-    }
 }
 
 /// A method's trial on an arm with a seed.
@@ -394,7 +300,7 @@ impl<'a> Unit<'a> {
             return Ok(done);
         }
         for number in (0..steps.len()).rev() {
-            let needs = |later: &usize| needs(steps[*later], steps[number]);
+            let needs = |later: &usize| steps[*later].needs(steps[number]);
             let mut later = (number + 1..steps.len()).filter(needs).peekable();
             let unneeded = matches!(steps[number], Step::Predict(_)) && later.peek().is_some();
             done[number] = (unneeded && later.all(|later| done[later])) || self.is_done(steps[number])?;
@@ -419,15 +325,5 @@ impl<'a> Unit<'a> {
     fn is_fitted(&self, map: Map) -> Result<bool> {
         let marked = Mark::of_folder(&self.map_folder(map)) == Some(self.mark(Step::Fit(map))?);
         Ok(marked && self.map_file(map).is_file())
-    }
-}
-
-/// Whether a step reads what another one wrote.
-fn needs(step: Step, what: Step) -> bool {
-    match (step, what) {
-        (Step::Evaluate(view), Step::Predict(of)) => view == of,
-        (Step::Fit(_), Step::Predict(View::Validation)) => true,
-        (Step::Predict(View::Mended(_, noise)), Step::Predict(View::Noise(of))) => noise == of,
-        _ => false,
     }
 }

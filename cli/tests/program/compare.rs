@@ -17,16 +17,16 @@ const PLAN: &str = "seeds = [1, 2]\nnoise = [0.1]\n[train]\nepochs = 1\nbatch = 
                     [[method]]\nname = \"ce\"\n\
                     [[method]]\nname = \"nacl\"\nloss = { name = \"nacl\", lambda = 0.3 }\n";
 /// What of the results does not depend on where they lie.
-const RESULTS: [&str; 4] = ["results.csv", "summary.csv", "summary.json", "report.html"];
+pub(crate) const RESULTS: [&str; 4] = ["results.csv", "summary.csv", "summary.json", "report.html"];
 
 /// A cohort, and the comparison of a plan on it that nothing disturbed.
-struct Scene {
+pub(crate) struct Scene {
     folder: TempDir,
-    seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 impl Scene {
-    fn shared() -> &'static Self {
+    pub(crate) fn shared() -> &'static Self {
         static SCENE: OnceLock<Scene> = OnceLock::new();
         SCENE.get_or_init(|| {
             let mut scene = Self { folder: tempfile::tempdir().unwrap(), seconds: 0.0 };
@@ -41,7 +41,7 @@ impl Scene {
         })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -62,21 +62,21 @@ impl Scene {
         stderr(&output)
     }
 
-    fn results(&self, out: &str) -> Vec<Vec<u8>> {
+    pub(crate) fn results(&self, out: &str) -> Vec<Vec<u8>> {
         RESULTS.iter().map(|name| fs::read(self.path(out).join(name)).unwrap()).collect()
     }
 
-    fn json(&self, name: &str) -> Value {
+    pub(crate) fn json(&self, name: &str) -> Value {
         serde_json::from_slice(&fs::read(self.path(name)).unwrap()).unwrap()
     }
 }
 
-fn succeeded(output: &Output) {
+pub(crate) fn succeeded(output: &Output) {
     assert!(output.status.success(), "{}", stderr(output));
 }
 
 /// Every file beneath a folder, with the time of its last change.
-fn files(folder: &Path) -> BTreeMap<PathBuf, SystemTime> {
+pub(crate) fn files(folder: &Path) -> BTreeMap<PathBuf, SystemTime> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

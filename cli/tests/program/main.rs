@@ -8,6 +8,7 @@ mod calibrate;
 mod cases;
 mod common;
 mod compare;
+mod compare_wide;
 mod definitions;
 #[cfg(unix)]
 mod diverged;

@@ -216,3 +216,8 @@ pub fn rank_columns(ranking: &Ranking) -> [(&'static str, Vec<f64>, usize); 4] {
         ("final rank", ranking.final_ranks.clone(), 0),
     ]
 }
+
+/// What a metric's figure is of.
+pub fn of(results: &Results<'_>, metric: &Metric) -> String {
+    if metric.per_structure() { "mean of the structures".into() } else { format!("region {}", results.plan.region) }
+}

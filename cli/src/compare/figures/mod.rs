@@ -1,13 +1,19 @@
 //! The figures of a comparison.
 
+mod networks;
+mod ranks;
+mod sensitivity;
+mod subject;
+mod trade;
+
 use segcal_core::Result;
 use segcal_metrics::metric::Metric;
 
 use segcal_evaluate::report::charts::{Boxes, Line, Lines};
 use segcal_evaluate::report::plots::{Plot, Section};
 
-use super::page;
 use super::results::{Level, Results};
+use super::tables;
 use crate::output::Csv;
 
 /// Every figure.
@@ -15,7 +21,11 @@ use crate::output::Csv;
 /// # Errors
 /// The drawing library fails.
 pub fn of(results: &Results<'_>) -> Result<Vec<Plot>> {
-    let mut plots = Vec::new();
+    let mut plots = ranks::of(results)?;
+    plots.extend(networks::of(results)?);
+    plots.extend(sensitivity::of(results)?);
+    plots.extend(subject::of(results)?);
+    plots.extend(trade::of(results)?);
     for arm in 0..results.plan.arms.len() {
         for (place, metric) in results.plan.metrics.iter().enumerate() {
             plots.extend(cases_plot(results, arm, place, metric)?);
@@ -30,8 +40,8 @@ pub fn of(results: &Results<'_>) -> Result<Vec<Plot>> {
 }
 
 /// `dsc, mean of the structures, hippocampus`, and the end of a file name.
-fn titled(results: &Results<'_>, arm: usize, metric: &Metric) -> (String, String) {
-    let (name, of) = (results.plan.arms[arm].name(), page::of(results, metric));
+pub(super) fn titled(results: &Results<'_>, arm: usize, metric: &Metric) -> (String, String) {
+    let (name, of) = (results.plan.arms[arm].name(), tables::of(results, metric));
     let title = if name.is_empty() { format!("{}, {of}", metric.key) } else { format!("{name}: {}, {of}", metric.key) };
     let file =
         if name.is_empty() { metric.key.to_owned() } else { format!("{}-{}", metric.key, name.replace(' ', "-")) };

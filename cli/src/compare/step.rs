@@ -1,0 +1,119 @@
+//! The steps of a comparison, and the marks that say what a folder was made from.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use segcal_core::Result;
+use segcal_data::limits;
+use segcal_evaluate::calibrate::map::Method as Map;
+use serde::{Deserialize, Serialize};
+
+use crate::output::{self, OutputFolder};
+
+/// Name of the file that bears a folder's mark.
+pub const MARK: &str = "made-of.json";
+
+/// What is predicted and measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum View {
+    /// The validation part.
+    Validation,
+    /// The measured part at a level of noise.
+    Noise(f64),
+    /// The same after a map.
+    Mended(Map, f64),
+}
+
+impl View {
+    /// Standard deviation of its noise.
+    pub const fn noise(self) -> f64 {
+        match self {
+            Self::Validation => 0.0,
+            Self::Noise(noise) | Self::Mended(_, noise) => noise,
+        }
+    }
+
+    /// As part of a folder's name.
+    pub fn name(self) -> String {
+        match self {
+            Self::Validation => "validation".into(),
+            Self::Noise(noise) => format!("noise-{noise}"),
+            Self::Mended(map, noise) => format!("{}-noise-{noise}", map.name()),
+        }
+    }
+}
+
+/// One thing to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// Train.
+    Train,
+    /// Make class probabilities: by the network, or by a map.
+    Predict(View),
+    /// Fit a map on the validation part.
+    Fit(Map),
+    /// Measure them.
+    Evaluate(View),
+}
+
+impl Step {
+    /// What it does, in a few words.
+    pub fn what(self) -> String {
+        let of = |view: View| match view {
+            View::Validation => "validation".to_owned(),
+            View::Noise(noise) => format!("noise {noise}"),
+            View::Mended(map, noise) => format!("{}, noise {noise}", map.name()),
+        };
+        match self {
+            Self::Train => "train".into(),
+            Self::Predict(view) => format!("predict, {}", of(view)),
+            Self::Fit(map) => format!("fit {}", map.name()),
+            Self::Evaluate(view) => format!("evaluate, {}", of(view)),
+        }
+    }
+
+    /// Whether a step reads what another one wrote.
+    pub fn needs(self, what: Self) -> bool {
+        match (self, what) {
+            (Self::Evaluate(view), Self::Predict(of)) => view == of,
+            (Self::Fit(_), Self::Predict(View::Validation)) => true,
+            (Self::Predict(View::Mended(_, noise)), Self::Predict(View::Noise(of))) => noise == of,
+            _ => false,
+        }
+    }
+}
+
+/// What predictions, a map or an evaluation were made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// SHA-256 of the file of the weights.
+    pub weights: String,
+    /// Standard deviation of the noise.
+    pub noise: f64,
+    /// Name of each case, with the SHA-256 of its images (of predictions) or of its images and label.
+    pub cases: BTreeMap<String, String>,
+    /// What an empty mask counts; of evaluations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub empty: Option<String>,
+    /// How it is measured, where that is not the default; of evaluations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measuring: Option<String>,
+    /// SHA-256 of the map that was applied, or the kind of the map that was fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<String>,
+}
+
+impl Mark {
+    /// What a folder was made from; `None` where it does not say so.
+    pub fn of_folder(folder: &Path) -> Option<Self> {
+        serde_json::from_str(&limits::read_text(&folder.join(MARK)).ok()?).ok()
+    }
+
+    /// Says in a folder what it was made from.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn write(&self, folder: &OutputFolder) -> Result<()> {
+        output::write_text(&folder.file(MARK)?, &(output::to_json(self)? + "\n"))
+    }
+}
