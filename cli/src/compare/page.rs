@@ -107,16 +107,18 @@ fn head(results: &Results<'_>) -> String {
 fn ranks(results: &Results<'_>, plots: &[Plot]) -> String {
     let ranking = &results.overall[0];
     let over_all = rank_columns(ranking);
+    // What is over all columns comes first: the table may be wider than the page.
     let names =
-        ranking.columns.iter().map(|column| ranking.name(column)).chain(over_all.iter().map(|of| of.0.to_owned()));
-    let heads: String = names.map(|name| format!("<th class=\"n\">{}</th>", escape(&name))).collect();
-    let mut columns: Vec<(Vec<f64>, usize)> = ranking.columns.iter().map(|of| (of.ranks.clone(), 0)).collect();
-    columns.extend(over_all.into_iter().map(|(_, ranks, digits)| (ranks, digits)));
+        over_all.iter().map(|of| of.0.to_owned()).chain(ranking.columns.iter().map(|column| ranking.name(column)));
+    let heads: String =
+        names.map(|name| format!("<th class=\"n\">{}</th>", escape(&name).replace(' ', "<br>"))).collect();
+    let mut columns: Vec<(Vec<f64>, usize)> = over_all.into_iter().map(|(_, ranks, digits)| (ranks, digits)).collect();
+    columns.extend(ranking.columns.iter().map(|of| (of.ranks.clone(), 0)));
     let intervals = [&ranking.case_ranks, &ranking.friedman_ranks];
     let line = |method: usize| {
         let cell = |(number, (ranks, digits)): (usize, &(Vec<f64>, usize))| {
             let (text, place) = (format!("{:.digits$}", ranks[method]), ranked_place(ranks, method));
-            let with = number.checked_sub(ranking.columns.len() + 1).and_then(|at| intervals.get(at));
+            let with = number.checked_sub(1).and_then(|at| intervals.get(at));
             let interval = with.map_or_else(String::new, |of| {
                 format!("<br><small>[{:.2}, {:.2}]</small>", of[method].lower, of[method].upper)
             });

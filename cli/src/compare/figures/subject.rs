@@ -108,7 +108,7 @@ fn seen(name: &str, file: &Path, reference: &segcal_data::Volume<Label>, plane: 
     let dsc = 2.0 * both as f64 / either as f64;
     Ok(Seen {
         name: name.to_owned(),
-        figures: format!("right {dsc:.3}, ECE {:.3}", foreground.ece()),
+        figures: format!("overlap {dsc:.3}, ECE {:.3}", foreground.ece()),
         prediction: plane.cut(&labels),
         confidence: plane.cut(&confidence).into_iter().map(|p| (255.0 * p).round() as u8).collect(),
         bars: reliability::top_label(&foreground),

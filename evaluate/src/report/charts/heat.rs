@@ -18,7 +18,7 @@ pub struct Heat {
     pub digits: usize,
 }
 
-const CELL: [u32; 2] = [62, 30];
+const CELL: [u32; 2] = [70, 30];
 const TOP: u32 = 34;
 /// Height of one line of a column's name.
 const LINE: u32 = 14;
