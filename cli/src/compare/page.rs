@@ -154,7 +154,8 @@ fn emphasised(text: String, place: Option<usize>, count: usize) -> String {
 /// The means of every metric, the best marked as the papers do, and the ranks.
 fn main_table(results: &Results<'_>, level: &Level) -> String {
     let metrics = &results.plan.metrics;
-    let heads: String = metrics.iter().map(|metric| head_of(results, metric, &of(results, metric))).collect();
+    let heads: String =
+        metrics.iter().map(|metric| head_of(results, level.arm, metric, &of(results, metric))).collect();
     let columns: Vec<Vec<String>> =
         metrics.iter().map(|metric| cells(metric, &column(results, level, metric))).collect();
     let ranks = rank_columns(&level.ranking);
@@ -187,7 +188,7 @@ fn main_table(results: &Results<'_>, level: &Level) -> String {
 /// Every value of every grid, the chosen one marked.
 fn trials(results: &Results<'_>) -> String {
     let metrics = &results.plan.metrics;
-    let heads: String = metrics.iter().map(|metric| head_of(results, metric, "validation")).collect();
+    let heads: String = metrics.iter().map(|metric| head_of(results, 0, metric, "validation")).collect();
     let line = |tried: &Tried| {
         let (method, arm) = (&results.methods[tried.method].name, results.plan.arms[tried.arm].name());
         let value =
@@ -208,9 +209,9 @@ fn trials(results: &Results<'_>) -> String {
     )
 }
 
-fn head_of(results: &Results<'_>, metric: &Metric, of: &str) -> String {
+fn head_of(results: &Results<'_>, arm: usize, metric: &Metric, of: &str) -> String {
     let definition = escape(metric.definition);
-    let (key, way) = (results.lengths().headed(metric), arrow(metric));
+    let (key, way) = (results.lengths_at(arm).headed(metric), arrow(metric));
     format!("<th class=\"n\" title=\"{definition}\">{key} {way}<br><small>{}</small></th>", escape(of))
 }
 
@@ -243,7 +244,7 @@ fn structures(results: &Results<'_>, level: &Level) -> String {
     let (mut heads, mut columns) = (String::new(), Vec::new());
     for label in &labels {
         for metric in &metrics {
-            heads += &head_of(results, metric, &name(label));
+            heads += &head_of(results, level.arm, metric, &name(label));
             let of = |row: usize| results.spread(row, level.arm, 0.0, metric, label);
             columns.push(cells(metric, &(0..results.rows.len()).map(of).collect::<Vec<_>>()));
         }
@@ -281,7 +282,7 @@ fn noise(results: &Results<'_>, plots: &[Plot]) -> String {
         let on = if name.is_empty() { String::new() } else { format!("{}: ", escape(&name)) };
         for metric in &results.plan.metrics {
             let column = |level: &&Level| cells(metric, &column_of_methods(results, level, metric));
-            let key = results.lengths().headed(metric);
+            let key = results.lengths_at(arm).headed(metric);
             let title = format!("{on}{key} {}, {}", arrow(metric), escape(&of(results, metric)));
             tables += &table(&title, &levels.iter().map(column).collect::<Vec<_>>());
         }

@@ -202,6 +202,12 @@ impl<'a> Results<'a> {
         if self.figures.iter().any(in_voxels) { LengthUnit::Voxels } else { LengthUnit::Mm }
     }
 
+    /// The unit of lengths on an arm: pictures and arrays have no millimetres.
+    pub fn lengths_at(&self, arm: usize) -> LengthUnit {
+        let in_voxels = |figure: &Figure| figure.arm == arm && figure.of.unit == LengthUnit::Voxels.name();
+        if self.figures.iter().any(in_voxels) { LengthUnit::Voxels } else { LengthUnit::Mm }
+    }
+
     /// The means of one evaluation.
     fn means(&self, row: usize, arm: usize, noise: f64, seed: u64) -> Vec<Mean> {
         let own = |figure: &&Figure| (figure.row, figure.arm, figure.noise, figure.seed) == (row, arm, noise, seed);

@@ -64,7 +64,7 @@ fn cases_plot(results: &Results<'_>, arm: usize, place: usize, metric: &Metric) 
     }
     let (title, file) = titled(results, arm, metric);
     let caption = format!("{title}: each case is a dot, seeds averaged, without noise.");
-    let chart = Boxes { title, unit: results.lengths().headed(metric), groups };
+    let chart = Boxes { title, unit: results.lengths_at(arm).headed(metric), groups };
     Plot::new(&format!("box-{file}"), Section::Cases, caption, &chart, csv).map(Some)
 }
 
@@ -90,7 +90,7 @@ fn noise_plot(results: &Results<'_>, arm: usize, metric: &Metric) -> Result<Plot
     let chart = Lines {
         title,
         along: "standard deviation of the noise".into(),
-        unit: results.lengths().headed(metric),
+        unit: results.lengths_at(arm).headed(metric),
         methods: lines,
     };
     Plot::new(&format!("noise-{file}"), Section::Noise, caption, &chart, csv)

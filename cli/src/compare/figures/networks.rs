@@ -47,7 +47,7 @@ fn bars(results: &Results<'_>, first: usize, metric: &Metric) -> Result<Plot> {
     let file = if dataset.is_empty() { metric.key.to_owned() } else { format!("{}-{dataset}", metric.key) };
     let title = format!("{on}{}, {}", metric.key, tables::of(results, metric));
     let caption = format!("{title}: means over the seeds by network, bars of one standard deviation, without noise.");
-    let chart = Bars { title, unit: results.lengths().headed(metric), groups, series };
+    let chart = Bars { title, unit: results.lengths_at(first).headed(metric), groups, series };
     Plot::new(&format!("network-{file}"), Section::Networks, caption, &chart, csv)
 }
 

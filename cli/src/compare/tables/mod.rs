@@ -83,7 +83,7 @@ fn summary_csv(results: &Results<'_>) -> String {
                     let (structure, region) =
                         if metric.per_structure() { (of, String::new()) } else { (String::new(), of) };
                     let (mean, sd, seeds) = (spread.mean(), spread.sd(), spread.values.len());
-                    let (key, unit, name) = (metric.key, results.lengths().of(metric), &of_row.name);
+                    let (key, unit, name) = (metric.key, results.lengths_at(level.arm).of(metric), &of_row.name);
                     let fields: [&dyn std::fmt::Display; 10] =
                         [name, &level.noise, &structure, &region, &key, &unit, &mean, &sd, &seeds, &cases];
                     csv.row(results, level.arm, &fields);

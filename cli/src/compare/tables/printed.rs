@@ -56,7 +56,7 @@ fn tables(results: &Results<'_>, format: &Format) -> Vec<Table> {
     for level in &clean {
         let arm = results.plan.arms[level.arm].name();
         for (place, metric) in results.plan.metrics.iter().enumerate() {
-            let key = format!("{arm} {}", results.lengths().headed(metric));
+            let key = format!("{arm} {}", results.lengths_at(level.arm).headed(metric));
             heads.push(format!("{} {}", (format.escape)(key.trim()), arrow(metric, format)));
             let spreads = column(results, level, metric);
             let deviations: Vec<f64> = spreads.iter().map(Spread::sd).collect();

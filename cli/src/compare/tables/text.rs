@@ -49,7 +49,7 @@ fn level_table(results: &Results<'_>, level: &Level) -> Vec<Vec<String>> {
     let metrics = &results.plan.metrics;
     let ranks = rank_columns(&level.ranking);
     let mut head = vec!["method".to_owned()];
-    head.extend(metrics.iter().map(|metric| results.lengths().headed(metric)));
+    head.extend(metrics.iter().map(|metric| results.lengths_at(level.arm).headed(metric)));
     head.extend(ranks[..3].iter().map(|(name, ..)| (*name).to_owned()));
     let columns: Vec<Vec<Spread>> = metrics.iter().map(|metric| column(results, level, metric)).collect();
     let marks: Vec<Vec<Option<usize>>> =
