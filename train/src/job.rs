@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use segcal_backends::Watch;
 use segcal_core::{Backend, Context, Error, Result};
+use segcal_data::observer::Event;
 use segcal_data::{Case, Dataset, Observer};
-use segcal_losses::Objective;
+use segcal_losses::{Criterion, Objective};
 
 use super::cases::Cases;
 use super::objective::objective;
@@ -30,6 +31,10 @@ pub fn train<B: Backend>(
     observer: &dyn Observer,
 ) -> Result<()> {
     let data = open(settings)?;
+    if data.val.is_empty() {
+        let what = format_args!("{}: no validation cases: the last epoch is kept", settings.data.display());
+        observer.event(Event::Line(&what));
+    }
     let cases = Cases::of(&data, observer)?;
     let mut trainer = trainer(backend, settings, data)?.watched(watch);
     trainer.check_cases(observer)?;
@@ -89,6 +94,10 @@ pub fn trainer<'a, B: Backend>(
     let channels = training.get(0)?.image.channels();
     let network = run::network(settings, channels, classes.count)?;
     let objective = objective(&settings.loss, channels, data.ignore_label)?;
+    if validation.is_empty() && !objective.state().is_empty() {
+        let error = Error::new("learns its multipliers on validation cases, and the data set names none");
+        return Err(error.at("loss").at(settings.data.display()).help("name some as \"val\" in splits.json"));
+    }
     let data = Data { training, validation, class_names: data.classes };
     let trainer = Trainer::new(backend, network, objective, data, settings)?.on_voxels_of(spacings);
     if settings.init.as_os_str().is_empty() {
@@ -100,11 +109,10 @@ pub fn trainer<'a, B: Backend>(
 fn open(settings: &Settings) -> Result<Dataset> {
     let data = Dataset::open_fold(&settings.data, settings.fold)?;
     data.expect_classes()?;
-    if data.train.is_empty() || data.val.is_empty() {
-        let problem = format!("{} training and {} validation cases", data.train.len(), data.val.len());
-        return Err(Error::new(problem)
+    if data.train.is_empty() {
+        return Err(Error::new("there are no training cases")
             .at(settings.data.display())
-            .help("each part needs at least one: name them in splits.json as {\"train\": […], \"val\": […]}"));
+            .help("name them in splits.json as {\"train\": […], \"val\": […]}"));
     }
     Ok(data)
 }

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use segcal_core::{Backend, Context, Elem, Error, Result, Rng, Shape, Tensor, memory};
 
+use super::prepared::Classes;
 use super::settings::{SampleKind, Samples};
 use super::source::Source;
 use segcal_data::hash::Hash;
@@ -23,22 +24,36 @@ pub struct Block {
     pub size: [usize; 3],
 }
 
-/// All slices of all cases, in order; each padded or cropped to the configured size about its centre.
+/// All slices of all cases, in order; each padded or cropped to the configured size about its centre. With `skip_empty` only
+/// those that show a structure.
 fn all_slices(cases: &dyn Source, samples: &Samples) -> Result<Vec<Block>> {
     let along = samples.axis.index();
     let mut blocks = Vec::new();
     for case in 0..cases.len() {
-        let extent = cases.get(case)?.image.grid.extent;
+        let prepared = cases.get(case)?;
+        let extent = prepared.image.grid.extent;
         let size = samples.block_size();
         let centred: [isize; 3] =
             std::array::from_fn(|axis| (extent[axis] as isize - size[axis] as isize).div_euclid(2));
         for slice in 0..extent[along] {
             let mut start = centred;
             start[along] = slice as isize;
-            blocks.push(Block { case, start, size });
+            let block = Block { case, start, size };
+            if !samples.skip_empty || shows_a_structure(&prepared.label, &block, cases.classes()) {
+                blocks.push(block);
+            }
         }
     }
+    if blocks.is_empty() && samples.skip_empty {
+        return Err(Error::new("no slice shows a structure").at("samples.skip_empty"));
+    }
     Ok(blocks)
+}
+
+fn shows_a_structure(label: &Volume<i32>, block: &Block, classes: Classes) -> bool {
+    let mut labels = Vec::new();
+    cut_block(label, block, |class| f32::from(u8::from(classes.is_foreground(class))), &mut labels);
+    labels.contains(&1.0)
 }
 
 /// Random patches of all cases, a share of them centred on a foreground voxel.
@@ -57,9 +72,8 @@ fn random_patches(cases: &dyn Source, samples: &Samples, rng: Rng) -> Result<Vec
             let start = if on_foreground {
                 let voxel = foreground[rng.below(1, foreground.len())];
                 let at = [voxel / (extent[1] * extent[2]), voxel / extent[2] % extent[1], voxel % extent[2]];
-                std::array::from_fn(|axis| {
-                    clamp_start(at[axis] as isize - size[axis] as isize / 2, extent[axis], size[axis])
-                })
+                // Not moved into the volume: the voxel would not be in the middle.
+                std::array::from_fn(|axis| at[axis] as isize - size[axis] as isize / 2)
             } else {
                 std::array::from_fn(|axis| {
                     let room = extent[axis].saturating_sub(size[axis]);
@@ -285,6 +299,44 @@ mod tests {
         assert_eq!(cut([0, 2, 2], [1, 2, 4]), [11.0, 12.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(cut([5, 0, 9], [1, 1, 2]), [0.0, 0.0]);
         assert_eq!(cut([0, 0, -5], [1, 1, 2]), [0.0, 0.0]);
+    }
+
+    fn one_case(label: &[(usize, i32)]) -> crate::source::Memory {
+        let grid = Grid::unknown([3, 4, 5]);
+        let mut labels = vec![0; 60];
+        label.iter().for_each(|&(voxel, class)| labels[voxel] = class);
+        let image = Volume::new(vec![0.5; 60], 1, grid.clone());
+        let prepared = crate::prepared::Prepared { name: "a".into(), image, label: Volume::new(labels, 1, grid) };
+        crate::source::Memory::new(vec![prepared], Classes { count: 2, ignored: Some(7) }).unwrap()
+    }
+
+    fn samples(keys: &[&str]) -> Samples {
+        crate::settings::Settings::with(keys).unwrap().samples
+    }
+
+    #[test]
+    fn slices_without_a_structure_are_left_out_where_that_is_asked_for() {
+        // Slice 0 shows nothing, slice 1 what nobody judged, slice 2 a structure.
+        let cases = one_case(&[(25, 7), (47, 1)]);
+        let starts = |keys: &[&str]| -> Vec<isize> {
+            all_slices(&cases, &samples(keys)).unwrap().iter().map(|block| block.start[0]).collect()
+        };
+        assert_eq!(starts(&["samples.size=[4,8]"]), [0, 1, 2]);
+        assert_eq!(starts(&["samples.size=[4,8]", "samples.skip_empty=true"]), [2]);
+        let empty = all_slices(&one_case(&[]), &samples(&["samples.skip_empty=true"])).unwrap_err();
+        assert!(empty.to_string().contains("no slice shows a structure"));
+    }
+
+    #[test]
+    fn a_patch_on_a_structure_has_it_in_its_middle_at_the_border_too() {
+        for corner in [0, 59, 23] {
+            let keys = ["samples.kind=patches", "samples.size=[2,4,4]", "samples.foreground_share=1.0"];
+            for block in random_patches(&one_case(&[(corner, 1)]), &samples(&keys), Rng::new(3)).unwrap() {
+                let at = [corner / 20, corner / 5 % 4, corner % 5];
+                let middle: [isize; 3] = std::array::from_fn(|axis| block.start[axis] + block.size[axis] as isize / 2);
+                assert_eq!(middle, at.map(|x| x as isize));
+            }
+        }
     }
 
     #[test]

@@ -68,8 +68,12 @@ pub struct Samples {
     pub size: Vec<usize>,
     /// Patches of each volume in one epoch.
     pub per_volume: usize,
-    /// Share of the patches that are centred on a foreground voxel.
+    /// Share of the patches that are centred on a foreground voxel; at the border they reach beyond the volume, where image
+    /// and label are 0.
     pub foreground_share: f64,
+    /// Whether slices without any structure are left out of training.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_empty: bool,
 }
 
 /// Whole slices, or patches at random places.
@@ -147,6 +151,10 @@ impl Samples {
                 Error::new(format!("{} is not in [0, 1]", self.foreground_share)).at("samples.foreground_share")
             );
         }
+        if self.skip_empty && self.kind == SampleKind::Patches {
+            let error = Error::new("is for slices").at("samples.skip_empty");
+            return Err(error.help("patches are centred on structures by foreground_share"));
+        }
         positive("samples.per_volume", self.per_volume)
     }
 }
@@ -170,6 +178,7 @@ impl Default for Settings {
                 size: vec![64, 64],
                 per_volume: 4,
                 foreground_share: 0.33,
+                skip_empty: false,
             },
             network: table("name = \"unet\""),
             loss: table("name = \"ce\"\nconvention = \"authors\""),
@@ -188,10 +197,7 @@ impl Settings {
     /// # Errors
     /// Those of [`config::layered`]; a value out of its range; no data folder.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
-        let mut defaults = Table::try_from(Self::default()).expect("settings are a table");
-        // Not written where it says nothing, so that runs and their hashes stay as they were before there was such a key.
-        defaults.insert("init".into(), "".into());
-        let table = config::layered(defaults, Some(path), overrides, &OPEN)?;
+        let table = config::layered(Self::known_keys(), Some(path), overrides, &OPEN)?;
         let mut settings: Self = from_table(table).at(path.display())?;
         if settings.out.as_os_str().is_empty() {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -212,9 +218,20 @@ impl Settings {
     /// # Errors
     /// Those of [`config::layered`]; a value out of its range.
     pub fn with(overrides: &[&str]) -> Result<Self> {
-        let defaults = Table::try_from(Self::default()).expect("settings are a table");
+        let defaults = Self::known_keys();
         let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
         Self::from_stored(config::layered(defaults, None, &overrides, &OPEN)?)
+    }
+
+    /// The defaults of all keys: also of those that are not written where they say nothing, so that runs and their hashes
+    /// stay as they were before there was such a key.
+    fn known_keys() -> Table {
+        let mut defaults = Table::try_from(Self::default()).expect("settings are a table");
+        defaults.insert("init".into(), "".into());
+        if let Some(samples) = defaults.get_mut("samples").and_then(toml::Value::as_table_mut) {
+            samples.insert("skip_empty".into(), false.into());
+        }
+        defaults
     }
 
     /// The settings that a run was started with.

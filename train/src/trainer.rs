@@ -22,7 +22,7 @@ use super::record::EpochRecord;
 use super::run::{self, Checkpoint};
 use super::run_folder::RunFolder;
 use super::samples::{self, HostBatch};
-use super::settings::Settings;
+use super::settings::{Samples, Settings};
 use super::source::Source;
 use super::spacings::Spacings;
 use super::stopped::{is_stopped, stopped};
@@ -339,8 +339,9 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
     /// Shows the validation samples to a loss that keeps multipliers.
     fn observe_validation(&mut self, observer: &dyn Observer) -> Result<()> {
         if !self.objective.state().is_empty() {
-            let blocks =
-                samples::epoch_blocks(&*self.data.validation, &self.settings.samples, Rng::new(self.settings.seed))?;
+            // Slices without a structure are left out of training alone.
+            let all = Samples { skip_empty: false, ..self.settings.samples.clone() };
+            let blocks = samples::epoch_blocks(&*self.data.validation, &all, Rng::new(self.settings.seed))?;
             for chunk in blocks.chunks(self.settings.batch) {
                 observer::check(observer).at(format!("epoch {}, validation", self.epoch + 1))?;
                 let (images, labels) = HostBatch::cut(&*self.data.validation, chunk)?.upload(self.backend);

@@ -224,3 +224,28 @@ fn parts_in_one_folder_are_the_bytes_of_one_run() {
         segcal(&["predict", text(&run), "--split", "train", "--num-parts", "3", "--part-id", "3", "--out", "x"]);
     assert!(output.status.code() == Some(2) && stderr(&output).contains("there is no part 3 of 3"));
 }
+
+#[test]
+fn a_run_without_validation_cases_keeps_its_last_epoch() {
+    let scene = Scene::new();
+    let splits = r#"{"train": ["phantom_000", "phantom_001"], "val": [], "test": ["phantom_002"]}"#;
+    fs::write(scene.path("cohort/splits.json"), splits).unwrap();
+    let (config, data) = (scene.path("tiny.toml"), format!("data={}", scene.path("cohort").display()));
+    let train = |out: &str, more: &[&str]| {
+        let out = format!("out={}", scene.path(out).display());
+        segcal(&[&["train", text(&config), &data, &out, "epochs=2", "samples.skip_empty=true"], more].concat())
+    };
+    let output = train("none", &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("no validation cases: the last epoch is kept"), "{}", stderr(&output));
+    let weights = |name: &str| fs::read(scene.path("none").join(name)).unwrap();
+    assert_eq!(weights("best.safetensors"), weights("last.safetensors"));
+    let refused = train("crac", &["loss.name=crac"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("learns its multipliers on validation cases"), "{}", stderr(&refused));
+    let told = train("steps", &["schedule={name=\"step\", every=1, factor=0.5}"]);
+    assert!(told.status.success(), "{}", stderr(&told));
+    let table = fs::read_to_string(scene.path("steps/metrics.csv")).unwrap();
+    let rates: Vec<&str> = table.lines().skip(1).map(|line| line.split(',').nth(1).unwrap()).collect();
+    assert_eq!(rates, ["0.001", "0.0005"]);
+}

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// | name | factor | 4 epochs of each (defaults; milestones `[2]`) |
 /// |---|---|---|
 /// | `constant` | `1` | 1, 1, 1, 1 |
-/// | `step` | `factor ^ (milestones that are <= epoch)` | 1, 1, 0.1, 0.1 |
+/// | `step` | `factor ^ (milestones that are <= epoch)`, or `factor ^ floor(epoch / every)` | 1, 1, 0.1, 0.1 |
 /// | `polynomial` | `(1 - epoch / epochs) ^ power` | 1, 0.772, 0.536, 0.287 |
 /// | `cosine` | `(1 + cos(pi epoch / epochs)) / 2` | 1, 0.854, 0.5, 0.146 |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,10 +18,14 @@ use serde::{Deserialize, Serialize};
 pub enum Schedule {
     /// The base rate throughout.
     Constant {},
-    /// A drop at each milestone (PyTorch's `MultiStepLR`).
+    /// A drop at each milestone (PyTorch's `MultiStepLR`), or after every so many epochs (`StepLR`).
     Step {
         /// Epochs, from 0, with which a new rate begins.
+        #[serde(default)]
         milestones: Vec<usize>,
+        /// The number of epochs between two drops, in place of milestones; 0: there are milestones.
+        #[serde(default)]
+        every: usize,
         /// What each multiplies the rate by; 0.1.
         #[serde(default = "tenth")]
         factor: f64,
@@ -56,8 +60,11 @@ impl Schedule {
         let progress = epoch as f64 / epochs.max(1) as f64;
         match self {
             Self::Constant {} => 1.0,
-            Self::Step { milestones, factor } => {
-                let passed = milestones.iter().filter(|&&milestone| milestone <= epoch).count();
+            Self::Step { milestones, every, factor } => {
+                let passed = match every {
+                    0 => milestones.iter().filter(|&&milestone| milestone <= epoch).count(),
+                    every => epoch / every,
+                };
                 factor.powf(passed as f64)
             }
             Self::Polynomial { power } => (1.0 - progress).max(0.0).powf(*power),
@@ -68,8 +75,15 @@ impl Schedule {
     /// Refuses values outside their range.
     ///
     /// # Errors
-    /// A negative or not finite factor or power.
+    /// A negative or not finite factor or power; steps with both milestones and `every`, or with neither.
     pub fn check(&self) -> Result<()> {
+        if let Self::Step { milestones, every, .. } = self
+            && milestones.is_empty() == (*every == 0)
+        {
+            let what =
+                if *every == 0 { "steps need milestones or every" } else { "milestones and every exclude each other" };
+            return Err(Error::new(what).help("milestones = [50], or every = 10"));
+        }
         let (key, value) = match self {
             Self::Step { factor, .. } => ("factor", *factor),
             Self::Polynomial { power } => ("power", *power),
@@ -79,5 +93,21 @@ impl Schedule {
             return Ok(());
         }
         Err(Error::new(format!("{value} is out of range")).at(key).help("use a finite number, at least 0"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// MEEP's schedule: 0.85 every 10 epochs.
+    #[test]
+    fn steps_after_every_so_many_epochs() {
+        let schedule: Schedule = serde_json::from_str(r#"{"name": "step", "every": 10, "factor": 0.85}"#).unwrap();
+        schedule.check().unwrap();
+        let factors = [0, 9, 10, 19, 20].map(|epoch| schedule.factor(epoch, 100));
+        assert_eq!(factors, [1.0, 1.0, 0.85, 0.85, 0.85_f64.powf(2.0)]);
+        let refused = |text: &str| serde_json::from_str::<Schedule>(text).unwrap().check().is_err();
+        assert!(refused(r#"{"name": "step"}"#) && refused(r#"{"name": "step", "every": 2, "milestones": [3]}"#));
     }
 }

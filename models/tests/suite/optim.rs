@@ -167,8 +167,8 @@ fn schedules_give_their_tables() {
         }
     };
     near(Schedule::Constant {}, [1.0; 4]);
-    near(Schedule::Step { milestones: vec![2], factor: 0.1 }, [1.0, 1.0, 0.1, 0.1]);
-    near(Schedule::Step { milestones: vec![1, 3], factor: 0.5 }, [1.0, 0.5, 0.5, 0.25]);
+    near(Schedule::Step { milestones: vec![2], every: 0, factor: 0.1 }, [1.0, 1.0, 0.1, 0.1]);
+    near(Schedule::Step { milestones: vec![1, 3], every: 0, factor: 0.5 }, [1.0, 0.5, 0.5, 0.25]);
     near(Schedule::Polynomial { power: 0.9 }, [1.0, 0.772, 0.536, 0.287]);
     near(Schedule::Cosine {}, [1.0, 0.854, 0.5, 0.146]);
 }
@@ -182,7 +182,7 @@ fn configs_are_read_strictly() {
     assert!(rule(r#"{"name": "sgd", "beta1": 0.9}"#).unwrap_err().to_string().contains("beta1"));
     assert!(rule(r#"{"name": "adamm"}"#).unwrap_err().to_string().contains("adamw"));
     let schedule = |text: &str| serde_json::from_str::<Schedule>(text);
-    let step = Schedule::Step { milestones: vec![6], factor: 0.1 };
+    let step = Schedule::Step { milestones: vec![6], every: 0, factor: 0.1 };
     assert_eq!(schedule(r#"{"name": "step", "milestones": [6]}"#).unwrap(), step);
     assert!(schedule(r#"{"name": "step", "milestones": [6], "power": 1.0}"#).is_err());
     assert!(schedule(r#"{"name": "cosine", "power": 1.0}"#).is_err());
