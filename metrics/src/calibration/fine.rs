@@ -108,13 +108,10 @@ impl Fine {
 /// The places of each piece in the values of each group, which the pieces share in their order.
 fn shares<'a>(values: &'a mut [Vec<u32>], counts: &[Vec<usize>]) -> Vec<Vec<std::slice::IterMut<'a, u32>>> {
     let mut rest: Vec<&mut [u32]> = values.iter_mut().map(Vec::as_mut_slice).collect();
-    let share = |counts: &Vec<usize>| {
-        let one = |(rest, &count): (&mut &'a mut [u32], &usize)| {
-            let (own, others) = std::mem::take(rest).split_at_mut(count);
-            *rest = others;
-            own.iter_mut()
-        };
-        rest.iter_mut().zip(counts).map(one).collect()
+    let mut share = |(group, &count): (usize, &usize)| {
+        let (own, others) = std::mem::take(&mut rest[group]).split_at_mut(count);
+        rest[group] = others;
+        own.iter_mut()
     };
-    counts.iter().map(share).collect()
+    counts.iter().map(|counts| counts.iter().enumerate().map(&mut share).collect()).collect()
 }
