@@ -91,7 +91,7 @@ impl Device {
             "cpu" => Ok(Self::Cpu(Cpu::new(threads)?)),
             #[cfg(feature = "gpu")]
             "gpu" => Ok(Self::Gpu(gpu::Gpu::open(&gpu::Options::default())?)),
-            _ => Err(Error::new(format!("there is no backend '{name}'"))
+            _ => Err(Error::new(format!("unknown backend '{name}'"))
                 .help(format!("this build has: {}", Self::NAMES.join(", ")))),
         }
     }

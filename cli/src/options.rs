@@ -86,12 +86,12 @@ pub struct Common {
     #[arg(long, global = true, help_heading = "Shared options")]
     pub json: bool,
 
-    /// Say more; twice for every detail.
+    /// Increase verbosity (-vv for debug output).
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet",
           help_heading = "Shared options")]
     pub verbose: u8,
 
-    /// Say nothing but errors.
+    /// Only print errors.
     #[arg(short, long, global = true, help_heading = "Shared options")]
     pub quiet: bool,
 }
@@ -195,7 +195,7 @@ fn cache_folder() -> Option<std::path::PathBuf> {
     Some(base?.join("segcal"))
 }
 
-/// Bytes of so many GiB.
+/// Bytes of this many GiB.
 fn parse_gib(text: &str) -> std::result::Result<u64, String> {
     match text.parse::<f64>() {
         Ok(gib) if gib > 0.0 && gib <= 1e6 => Ok((gib * f64::from(1 << 30)) as u64),

@@ -7,7 +7,7 @@ use segcal_core::{Context, Printable, Result};
 pub use segcal_data::output::*;
 use serde::Serialize;
 
-/// Prints results on standard output. A reader that has gone (`segcal … | head`) is no error. Names of files and cases
+/// Prints results on standard output. A reader that has gone (`segcal … | head`) is not an error. Names of files and cases
 /// may come from anyone: on a terminal, what could drive it is escaped, but for line ends.
 ///
 /// # Errors

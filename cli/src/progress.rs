@@ -64,7 +64,7 @@ impl Heartbeat {
             while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
                 let silent = heard().elapsed();
                 if silent >= pause && SHOWN.load(Ordering::Relaxed) == 0 {
-                    line(&format!("still at work after {} s", started.elapsed().as_secs()));
+                    line(&format!("working ... ({} s)", started.elapsed().as_secs()));
                     pause = (2 * pause).min(LONGEST_SILENCE);
                 }
             }

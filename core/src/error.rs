@@ -1,11 +1,11 @@
-//! One opaque error for the whole project: what is wrong, where, and how to mend it.
+//! One opaque error for the whole project: what is wrong, where, and how to fix it.
 
 use std::fmt;
 
 /// The result of everything that can fail at the border: files, configs, user arrays, device transfers.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What went wrong, where, and how to mend it.
+/// What went wrong, where, and how to fix it.
 ///
 /// Printed as `PLACE: WHAT (REMEDY)` on one line. Places nest: each caller that knows more puts its own in front with
 /// [`Error::at`]. Names of files and keys may come from anyone, so whatever could drive a terminal is printed escaped:
@@ -49,7 +49,7 @@ impl Error {
         self
     }
 
-    /// Says how to mend it. The first remedy given stays: the one nearest to the cause knows best.
+    /// Says how to fix it. The first remedy given stays: the one nearest to the cause knows best.
     #[must_use]
     pub fn help(mut self, remedy: impl Into<String>) -> Self {
         self.0.remedy.get_or_insert_with(|| remedy.into());

@@ -131,7 +131,7 @@ fn fitting_items(key: &str, old: &[Value], new: Vec<Value>) -> Result<Vec<Value>
 /// The error of a key that is not among the known ones.
 fn unknown_key<'a>(full: &str, key: &str, known: impl Iterator<Item = &'a str>) -> Error {
     let known: Vec<&str> = known.collect();
-    let error = Error::new("is no key of the config").at(full);
+    let error = Error::new("unknown config key").at(full);
     match nearest(key, known.iter().copied()) {
         Some(near) => error.help(format!("did you mean {near}?")),
         None => error.help(format!("known here: {}", known.join(", "))),
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let message = |file: &str, overrides: &[&str]| resolve(file, overrides).unwrap_err().to_string();
-        assert!(message("epoch = 5", &[]).ends_with("epoch: is no key of the config (did you mean epochs?)"));
+        assert!(message("epoch = 5", &[]).ends_with("epoch: unknown config key (did you mean epochs?)"));
         assert!(message("", &["net.widht=5"]).contains("did you mean width?"));
         assert!(message("", &["epochs"]).contains("not of the form key=value"));
         assert!(message("", &["epochs=many"]).contains("epochs: \"many\" is string, not integer"));

@@ -46,7 +46,7 @@ fn next_member(file: &mut impl BufRead) -> io::Result<bool> {
                 return Ok(true);
             }
             Some(_) => {
-                return Err(io::Error::new(ErrorKind::InvalidData, "bytes that are no gzip follow the gzip data"));
+                return Err(io::Error::new(ErrorKind::InvalidData, "bytes that are not gzip follow the gzip data"));
             }
             None if zeros == 0 => return Ok(false),
             None => file.consume(zeros),

@@ -142,7 +142,7 @@ pub fn read_image_along(path: &Path, axes: Axes) -> Result<Volume<f32>> {
 /// NRRD.
 ///
 /// # Errors
-/// The ending is unknown, the file is malformed, or it holds a value that is no label.
+/// The ending is unknown, the file is malformed, or it holds a value that is not a label.
 pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
     match Format::of(path)? {
         Format::Png => png::read_labels(path),
@@ -199,5 +199,5 @@ pub fn unknown_ending(path: &Path, also: &str) -> Error {
     let half = name.trim_end_matches(".gz").strip_suffix(".img").is_some();
     let remedy =
         if half { "name the .hdr of the pair".into() } else { format!("known are {}{also}", ENDINGS.join(" ")) };
-    Error::new("the ending of the name is none that is known here").at(path.display()).help(remedy)
+    Error::new("unrecognised file extension").at(path.display()).help(remedy)
 }

@@ -21,7 +21,7 @@ pub const MAX_EXPANSION: u64 = 1032;
 /// Values that are allocated at once; beyond, memory at most doubles as data arrive.
 const FIRST_STEP: usize = 1 << 22;
 
-/// Opens a file and gives its size. What is no plain file (a folder, a pipe that nobody may ever write to) is refused
+/// Opens a file and gives its size. What is not a plain file (a folder, a pipe that nobody may ever write to) is refused
 /// before it is opened.
 ///
 /// # Errors

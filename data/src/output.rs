@@ -28,7 +28,7 @@ pub fn counted(number: usize, thing: &str) -> String {
 /// The text of one JSON document, indented.
 ///
 /// # Errors
-/// A map of the document has keys that are no strings.
+/// A map of the document has keys that are not strings.
 pub fn to_json(document: &impl Serialize) -> Result<String> {
     serde_json::to_string_pretty(document).map_err(Error::from_source)
 }
@@ -200,7 +200,7 @@ pub fn write_text(path: &Path, text: &str) -> Result<()> {
 /// the claim is dropped, another process is refused; what a writer that was killed had begun in the folder is removed.
 ///
 /// # Errors
-/// The result would replace one of the `inputs` or what is no regular file, its folder does not exist or cannot be
+/// The result would replace one of the `inputs` or what is not a regular file, its folder does not exist or cannot be
 /// written, or another process writes it.
 pub fn claim<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<Lock> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

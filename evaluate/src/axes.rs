@@ -74,7 +74,7 @@ impl Order {
     }
 }
 
-/// The axes that an array of so many has. An array with an axis less than its class scores need has one score per voxel.
+/// The axes of an array with this many. An array with an axis less than its class scores need has one score per voxel.
 fn wanted(rank: usize, classes: bool, flat: bool) -> Result<&'static str> {
     match (rank, classes, flat) {
         (4, true, _) => Ok("kzyx"),
@@ -86,7 +86,7 @@ fn wanted(rank: usize, classes: bool, flat: bool) -> Result<&'static str> {
 }
 
 fn no_volume(rank: usize) -> Error {
-    Error::new(format!("an array of {rank} axes is no volume"))
+    Error::new(format!("an array of {rank} axes is not a volume"))
         .help("two or three spatial axes, and one of the classes")
 }
 

@@ -63,7 +63,7 @@ impl Described {
     }
 
     /// That beside the folder of labels, or beside the folder of the one file of labels; nothing where there is none. One that
-    /// cannot be read is warned of: it may name a label that is in no figure.
+    /// cannot be read triggers a warning: it may name a label that is in no figure.
     pub fn beside(labels: &Path) -> Self {
         // Of `.` and the like the folder above has no name of its own.
         let whole = labels.canonicalize().unwrap_or_else(|_| labels.to_path_buf());

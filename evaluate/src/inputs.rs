@@ -212,7 +212,7 @@ fn meant(mut files: Vec<PathBuf>, holds: Holds) -> Result<PathBuf> {
             Ok(std::mem::take(if holds == Holds::Scores { scores } else { map }))
         }
         ([first, second, ..], _) => {
-            let error = Error::new(format!("the case is there twice, as {} too", second.display()));
+            let error = Error::new(format!("duplicate case: also found as {}", second.display()));
             Err(error.at(first.display()).help("keep one of the two"))
         }
         ([], _) => unreachable!("each name is that of a file"),

@@ -89,7 +89,7 @@ impl Failure {
     /// Those of a `summary.json`.
     ///
     /// # Errors
-    /// The file cannot be read or is no summary.
+    /// The file cannot be read or is not a summary.
     pub fn read(path: &Path) -> Result<Vec<Self>> {
         #[derive(Deserialize)]
         struct Summary {

@@ -46,7 +46,7 @@ pub struct Column {
     pub values: Vec<Vec<f64>>,
     /// Number of cases in which a method's value is undefined because it missed a structure entirely.
     pub missed: Vec<usize>,
-    /// Number of pairs of case and structure (or region) left out for all methods, as there is nothing to find.
+    /// Number of pairs of case and structure (or region) excluded for all methods: absent from the reference and from every prediction.
     pub left_out: usize,
 }
 
@@ -68,17 +68,20 @@ pub fn metrics(keys: &[String]) -> Result<Vec<&'static Metric>> {
     let mut found: Vec<&'static Metric> = Vec::with_capacity(keys.len());
     for key in keys {
         let row = metric(key).ok_or_else(|| {
-            let error = Error::new(format!("there is no metric {key}")).at("--metrics");
+            let error = Error::new(format!("unknown metric {key}")).at("--metrics");
             match nearest(key, METRICS.iter().map(|metric| metric.key)) {
                 Some(near) => error.help(format!("there is {near}; segcal list metrics shows all")),
                 None => error.help("segcal list metrics shows all"),
             }
         })?;
         if !row.judges() {
-            return Err(Error::new(format!("{key} is neither better nor worse when it is larger")).at("--metrics"));
+            return Err(Error::new(format!(
+                "{key} is descriptive: it has no better direction, so it cannot be ranked"
+            ))
+            .at("--metrics"));
         }
         if found.iter().any(|other| other.key == row.key) {
-            return Err(Error::new(format!("{key} is there twice")).at("--metrics"));
+            return Err(Error::new(format!("{key} appears twice")).at("--metrics"));
         }
         found.push(row);
     }
@@ -100,7 +103,7 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Method>> {
         let absent: Vec<&str> =
             every.iter().filter(|case| !method.cells.contains_key(**case)).map(|case| case.as_str()).collect();
         if !absent.is_empty() {
-            return Err(Error::new(format!("has not the cases {}, which another method has", absent.join(", ")))
+            return Err(Error::new(format!("is missing cases that other methods have: {}", absent.join(", ")))
                 .at(method.path.display())
                 .help("methods are compared on the same cases: evaluate them all, or leave out the others' rows"));
         }
@@ -168,7 +171,7 @@ impl Method {
             let cell = Cell { value: number, missed };
             let key = (of.to_owned(), record[metric].to_owned());
             if cells.entry(case.to_owned()).or_default().insert(key, cell).is_some() {
-                let what = format!("line {line}: {} of {of} in the case {case} is there twice", &record[metric]);
+                let what = format!("line {line}: {} of {of} in the case {case} appears twice", &record[metric]);
                 return Err(Error::new(what).at(path.display()));
             }
         }

@@ -17,7 +17,7 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// A slice across the axis that overlays look along, counted from 0; `None` where there is none of this number.
+    /// A slice across the axis that overlays look along, counted from 0; `None` where there is not one of this number.
     pub fn of(grid: &Grid, number: usize) -> Option<Self> {
         let (view, extent, spacing) = (View::of(grid), grid.extent, grid.spacing_mm());
         if number >= extent[view.normal] {

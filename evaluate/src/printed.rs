@@ -25,7 +25,7 @@ impl PrintedTable {
     /// row for each method; the first cell of a row is its name, an empty cell a missing value, which ranks last.
     ///
     /// # Errors
-    /// The file cannot be read, a cell is no number or direction, there are fewer than two methods, no column, or two of
+    /// The file cannot be read, a cell is not a number or direction, there are fewer than two methods, no column, or two of
     /// one name.
     pub fn read(path: &Path) -> Result<Self> {
         let mut reader = csv::ReaderBuilder::new()

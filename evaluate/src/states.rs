@@ -166,7 +166,7 @@ fn unsealed(text: &str) -> Result<String> {
 /// Where the state of a case is stored.
 ///
 /// # Errors
-/// The case's name is no file name.
+/// The case's name is not a file name.
 pub fn state_of(folder: &OutputFolder, case: &str) -> Result<PathBuf> {
     folder.file(Path::new(FOLDER).join(format!("{case}.json")))
 }
@@ -174,7 +174,7 @@ pub fn state_of(folder: &OutputFolder, case: &str) -> Result<PathBuf> {
 /// Where the voxels of a case's slices are stored.
 ///
 /// # Errors
-/// The case's name is no file name.
+/// The case's name is not a file name.
 pub fn slices_of(folder: &OutputFolder, case: &str) -> Result<PathBuf> {
     folder.file(Path::new(FOLDER).join(format!("{case}.npz")))
 }
@@ -218,7 +218,7 @@ pub fn expect_own(folder: &Path, pairs: &[Pair], unpaired: &[(String, Error)], m
     Ok(())
 }
 
-/// Removes the states of all cases but these, so that none is taken for one of this evaluation. Files that are no states
+/// Removes the states of all cases but these, so that none is taken for one of this evaluation. Files that are not states
 /// stay.
 ///
 /// # Errors

@@ -94,7 +94,7 @@ impl<'a> Arrays<'a> {
         Self { shape, logits, labels, image: None, second: None, mask: None }
     }
 
-    /// Refuses what is not a batch: wrong lengths, numbers that are not finite, labels that are no class. `ignored` is the
+    /// Refuses what is not a batch: wrong lengths, numbers that are not finite, labels without a class. `ignored` is the
     /// label that counts nowhere; an image must be there if `needs_image`.
     ///
     /// # Errors
@@ -167,7 +167,7 @@ impl<'a> Arrays<'a> {
 /// prior reads one.
 ///
 /// # Errors
-/// A label is no class, the lengths do not fit, the image is missing, or as [`Backend::download`].
+/// A label is not a class, the lengths do not fit, the image is missing, or as [`Backend::download`].
 pub fn prior<B: Backend>(
     backend: &B,
     prior: &Prior,
@@ -198,7 +198,7 @@ fn check_finite(name: impl fmt::Display, numbers: Numbers<'_>, shape: Shape) -> 
     }
 }
 
-/// Refuses labels that are not class numbers below `classes`, or the number that is ignored.
+/// Refuses labels without a class numbers below `classes`, or the number that is ignored.
 ///
 /// # Errors
 /// There is another label, or another count than that of the shape. The error names `name`.

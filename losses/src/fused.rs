@@ -155,7 +155,7 @@ pub(crate) fn unfolded<'b>(p: &Pixel<'b>, statistic: Source) -> Expr<'b> {
         Source::LogSumExp => s,
         Source::Largest => logit.equals(p.largest()),
         Source::LogTrue => p.y() - s,
-        other => unreachable!("{other:?} is no statistic"),
+        other => unreachable!("{other:?} is not a statistic"),
     };
     slope * p.logit()
 }

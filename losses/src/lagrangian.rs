@@ -102,7 +102,12 @@ impl Multipliers {
             Param::new("rho_min", rho, POSITIVE, "lower clamp of the penalty parameters"),
             Param::new("rho_max", "10", POSITIVE, "upper clamp of the penalty parameters"),
             Param::new("gamma", "1.2", Range::Closed(1.0, 1e3), "growth of a penalty parameter"),
-            Param::new("mu", "0.9", Range::Closed(0.0, 1.0), "a constraint that shrinks by this factor is let be"),
+            Param::new(
+                "mu",
+                "0.9",
+                Range::Closed(0.0, 1.0),
+                "rho is left unchanged if the violation fell to at most this fraction",
+            ),
             Param::new("rho_every", "10", Range::Whole(1.0, 1e9), "epochs between updates of rho").paper("1"),
         ]
     }

@@ -36,7 +36,7 @@ impl Convention {
     /// The name is neither `authors` nor `paper`.
     pub fn from_name(name: &str) -> Result<Self> {
         let found = Self::ALL.iter().find(|convention| convention.as_str() == name);
-        found.copied().ok_or_else(|| Error::new(format!("there is no convention \"{name}\"")).help("authors or paper"))
+        found.copied().ok_or_else(|| Error::new(format!("unknown convention \"{name}\"")).help("authors or paper"))
     }
 }
 
@@ -253,7 +253,7 @@ impl Spec {
     /// The parameters of this spec, those not given at their defaults.
     ///
     /// # Errors
-    /// A name that is no parameter, or a value out of range.
+    /// A name that is not a parameter, or a value out of range.
     pub fn settings(&self, given: &Given, convention: Convention) -> Result<Settings> {
         self.settings_within(given, convention).map_err(|error| error.at(self.name))
     }
@@ -344,7 +344,7 @@ impl Settings {
     pub fn choice<W: Word>(&self, name: &str) -> W {
         let word = self.word(name);
         let found = W::WORDS.iter().zip(W::ALL).find(|(known, _)| **known == word);
-        *found.unwrap_or_else(|| panic!("{name} = {word} is none of {}", W::WORDS.join(", "))).1
+        *found.unwrap_or_else(|| panic!("{name} = {word} is not one of {}", W::WORDS.join(", "))).1
     }
 
     /// A parameter that is `true` or `false`.

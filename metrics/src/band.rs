@@ -41,11 +41,11 @@ fn in_space(boundary: &[bool], grid: Grid, band: f64) -> Vec<bool> {
     (0..boundary.len()).into_par_iter().map(within).collect()
 }
 
-/// By the backend's distance transform of slabs of about so many voxels.
+/// By the backend's distance transform of slabs of about this many voxels.
 #[expect(clippy::cast_possible_truncation, reason = "between 0 and a billion")]
 fn in_slabs<B: Backend>(backend: &B, boundary: Vec<bool>, grid: Grid, band: f64, voxels: usize) -> Result<Vec<bool>> {
     let Some(whole) = Box3::around(&boundary, grid.spatial) else { return Ok(boundary) };
-    // What is within the band of a voxel lies within so many voxels along each axis.
+    // What is within the band of a voxel lies within this many voxels along each axis.
     let reach = grid.spacing.map(|size| (band * (1.0 + SLACK) / size).min(1e9) as usize + 1);
     let whole = whole.widened(reach, grid.spatial);
     let plane = whole.extents()[1] * whole.extents()[2];

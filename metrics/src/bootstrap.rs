@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::special::{normal_cdf, normal_quantile};
 use crate::stats::{mean_defined, percentile};
 
-/// Number of replicates where nothing else is asked for.
+/// Number of replicates by default.
 pub const DEFAULT_REPLICATES: usize = 2000;
 
 /// A figure with its interval.

@@ -24,7 +24,7 @@
 //!
 //! States of tiles, cases and processes merge to the same bits in any order: counters are integers, sums are exact.
 //! [`definitions::METRICS`] lists every metric with its unit, range and definition. Then come the figures of a cohort
-//! ([`empty`], [`bootstrap`], [`wilcoxon`], [`ranking`]) and maps that mend probabilities after training ([`posthoc`]).
+//! ([`empty`], [`bootstrap`], [`wilcoxon`], [`ranking`]) and post-hoc recalibration maps ([`posthoc`]).
 
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 

@@ -99,7 +99,7 @@ impl fmt::Debug for Stored {
 /// Reads a checkpoint, ours or anybody's safetensors file.
 ///
 /// # Errors
-/// The file cannot be read, is truncated or is no safetensors file.
+/// The file cannot be read, is truncated or is not a safetensors file.
 pub fn load(path: &Path) -> Result<Stored> {
     let bytes = fs::read(path).map_err(Error::from).at(path.display())?;
     let metadata = (|| {
@@ -189,7 +189,7 @@ impl Stored {
         }
         let known: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
         let mut extra = file.names();
-        // What a run stores beside its weights, such as the optimiser's moments, is no part of a network.
+        // What a run stores beside its weights, such as the optimiser's moments, is not part of a network.
         extra.retain(|name| {
             !known.contains(name) && !name.ends_with(".num_batches_tracked") && self.group_of(name).is_empty()
         });

@@ -44,7 +44,7 @@ pub fn fitted_to(config: NetworkConfig, [_, h, _]: [usize; 3]) -> NetworkConfig 
 
 fn unknown(name: &str) -> Error {
     let known: Vec<&str> = networks().map(|entry| entry.name).collect();
-    let error = Error::new(format!("there is no network \"{name}\"")).at("name");
+    let error = Error::new(format!("unknown network \"{name}\"")).at("name");
     match nearest(name, known.iter().copied()) {
         Some(near) => error.help(format!("did you mean {near}?")),
         None => error.help(format!("choose one of {}", known.join(", "))),

@@ -65,7 +65,7 @@ impl<B: Backend> Parameters<B> {
         for (number, parameter) in list.iter().enumerate() {
             let Parameter { name, dims, value, .. } = parameter;
             assert_eq!(dims.iter().product::<usize>(), value.shape().len(), "parameter {name}: {dims:?} do not fit");
-            assert!(index.insert(name.clone(), number).is_none(), "parameter {name} is there twice");
+            assert!(index.insert(name.clone(), number).is_none(), "parameter {name} appears twice");
         }
         Self { list, index: Arc::new(index), observed: Arc::default(), watch: None, dropout: None }
     }

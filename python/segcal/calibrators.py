@@ -68,7 +68,7 @@ class Calibrator:
             y: Labels ``(B, *spatial)``, class numbers from 0.
 
         Raises:
-            ValueError: The shapes differ, a score is not finite, or a label is no class.
+            ValueError: The shapes differ, a score is not finite, or a label is not a class.
         """
         self._map = _native.Calibrator.fit(self._method, self._probabilities(), singles("X", X), labels("y", y))
         if self._map.doubt:

@@ -128,7 +128,7 @@ class Loss:
             gradient: Whether ``d total / d logits`` is wanted.
 
         Raises:
-            ValueError: An array has another shape, holds NaN or infinities, or a label is no class.
+            ValueError: An array has another shape, holds NaN or infinities, or a label is not a class.
         """
         batch = (
             floats("logits", logits),
@@ -188,7 +188,7 @@ class Prior:
         """The prior ``(B, classes, *spatial)`` of labels ``(B, *spatial)``; image-driven priors read ``(B, 1, *spatial)``.
 
         Raises:
-            ValueError: There is no such prior or parameter, an array has another shape, or a label is no class.
+            ValueError: There is no such prior or parameter, an array has another shape, or a label is not a class.
         """
         if not 1 <= classes <= 65535:
             raise ValueError(f"classes: {classes} is not between 1 and 65535")

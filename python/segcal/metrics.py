@@ -103,7 +103,7 @@ def measure(
         ValueError: Shapes differ, a label has no class, or scores are not what they are said to be.
     """
     if input not in ("probabilities", "logits", "labels"):
-        raise ValueError(f"input: {input!r} is none of 'probabilities', 'logits', 'labels'")
+        raise ValueError(f"input: {input!r} is not one of 'probabilities', 'logits', 'labels'")
     given = _labels("prediction", prediction) if input == "labels" else singles("prediction", prediction)
     for name, value in [("tolerance", tolerance), ("band", band)]:
         if not 0 <= value < float("inf"):
@@ -119,7 +119,7 @@ def measure(
 
 def _label(name: str, value: int) -> int:
     if not 0 <= value <= 65535:
-        raise ValueError(f"{name}: {value} is no label (0 to 65535)")
+        raise ValueError(f"{name}: {value} is not a label (0 to 65535)")
     return int(value)
 
 

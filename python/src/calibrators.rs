@@ -102,7 +102,7 @@ impl Calibrator {
 
 fn method(name: &str) -> PyResult<Method> {
     let found = Method::ALL.into_iter().find(|method| method.name() == name);
-    found.ok_or_else(|| PyValueError::new_err(format!("method: there is no calibration map {name:?}")))
+    found.ok_or_else(|| PyValueError::new_err(format!("method: unknown calibration map {name:?}")))
 }
 
 fn logarithms(probabilities: &[f32]) -> Vec<f32> {

@@ -325,7 +325,7 @@ fn regions(state: &Value) -> impl Iterator<Item = &Value> {
     state["regions"].as_object().into_iter().flat_map(|regions| regions.values())
 }
 
-/// Refuses probabilities that are no numbers.
+/// Refuses probabilities that are not numbers.
 fn expect_numbers(p: &[f32]) -> PyResult<()> {
     if p.iter().any(|x| x.is_nan()) {
         return Err(PyValueError::new_err("probabilities: NaN"));

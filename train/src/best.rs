@@ -11,9 +11,12 @@ pub(super) fn offer_best(error: &Error, folder: &RunFolder, settings: &Settings)
     let best = folder.best().and_then(|best| Ok((Verified::open(&best, settings)?.epoch, best)));
     let remedy = match best {
         Ok((epoch, best)) => {
-            format!("{} is whole: copied over last.safetensors, --resume goes on after epoch {epoch}", best.display())
+            format!(
+                "{} is intact: copy it over last.safetensors, then --resume continues after epoch {epoch}",
+                best.display()
+            )
         }
-        Err(_) => "there is no whole best.safetensors either: start a new run with out=FOLDER".to_owned(),
+        Err(_) => "best.safetensors is not intact either: start a new run with out=FOLDER".to_owned(),
     };
     Error::new(error.to_string()).help(remedy)
 }

@@ -63,7 +63,7 @@ pub fn check<B: Backend>(backend: &B, settings: &Settings) -> Result<()> {
 /// Reads every case of both parts, and the labelled cases `more`, as the training that the settings describe would.
 ///
 /// # Errors
-/// A file is malformed, holds NaN, infinity or a label that is no class; image and label lie on different grids, or the
+/// A file is malformed, holds NaN, infinity or a label that is not a class; image and label lie on different grids, or the
 /// channels are not those of the first training case. The message names the case. Or the observer asks to stop.
 pub fn check_cases(settings: &Settings, more: &[Case], observer: &dyn Observer) -> Result<()> {
     let data = open(settings)?;

@@ -45,6 +45,7 @@ pub mod source;
 pub mod spacings;
 pub mod stopped;
 mod supervision;
+mod term_means;
 pub mod trainer;
 pub mod validation;
 

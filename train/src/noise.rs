@@ -17,7 +17,7 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Refuses what is no standard deviation.
+    /// Refuses what is not a standard deviation.
     ///
     /// # Errors
     /// `sigma` is negative or not finite.

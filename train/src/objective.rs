@@ -17,7 +17,7 @@ pub fn objective(table: &Table, channels: usize, ignored: Option<i32>) -> Result
     let convention = match table.get("convention") {
         None => Convention::default(),
         Some(Value::String(name)) => Convention::from_name(name).at("convention").at("loss")?,
-        Some(other) => return Err(Error::new(format!("{other} is no name")).at("loss.convention")),
+        Some(other) => return Err(Error::new(format!("{other} is not a name")).at("loss.convention")),
     };
     let data = Data { channels, ignored };
     let mut parts = vec![part(table, convention, &data).at("loss")?];
@@ -25,11 +25,11 @@ pub fn objective(table: &Table, channels: usize, ignored: Option<i32>) -> Result
         None => {}
         Some(Value::Array(more)) => {
             for entry in more {
-                let table = entry.as_table().ok_or_else(|| Error::new("is no list of tables").at("loss.plus"))?;
+                let table = entry.as_table().ok_or_else(|| Error::new("is not a list of tables").at("loss.plus"))?;
                 parts.push(part(table, convention, &data).at("loss.plus")?);
             }
         }
-        Some(_) => return Err(Error::new("is no list of tables").at("loss.plus").help("write [[loss.plus]]")),
+        Some(_) => return Err(Error::new("is not a list of tables").at("loss.plus").help("write [[loss.plus]]")),
     }
     Objective::new(parts)
 }
@@ -49,7 +49,7 @@ fn part(table: &Table, convention: Convention, data: &Data) -> Result<(f64, Loss
         match key.as_str() {
             "name" | "convention" | "plus" => {}
             "weight" => {
-                weight = number(value).ok_or_else(|| Error::new(format!("{value} is no number")).at("weight"))?;
+                weight = number(value).ok_or_else(|| Error::new(format!("{value} is not a number")).at("weight"))?;
             }
             _ => {
                 given.insert(key.clone(), setting(value).at(key)?);
@@ -95,9 +95,9 @@ fn setting(value: &Value) -> Result<Setting> {
         Value::Boolean(flag) => Ok((*flag).into()),
         Value::Array(items) => {
             let numbers: Option<Vec<f64>> = items.iter().map(number).collect();
-            numbers.map(Setting::Numbers).ok_or_else(|| Error::new(format!("{value} is no list of numbers")))
+            numbers.map(Setting::Numbers).ok_or_else(|| Error::new(format!("{value} is not a list of numbers")))
         }
-        other => number(other).map(Setting::Number).ok_or_else(|| Error::new(format!("{other} is no parameter"))),
+        other => number(other).map(Setting::Number).ok_or_else(|| Error::new(format!("{other} is not a parameter"))),
     }
 }
 

@@ -21,7 +21,7 @@ impl Prepared {
     /// Whether the trainer can use the case.
     ///
     /// # Errors
-    /// Image and label lie on different grids, a label is none of `classes`, or an intensity is not finite.
+    /// Image and label lie on different grids, a label is not one of `classes`, or an intensity is not finite.
     pub(super) fn check(&self, classes: &Classes) -> Result<()> {
         self.image.grid.expect_same("the image", &self.label.grid, "the label").at(&self.name)?;
         if let Some(bad) = self.image.values().iter().find(|x| !x.is_finite()) {
@@ -106,7 +106,7 @@ fn normalise(values: &mut [f32], [low, high]: [f64; 2]) {
     if range.is_finite() && scale.is_finite() {
         values.iter_mut().for_each(|value| *value = ((*value - low) * scale).clamp(0.0, 1.0));
     } else {
-        // At the ends of f32 the range or its inverse overflows, and infinity times 0 is no number.
+        // At the ends of f32 the range or its inverse overflows, and infinity times 0 is not a number.
         let (low, range) = (f64::from(low), f64::from(high) - f64::from(low));
         values.iter_mut().for_each(|value| *value = ((f64::from(*value) - low) / range).clamp(0.0, 1.0) as f32);
     }
@@ -164,7 +164,7 @@ impl Classes {
         let Some(bad) = label.values().iter().find(|&&label| !self.holds(label)) else { return Ok(()) };
         let count = self.count;
         Err(Error::new(format!("holds the label {bad}, but there are {count} classes, 0 to {}", count - 1))
-            .help("mend the label, or the list of labels in dataset.json"))
+            .help("correct the label, or the list of labels in dataset.json"))
     }
 
     fn holds(&self, label: i32) -> bool {

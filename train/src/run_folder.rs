@@ -36,10 +36,10 @@ impl RunFolder {
     /// A new run.
     ///
     /// # Errors
-    /// The folder holds a run already, is in use by another process, or cannot be written.
+    /// The folder already contains a run, is in use by another process, or cannot be written.
     pub fn create(path: &Path, config: &Table) -> Result<Self> {
         if path.join(CONFIG).exists() {
-            return Err(Error::new("holds a run already")
+            return Err(Error::new("already contains a run")
                 .at(path.display())
                 .help("go on with it by --resume, or choose another folder with out=FOLDER"));
         }

@@ -124,7 +124,7 @@ pub fn expect_room(samples: Shape, numbers: u64) -> Result<()> {
         .at("samples.size")
 }
 
-/// Refuses so many patches of each volume that the list of an epoch does not fit into memory.
+/// Refuses a number of patches per volume whose list for an epoch does not fit into memory.
 ///
 /// # Errors
 /// Less memory is free.

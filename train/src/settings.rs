@@ -51,7 +51,7 @@ pub struct Settings {
 pub struct Input {
     /// Each volume is scaled to `[0, 1]` between these percentiles and clipped beyond; `[0, 100]` clips nothing.
     pub clip_percentiles: [f64; 2],
-    /// Memory for prepared volumes, in GiB; those beyond are read anew each time.
+    /// Memory for prepared volumes, in GiB; those beyond are read again each time.
     pub cache_gib: f64,
 }
 
@@ -237,7 +237,7 @@ impl Settings {
     /// The settings that a run was started with.
     ///
     /// # Errors
-    /// The table is no training config.
+    /// The table is not a training config.
     pub fn from_stored(table: Table) -> Result<Self> {
         let settings: Self = from_table(table)?;
         settings.check()?;
@@ -273,7 +273,7 @@ impl Settings {
     /// `data` is empty.
     pub fn expect_data(&self) -> Result<()> {
         if self.data.as_os_str().is_empty() {
-            return Err(Error::new("names no folder").at("data").help("for example data=../hippocampus"));
+            return Err(Error::new("required key is not set").at("data").help("for example data=../hippocampus"));
         }
         Ok(())
     }

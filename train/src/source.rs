@@ -58,7 +58,7 @@ impl Memory {
     /// These cases; images are what the network sees, so scale them before, for example to `[0, 1]`.
     ///
     /// # Errors
-    /// Image and label of a case lie on different grids, a label is none of `classes`, or an intensity is not finite.
+    /// Image and label of a case lie on different grids, a label is not one of `classes`, or an intensity is not finite.
     pub fn new(cases: Vec<Prepared>, classes: Classes) -> Result<Self> {
         cases.iter().try_for_each(|case| case.check(&classes))?;
         Ok(Self { cases: cases.into_iter().map(Arc::new).collect(), classes })

@@ -27,6 +27,7 @@ use super::source::Source;
 use super::spacings::Spacings;
 use super::stopped::{is_stopped, stopped};
 use super::supervision;
+use super::term_means::TermMeans;
 use super::validation::{self, Validation};
 
 /// Streams of random numbers, one for each purpose, so that none depends on how many another used.
@@ -259,7 +260,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         let bar = Steps::begin(observer, format!("epoch {}/{}", self.epoch + 1, self.settings.epochs), steps);
         let (mut terms, mut hash) = (TermMeans::default(), Hash::default());
         let mut running: Option<Running<B>> = None;
-        // What validation asked for is no part of a step.
+        // What validation asked for is not part of a step.
         self.watch.look();
         samples::prefetched(&*training, &blocks, self.settings.batch, |number, batch| {
             observer::check(observer).at(format!("epoch {}, step {}", self.epoch + 1, number + 1))?;
@@ -391,26 +392,5 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
             class_names: &self.data.class_names,
             spacings: self.spacings.as_ref(),
         }
-    }
-}
-
-/// Means of the loss terms over the samples of an epoch.
-#[derive(Default)]
-struct TermMeans {
-    sums: Vec<(&'static str, f64)>,
-    samples: usize,
-}
-
-impl TermMeans {
-    fn add(&mut self, values: &[(&'static str, f64)], samples: usize) {
-        if self.sums.is_empty() {
-            self.sums = values.iter().map(|(name, _)| (*name, 0.0)).collect();
-        }
-        self.sums.iter_mut().zip(values).for_each(|(sum, (_, value))| sum.1 += value * samples as f64);
-        self.samples += samples;
-    }
-
-    fn means(&self) -> Vec<(String, f64)> {
-        self.sums.iter().map(|(name, sum)| ((*name).to_owned(), sum / self.samples as f64)).collect()
     }
 }

@@ -82,7 +82,7 @@ impl Arena {
         self.used as u64 * 4
     }
 
-    /// Whether the system has memory for so many numbers in all. It reserves addresses beyond what it has, and ends a
+    /// Whether the system has memory for this many numbers in all. It reserves addresses beyond what it has, and ends a
     /// process that writes to all of them.
     fn vouch(&mut self, numbers: usize) -> std::io::Result<()> {
         if numbers <= self.vouched {

@@ -58,7 +58,7 @@ impl Failure {
         let Shortage { asked, used, problem } = shortage;
         let free = memory::free().map_or_else(String::new, |free| format!(", {} are free", memory::in_words(free)));
         let [asked, used] = [asked, used].map(|bytes| memory::in_words(*bytes));
-        Self { op, what: format!("{asked} of memory cannot be had beside {used} in use{free}: {problem}").into() }
+        Self { op, what: format!("{asked} of memory cannot be reserved beside {used} in use{free}: {problem}").into() }
     }
 
     pub(crate) fn error(&self) -> Error {

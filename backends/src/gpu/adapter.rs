@@ -82,7 +82,7 @@ pub(super) const MEMORY_PERCENT: u8 = 95;
 
 /// Every card that a driver is installed for, in the order in which `--device` counts them.
 ///
-/// A card that can be reached by two interfaces is there twice.
+/// A card that can be reached by two interfaces appears twice.
 pub fn adapters() -> Vec<Adapter> {
     enumerate(MEMORY_PERCENT).iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect()
 }

@@ -53,7 +53,7 @@ impl Device {
         self.broken.get()
     }
 
-    /// Number of bindings that so many words take.
+    /// Number of bindings that this many words take.
     pub(super) fn bindings(&self, len: usize) -> usize {
         (len + self.guard_words).div_ceil(self.chunk_words() as usize).max(1)
     }

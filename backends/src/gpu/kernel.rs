@@ -71,7 +71,7 @@ impl Code {
         }
     }
 
-    /// The whole shader for arrays that take so many bindings each, of so many words at most.
+    /// The whole shader for arrays of which each takes `bindings` bindings of at most `words` words.
     pub(super) fn source(&self, params: &Params, bindings: &[u8], chunk_words: u32) -> String {
         let mut text = format!("const GROUP: u32 = {GROUP}u;\nconst CHUNK: u32 = {chunk_words}u;\n");
         let [reads, writes] = self.arrays();

@@ -1,6 +1,6 @@
 //! Work that is recorded and not yet submitted: one encoder for many operations.
 //!
-//! The `Params` of all dispatches of a submission lie side by side in one uniform buffer. It is written anew for each
+//! The `Params` of all dispatches of a submission lie side by side in one uniform buffer. It is rewritten for each
 //! submission; the queue keeps that write behind the work of the submission before.
 
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use super::profile::{KernelTime, Timing};
 
 /// Bytes of the parameters of one submission.
 const PARAMS_BYTES: usize = 1 << 16;
-/// A submission is sent when its work touches so many bytes: enough to hide the cost of sending, and little enough
+/// A submission is sent when its work touches this many bytes: enough to hide the cost of sending, and little enough
 /// that the device starts early.
 const SUBMISSION_BYTES: u64 = 256 << 20;
 

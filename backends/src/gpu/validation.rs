@@ -47,7 +47,7 @@ pub fn validate(program: &Program, domain: Shape, views: &[Shape], folded: Shape
     Ok(())
 }
 
-/// Checks one shader, whose arrays take so many bindings each.
+/// Checks one shader, whose arrays take this many bindings each.
 pub(super) fn validate_code(code: &Code, params: &Params, bindings_per_array: u8) -> Result<(), String> {
     let [reads, writes] = code.arrays();
     let source = code.source(params, &vec![bindings_per_array; reads.len() + writes.len()], 1 << 25);

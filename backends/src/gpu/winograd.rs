@@ -77,7 +77,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Of `conv`; `None` if the kernel is no plane of 3 x 3 that moves by single steps.
+    /// Of `conv`; `None` if the kernel is not a plane of 3 x 3 that moves by single steps.
     pub(super) fn forward(geometry: &Geometry, x: Shape, w: Shape, y: Shape) -> Option<Self> {
         let [_, pad_h, pad_w] = geometry.pad.map(|pad| -(pad as i64));
         let plan = Self {

@@ -18,9 +18,9 @@ use crate::output;
 use crate::reading::Believed;
 use crate::{Common, Outcome, doors};
 
-/// Fit a map that mends the probabilities of a finished model, or apply one.
+/// Fit or apply post-hoc calibration: temperature scaling, Platt scaling, isotonic regression.
 ///
-/// Fit on cases that the model was not trained on, and apply to others still.
+/// Fit on cases the model was not trained on; apply to a third, separate set.
 #[derive(clap::Args, Clone, Debug)]
 #[command(
     subcommand_required = true,

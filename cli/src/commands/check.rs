@@ -157,7 +157,7 @@ impl Finding {
             } else {
                 format!("the classes are 0 to {}", classes - 1)
             };
-            self.problem(path, format!("the values {} are no labels: {meant}", unknown.join(", ")));
+            self.problem(path, format!("the values {} are not labels: {meant}", unknown.join(", ")));
         }
         let differs = self.grid.as_ref().and_then(|grid| labels.grid.expect_same("the label", grid, "the image").err());
         if let Some(error) = differs {
@@ -166,7 +166,7 @@ impl Finding {
     }
 }
 
-/// What only shows between cases: images that are there twice, and another number of channels than most have.
+/// What only shows between cases: duplicate images, and another number of channels than most have.
 fn compare(findings: &mut [Finding]) {
     let mut first: HashMap<u64, String> = HashMap::new();
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();

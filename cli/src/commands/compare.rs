@@ -65,6 +65,7 @@ A plan:
   loss = { name = \"nacl\" }
   grid = { lambda = [0.1, 0.3] }
   select = \"dataset\"               # or \"all\": one value for all data sets")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub struct Args {
     /// The plan, a TOML file.
     pub plan: PathBuf,

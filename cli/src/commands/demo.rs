@@ -17,7 +17,7 @@ use toml::Table;
 
 use crate::{Common, Outcome, doors, output};
 
-/// Show the whole job in minutes: phantoms, training with CE and with NACL, evaluation of both.
+/// Run the complete workflow on synthetic data in a few minutes: phantoms, training with CE and with NACL, evaluation of both.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal demo")]
 pub struct Args {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{Common, Outcome, output};
 
-/// Show what there is, with parameters and sources.
+/// List losses, priors, metrics, networks and backends, with parameters and sources.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal list losses\n  segcal list priors --json")]
 pub struct Args {

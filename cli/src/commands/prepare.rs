@@ -10,11 +10,11 @@ use serde_json::json;
 use crate::output;
 use crate::{Common, Outcome};
 
-/// Bring a published data set into the layout of nnU-Net, on the grid and with the split of the papers.
+/// Convert a published data set to the layout of nnU-Net, with the papers' resampling and splits.
 ///
 /// Written are imagesTr and labelsTr, imagesTs and labelsTs (CASE_0000.nii.gz, one file for each channel), dataset.json,
 /// splits.json (train, val, test) and splits_final.json (the same for nnU-Net). Images are resized linearly, labels by
-/// the nearest voxel, over the same space. Persons are dealt out at random by --seed, unless the data set divides them
+/// the nearest voxel, over the same space. Patients are assigned to splits at random (--seed), unless the data set divides them
 /// itself. SRC is only read. The same command goes on where it was interrupted.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal prepare ACDC/database acdc --as acdc\n  \
@@ -31,7 +31,7 @@ pub struct Args {
     /// Voxels along z, y, x, or y, x; 0 keeps an axis. Default: the papers'.
     #[arg(long, value_name = "D,H,W", value_parser = size)]
     pub size: Option<[usize; 3]>,
-    /// Persons to train, validate and test on; other numbers of persons are divided in that proportion. Default: the
+    /// Patients to train, validate and test on; other numbers of patients are divided in that proportion. Default: the
     /// papers', or the data set's own lists.
     #[arg(long, value_name = "TRAIN,VAL,TEST", value_parser = counts)]
     pub split: Option<[usize; 3]>,

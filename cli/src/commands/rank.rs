@@ -256,7 +256,7 @@ fn notes(ranking: &Ranking) -> String {
         if figures.column.left_out > 0 {
             let count = figures.column.left_out;
             text +=
-                &format!("{key}: {count} structures of cases left out for all methods, there is nothing to find\n");
+                &format!("{key}: {count} structures of cases excluded for all methods: absent from the reference and from every prediction\n");
         }
         for (name, &missed) in ranking.methods.iter().zip(&figures.column.missed).filter(|(_, missed)| **missed > 0) {
             text += &format!(

@@ -91,7 +91,7 @@ pub fn named<'j, 'a, 'p>(jobs: &'j [Job<'a, 'p>], name: &str) -> Result<Vec<&'j 
     let found = |job: &&Job<'_, '_>| job.id == name || job.id.starts_with(&format!("{name}/"));
     let found: Vec<_> = jobs.iter().filter(found).collect();
     if found.is_empty() {
-        let error = Error::new(format!("there is no job {name}")).at("--only");
+        let error = Error::new(format!("unknown job {name}")).at("--only");
         return Err(match nearest(&name, jobs.iter().map(|job| job.id.as_str())) {
             Some(near) => error.help(format!("there is {near}; --jobs lists all")),
             None => error.help("--jobs lists all"),

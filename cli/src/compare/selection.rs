@@ -50,7 +50,7 @@ pub fn means(folder: &Path) -> Result<Vec<Mean>> {
     let figure = |line: csv::Result<Line>| {
         let Line { structure, region, metric: key, unit, mean: value } =
             line.map_err(Error::from_source).at(path.display())?;
-        let metric = metric(&key).ok_or_else(|| Error::new(format!("there is no metric {key}")).at(path.display()))?;
+        let metric = metric(&key).ok_or_else(|| Error::new(format!("unknown metric {key}")).at(path.display()))?;
         Ok(Mean { structure, region, metric, unit, value })
     };
     reader.deserialize().map(figure).collect()

@@ -1,7 +1,7 @@
 //! One training of a comparison and what is made from it: a method's trial on a data set with a network and a seed.
 //!
 //! A training knows how to go on by itself. A folder of predictions, of a map or of an evaluation bears a [`Mark`] of what
-//! it was made from; where that is not what it would be made from now, it is made anew.
+//! it was made from; where that is not what it would be made from now, it is made again.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -148,7 +148,7 @@ impl<'a> Unit<'a> {
         let more = if measured { self.last_steps() } else { Vec::new() };
         more.into_iter().for_each(|step| {
             if !steps.contains(&step) {
-                steps.push(step)
+                steps.push(step);
             }
         });
         steps

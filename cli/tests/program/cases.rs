@@ -197,7 +197,7 @@ fn forms_of_nnunet() {
     let config = case.folder.with_file_name("channels-panic").join("c.toml");
     case.run(&format!("-q train {} data=@rgb out=>run", text(&config))).expect(0, &[]);
     case.run("predict >run @rgb/imagesTr --out >pred").expect(0, &["3 of 3 cases"]);
-    case.run("check @tif").expect(2, &["file_ending: files that end in .tif are not read here"]);
+    case.run("check @tif").expect(2, &["file_ending: files with the extension .tif are not supported"]);
 }
 
 #[test]

@@ -253,9 +253,9 @@ fn mistakes_are_found_before_anything_is_trained() {
         message
     };
     let unknown = message("noise = ", "niose = ");
-    assert!(unknown.contains("niose: is no key of the config (did you mean noise?)"), "{unknown}");
+    assert!(unknown.contains("niose: unknown config key (did you mean noise?)"), "{unknown}");
     let unknown = message("epochs = 1", "epoch = 1");
-    assert!(unknown.contains("train: epoch: is no key of the config (did you mean epochs?)"), "{unknown}");
+    assert!(unknown.contains("train: epoch: unknown config key (did you mean epochs?)"), "{unknown}");
     let parameter = message("lambda", "lamda");
     assert!(parameter.contains("nacl: ") && parameter.contains("lambda"), "{parameter}");
     let network = message("levels = 2", "levels = 9");

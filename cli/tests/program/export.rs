@@ -33,7 +33,7 @@ fn the_exported_weights_are_those_of_the_best_epoch() {
     assert!(weights.names().iter().all(|name| !name.starts_with("optimiser")), "weights alone");
     assert!(best.len() > weights.len());
 
-    // Without a folder the files lie in the run; what is no run is told.
+    // Without a folder the files lie in the run; what is not a run is said to be none.
     assert!(segcal(&["-q", "export", run.to_str().unwrap()]).status.success());
     assert_eq!(fs::read(run.join("export/model.onnx")).unwrap(), model, "the same bytes");
     let output = segcal(&["export", scene.path("cohort").to_str().unwrap()]);

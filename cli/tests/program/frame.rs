@@ -167,11 +167,11 @@ fn check_finds_what_is_wrong() {
             moved.grid.affine[0][3] += 1.0;
             nifti::write(&root.join("labelsTr/one.nii.gz"), &moved).unwrap();
         }),
-        ("are no labels: the classes are 0 to 2", |root| {
+        ("are not labels: the classes are 0 to 2", |root| {
             let labels = Volume::new(vec![3_u8; 24], 1, grid());
             nifti::write(&root.join("labelsTr/two.nii.gz"), &labels).unwrap();
         }),
-        ("is no label, which must be a whole number", |root| {
+        ("is not a label, which must be a whole number", |root| {
             nifti::write(&root.join("labelsTr/two.nii.gz"), &image(0.25)).unwrap();
         }),
         ("1 voxels are NaN or infinite", |root| {

@@ -180,7 +180,7 @@ fn unusual_headers_are_read_as_they_are_meant() {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes, last) in [
         ("slope_0.nii", slope(0.0, 5.0), 11.0),
-        // The NIfTI library and nibabel take a slope that is no number for none, and the intercept with it.
+        // The NIfTI library and nibabel take a slope that is not a number for none, and the intercept with it.
         ("slope_nan.nii", slope(f32::NAN, f32::NAN), 11.0),
         ("slope_inf.nii", slope(f32::INFINITY, 1.0), 11.0),
         ("slope_negative.nii", slope(-0.5, 2.0), -3.5),

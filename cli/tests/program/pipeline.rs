@@ -298,7 +298,7 @@ fn evaluation_keeps_what_went_well_and_refuses_what_does_not_belong_together() {
     };
     assert_eq!(figures(&turned.join("phantom_005.nii.gz"), "a"), figures(&good, "b"));
 
-    // Logits are no probabilities, and the reverse.
+    // Logits are not probabilities, and the reverse.
     let logits: Vec<f32> = moved.values().iter().map(|p| 4.0 * p.max(1e-6).ln() + 3.0).collect();
     npy::write(&predictions.join("logits.npy"), &[3, 6, 16, 18], &logits).unwrap();
     let label = labels.join("phantom_005.nii.gz");

@@ -110,10 +110,11 @@ impl Division {
         let part = match value {
             Value::Array(folds) => folds.get(fold).ok_or_else(|| {
                 let there = output::counted(folds.len(), "fold");
-                Error::new(format!("fold {fold} is asked for, {there} there")).help("folds count from 0")
+                Error::new(format!("fold {fold} does not exist: the split has {there} folds"))
+                    .help("folds count from 0")
             })?,
             _ if fold > 0 => {
-                return Err(Error::new(format!("fold {fold} is asked for, but this file divides the data set once"))
+                return Err(Error::new(format!("fold {fold} does not exist: this file divides the data set once"))
                     .help("leave fold at 0, or write a list of folds [{train, val}, …]"));
             }
             other => other,
@@ -187,7 +188,7 @@ impl Labels {
 
 fn whole(value: &Value) -> Result<i32> {
     let number = value.as_i64().and_then(|number| number.try_into().ok());
-    number.ok_or_else(|| Error::new(format!("{value} is no label")))
+    number.ok_or_else(|| Error::new(format!("{value} is not a label")))
 }
 
 fn class_order(value: &Value) -> Result<Vec<i32>> {
@@ -246,11 +247,11 @@ fn named_cases(cases: &Map<String, Value>) -> Result<Vec<Entry>> {
 
 /// The ending of the files' names, which must be one that is read.
 fn file_ending(value: &Value) -> Result<String> {
-    let ending = value.as_str().ok_or_else(|| Error::new(format!("{value} is no text")))?;
+    let ending = value.as_str().ok_or_else(|| Error::new(format!("{value} is not text")))?;
     if crate::ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)) {
         return Ok(ending.to_owned());
     }
-    Err(Error::new(format!("files that end in {ending} are not read here"))
+    Err(Error::new(format!("files with the extension {ending} are not supported"))
         .help(format!("convert them to one of {}", crate::ENDINGS.join(" "))))
 }
 

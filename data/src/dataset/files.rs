@@ -127,7 +127,7 @@ pub(super) fn image(path: &Path) -> Result<Case> {
     let stem = data::case_name(path).ok_or_else(|| data::unknown_ending(path, ""))?;
     let alone = |name: &str| Case { name: name.into(), images: vec![path.into()], label: None, colours: false };
     let Some((name, 0)) = without_channel(&stem) else { return Ok(alone(&stem)) };
-    // A name that is no text has no number that could be counted on.
+    // A name that is not text has no number that could be counted on.
     let plain = data::stem(path).zip(path.file_name().and_then(|file| file.to_str()));
     let Some((stem, file)) = plain else { return Ok(alone(name)) };
     let (own, ending) = (&stem[..stem.len() - "_0000".len()], &file[stem.len()..]);
@@ -201,7 +201,7 @@ fn pair(
             problems.push(Error::new("this label has no image").at(paths[0].display()));
         }
         if let [_, second, ..] = &paths[..] {
-            problems.push(Error::new(format!("the label of {name} is there twice")).at(second.display()));
+            problems.push(Error::new(format!("the label of {name} appears twice")).at(second.display()));
         }
     }
     let channels = if by_channel { description.channels.len() } else { 1 };
@@ -218,11 +218,11 @@ fn pair(
     cases.into_iter().map(&mut finish).collect()
 }
 
-/// Whether channels are missing or there twice. `channels` is 0 where the data set does not say how many there are.
+/// Whether channels are missing or given twice. `channels` is 0 where the data set does not say how many there are.
 fn wrong_channels(name: &str, files: &[(usize, &PathBuf)], channels: usize) -> Option<Error> {
     let (_, first) = files.first()?;
     if let Some(pair) = files.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        let what = format!("the image of {name} is there twice, as {} as well", pair[1].1.display());
+        let what = format!("the image of {name} appears twice: also as {}", pair[1].1.display());
         return Some(Error::new(what).at(pair[0].1.display()).help("keep one of the two"));
     }
     let complete = files.iter().map(|(channel, _)| *channel).eq(0..files.len());

@@ -89,7 +89,7 @@ pub struct Dataset {
     pub layout: Layout,
     /// Names of the classes; the index is the label. Empty if the data set does not say.
     pub classes: Vec<String>,
-    /// The label of voxels that nobody judged, if there is one.
+    /// The ignore label (that of voxels without annotation), if there is one.
     pub ignore_label: Option<i32>,
     /// Classes that are made of several labels and may overlap, in their order; none in most data sets. `classes` are then
     /// the labels that they are made of.
@@ -154,7 +154,7 @@ impl Dataset {
     ///
     /// # Errors
     /// The folder holds no data set, or its files and lists contradict each other: a missing label or image, a case
-    /// that is there twice, a split that names an unknown case.
+    /// that appears twice, a split that names an unknown case.
     pub fn open(root: &Path) -> Result<Self> {
         Self::open_as_divided(root, 0)
     }
@@ -202,7 +202,9 @@ impl Dataset {
             return Ok(());
         }
         if fold >= folds {
-            return Err(Error::new(format!("fold {fold} is asked for, {folds} can be made")).help("folds count from 0"));
+            return Err(
+                Error::new(format!("fold {fold} does not exist: {folds} can be made")).help("folds count from 0")
+            );
         }
         self.train.sort_by(|a, b| a.name.cmp(&b.name));
         let count = self.train.len();
@@ -280,14 +282,14 @@ impl Dataset {
         let repeated = names.windows(2).filter(|pair| pair[0] == pair[1]);
         repeated
             .map(|pair| {
-                Error::new(format!("the case {} is there twice", pair[0]))
+                Error::new(format!("the case {} appears twice", pair[0]))
                     .at(self.root.display())
                     .help("give each case one file and one name")
             })
             .collect()
     }
 
-    /// Deals the cases out to the parts anew, in the order of the split.
+    /// Deals the cases out to the parts again, in the order of the split.
     fn divide(&mut self, split: &Division) -> Vec<Error> {
         let mut pool: Vec<Option<Case>> =
             [&mut self.train, &mut self.val, &mut self.test].into_iter().flat_map(std::mem::take).map(Some).collect();

@@ -95,7 +95,7 @@ fn a_data_set_without_a_split_is_divided_into_five_folds() {
     assert_ne!(names(&folds[0].val), ["c00", "c01"], "the order is random");
     assert_eq!(names(&Dataset::open_fold(root.path(), 0).unwrap().val), names(&folds[0].val));
     let message = Dataset::open_fold(root.path(), 5).unwrap_err().to_string();
-    assert!(message.contains("fold 5 is asked for, 5 can be made"), "{message}");
+    assert!(message.contains("fold 5 does not exist: 5 can be made"), "{message}");
     // A data set that divides itself is not divided again, even where it validates on nothing.
     fs::write(root.path().join("splits.json"), r#"{"train": ["c00", "c01"], "test": ["c02"]}"#).unwrap();
     assert!(Dataset::open_fold(root.path(), 0).unwrap().val.is_empty());
@@ -138,7 +138,7 @@ fn what_is_wrong_is_said() {
         (with("splits.json", r#"{"tests": ["a"]}"#), vec!["splits.json", "names no case"]),
         (with("splits.json", r#"{"train": ["a", "c"]}"#), vec!["c has no label"]),
         (vec![("images/a.png", ""), ("labels/b.png", "")], vec!["b.png", "no image", "1 more"]),
-        (vec![("images/a.nii", ""), ("images/a.nii.gz", ""), ("labels/a.nii", "")], vec!["a.nii", "there twice"]),
+        (vec![("images/a.nii", ""), ("images/a.nii.gz", ""), ("labels/a.nii", "")], vec!["a.nii", "appears twice"]),
         (
             vec![("imagesTr/a_0000.png", ""), ("imagesTr/a_0002.png", ""), ("labelsTr/a.png", "")],
             vec!["channels [0, 2]"],

@@ -46,9 +46,9 @@ pub fn read_image(path: &Path) -> Result<Volume<f32>> {
 /// Reads a label map, as [`read_image`].
 ///
 /// # Errors
-/// Those of [`read_image`]; a value is no whole number.
+/// Those of [`read_image`]; a value is not a whole number.
 pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
-    let convert = |x| i32::from_file(x).ok_or("is no label, which must be a whole number");
+    let convert = |x| i32::from_file(x).ok_or("is not a label, which must be a whole number");
     open(path).and_then(|stored| numbers(stored, convert)).at(path.display())
 }
 
@@ -146,7 +146,7 @@ fn line(source: &mut impl BufRead, left: &mut u64) -> Result<String> {
     if *left == 0 && !bytes.ends_with(b"\n") {
         return Err(Error::new(format!("the header is too long: no end in {MAX_HEADER} bytes")));
     }
-    let text = String::from_utf8(bytes).map_err(|_| Error::new("the header is no text"))?;
+    let text = String::from_utf8(bytes).map_err(|_| Error::new("the header is not text"))?;
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 

@@ -232,7 +232,7 @@ fn complete_flat_axes(affine: &mut [[f64; 4]; 3], extent: [usize; 3]) {
 
 fn finite<'a>(field: &str, values: impl IntoIterator<Item = &'a f64>) -> Result<()> {
     match values.into_iter().find(|value| !value.is_finite()) {
-        Some(value) => Err(Error::new(format!("{value} is no finite number")).at(field)),
+        Some(value) => Err(Error::new(format!("{value} is not a finite number")).at(field)),
         None => Ok(()),
     }
 }

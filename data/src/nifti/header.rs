@@ -138,7 +138,7 @@ impl Fields<'_> {
         }
     }
 
-    /// A code: 16 bits in NIfTI-1, 32 in NIfTI-2. One that does not fit is no known code.
+    /// A code: 16 bits in NIfTI-1, 32 in NIfTI-2. One that does not fit is not a known code.
     fn code(&self, at: usize, index: usize) -> i16 {
         if self.version == 1 { self.i16(at + 2 * index) } else { self.i32(at + 4 * index).try_into().unwrap_or(-1) }
     }
@@ -184,14 +184,14 @@ impl Header {
         };
         let (_, inter) = header.scaling();
         if !inter.is_finite() {
-            let error = Error::new(format!("{inter} is no number to add")).at("scl_inter");
+            let error = Error::new(format!("must be finite, got {inter}")).at("scl_inter");
             return Err(error.help("write 0 if nothing is to be added"));
         }
         Ok(header)
     }
 
     /// Factor and summand of each number: 1 and 0 where the header has no scaling, which is said by a slope of 0 or one
-    /// that is no finite number; the intercept is not used then, whatever it is.
+    /// that is not a finite number; the intercept is not used then, whatever it is.
     pub fn scaling(&self) -> (f64, f64) {
         let scaled = self.scl_slope != 0.0 && self.scl_slope.is_finite();
         if scaled { (self.scl_slope, self.scl_inter) } else { (1.0, 0.0) }

@@ -1,7 +1,7 @@
 //! NIfTI-1 and NIfTI-2: `.nii`, `.nii.gz`, and `.hdr`/`.img` pairs, each file of which may be gzipped.
 //!
 //! Read are both byte orders, all integer types, 32- and 64-bit floats; slope and intercept are applied in f64. A
-//! slope of 0 means none, and so does one that is no finite number, as in the NIfTI library and in nibabel, with a
+//! slope of 0 means none, and so does one that is not a finite number, as in the NIfTI library and in nibabel, with a
 //! warning. Where the voxels lie comes from the sform, else the qform, else the voxel sizes (see
 //! [`Header::affine`]). Complex, RGB and 128-bit types are refused by name. Written is NIfTI-1.
 //!

@@ -95,7 +95,7 @@ pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
     read_as(path, |x, tolerance| {
         let whole = x.round();
         let label = if (x - whole).abs() <= tolerance { i32::from_file(whole) } else { None };
-        label.ok_or("is no label, which must be a whole number: round the map and store it as whole numbers")
+        label.ok_or("is not a label, which must be a whole number: round the map and store it as whole numbers")
     })
 }
 

@@ -50,7 +50,7 @@ impl Header {
         let width = match start[6] {
             1 => 2,
             2 | 3 => 4,
-            other => return Err(Error::new(format!("{other} is none that is known")).at("version")),
+            other => return Err(Error::new(format!("unsupported .npy format version {other}")).at("version")),
         };
         let mut length = [0; 4];
         source.read_exact(&mut length[..width]).map_err(|_| Error::new("the file ends within the header"))?;
@@ -60,7 +60,7 @@ impl Header {
         }
         let mut text = vec![0; length];
         source.read_exact(&mut text).map_err(|_| Error::new("the file ends within the header"))?;
-        let text = std::str::from_utf8(&text).map_err(|_| Error::new("the header is no text"))?;
+        let text = std::str::from_utf8(&text).map_err(|_| Error::new("the header is not text"))?;
         let mut header = Parser { text, at: 0 }.header()?;
         header.bytes = (8 + width + length) as u64;
         Ok(header)
@@ -152,7 +152,11 @@ impl<'a> Parser<'a> {
         self.skip_space();
         let quote = self.rest().chars().next().filter(|quote| matches!(quote, '\'' | '"'));
         let quote = quote.ok_or_else(|| {
-            if self.rest().starts_with('[') { Error::new("records are not read here") } else { self.unexpected() }
+            if self.rest().starts_with('[') {
+                Error::new("structured dtypes are not supported")
+            } else {
+                self.unexpected()
+            }
         })?;
         let inside = &self.rest()[1..];
         let end = inside.find(quote).ok_or_else(|| self.unexpected())?;

@@ -72,7 +72,7 @@ pub fn read_header(path: &Path, key: &str) -> Result<Header> {
 /// The names of the arrays of a `.npz`.
 ///
 /// # Errors
-/// The file is no zip archive.
+/// The file is not a zip archive.
 pub fn names(path: &Path) -> Result<Vec<String>> {
     let (file, _) = limits::open(path).at(path.display())?;
     let archive = zip::ZipArchive::new(BufReader::new(file));

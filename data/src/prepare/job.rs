@@ -24,7 +24,7 @@ pub struct Request<'a> {
     pub recipe: &'static Recipe,
     /// Voxels along `[d, h, w]`, 0 keeps an axis; `None`: the recipe's.
     pub size: Option<[usize; 3]>,
-    /// Persons to train, validate and test on; `None`: the data set's own lists, or the recipe's numbers.
+    /// Patients to train, validate and test on; `None`: the data set's own lists, or the recipe's numbers.
     pub split: Option<[usize; 3]>,
     /// Seed of the split.
     pub seed: u64,
@@ -116,7 +116,7 @@ fn expect_scans(request: &Request<'_>, cohort: &Cohort) -> Result<()> {
     let mut names: Vec<&str> = cohort.scans.iter().map(|scan| scan.name.as_str()).collect();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(Error::new(format!("the case {} is there twice", pair[0]))
+        Some(pair) => Err(Error::new(format!("the case {} appears twice", pair[0]))
             .at(request.src.display())
             .help("give the folder of one release of the data set")),
         None => Ok(()),

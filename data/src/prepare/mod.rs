@@ -30,7 +30,7 @@ pub struct Recipe {
     pub source: &'static str,
     /// Voxels along `[d, h, w]` that scans are resized to; 0 keeps an axis as it is.
     pub size: [usize; 3],
-    /// Persons to train on, to validate on and to test on.
+    /// Patients to train on, to validate on and to test on.
     pub split: [usize; 3],
     /// Finds the scans.
     pub find: fn(&Path, &Choices) -> Result<Cohort>,
@@ -69,7 +69,7 @@ impl Choices {
             return Ok(());
         }
         let option = if self.images.is_empty() { "--labels" } else { "--images" };
-        Err(Error::new("this layout leaves no choice").at(option).help("leave the option out; it is for bids"))
+        Err(Error::new("only applies to --as bids").at(option).help("leave the option out"))
     }
 }
 
@@ -82,7 +82,7 @@ pub struct Cohort {
     pub channels: Vec<String>,
     /// Names of the classes; the index is the label, 0 the background.
     pub classes: Vec<String>,
-    /// The label of voxels that nobody judged, if there is one.
+    /// The ignore label (that of voxels without annotation), if there is one.
     pub ignore_label: Option<i32>,
     /// The scans.
     pub scans: Vec<Scan>,

@@ -38,7 +38,7 @@ pub fn sizes(wanted: [usize; 3], total: usize) -> [usize; 3] {
     sizes
 }
 
-/// The part of each scan: persons, in the order of their names, are dealt out at random, and all scans of one go with
+/// The part of each scan: patients, in the order of their names, are assigned at random, and all scans of one go with
 /// it.
 pub fn divide(subjects: &[&str], wanted: [usize; 3], seed: u64) -> Vec<Part> {
     let mut persons = subjects.to_vec();

@@ -16,7 +16,7 @@ use crate::scores::{self, Frame, Scores};
 use segcal_data::output::OutputFolder;
 use segcal_data::{Volume, nifti, npy};
 
-/// What mends the scores of a case.
+/// Recalibrates the scores of a case.
 pub trait Mend: Sync {
     /// Number of classes.
     fn classes(&self) -> usize;

@@ -239,7 +239,7 @@ fn apply_to(
     let names = items.iter().map(|(case, ..)| case);
     let fitted_on: Vec<String> = names.filter(|case| about.fitted_on.contains(case)).cloned().collect();
     for case in &fitted_on {
-        log::warn!("{case}: the map was fitted on a case of this name; figures of it flatter the map");
+        log::warn!("{case}: the map was fitted on a case of this name; its results are optimistically biased");
     }
     let folder = other_folder(request)?;
     let pairs: Vec<Pair> = items.iter().filter_map(paired).collect();

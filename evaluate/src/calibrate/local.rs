@@ -22,7 +22,7 @@ use segcal_data::Grid;
 
 /// Slices of one step, as in the paper.
 const BATCH: usize = 4;
-/// Every so many cases one is kept from the steps, to choose the epoch by.
+/// One case in this many is held out from the steps; its likelihood selects the epoch.
 const HELD_OUT: usize = 5;
 /// Key of the description in the file's metadata.
 const KEY: &str = "map";

@@ -87,7 +87,7 @@ pub fn decide(pairs: &[Pair], content: Content<'_>, reading: &Reading) -> Result
     Ok(Reading { axes: Some(order), ..reading.clone() })
 }
 
-/// The array of a case; none where the prediction is no array, or cannot be read, which fails later as a case of its own.
+/// The array of a case; none where the prediction is not an array, or cannot be read, which fails later as a case of its own.
 fn array(pair: &Pair) -> Option<Array<'_>> {
     let Files::One(path) = &pair.prediction else { return None };
     if !npy::is_array(path) {

@@ -278,7 +278,7 @@ fn difference_of(
     interval_of(&Bootstrap::stratified(&counts, options.replicates, options.seed, figure))
 }
 
-/// Every two of so many.
+/// Every pair of this many.
 fn two_of(count: usize) -> impl Iterator<Item = [usize; 2]> {
     (0..count).flat_map(move |a| (a + 1..count).map(move |b| [a, b]))
 }

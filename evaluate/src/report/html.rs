@@ -124,7 +124,7 @@ fn empty_masks(cohort: &Cohort) -> String {
             let empty = &row.summary.empty;
             (empty.any() > 0).then(|| {
                 format!(
-                    "{}: missed in {}, invented in {}, in neither map in {} of {} cases",
+                    "{}: false negative in {}, false positive in {}, absent from both in {} of {} cases",
                     escape(&cohort.name(&row.of)),
                     empty.prediction,
                     empty.reference,

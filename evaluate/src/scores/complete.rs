@@ -84,7 +84,7 @@ fn rest(values: &[f32], classes: usize) -> Result<Vec<f32>> {
     Ok(rest)
 }
 
-/// Refuses one score per voxel that is no probability of the foreground.
+/// Refuses one score per voxel that is not a probability of the foreground.
 fn expect_foreground(evidence: &Evidence) -> Result<()> {
     let kind = evidence.verdict().kind;
     let [smallest, largest] = [evidence.smallest, evidence.largest];
@@ -95,7 +95,7 @@ fn expect_foreground(evidence: &Evidence) -> Result<()> {
             "a label map is given by --segmentations, 8-bit or 16-bit scores of the foreground with --background implied",
         ))
     } else if evidence.outside > 0 {
-        Err(Error::new(format!("holds one class of numbers from {smallest} to {largest}, which are no probabilities"))
+        Err(Error::new(format!("holds one class of numbers from {smallest} to {largest}, which are not probabilities"))
             .help("give logits with --logits"))
     } else {
         Ok(())
@@ -107,7 +107,7 @@ fn expect_foreground_logits(evidence: &Evidence) -> Result<()> {
     if evidence.verdict().kind == Kind::Broken {
         evidence.expect_logits()
     } else if evidence.whole && evidence.smallest >= 0.0 {
-        Err(Error::new(format!("holds one class of whole numbers from {smallest} to {largest}, which are no logits"))
+        Err(Error::new(format!("holds one class of whole numbers from {smallest} to {largest}, which are not logits"))
             .help("a label map is given by --segmentations"))
     } else if evidence.outside == 0 {
         Err(Error::new(format!(

@@ -46,7 +46,7 @@ pub(super) fn probabilities(
     });
     let Some(scale) = scale else {
         return Err(
-            Error::new(format!("these are no probabilities of regions: {range}")).help("give logits with --logits")
+            Error::new(format!("these are not probabilities of regions: {range}")).help("give logits with --logits")
         );
     };
     notes.warn(format!("the scores are whole numbers up to {scale}, which is taken for a probability of 1"));

@@ -303,7 +303,7 @@ fn labels_of_array(path: &Path, reference: &Grid, how: &Reading) -> Result<Vec<L
 /// A reference label map from any file; arrays and PNG lie on a grid without a voxel size.
 ///
 /// # Errors
-/// The file is malformed, or holds a value that is no label from 0 to 65535.
+/// The file is malformed, or holds a value that is not a label from 0 to 65535.
 pub fn read_reference(path: &Path) -> Result<Volume<Label>> {
     let (values, channels, grid) = if npy::is_array(path) {
         let array = npy::read::<i32>(path, "labels")?;
@@ -351,7 +351,10 @@ fn spatial(shape: &[usize], leading: usize) -> Result<[usize; 3]> {
     match shape.get(leading..) {
         Some(&[h, w]) => Ok([1, h, w]),
         Some(&[d, h, w]) => Ok([d, h, w]),
-        _ => Err(Error::new(format!("an array of shape {shape:?} is no volume")).help("two or three spatial axes")),
+        _ => {
+            Err(Error::new(format!("expected a 2-D or 3-D array, got shape {shape:?}"))
+                .help("two or three spatial axes"))
+        }
     }
 }
 

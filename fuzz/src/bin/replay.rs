@@ -1,5 +1,5 @@
 //! `replay`: every target over `fuzz/corpus`. `replay NAME PATH…`: one target over files and folders.
-//! `replay --write`: makes the corpus anew from the targets' seeds, beside what else lies there.
+//! `replay --write`: remakes the corpus from the targets' seeds, beside what else lies there.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

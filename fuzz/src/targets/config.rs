@@ -21,7 +21,7 @@ fn stored_again(settings: &Settings, path: &Path) {
     let table = settings.to_table();
     std::fs::write(path, table.to_string()).expect("room for temporary files");
     let stored = segcal_train::run_folder::stored_config(path.parent().expect("a folder"));
-    assert!(stored.is_err(), "a folder without config.toml is no run");
+    assert!(stored.is_err(), "a folder without config.toml is not a run");
     let again = Settings::from_stored(table.to_string().parse().expect("a table is TOML"));
     let again = again.unwrap_or_else(|error| panic!("stored, it is refused: {error}"));
     assert_eq!(&again, settings, "stored and read again");

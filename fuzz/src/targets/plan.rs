@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use segcal::compare::plan::Plan;
+use segcal_train::settings::Settings;
 
 use crate::input::{two_texts, with_file};
 
@@ -21,7 +22,10 @@ fn resolved_again(plan: &Plan, path: &Path) {
     let again = Plan::read(path, &[], None).unwrap_or_else(|error| panic!("resolved, it is refused: {error}"));
     assert_eq!(again.resolved.to_string(), plan.resolved.to_string(), "resolved twice");
     assert_eq!((&again.seeds, again.noise.len()), (&plan.seeds, plan.noise.len()));
-    let settings = |plan: &Plan| plan.methods.iter().map(|method| method.settings.to_table()).collect::<Vec<_>>();
+    let settings = |plan: &Plan| {
+        let trials = plan.methods.iter().flat_map(|method| &method.trials);
+        trials.flat_map(|trial| &trial.settings).map(Settings::to_table).collect::<Vec<_>>()
+    };
     let [first, second] = [plan, &again].map(|plan| format!("{:?}", settings(plan)));
     assert_eq!(first, second, "the trainings of the resolved plan");
 }

@@ -140,7 +140,7 @@ pub(super) fn theorems<B: Backend>() -> Vec<Theorem<B>> {
                         let base = p.evaluate("meep", &[("lambda", "0")], convention)?.gradient;
                         let along: f64 =
                             found.iter().zip(&base).zip(&entropy_slope).map(|((a, b), e)| (a - b) * e).sum();
-                        // The binary entropy of more than two classes is no function of the Shannon entropy.
+                        // The binary entropy of more than two classes is not a function of the Shannon entropy.
                         let applies = convention == Paper || p.classes() == 2;
                         worst = worst.max(if applies { along } else { 0.0 });
                     }

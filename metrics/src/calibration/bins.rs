@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fixed::FixedSum;
 
-/// Number of bins where nothing else is asked for, as in the papers.
+/// Number of bins by default, as in the papers.
 pub const DEFAULT_BINS: usize = 15;
 
 /// Probabilities at or below this are left out of `tace` and `tcece` (CRaC, section 3).

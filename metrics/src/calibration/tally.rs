@@ -21,7 +21,7 @@ use crate::volume::Label;
 const CHUNK: usize = 1 << 11;
 const SUM_BITS: u32 = 52;
 
-/// Slots of one task: at most this many, and at most so many counters, but at least two.
+/// Slots of one task: at most this many, with at most `COUNTERS` counters, but at least two.
 const MOST_SLOTS: usize = 64;
 const COUNTERS: usize = 1 << 17;
 

@@ -1,4 +1,4 @@
-//! Post-hoc calibration: maps fitted on held-out logits that mend the probabilities of a finished model.
+//! Post-hoc calibration: maps fitted on held-out logits that recalibrate a finished model.
 //!
 //! | map | parameters | keeps the label |
 //! |---|---|---|

@@ -80,7 +80,7 @@ fn an_inner_voxel_is_no_edge_and_the_border_is() {
     let centre = marks(&[13], 27);
     let d = measured(&full, &centre, Grid::voxel_units([3, 3, 3]));
     assert_eq!((d.to_reference().len(), d.to_prediction()), (26, [1.0].as_slice()));
-    // In 2-D the slice axis has no neighbours: the centre of a full square is no edge.
+    // In 2-D the slice axis has no neighbours: the centre of a full square is not an edge.
     let d = measured(&[true; 9], &marks(&[4], 9), Grid::voxel_units([1, 3, 3]));
     assert_eq!(d.to_reference().len(), 8);
 }

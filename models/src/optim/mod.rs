@@ -142,7 +142,7 @@ impl<B: Backend> Optimiser<B> {
     /// Goes on from a stored [`Optimiser::state`]. Panics if it is not that of the same rule and parameters.
     ///
     /// # Errors
-    /// The device cannot be read, or the step count is no whole number.
+    /// The device cannot be read, or the step count is not a whole number.
     pub fn set_state(&mut self, state: &Parameters<B>) -> Result<()> {
         let step = state.get(STEP).item()?;
         if step < 0.0 || step.fract() != 0.0 {

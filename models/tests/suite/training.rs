@@ -51,7 +51,7 @@ fn ten_steps_of_training_are_the_same_on_reference_and_cpu() {
     }
 }
 
-/// Everything that a run consists of, after so many steps; optionally stopped half-way, written and read back.
+/// Everything that a run consists of, after this many steps; optionally stopped half-way, written and read back.
 fn run(backend: &Cpu, config: &NetworkConfig, stop_at: Option<&Path>) -> Vec<f64> {
     let shape = Shape::new(4, 1, 1, 32, 32);
     let network = build::<Cpu>(config).unwrap();

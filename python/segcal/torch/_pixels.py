@@ -14,13 +14,13 @@ def at_least_single(logits: Tensor) -> Tensor:
 
 
 def one_hot(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-    """``(B, classes, *spatial)``; a label that is no class gives zeros."""
+    """``(B, classes, *spatial)``; a label that is not a class gives zeros."""
     shape = [1, classes] + [1] * (labels.dim() - 1)
     return (labels.unsqueeze(1) == torch.arange(classes, device=labels.device).view(shape)).to(dtype)
 
 
 def check(logits: Tensor, labels: Tensor) -> None:
-    """Refuses shapes that are no batch."""
+    """Refuses shapes that are not a batch."""
     if logits.dim() not in (4, 5):
         raise ValueError(f"logits: expected (B, C, H, W) or (B, C, D, H, W), got {tuple(logits.shape)}")
     wanted = (logits.shape[0], *logits.shape[2:])

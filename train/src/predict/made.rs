@@ -54,7 +54,7 @@ impl Recipe {
             && self.of_case(case).is_ok_and(|made_of| made_of == note.made_of)
     }
 
-    /// Removes the note of a case that is about to be made anew.
+    /// Removes the note of a case that is about to be made again.
     pub(super) fn forget(case: &Case, folder: &OutputFolder) -> Result<()> {
         output::remove_file(&folder.file(name(case))?)
     }

@@ -166,7 +166,7 @@ impl Stencil {
         }
     }
 
-    /// Copies the outputs of one channel into the flat sequence of a tile, zero in the columns that are no output.
+    /// Copies the outputs of one channel into the flat sequence of a tile, zero in the columns that are not outputs.
     #[inline(always)]
     pub(super) fn spread(&self, y: &[f32], tile: Tile, flat: &mut [f32]) {
         let (row, rows) = (self.row(), self.rows(tile));

@@ -3,7 +3,7 @@
 //! Idea: with samples and outputs of a tile laid out as the same flat sequence (see [`stencil`](super::stencil)), each
 //! weight's gradient is a dot product of the outputs with the samples at the tap's distance. A register block of
 //! output channels x (in, tap) pairs shares the loads: `OUTS + PAIRS` loads for `OUTS PAIRS` multiply-adds. Columns
-//! that are no output are zero in the outputs' sequence. Where windows do not overlap (1x1, and the layers that
+//! that are not outputs are zero in the outputs' sequence. Where windows do not overlap (1x1, and the layers that
 //! enlarge) the pairs lie at equal distances, and all of a tile is one product of matrices: with enough of both, packed
 //! panels without sums across lanes are 1.2 to 1.6 times faster.
 //!

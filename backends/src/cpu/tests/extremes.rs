@@ -168,7 +168,7 @@ fn want_of_memory_is_the_error_of_a_download_and_passes_on() {
     let sum = cpu.reduce(Fold::Sum, &Program::new(|p| p.input(0)), &[], &[(&failed, huge)], huge, Shape::SCALAR);
     for buffer in [&failed, &sum[0]] {
         let message = cpu.download(buffer).unwrap_err().to_string();
-        assert!(message.starts_with("cpu: map: 4194304.0 GiB of memory cannot be had beside "), "{message}");
+        assert!(message.starts_with("cpu: map: 4194304.0 GiB of memory cannot be reserved beside "), "{message}");
     }
     let fine = full(Shape::SCALAR);
     assert_eq!(cpu.download(&fine).unwrap(), [1.0], "the backend is as good as before");

@@ -61,7 +61,7 @@ proptest! {
     }
 }
 
-/// Sums of so many terms that blocks are folded twice, by both shaders.
+/// Sums of enough terms that blocks are folded twice, by both shaders.
 #[test]
 fn reductions_of_many_terms() {
     let sum = Program::new(|p| p.input(0) * p.input(0));
@@ -171,7 +171,7 @@ fn tensors_above_one_binding() {
 /// Two roundings of the spacing and its square, one sum per axis, a root of 3 ULP.
 const DISTANCE_TOLERANCE: f64 = 5.0 * f32::EPSILON as f64;
 
-/// A sum over so many places that it is cut into parts.
+/// A sum over enough elements that it is cut into parts.
 #[test]
 fn the_weight_gradient_of_a_larger_image() {
     let (x, weight) = (Shape::new(2, 3, 1, 40, 41), Shape::new(5, 3, 1, 3, 3));

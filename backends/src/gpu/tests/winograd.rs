@@ -12,7 +12,7 @@ fn fractions(shape: Shape, seed: u64) -> Array {
     })
 }
 
-/// Checks every output of both directions, so many tiles at a time, and gives the root mean square error over that of
+/// Checks every output of both directions, this many tiles at a time, and gives the root mean square error over that of
 /// the result.
 fn check(gpu: &Gpu, geometry: &Geometry, x: Shape, w: Shape, tiles: usize) -> [f64; 2] {
     let y = geometry.output(x, w).unwrap();

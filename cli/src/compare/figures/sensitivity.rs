@@ -4,7 +4,7 @@ use segcal_core::Result;
 use segcal_evaluate::report::charts::{Line, Lines, Panels};
 use segcal_evaluate::report::plots::{Plot, Section};
 
-use crate::compare::results::{Results, Tried};
+use crate::compare::results::{Results, Spread, Tried};
 use crate::output::Csv;
 
 /// DSC and ECE of each method with a grid of one key of numbers, side by side (MbLS Fig. 6, CRaC Fig. 1); a line for each
@@ -34,7 +34,7 @@ pub(super) fn of(results: &Results<'_>) -> Result<Vec<Plot>> {
     Ok(plots)
 }
 
-/// A metric against the key; `None` where a value of it is no number.
+/// A metric against the key; `None` where a value of it is not a number.
 fn panel(results: &Results<'_>, method: usize, key: &str, place: usize) -> Option<Lines> {
     let (metric, of) = (results.plan.metrics[place], results.methods[method]);
     let line = |arm: usize| {
@@ -43,7 +43,7 @@ fn panel(results: &Results<'_>, method: usize, key: &str, place: usize) -> Optio
             let value = &of.trials[tried.trial].values[0].1;
             let at = value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))?;
             let spread = tried.values.get(place);
-            Some([at, spread.map_or(f64::NAN, |of| of.mean()), spread.map_or(f64::NAN, |of| of.sd())])
+            Some([at, spread.map_or(f64::NAN, Spread::mean), spread.map_or(f64::NAN, Spread::sd)])
         };
         let name = results.plan.arms[arm].name();
         let name = if name.is_empty() { of.name.clone() } else { name };

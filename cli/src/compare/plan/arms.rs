@@ -77,7 +77,7 @@ impl Measuring {
         let convention = Convention::ALL
             .into_iter()
             .find(|known| known.name() == convention)
-            .ok_or_else(|| Error::new(format!("{convention} is none of {}", names())).at("evaluate.convention"))?;
+            .ok_or_else(|| Error::new(format!("{convention} is not one of {}", names())).at("evaluate.convention"))?;
         let voxel_units = table["voxel_units"].as_bool().expect("laid over a truth value");
         ["voxel_units", "convention"].into_iter().for_each(|key| drop(table.remove(key)));
         table.insert("regions".into(), Value::Table(Table::new()));
@@ -127,7 +127,7 @@ fn datasets(table: &Table, shared: &Measuring) -> Result<Vec<Named>> {
     }
     let one = |(number, item): (usize, &Value)| {
         let place = format!("dataset {}", number + 1);
-        let keys = item.as_table().ok_or_else(|| Error::new("is no table").help("write [[dataset]]")).at(&place)?;
+        let keys = item.as_table().ok_or_else(|| Error::new("is not a table").help("write [[dataset]]")).at(&place)?;
         dataset(keys.clone(), shared).at(place)
     };
     let found: Vec<Named> = items.iter().enumerate().map(one).collect::<Result<_>>()?;
@@ -146,7 +146,7 @@ fn dataset(mut own: Table, shared: &Measuring) -> Result<Named> {
         None => {}
         Some(Value::Table(regions)) => measuring.settings.regions = unions(&regions).at(&name)?,
         Some(other) => {
-            let error = Error::new(format!("{other} is no table")).at("regions").at(&name);
+            let error = Error::new(format!("{other} is not a table")).at("regions").at(&name);
             return Err(error.help("for example regions = { whole = [1, 2] }"));
         }
     }
@@ -169,7 +169,7 @@ fn networks(table: &Table) -> Result<Vec<(String, Table)>> {
                 _ => Err(Error::new("names no network").help("for example { name = \"unet\", levels = 3 }")),
             }
         }
-        other => Err(Error::new(format!("{other} is no network")).help("for example [\"unet\", \"resunet\"]")),
+        other => Err(Error::new(format!("{other} is not a network")).help("for example [\"unet\", \"resunet\"]")),
     };
     let found: Vec<(String, Table)> = items.iter().map(one).collect::<Result<_>>().at("networks")?;
     found.iter().try_for_each(|(name, _)| keys::check_name(name)).at("networks")?;

@@ -35,7 +35,7 @@ pub(super) fn text(table: &Table, key: &str) -> String {
 pub(super) fn texts(table: &Table, key: &str) -> Result<Vec<String>> {
     let items = table[key].as_array().expect("laid over a list").iter();
     let found: Option<Vec<String>> = items.map(|item| item.as_str().map(str::to_owned)).collect();
-    found.ok_or_else(|| Error::new("is no list of names").at(key))
+    found.ok_or_else(|| Error::new("is not a list of names").at(key))
 }
 
 pub(super) fn seeds(table: &Table) -> Result<Vec<u64>> {
@@ -53,7 +53,9 @@ pub(super) fn noise(table: &Table) -> Result<Vec<f64>> {
     let items = table["noise"].as_array().expect("laid over a list").iter();
     let mut levels: Vec<f64> = items.filter_map(Value::as_float).collect();
     if let Some(bad) = levels.iter().find(|level| !(level.is_finite() && **level >= 0.0)) {
-        return Err(Error::new(format!("{bad} is no standard deviation")).help("images are scaled to [0, 1]: try 0.05"));
+        return Err(
+            Error::new(format!("{bad} is not a standard deviation")).help("images are scaled to [0, 1]: try 0.05")
+        );
     }
     levels.push(0.0);
     levels.sort_by(f64::total_cmp);
@@ -73,7 +75,7 @@ pub(super) fn base(table: &Table, path: &Path, overrides: &[String]) -> Result<T
             let file = path.parent().unwrap_or(Path::new("")).join(name);
             lay(&mut base, config::read(&file)?).at(file.display()).at("train.config")?;
         }
-        Some(other) => return Err(Error::new(format!("{other} is no file name")).at("train.config")),
+        Some(other) => return Err(Error::new(format!("{other} is not a file name")).at("train.config")),
     }
     for (place, over) in std::iter::once(Ok(("train".to_owned(), train)))
         .chain(overrides.iter().map(|entry| Ok((entry.clone(), config::parse_override(entry)?))))
@@ -111,7 +113,7 @@ pub(super) fn lay(base: &mut Table, over: Table) -> Result<()> {
 pub(super) fn take_name(keys: &mut Table, example: &str) -> Result<String> {
     let name = match keys.remove("name") {
         Some(Value::String(name)) => name,
-        Some(other) => return Err(Error::new(format!("{other} is no text")).at("name")),
+        Some(other) => return Err(Error::new(format!("{other} is not text")).at("name")),
         None => return Err(Error::new("is missing").at("name").help(format!("for example name = \"{example}\""))),
     };
     check_name(&name).at("name")?;
@@ -131,11 +133,11 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a name that is there twice.
+/// Refuses a name that appears twice.
 pub(super) fn expect_once<'a>(names: impl Iterator<Item = &'a String>, place: &str) -> Result<()> {
     let mut seen = BTreeSet::new();
     match names.into_iter().find(|name| !seen.insert(*name)) {
-        Some(name) => Err(Error::new(format!("the name {name} is there twice")).at(place)),
+        Some(name) => Err(Error::new(format!("the name {name} appears twice")).at(place)),
         None => Ok(()),
     }
 }

@@ -40,7 +40,7 @@ impl Select {
 
     pub(super) fn named(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, select)| select);
-        found.ok_or_else(|| Error::new(format!("{name} is none of dataset, all")).at("select"))
+        found.ok_or_else(|| Error::new(format!("{name} is not one of dataset, all")).at("select"))
     }
 
     /// Its name in a plan.
@@ -77,14 +77,14 @@ pub(super) fn methods(table: &Table, base: &Table, arms: &[Arm]) -> Result<Vec<M
     let networks = !table["networks"].as_array().expect("laid over a list").is_empty();
     let one = |(number, item): (usize, &Value)| {
         let place = format!("method {}", number + 1);
-        let keys = item.as_table().ok_or_else(|| Error::new("is no table").help("write [[method]]")).at(&place)?;
+        let keys = item.as_table().ok_or_else(|| Error::new("is not a table").help("write [[method]]")).at(&place)?;
         Reading { base, arms, select, networks }.method(keys.clone()).at(place)
     };
     let found: Vec<Method> = items.iter().enumerate().map(one).collect::<Result<_>>()?;
     keys::expect_once(found.iter().map(|method| &method.name), "method")?;
     if found.is_empty() {
         let example = "write [[method]] with a name and, for example, loss = { name = \"nacl\", lambda = 0.1 }";
-        return Err(Error::new("there is none").at("method").help(example));
+        return Err(Error::new("the plan lists no methods").at("method").help(example));
     }
     Ok(found)
 }
@@ -171,11 +171,11 @@ pub fn plain(value: &Value) -> String {
 fn points(grid: &Value) -> Result<Vec<Vec<(String, Value)>>> {
     let example = "for example grid = { lambda = [0.05, 0.1, 0.2] }";
     let keys = grid.as_table().filter(|keys| !keys.is_empty());
-    let keys = keys.ok_or_else(|| Error::new(format!("{grid} is no table of lists")).help(example))?;
+    let keys = keys.ok_or_else(|| Error::new(format!("{grid} is not a table of lists")).help(example))?;
     let mut points = vec![Vec::new()];
     for (key, values) in keys {
         let values = values.as_array().filter(|values| !values.is_empty());
-        let values = values.ok_or_else(|| Error::new("is no list of values").at(key).help(example))?;
+        let values = values.ok_or_else(|| Error::new("is not a list of values").at(key).help(example))?;
         let with = |point: &Vec<(String, Value)>| {
             let own = |value: &Value| point.iter().cloned().chain([(key.clone(), value.clone())]).collect::<Vec<_>>();
             values.iter().map(own).collect::<Vec<_>>()

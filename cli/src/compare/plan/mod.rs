@@ -70,7 +70,7 @@ impl Plan {
             table.insert("out".into(), format!("runs/{stem}").into());
         }
         let plan = Self::of(table, path, overrides).at(path.display())?;
-        // A path that is no text stays what it is.
+        // A path that is not text stays what it is.
         Ok(Self { out: out.map_or(plan.out, Path::to_path_buf), ..plan })
     }
 
@@ -83,7 +83,7 @@ impl Plan {
         check_region(&region).at("region")?;
         let empty = keys::text(&table, "empty");
         let names = || Policy::ALL.map(Policy::name).join(", ");
-        let policy = Policy::named(&empty).ok_or_else(|| Error::new(format!("{empty} is none of {}", names())));
+        let policy = Policy::named(&empty).ok_or_else(|| Error::new(format!("{empty} is not one of {}", names())));
         let plan = Self {
             out: keys::text(&table, "out").into(),
             seeds: keys::seeds(&table).at("seeds")?,
@@ -125,7 +125,7 @@ fn maps(table: &Table) -> Result<Vec<Map>> {
         let found = Map::ALL.into_iter().find(|map| map.name() == name);
         found.ok_or_else(|| {
             let known = Map::ALL.map(Map::name).join(", ");
-            Error::new(format!("there is no map {name}")).at("calibrate").help(format!("known are {known}"))
+            Error::new(format!("unknown map {name}")).at("calibrate").help(format!("known are {known}"))
         })
     };
     names.iter().map(map).collect()
@@ -134,7 +134,7 @@ fn maps(table: &Table) -> Result<Vec<Map>> {
 fn subject(table: &Table) -> Result<(Option<String>, Option<usize>)> {
     let given = table["subject"].as_table().expect("laid over a table");
     if let Some(key) = given.keys().find(|key| !["case", "slice"].contains(&key.as_str())) {
-        return Err(Error::new("is no key of the config").at(key).help("known here: case, slice"));
+        return Err(Error::new("unknown config key").at(key).help("known here: case, slice"));
     }
     let case = given.get("case").map(|value| value.as_str().map(str::to_owned).ok_or("case"));
     let slice =
@@ -151,7 +151,7 @@ fn check_region(name: &str) -> Result<()> {
     if label || NAMES.contains(&name) {
         return Ok(());
     }
-    let error = Error::new(format!("there is no region {name}"));
+    let error = Error::new(format!("unknown region {name}"));
     Err(match nearest(name, NAMES) {
         Some(near) => error.help(format!("did you mean {near}?")),
         None => error.help(format!("known are {}, structure:1, structure:2 …", NAMES.join(", "))),

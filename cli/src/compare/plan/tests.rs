@@ -32,16 +32,16 @@ fn a_method_is_laid_over_what_all_share() {
 fn mistakes_are_named() {
     let message = |text: &str, overrides: &[&str]| plan(text, overrides).unwrap_err().to_string();
     let changed = |from: &str, to: &str| message(&TWO.replace(from, to), &[]);
-    assert!(changed("noise =", "nois =").contains("nois: is no key of the config (did you mean noise?)"));
-    assert!(changed("batch =", "bach =").contains("train: bach: is no key of the config (did you mean batch?)"));
-    assert!(changed("loss.lambda", "lss.lambda").contains("method 2: b: lss: is no key"));
+    assert!(changed("noise =", "nois =").contains("nois: unknown config key (did you mean noise?)"));
+    assert!(changed("batch =", "bach =").contains("train: bach: unknown config key (did you mean batch?)"));
+    assert!(changed("loss.lambda", "lss.lambda").contains("method 2: b: lss: unknown config key"));
     assert!(changed("base.toml", "none.toml").contains("none.toml"));
-    assert!(changed("\"b\"", "\"a\"").contains("the name a is there twice"));
+    assert!(changed("\"b\"", "\"a\"").contains("the name a appears twice"));
     assert!(changed("\"b\"", "\"../b\"").contains("cannot name a folder"));
-    assert!(changed("0.05", "-0.05").contains("noise: -0.05 is no standard deviation"));
+    assert!(changed("0.05", "-0.05").contains("noise: -0.05 is not a standard deviation"));
     assert!(changed("batch = 3", "seed = 3").contains("train: seed: is not given here (the plan's key seeds"));
     assert!(changed("loss.lambda = 0.5", "data = \"e\"").contains("method 2: b: data: is the same for all"));
-    assert!(message("[train]\ndata = \"d\"\n", &[]).contains("method: there is none"));
+    assert!(message("[train]\ndata = \"d\"\n", &[]).contains("method: the plan lists no methods"));
     assert!(message(&format!("metrics = [\"dcs\"]\n{TWO}"), &[]).contains("there is dsc"));
     assert!(message(&format!("region = \"foregroud\"\n{TWO}"), &[]).contains("did you mean foreground?"));
     assert!(message(&format!("seeds = [1, 1]\n{TWO}"), &[]).contains("a seed twice"));
@@ -85,17 +85,17 @@ fn mistakes_of_wide_plans_are_named() {
         assert!(WIDE.contains(from), "{from}");
         plan(&WIDE.replace(from, to), &[]).unwrap_err().to_string()
     };
-    assert!(changed("name = \"y\"\n", "name = \"x\"\n").contains("dataset: the name x is there twice"));
+    assert!(changed("name = \"y\"\n", "name = \"x\"\n").contains("dataset: the name x appears twice"));
     assert!(changed("data = \"dy\"\n", "").contains("dataset 2: y: data: is missing"));
-    assert!(changed(", label = \"small\"", "").contains("networks: the name unet is there twice (give a label"));
-    assert!(changed("bins = 10", "bin = 10").contains("evaluate: bin: is no key of the config (did you mean bins?)"));
-    assert!(changed("\"authors\"", "\"author\"").contains("evaluate.convention: author is none of segcal, authors"));
-    assert!(changed("\"vector\"", "\"vectr\"").contains("calibrate: there is no map vectr"));
-    assert!(changed("[0.1, 0.2]", "0.1").contains("b: grid: lambda: is no list of values (for example grid"));
+    assert!(changed(", label = \"small\"", "").contains("networks: the name unet appears twice (give a label"));
+    assert!(changed("bins = 10", "bin = 10").contains("evaluate: bin: unknown config key (did you mean bins?)"));
+    assert!(changed("\"authors\"", "\"author\"").contains("evaluate.convention: author is not one of segcal, authors"));
+    assert!(changed("\"vector\"", "\"vectr\"").contains("calibrate: unknown map vectr"));
+    assert!(changed("[0.1, 0.2]", "0.1").contains("b: grid: lambda: is not a list of values (for example grid"));
     assert!(changed("[0.1, 0.2]", "[0.1, 0.1]").contains("b: grid: holds a value twice"));
-    assert!(changed("\"all\"", "\"some\"").contains("b: select: some is none of dataset, all"));
+    assert!(changed("\"all\"", "\"some\"").contains("b: select: some is not one of dataset, all"));
     assert!(
         changed("name = \"a\"", "name = \"a\"\nnetwork.base = 2").contains("network: is given by the plan's networks")
     );
-    assert!(changed("batch = 3", "batches = 3").contains("x unet: batches: is no key of the config"));
+    assert!(changed("batch = 3", "batches = 3").contains("x unet: batches: unknown config key"));
 }

@@ -75,7 +75,7 @@ fn every_verb_refuses_a_folder_that_another_process_writes_to() {
     refused(2, &["merge", text(&part), "--out", text(&out)], &words);
     refused(2, &["calibrate", "apply", text(&map), "--probabilities", text(&scores), "--out", text(&out)], &words);
     refused(2, &["prepare", text(&path("ph")), text(&out), "--as", "msd"], &words);
-    // A folder that holds anything, a lock for instance, is no new one.
+    // A folder that holds anything, a lock for instance, is not a new one.
     refused(2, &["phantom", text(&out)], &["out: is not empty"]);
     assert_eq!(fs::read_dir(&out).unwrap().count(), 1, "nothing but the lock was written");
 }

@@ -178,7 +178,7 @@ fn a_run_that_was_cut_off_goes_on_without_doing_cases_again() {
     assert!(messages.contains("was measured from"), "{messages}");
 }
 
-/// A case of `[1, 4, 6]` voxels: reference, and the labels that scores of so many classes say with 0.75.
+/// A case of `[1, 4, 6]` voxels: reference, and the labels that scores of this many classes say with 0.75.
 fn write_small(folder: &Folder, case: &str, classes: usize, reference: [u16; 24], said: [u16; 24]) {
     let rest = 0.25 / (classes - 1) as f32;
     let p: Vec<f32> =

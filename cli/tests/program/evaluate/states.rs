@@ -194,7 +194,7 @@ fn keys_of_the_config_may_be_given_on_the_command_line() {
     assert_eq!(settings["unions"]["whole"][0], 1);
     assert_eq!(run(&["bins=10", "--bins", "12"]).2["settings"]["bins"], 12);
     let (status, messages, _) = run(&["bin=10"]);
-    assert!(status == Some(2) && messages.contains("bin: is no key of the config (did you mean bins?)"), "{messages}");
+    assert!(status == Some(2) && messages.contains("bin: unknown config key (did you mean bins?)"), "{messages}");
     fs::write(folder.at("c.toml"), "tolerance = 1\n").unwrap();
     assert!(run(&["--config", &config]).1.contains("did you mean tolerance_mm?"));
     // A file in the place of the results.

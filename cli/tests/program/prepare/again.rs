@@ -81,5 +81,5 @@ fn what_is_not_there_is_said() {
     }
     acdc(&source, 1);
     let output = source.prepare("acdc", &["--labels", "x"]);
-    assert!(stderr(&output).contains("--labels: this layout leaves no choice"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--labels: only applies to --as bids"), "{}", stderr(&output));
 }

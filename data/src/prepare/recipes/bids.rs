@@ -201,7 +201,7 @@ fn size_in(sidecar: &Path) -> Result<Option<[f64; 2]>> {
         Some("mm") => 1.0,
         Some("um") => 1e-3,
         Some("nm") => 1e-6,
-        other => return Err(Error::new(format!("{other:?} is none of mm, um, nm")).at("PixelSizeUnits")),
+        other => return Err(Error::new(format!("{other:?} is not one of mm, um, nm")).at("PixelSizeUnits")),
     };
     let number = |axis: usize| size.get(axis).and_then(Value::as_f64).filter(|x| x.is_finite() && *x > 0.0);
     match (number(0), number(1)) {

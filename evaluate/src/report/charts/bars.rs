@@ -42,7 +42,7 @@ const HEIGHT: u32 = 330;
 const BAR: u32 = 14;
 const ROOM: u32 = 34;
 
-/// The width of a chart with so many groups of so many bars.
+/// The width of a chart with this many groups of this many bars.
 fn width(groups: usize, bars: usize) -> u32 {
     (90 + groups as u32 * (ROOM + BAR * bars as u32)).max(WIDTH)
 }

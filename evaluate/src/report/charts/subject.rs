@@ -119,7 +119,7 @@ impl Chart for Subject {
             page.text(&short(&seen.name), [left, TOP - 36], &page.font(13))?;
             page.text(&seen.figures, [left, TOP - 18], &page.font(11))?;
             self.contours(page, left, &seen.prediction)?;
-            self.reliability(page, [left, self.top(2)], &seen.bars)?;
+            Self::reliability(page, [left, self.top(2)], &seen.bars)?;
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Subject {
     }
 
     /// A small reliability diagram without numbers: both axes run from 0 to 1.
-    fn reliability<D: DrawingBackend>(&self, page: &Page<'_, D>, [left, top]: [u32; 2], bars: &[Bar]) -> Drawn<D> {
+    fn reliability<D: DrawingBackend>(page: &Page<'_, D>, [left, top]: [u32; 2], bars: &[Bar]) -> Drawn<D> {
         let side = f64::from(PANEL);
         let place = |x: f64, y: f64| {
             let px = |units: f64| (units * f64::from(page.scale)).round() as i32;

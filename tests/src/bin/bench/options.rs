@@ -31,7 +31,7 @@ impl Options {
 
     pub(crate) fn number(&self, key: &str, default: usize) -> Result<usize> {
         let text = self.text(key, &default.to_string());
-        text.parse().map_err(|_| Error::new(format!("\"{text}\" is no whole number")).at(format!("--{key}")))
+        text.parse().map_err(|_| Error::new(format!("\"{text}\" is not a whole number")).at(format!("--{key}")))
     }
 
     pub(crate) fn flag(&self, key: &str) -> bool {

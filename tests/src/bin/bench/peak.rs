@@ -20,7 +20,7 @@ pub(crate) fn fma_peak() -> Option<f64> {
     Some((0..3).map(|_| measure()).fold(0.0, f64::max))
 }
 
-/// A loop of so many steps, and the lanes of one sum.
+/// A loop of this many steps, and the lanes of one sum.
 struct Kernel {
     run: fn(usize) -> f32,
     lanes: usize,
