@@ -89,7 +89,7 @@ mod tests {
         *damaged.iter_mut().nth_back(5).unwrap() ^= 1;
         assert!(unpacked(&damaged).is_err());
         let behind = unpacked(&[&a[..], b"\0\0garbage"].concat()).unwrap_err();
-        assert!(behind.to_string().contains("no gzip"), "{behind}");
+        assert!(behind.to_string().contains("not gzip"), "{behind}");
         assert!(unpacked(&[&a[..], b"\x1f"].concat()).is_err());
     }
 }

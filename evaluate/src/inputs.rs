@@ -358,10 +358,10 @@ mod tests {
         assert!(bids.contains("CASE_0"), "{bids}");
         assert!(message(&[], &["a.nii"]).contains("no file that can be read"));
         for doubled in [["a.nii", "a.nii.gz"], ["a.npy", "a.npz"], ["a.nii", "a.npy"]] {
-            assert!(message(&doubled, &["a.nii"]).contains("twice"), "{doubled:?}");
+            assert!(message(&doubled, &["a.nii"]).contains("duplicate"), "{doubled:?}");
         }
-        assert!(message(&["a.nii", "a.nii.gz", "a.npz"], &["a.nii"]).contains("twice"));
-        assert!(message(&["a.npz"], &["a.nii", "a.npz"]).contains("twice"));
+        assert!(message(&["a.nii", "a.nii.gz", "a.npz"], &["a.nii"]).contains("duplicate"));
+        assert!(message(&["a.npz"], &["a.nii", "a.npz"]).contains("duplicate"));
     }
 
     #[test]

@@ -100,8 +100,8 @@ fn a_flipped_bit_is_found_and_the_best_checkpoint_offered() {
     // One of the last bits of the first weight, behind the header and its length.
     let header = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
     flipped[8 + header] ^= 1;
-    refused(&flipped, &["last.safetensors", "epoch 3", "hash", "best.safetensors is whole"]);
-    refused(&whole[..end / 2], &["last.safetensors", "truncated", "best.safetensors is whole"]);
+    refused(&flipped, &["last.safetensors", "epoch 3", "hash", "best.safetensors is intact"]);
+    refused(&whole[..end / 2], &["last.safetensors", "truncated", "best.safetensors is intact"]);
     fs::remove_file(&last).unwrap();
     let message = stderr(&scene.train("run", &["--resume", "epochs=4"]));
     assert!(message.contains("last.safetensors: is missing") && message.contains("best.safetensors"), "{message}");
@@ -109,7 +109,7 @@ fn a_flipped_bit_is_found_and_the_best_checkpoint_offered() {
     fs::copy(scene.path("run/best.safetensors"), &last).unwrap();
     assert!(scene.trained("run", &["--resume", "epochs=4"]) == scene.trained("whole", &["epochs=4"]));
     fs::write(scene.path("run/best.safetensors"), b"half").unwrap();
-    refused(b"half", &["no whole best.safetensors"]);
+    refused(b"half", &["best.safetensors is not intact"]);
 }
 
 /// Going on with other data would make one curve of two experiments.

@@ -97,10 +97,10 @@ fn cases() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("plain_named_gzip.nii.gz", good(), "gzip"),
         ("gzip_named_plain.nii", gzip(&good()), "gzip"),
         ("gzip_cut.nii.gz", gzip(&good())[..40].to_vec(), "gzip_cut"),
-        ("gzip_followed.nii.gz", [gzip(&good()), b"garbage".to_vec()].concat(), "no gzip"),
+        ("gzip_followed.nii.gz", [gzip(&good()), b"garbage".to_vec()].concat(), "not gzip"),
         ("gzip_claim.nii.gz", gzip(&extents([3, 1000, 1000, 1000, 1, 1, 1, 1])), "dim"),
         ("gzip_huge.nii.gz", gzip(&extents(big)), "dim"),
-        ("wrong_ending.gz", good(), "ending"),
+        ("wrong_ending.gz", good(), "extension"),
     ]
 }
 

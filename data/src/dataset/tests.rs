@@ -166,7 +166,7 @@ fn images_to_predict() {
     assert_eq!(names(&found("b").unwrap()), ["p_0001", "p_0002"]);
     assert_eq!(names(&found("b/p_0001.png").unwrap()), ["p_0001"]);
     assert!(found("c").unwrap_err().to_string().contains("no images"));
-    assert!(found("c/d").unwrap_err().to_string().contains("ending"));
+    assert!(found("c/d").unwrap_err().to_string().contains("extension"));
     assert!(found("e").unwrap_err().to_string().contains("no such"));
 }
 
@@ -197,7 +197,7 @@ fn forms_of_nnunet() {
     let tif = r#"{"channel_names": {"0": "g"}, "labels": {"background": 0, "a": 1}, "file_ending": ".tif"}"#;
     let root = folder(&[("dataset.json", tif), ("imagesTr/r_0000.tif", ""), ("labelsTr/r.tif", "")]);
     let message = Dataset::open(root.path()).unwrap_err().to_string();
-    assert!(message.contains("dataset.json: file_ending: files that end in .tif"), "{message}");
+    assert!(message.contains("dataset.json: file_ending: files with the extension .tif"), "{message}");
     fs::remove_file(root.path().join("dataset.json")).unwrap();
     let message = Dataset::open(root.path()).unwrap_err().to_string();
     assert!(message.contains("r_0000.tif is not read here"), "{message}");

@@ -256,7 +256,7 @@ mod tests {
             ("{'descr': '|O', 'fortran_order': True, 'shape': (1,)}", "descr"),
             ("{'descr': '<c8', 'fortran_order': True, 'shape': (1,)}", "descr"),
             ("{'descr': 'é4', 'fortran_order': True, 'shape': (1,)}", "descr"),
-            ("{'descr': [('a', '<f4')], 'fortran_order': True, 'shape': (1,)}", "records"),
+            ("{'descr': [('a', '<f4')], 'fortran_order': True, 'shape': (1,)}", "structured"),
             ("{'other': 1}", "other"),
         ] {
             let error = parse(text).expect_err(text).to_string();

@@ -124,7 +124,7 @@ fn a_checkpoint_is_used_only_with_the_hash_that_it_carries() {
     flip_last_byte(&best);
     flip_last_byte(&scene.path("run/last.safetensors"));
     let message = said(resume());
-    assert!(message.contains("last.safetensors") && message.contains("no whole best.safetensors"), "{message}");
+    assert!(message.contains("last.safetensors") && message.contains("best.safetensors is not intact"), "{message}");
 }
 
 /// A checkpoint whose metadata has another value under `key`.
