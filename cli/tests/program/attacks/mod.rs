@@ -1,6 +1,7 @@
 //! What an attacker, an accident or a mistake put in, and what the program says: one line, and the right status.
 
 mod arithmetic;
+mod classes;
 mod inputs;
 mod results;
 mod runs;
