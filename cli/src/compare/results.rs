@@ -170,7 +170,7 @@ impl<'a> Results<'a> {
             chosen[method][unit.arm] = unit.trial;
             for (number, row) in rows.iter().enumerate().filter(|(_, row)| row.method == method) {
                 for &noise in &plan.noise {
-                    let view = row.map.map_or(View::Noise(noise), |map| View::Mended(map, noise));
+                    let view = row.map.map_or(View::Noise(noise), |map| View::Calibrated(map, noise));
                     let (evaluation, predictions) = (unit.evaluation(view), unit.predictions(view));
                     let (arm, seed) = (unit.arm, unit.seed);
                     let of = selection::means(&evaluation)?.into_iter();

@@ -66,7 +66,7 @@ impl Unit<'_> {
                 self.forget_weights();
                 doors::train(&self.settings, self.settings.out.join("config.toml").exists(), common)
             }
-            Step::Predict(View::Mended(map, noise)) => self.mend(map, noise, common),
+            Step::Predict(View::Calibrated(map, noise)) => self.calibrate(map, noise, common),
             Step::Predict(view) => self.predict(view, common),
             Step::Fit(map) => self.fit(map, common),
             Step::Evaluate(view) => self.evaluate(view, common),
@@ -160,8 +160,8 @@ impl Unit<'_> {
     }
 
     /// Applies a map to the predictions at a level of noise.
-    fn mend(&self, map: Map, noise: f64, common: &Common) -> Result<()> {
-        let view = View::Mended(map, noise);
+    fn calibrate(&self, map: Map, noise: f64, common: &Common) -> Result<()> {
+        let view = View::Calibrated(map, noise);
         let path = self.predictions(view);
         self.begin(&path, Step::Predict(view))?;
         // Local temperatures see the image as its file is, without noise.

@@ -21,7 +21,7 @@ pub enum View {
     /// The measured part at a level of noise.
     Noise(f64),
     /// The same after a map.
-    Mended(Map, f64),
+    Calibrated(Map, f64),
 }
 
 impl View {
@@ -29,7 +29,7 @@ impl View {
     pub const fn noise(self) -> f64 {
         match self {
             Self::Validation => 0.0,
-            Self::Noise(noise) | Self::Mended(_, noise) => noise,
+            Self::Noise(noise) | Self::Calibrated(_, noise) => noise,
         }
     }
 
@@ -38,7 +38,7 @@ impl View {
         match self {
             Self::Validation => "validation".into(),
             Self::Noise(noise) => format!("noise-{noise}"),
-            Self::Mended(map, noise) => format!("{}-noise-{noise}", map.name()),
+            Self::Calibrated(map, noise) => format!("{}-noise-{noise}", map.name()),
         }
     }
 }
@@ -62,7 +62,7 @@ impl Step {
         let of = |view: View| match view {
             View::Validation => "validation".to_owned(),
             View::Noise(noise) => format!("noise {noise}"),
-            View::Mended(map, noise) => format!("{}, noise {noise}", map.name()),
+            View::Calibrated(map, noise) => format!("{}, noise {noise}", map.name()),
         };
         match self {
             Self::Train => "train".into(),
@@ -77,7 +77,7 @@ impl Step {
         match (self, what) {
             (Self::Evaluate(view), Self::Predict(of)) => view == of,
             (Self::Fit(_), Self::Predict(View::Validation)) => true,
-            (Self::Predict(View::Mended(_, noise)), Self::Predict(View::Noise(of))) => noise == of,
+            (Self::Predict(View::Calibrated(_, noise)), Self::Predict(View::Noise(of))) => noise == of,
             _ => false,
         }
     }

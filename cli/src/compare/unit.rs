@@ -21,7 +21,7 @@ use super::step::{Mark, Step, View};
 /// How far a training is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Training {
-    /// There is no epoch yet.
+    /// No epoch is finished.
     Missing,
     /// So many epochs are done, more are asked for.
     Begun(usize),
@@ -136,7 +136,10 @@ impl<'a> Unit<'a> {
         for &noise in &self.plan.noise {
             steps.extend([Step::Predict(View::Noise(noise)), Step::Evaluate(View::Noise(noise))]);
             for &map in maps {
-                steps.extend([Step::Predict(View::Mended(map, noise)), Step::Evaluate(View::Mended(map, noise))]);
+                steps.extend([
+                    Step::Predict(View::Calibrated(map, noise)),
+                    Step::Evaluate(View::Calibrated(map, noise)),
+                ]);
             }
         }
         steps
@@ -171,7 +174,7 @@ impl<'a> Unit<'a> {
             return refused(format!("was trained with another {key}"));
         }
         let last = run.join("last.safetensors");
-        // What is wrong with a checkpoint that cannot be read is said where the training goes on from it.
+        // A checkpoint that cannot be read counts as none here; resuming reports what is wrong with it.
         match Verified::open(&last, &self.settings).map_or(0, |checkpoint| checkpoint.epoch) {
             0 => Ok(Training::Missing),
             done if done < self.settings.epochs => Ok(Training::Begun(done)),
@@ -226,7 +229,7 @@ impl<'a> Unit<'a> {
     pub(super) const fn part(&self, view: View) -> &'a Part {
         match view {
             View::Validation => &self.parts.validation,
-            View::Noise(_) | View::Mended(..) => &self.parts.measured,
+            View::Noise(_) | View::Calibrated(..) => &self.parts.measured,
         }
     }
 
@@ -253,7 +256,7 @@ impl<'a> Unit<'a> {
     /// What a step's folder is made from.
     ///
     /// # Errors
-    /// The run holds no weights, or there is no map that is to be applied.
+    /// The run holds no weights, or the map to apply is missing.
     pub(super) fn mark(&self, step: Step) -> Result<Mark> {
         let (view, labels) = match step {
             Step::Train | Step::Fit(_) => (View::Validation, true),
@@ -262,7 +265,7 @@ impl<'a> Unit<'a> {
         };
         let map = match (step, view) {
             (Step::Fit(map), _) => Some(map.name().to_owned()),
-            (_, View::Mended(map, _)) => Some(hash::of_file(&self.map_file(map))?),
+            (_, View::Calibrated(map, _)) => Some(hash::of_file(&self.map_file(map))?),
             _ => None,
         };
         let evaluated = matches!(step, Step::Evaluate(_));
@@ -284,7 +287,7 @@ impl<'a> Unit<'a> {
         let file = |kind: &str, case: &Case| folder.join(kind).join(format!("{}.nii.gz", case.name));
         // The segmentation is written after the probabilities.
         let kinds: &[&str] =
-            if matches!(view, View::Mended(..)) { &["probabilities"] } else { &["probabilities", "segmentations"] };
+            if matches!(view, View::Calibrated(..)) { &["probabilities"] } else { &["probabilities", "segmentations"] };
         let done = |case: &Case| current && kinds.iter().all(|kind| file(kind, case).exists());
         Ok(self.part(view).cases.iter().filter(|case| !done(case)).cloned().collect())
     }
@@ -312,7 +315,9 @@ impl<'a> Unit<'a> {
         let current = |folder: PathBuf| Ok(Mark::of_folder(&folder) == Some(self.mark(step)?));
         match step {
             Step::Train => Ok(true),
-            Step::Predict(View::Mended(map, _)) | Step::Evaluate(View::Mended(map, _)) if !self.is_fitted(map)? => {
+            Step::Predict(View::Calibrated(map, _)) | Step::Evaluate(View::Calibrated(map, _))
+                if !self.is_fitted(map)? =>
+            {
                 Ok(false)
             }
             Step::Predict(view) => Ok(self.unpredicted(view)?.is_empty()),

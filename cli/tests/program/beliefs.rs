@@ -16,9 +16,7 @@ impl Folder {
     }
 
     fn at(&self, name: &str) -> PathBuf {
-        let path = self.0.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        path
+        crate::common::path_in(self.0.path(), name)
     }
 
     /// Status, messages and the summary, if there is one.

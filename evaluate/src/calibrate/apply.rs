@@ -25,7 +25,7 @@ pub trait Mend: Sync {
     ///
     /// # Errors
     /// What else it needs of the case cannot be read.
-    fn mend(&self, case: &str, logits: &mut [f32], frame: &Frame) -> Result<()>;
+    fn recalibrate(&self, case: &str, logits: &mut [f32], frame: &Frame) -> Result<()>;
 }
 
 impl Mend for MapFile<Map> {
@@ -33,7 +33,7 @@ impl Mend for MapFile<Map> {
         self.classes
     }
 
-    fn mend(&self, _: &str, logits: &mut [f32], _: &Frame) -> Result<()> {
+    fn recalibrate(&self, _: &str, logits: &mut [f32], _: &Frame) -> Result<()> {
         self.map.apply(logits, self.classes);
         Ok(())
     }
@@ -90,7 +90,7 @@ pub fn apply(
     if how.kind == Scores::Probabilities {
         logits_of(&mut values);
     }
-    map.mend(case, &mut values, &frame)?;
+    map.recalibrate(case, &mut values, &frame)?;
     if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
         let error = Error::new(format!("the map gives {bad} for these scores")).at(files.first().display());
         return Err(error.help("fit the map again, on scores like these"));

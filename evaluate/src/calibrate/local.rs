@@ -337,7 +337,7 @@ impl<B: Backend> Mend for LocalMap<B> {
         self.classes
     }
 
-    fn mend(&self, case: &str, logits: &mut [f32], frame: &Frame) -> Result<()> {
+    fn recalibrate(&self, case: &str, logits: &mut [f32], frame: &Frame) -> Result<()> {
         let (path, grid) = (image_of(&self.images, case)?, frame.grid());
         expect_extent(grid.extent)?;
         let (image, channels) = normalised(path, &grid)?;

@@ -20,7 +20,7 @@ use crate::compare::part::KEPT;
 use crate::compare::results::Results;
 use crate::output::Csv;
 
-/// Methods beyond which there is no room.
+/// The most methods that fit into a figure.
 const MOST: usize = 8;
 
 /// A figure for each data set with each network: the plan's subject, or else the first case by name (NACL Fig. 3, MbLS Fig. 8,

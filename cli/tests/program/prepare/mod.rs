@@ -19,9 +19,7 @@ impl Source {
     }
 
     fn at(&self, name: &str) -> PathBuf {
-        let path = self.0.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        path
+        crate::common::path_in(self.0.path(), name)
     }
 
     /// 2 x 3 x 4 voxels of 5 x 2 x 1 mm, numbered from `first` on modulo `modulus`.
