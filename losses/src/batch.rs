@@ -25,6 +25,8 @@ pub struct Second<'a, B: Backend> {
     pub logits: &'a Tensor<B>,
     /// `[n, 1, d, h, w]`, 1 for the pixels that both views hold, else 0.
     pub mask: &'a Tensor<B>,
+    /// `[n, 1, d, h, w]`, the labels as the first view gives them back; the labels themselves if `None`.
+    pub returned: Option<&'a Tensor<B>>,
 }
 
 impl<'a, B: Backend> Batch<'a, B> {
@@ -49,7 +51,15 @@ impl<'a, B: Backend> Batch<'a, B> {
     pub fn with_second(mut self, logits: &'a Tensor<B>, mask: &'a Tensor<B>) -> Self {
         assert_eq!(logits.shape(), self.logits.shape(), "loss: the logits of the two views differ in shape");
         assert_eq!(mask.shape(), self.labels.shape(), "loss: the mask must have one channel and the labels' shape");
-        self.second = Some(Second { logits, mask });
+        self.second = Some(Second { logits, mask, returned: None });
+        self
+    }
+
+    /// The same with the labels `[n, 1, d, h, w]` as the first view gives them back; panics without a second view.
+    #[must_use]
+    pub fn with_returned_labels(mut self, labels: &'a Tensor<B>) -> Self {
+        assert_eq!(labels.shape(), self.labels.shape(), "loss: the returned labels have another shape");
+        self.second.as_mut().expect("loss: labels are returned with a second view").returned = Some(labels);
         self
     }
 

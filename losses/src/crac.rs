@@ -1,14 +1,15 @@
 //! Class and region-wise adaptive constraints: `CRaC = CE + sum_k P(h_k, rho_kr, lambda_kr)` with an augmented-Lagrangian
 //! penalty on how far the logits are from the mean prior, and multipliers per class `k` and region `r`.
 //!
-//! A pixel is *inner* if its label patch holds one class, else *outer*. With the mean prior `tau` of the same patch:
+//! A pixel is *inner* if its label patch holds one class, else *outer*. With the mean prior `tau` of the same patch, as a share
+//! (`normalise = true`) or as a count:
 //!
 //! - `authors`: `h = |t - l|`, with `t = tau` outside and `t = margin tau` inside (`margin = 5` in the published runs:
 //!   inside a region the class has the target logit 5). The penalty is the mean over pixels, classes **and** the two
 //!   regions, a pixel counting 0 in the other region, so `1/(2K)` of what is printed. The multipliers' update averages over
 //!   all validation pixels, in the region or not. As `h >= 0`, a multiplier can never fall. Patches that leave the image
 //!   see background there.
-//! - `paper`: `h = tau - l` with its sign (Eq. 7), summed over the classes, `margin = 1`; the update averages over the
+//! - `paper`: `h = tau - l` with its sign (Eq. 7) and `tau` the count that is printed, summed over the classes, `margin = 1`; the update averages over the
 //!   region (Eq. 8), so that a multiplier falls where the constraint is satisfied. Eq. 9 compares the mean of `|h|` with
 //!   the epoch before, every epoch. Patches that leave the image repeat the nearest pixel.
 //!
@@ -18,7 +19,8 @@
 //! `region = rounding` is the region test of the public code, a sum of float32 numbers that is 0 in exact arithmetic.
 //!
 //! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. `lambda -> 0, rho -> 0` is cross
-//! entropy. Source: CRaC (Murugesan et al. 2024), Eq. 7 to 10.
+//! entropy. Weights that are not learnt: [`CracFixed`](crate::crac_fixed::CracFixed).
+//! Source: CRaC (Murugesan et al. 2024), Eq. 7 to 10.
 
 use segcal_core::{Backend, Expr, Rank, Result, Shape, Tensor, axis, ops};
 
@@ -38,10 +40,57 @@ pub struct Crac {
     layout: Layout,
     constraint: Constraint,
     margin: f64,
-    patch: usize,
-    outside: Outside,
+    near: Neighbourhood,
     rounding: bool,
     printed: bool,
+}
+
+/// The mean prior of a pixel's label patch, and its region.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Neighbourhood {
+    patch: usize,
+    outside: Outside,
+    normalise: bool,
+}
+
+/// What a batch's labels say of each pixel.
+pub(crate) struct Regions<B: Backend> {
+    /// `[n, K, d, h, w]`.
+    pub(crate) prior: Tensor<B>,
+    /// `[n, 1, d, h, w]`, 1 where the patch holds more than one class, else 0.
+    pub(crate) outer: Tensor<B>,
+}
+
+impl Neighbourhood {
+    /// Whether the prior is a share of the patch.
+    pub(crate) const NORMALISE: Param =
+        Param::new("normalise", "true", Range::Flag, "whether tau is the share of the patch, or the number of its pixels")
+            .paper("false");
+
+    /// From checked parameters, `patch` and `normalise` among them.
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            patch: settings.whole("patch"),
+            outside: Outside::of(settings),
+            normalise: settings.flag("normalise"),
+        }
+    }
+
+    /// Of a batch.
+    pub(crate) fn regions<B: Backend>(&self, batch: &Batch<'_, B>) -> Regions<B> {
+        let (prior, near, extents) = self.patches(batch);
+        Regions { prior, outer: is_mixed(&near, extents) }
+    }
+
+    /// The prior, the labels with what patches see outside, and the extents of a patch.
+    fn patches<B: Backend>(&self, batch: &Batch<'_, B>) -> (Tensor<B>, Tensor<B>, [usize; 3]) {
+        let labels = batch.labels.detach();
+        let extents = patch_extents(self.patch, labels.shape());
+        let count: usize = extents.iter().product();
+        let weight = if self.normalise { 1.0 / count as f64 } else { 1.0 };
+        let prior = filter_labels(&labels, batch.classes(), extents, &vec![weight; count], self.outside);
+        (prior, extend(&labels, extents, self.outside), extents)
+    }
 }
 
 words! {
@@ -82,7 +131,8 @@ impl Listed for Crac {
         views: 1,
         params: &[
             &[
-                Param::new("margin", "5", Range::Closed(0.0, 1e6), "factor of the prior inside regions").paper("1"),
+                Param::new("margin", "5", Range::Closed(0.0, 1e6), "factor of the prior inside regions").paper("1")
+                    .reported("5 in the published command, not in the paper"),
                 Penalty::PARAM,
                 Param::new(
                     "multipliers",
@@ -98,6 +148,7 @@ impl Listed for Crac {
                 )
                 .paper("signed"),
                 Param::new("region", "exact", Range::OneOf(RegionTest::WORDS), "how regions are told apart"),
+                Neighbourhood::NORMALISE,
                 PATCH,
             ],
             &MULTIPLIERS,
@@ -113,8 +164,7 @@ impl Listed for Crac {
             layout: settings.choice("multipliers"),
             constraint: settings.choice("constraint"),
             margin: settings.number("margin"),
-            patch: settings.whole("patch"),
-            outside: Outside::of(settings),
+            near: Neighbourhood::new(settings),
             rounding: settings.choice::<RegionTest>("region") == RegionTest::Rounding,
             printed: settings.is_paper(),
         })
@@ -201,15 +251,12 @@ impl Crac {
 
     /// Prior, outer region, then the multipliers per class: outer and inner `lambda`, outer and inner `rho`.
     fn inputs<B: Backend>(&self, batch: &Batch<'_, B>) -> [Tensor<B>; 6] {
-        let (labels, classes) = (batch.labels.detach(), batch.classes());
-        let extents = patch_extents(self.patch, labels.shape());
-        let count: usize = extents.iter().product();
-        let prior = filter_labels(&labels, classes, extents, &vec![1.0 / count as f64; count], self.outside);
-        let near = extend(&labels, extents, self.outside);
+        let classes = batch.classes();
+        let (prior, near, extents) = self.near.patches(batch);
         let outer = if self.rounding { rounding_residue(&near, extents) } else { is_mixed(&near, extents) };
         let table = |region: usize, value: &dyn Fn(usize) -> f64| {
             let values: Vec<f64> = (0..classes).map(|class| value(self.entry(region, class, classes))).collect();
-            Tensor::from_f64(labels.backend(), Shape::SCALAR.with(axis::C, classes), &values)
+            Tensor::from_f64(batch.logits.backend(), Shape::SCALAR.with(axis::C, classes), &values)
         };
         let (lambda, rho) = (|entry| self.multipliers.lambda(entry), |entry| self.multipliers.rho(entry));
         [prior, outer, table(0, &lambda), table(1, &lambda), table(0, &rho), table(1, &rho)]

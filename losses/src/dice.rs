@@ -1,12 +1,15 @@
 //! Soft Dice loss: `1 - mean over samples and classes of (2 I + e) / (S + Y + e)` with, over the pixels of a sample,
-//! `I = sum s_k y_k`, `S = sum s_k`, `Y = sum y_k`.
+//! `I = sum s_k y_k` and
+//!
+//! - `denominator = linear`: `S = sum s_k`, `Y = sum y_k` (MONAI's Dice, which the code of MbLS uses);
+//! - `denominator = squared`: `S = sum s_k^2`, `Y = sum y_k^2` (V-Net, Milletari et al. 2016).
 //!
 //! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. Values in `[0, 1]`. A class that no
 //! label holds gives `1 - e / (S + e)`: nearly 1 unless it is predicted nowhere.
 //!
 //! `over = batch` sums `I`, `S` and `Y` over all samples before the division (MEEP). Both conventions are the same; the
 //! authors of MbLS count the background, too (`include_background`).
-//! Source: Milletari et al. 2016; MbLS, Sec. 5 ("CE + DSC").
+//! Source: MbLS, Sec. 5 ("CE + DSC") and its public code; V-Net, Sec. 3, for the squared denominator.
 
 use segcal_core::{Backend, Result, Shape, Tensor, axis, ops};
 
@@ -32,12 +35,33 @@ pub(crate) struct Overlap {
     pub(crate) classes: Option<usize>,
     /// Added above and below the fraction.
     pub(crate) smooth: f64,
+    /// Whether the denominator sums squares.
+    pub(crate) squared: bool,
 }
 
 impl Dice {
     /// Parameters that every loss with a Dice part has.
     pub(crate) const SMOOTH: Param =
         Param::new("smooth", "1e-5", Range::Above(0.0, 1.0), "added above and below the fraction");
+
+    /// The same; see [`Denominator::is_squared`].
+    pub(crate) const DENOMINATOR: Param =
+        Param::new("denominator", "linear", Range::OneOf(Denominator::WORDS), "whether the denominator sums shares or their squares");
+}
+
+words! {
+    /// What the denominator sums.
+    pub(crate) enum Denominator {
+        Linear "linear",
+        Squared "squared",
+    }
+}
+
+impl Denominator {
+    /// From checked parameters with [`Dice::DENOMINATOR`].
+    pub(crate) fn is_squared(settings: &Settings) -> bool {
+        settings.choice::<Self>("denominator") == Self::Squared
+    }
 }
 
 words! {
@@ -52,12 +76,13 @@ impl Listed for Dice {
     const SPEC: Spec = Spec {
         name: "dice",
         title: "Soft Dice",
-        source: "Milletari et al. 2016; MbLS (Murugesan et al. 2023), Sec. 5",
+        source: "MbLS (Murugesan et al. 2023), Sec. 5; squared: V-Net (Milletari et al. 2016), Sec. 3",
         image: false,
         views: 1,
         params: &[&[
             Param::new("include_background", "true", Range::Flag, "whether class 0 is averaged, too"),
             Param::new("over", "sample", Range::OneOf(Over::WORDS), "what is summed before the division"),
+            Self::DENOMINATOR,
             Self::SMOOTH,
             Weighting::IGNORE,
         ]],
@@ -69,6 +94,7 @@ impl Listed for Dice {
             first_class: usize::from(!settings.flag("include_background")),
             classes: None,
             smooth: settings.number("smooth"),
+            squared: Denominator::is_squared(settings),
         };
         Ok(Self { weighting: Weighting::ignoring(settings), overlap })
     }
@@ -102,7 +128,9 @@ impl Overlap {
         let weighted = weight.is_some();
         let parts = sums(batch, weight, &[], groups, 2, |p| {
             let keep = |x| if weighted { x * p.weight() } else { x };
-            vec![keep(p.s() * p.y()), keep(p.s()), keep(p.y())]
+            // A label is 0 or 1, and its own square.
+            let predicted = if self.squared { p.s().square() } else { p.s() };
+            vec![keep(p.s() * p.y()), keep(predicted), keep(p.y())]
         });
         let count = self.classes.unwrap_or(shape.c() - self.first_class);
         let (first, last) = (self.first_class as f64, (self.first_class + count - 1) as f64);

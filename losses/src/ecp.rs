@@ -30,7 +30,8 @@ impl Listed for Ecp {
         image: false,
         views: 1,
         params: &[
-            &[Param::new("lambda", "0.1", Range::Closed(0.0, f64::INFINITY), "weight of the entropy")],
+            &[Param::new("lambda", "0.1", Range::Closed(0.0, f64::INFINITY), "weight of the entropy")
+                .reported("tried 0.1 0.2 0.3; reported 0.1 (MbLS, NACL)")],
             Weighting::PARAMS,
         ],
     };

@@ -38,7 +38,8 @@ impl Listed for Focal {
         views: 1,
         params: &[
             &[
-                Param::new("gamma", "3", Range::Closed(0.0, 20.0), "how much confident pixels are discounted"),
+                Param::new("gamma", "3", Range::Closed(0.0, 20.0), "how much confident pixels are discounted")
+                    .reported("tried 1 2 3; reported 3 (MbLS, NACL, CRaC), 2 (MEEP)"),
                 Param::new("schedule", "constant", Range::OneOf(Schedule::WORDS), "how gamma is chosen"),
             ],
             Weighting::PARAMS,

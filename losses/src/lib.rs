@@ -25,6 +25,7 @@ mod fused;
 pub mod lagrangian;
 mod objective;
 mod pixelwise;
+mod setting;
 mod spec;
 mod statistics;
 pub mod theorems;
@@ -36,7 +37,8 @@ use segcal_core::{Backend, Result, Tensor, ops};
 pub use batch::{Batch, Second};
 pub use fused::Pixel;
 pub use objective::Objective;
-pub use spec::{Convention, Given, Param, Range, Setting, Settings, Spec};
+pub use setting::{Given, Setting};
+pub use spec::{Convention, Param, Range, Settings, Spec};
 pub use weighting::Weighting;
 pub use words::Word;
 
@@ -294,9 +296,11 @@ losses! {
     MblsDice mbls_dice,
     Nacl nacl,
     Crac crac,
+    CracFixed crac_fixed,
     Cals cals,
     Bwcr bwcr,
     Meep meep,
+    ConfidencePenalty confidence_penalty,
     AceL1 ace_l1,
 }
 

@@ -7,7 +7,7 @@
 
 use segcal_core::{Backend, Result};
 
-use crate::dice::{Dice, Overlap};
+use crate::dice::{Denominator, Dice, Overlap};
 use crate::mbls::Mbls;
 use crate::{Batch, Criterion, Listed, Param, Range, Settings, Spec, Value, Weighting};
 
@@ -30,6 +30,7 @@ impl Listed for MblsDice {
             Mbls::SPEC.params[0],
             &[
                 Param::new("include_background", "false", Range::Flag, "whether class 0 is averaged in the Dice part"),
+                Dice::DENOMINATOR,
                 Dice::SMOOTH,
             ],
             Weighting::PARAMS,
@@ -42,6 +43,7 @@ impl Listed for MblsDice {
             first_class: usize::from(!settings.flag("include_background")),
             classes: None,
             smooth: settings.number("smooth"),
+            squared: Denominator::is_squared(settings),
         };
         Ok(Self { mbls: Mbls::new(settings)?, weighting: Weighting::ignoring(settings), overlap })
     }

@@ -6,21 +6,21 @@
 //!
 //! - `paper`: `L = L_seg - lambda H_W` with the Shannon entropy `H_W = -1/|W| sum_(i in W) sum_k s_k log s_k` (Eq. 1), or
 //!   `L = L_seg + lambda KL_W` with `KL_W = 1/|W| sum_(i in W) KL(u || s)` (Eq. 2; the sign is the one that pushes towards
-//!   uniform, the text's minus would push away). `L_seg` is cross entropy, or the Dice loss over the whole batch, mean over the
-//!   foreground classes, with 1e-7 above and below.
+//!   uniform, the text's minus would push away). `L_seg` is cross entropy, or the soft Dice of V-Net, which the paper cites (squared denominators),
+//!   over the whole batch, mean over the foreground classes, with 1e-7 above and below.
 //! - `authors`: the binary form of the public code. The entropy is the mean over the channels of the binary entropy of `s_k`;
 //!   the KL part is the mean over `W` and the channels of `log s_k` (negative; `L = L_seg - lambda` times it); cross entropy is
-//!   the mean over the channels of the binary cross entropy; Dice is that of channel 1 alone. Probabilities are clamped to
+//!   the mean over the channels of the binary cross entropy; Dice is that of channel 1 alone with linear denominators (`denominator`). Probabilities are clamped to
 //!   `[1e-7, 1 - 1e-7]` and 1e-7 is added inside logarithms. For two classes it equals the printed form up to a factor of 1/2 in
 //!   the KL part, the constant `log 2`, and the clamps.
 //!
 //! `empty = nan` gives the 0/0 of the public code where nothing is misclassified. `pixels = all` takes the entropy of all
-//! pixels, the baseline of the paper's tables. Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]`.
+//! pixels; [`ConfidencePenalty`](crate::confidence_penalty::ConfidencePenalty) is that baseline of the paper's tables. Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]`.
 //! `lambda = 0` is the segmentation loss. Source: MEEP (Larrazabal et al. 2023), Eq. 1 and 2.
 
 use segcal_core::{Backend, Expr, Result, Tensor, ops};
 
-use crate::dice::Overlap;
+use crate::dice::{Denominator, Dice, Overlap};
 use crate::fused::prediction;
 use crate::pixelwise::{Per, pixelwise};
 use crate::words::{Word, words};
@@ -80,8 +80,10 @@ impl Listed for Meep {
         image: false,
         views: 1,
         params: &[&[
-            Param::new("lambda", "0.3", Range::Closed(0.0, f64::INFINITY), "weight of the regulariser"),
-            Param::new("base", "ce", Range::OneOf(Base::WORDS), "the segmentation loss"),
+            Param::new("lambda", "0.3", Range::Closed(0.0, f64::INFINITY), "weight of the regulariser")
+                .reported("WMH 0.3 with ce, 1.0 with dice; LA 0.1 with ce, 0.5 with dice"),
+            Self::BASE,
+            Self::DENOMINATOR,
             Param::new("regularizer", "entropy", Range::OneOf(Regularizer::WORDS), "what pushes towards uniform"),
             Param::new("pixels", "wrong", Range::OneOf(Pixels::WORDS), "where it pushes"),
             Param::new("empty", "zero", Range::OneOf(Empty::WORDS), "the regulariser of no pixel at all"),
@@ -90,23 +92,45 @@ impl Listed for Meep {
     };
 
     fn new(settings: &Settings) -> Result<Self> {
-        let only = (!settings.is_paper()).then_some(1);
-        let overlap = Overlap { pooled: true, first_class: 1, classes: only, smooth: 1e-7 };
         Ok(Self {
-            weighting: Weighting::ignoring(settings),
-            lambda: settings.number("lambda"),
-            overlap: match settings.choice("base") {
-                Base::CrossEntropy => None,
-                Base::Dice => Some(overlap),
-            },
             kl: settings.choice::<Regularizer>("regularizer") == Regularizer::Kl,
             wrong_only: settings.choice::<Pixels>("pixels") == Pixels::Wrong,
             least: match settings.choice("empty") {
                 Empty::Zero => 1.0,
                 Empty::Nan => 0.0,
             },
-            shannon: settings.is_paper(),
+            ..Self::everywhere(settings, settings.number("lambda"))
         })
+    }
+}
+
+impl Meep {
+    /// The segmentation loss, as a parameter.
+    pub(crate) const BASE: Param = Param::new("base", "ce", Range::OneOf(Base::WORDS), "the segmentation loss");
+    /// The denominator of the Dice, as a parameter.
+    pub(crate) const DENOMINATOR: Param = Dice::DENOMINATOR.paper("squared");
+
+    /// The entropy of all pixels, with the base of these parameters.
+    pub(crate) fn everywhere(settings: &Settings, lambda: f64) -> Self {
+        let overlap = Overlap {
+            pooled: true,
+            first_class: 1,
+            classes: (!settings.is_paper()).then_some(1),
+            smooth: 1e-7,
+            squared: Denominator::is_squared(settings),
+        };
+        Self {
+            weighting: Weighting::ignoring(settings),
+            lambda,
+            overlap: match settings.choice("base") {
+                Base::CrossEntropy => None,
+                Base::Dice => Some(overlap),
+            },
+            kl: false,
+            wrong_only: false,
+            least: 1.0,
+            shannon: settings.is_paper(),
+        }
     }
 }
 

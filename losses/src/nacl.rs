@@ -6,7 +6,8 @@
 //!
 //! - `authors`: the penalty is the **mean** over the classes, so `lambda` counts `1/K` of what is printed; borders of
 //!   the prior as the authors' code has them.
-//! - `paper`: the sum over the classes (NACL, Eq. 7); pixels outside the image repeat its edge.
+//! - `paper`: the sum over the classes (NACL, Eq. 7), with the prior `mean` as the count that is printed there
+//!   (`normalise = false`); pixels outside the image repeat its edge.
 //!
 //! `lambda = 0` is cross entropy. With `patch = 1` and the prior `mean` the target is the one-hot label.
 //! Source: NACL (Murugesan et al. 2023), Eq. 7, and its supplement for the priors.
@@ -14,8 +15,9 @@
 use segcal_core::{Backend, Result};
 
 use crate::pixelwise::{Per, pixelwise};
+use crate::priors::mean::Mean;
 use crate::words::{Word, words};
-use crate::{Batch, Criterion, Listed, Param, Prior, Range, Settings, Spec, Value, Weighting};
+use crate::{Batch, Criterion, LabelPrior, Listed, Param, Prior, Range, Settings, Spec, Value, Weighting};
 
 /// Cross entropy with a penalty towards a prior from the label patch.
 #[derive(Clone, Debug)]
@@ -53,8 +55,10 @@ impl Listed for Nacl {
         views: 1,
         params: &[
             &[
-                Param::new("lambda", "0.1", Range::Closed(0.0, f64::INFINITY), "weight of the penalty"),
+                Param::new("lambda", "0.1", Range::Closed(0.0, f64::INFINITY), "weight of the penalty")
+                    .reported("tried 0.1 0.2 0.3; reported 0.1 (NACL)"),
                 Param::new("prior", "mean", Range::Member(Prior::SPECS), "what the logits are pulled to; see the list of priors"),
+                Mean::NORMALISE.paper("false").only_with("prior", Mean::SPEC.name),
                 Param::new("penalty", "l1", Range::OneOf(Difference::WORDS), "absolute or squared difference"),
                 Param::new("on", "logits", Range::OneOf(Pulled::WORDS), "what is pulled to the prior"),
             ],

@@ -1,10 +1,10 @@
 //! What a loss or a prior says about itself, and the checking of the parameters that it is given.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use segcal_core::{Error, Result, nearest};
 
+use crate::setting::{Given, Setting};
 use crate::words::Word;
 
 /// Which of two definitions of a loss is meant; each loss documents both.
@@ -39,68 +39,6 @@ impl Convention {
         found.copied().ok_or_else(|| Error::new(format!("unknown convention \"{name}\"")).help("authors or paper"))
     }
 }
-
-/// The value of a parameter, as it comes from a command line or a config.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Setting {
-    /// A number.
-    Number(f64),
-    /// A word; also `true`, `false` and `none`.
-    Word(String),
-    /// Several numbers, such as one per class.
-    Numbers(Vec<f64>),
-}
-
-impl From<&str> for Setting {
-    /// A number if it is one, numbers if they are separated by commas (with or without brackets), else a word.
-    fn from(text: &str) -> Self {
-        let text = text.trim();
-        // "nan" and "inf" are words, and no parameter may be such a number.
-        let number = |text: &str| text.trim().parse().ok().filter(|number: &f64| number.is_finite());
-        if let Some(number) = number(text) {
-            return Self::Number(number);
-        }
-        let inner = text.trim_start_matches('[').trim_end_matches(']');
-        match inner.split(',').map(number).collect() {
-            Some(numbers) => Self::Numbers(numbers),
-            None => Self::Word(text.into()),
-        }
-    }
-}
-
-impl From<f64> for Setting {
-    fn from(number: f64) -> Self {
-        Self::Number(number)
-    }
-}
-
-impl From<bool> for Setting {
-    fn from(flag: bool) -> Self {
-        Self::Word(flag.to_string())
-    }
-}
-
-impl From<Vec<f64>> for Setting {
-    fn from(numbers: Vec<f64>) -> Self {
-        Self::Numbers(numbers)
-    }
-}
-
-impl fmt::Display for Setting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => write!(f, "{number}"),
-            Self::Word(word) => write!(f, "{word}"),
-            Self::Numbers(numbers) => {
-                let parts: Vec<String> = numbers.iter().map(f64::to_string).collect();
-                write!(f, "{}", parts.join(","))
-            }
-        }
-    }
-}
-
-/// Parameters by name, as they are given.
-pub type Given = BTreeMap<String, Setting>;
 
 /// What a parameter may be.
 #[derive(Clone, Copy, Debug)]
@@ -190,18 +128,36 @@ pub struct Param {
     pub range: Range,
     /// What it does, and its unit.
     pub doc: &'static str,
+    /// What the papers tried and reported; empty where they say nothing.
+    pub reported: &'static str,
+    /// Another parameter and the word at which this one exists; always if `None`.
+    pub only_with: Option<(&'static str, &'static str)>,
 }
 
 impl Param {
     /// A parameter with the same default in both conventions.
     pub const fn new(name: &'static str, default: &'static str, range: Range, doc: &'static str) -> Self {
-        Self { name, default, paper_default: None, range, doc }
+        Self { name, default, paper_default: None, range, doc, reported: "", only_with: None }
     }
 
     /// The same with another default in the convention `paper`.
     #[must_use]
     pub const fn paper(mut self, default: &'static str) -> Self {
         self.paper_default = Some(default);
+        self
+    }
+
+    /// The same with what the papers tried and reported.
+    #[must_use]
+    pub const fn reported(mut self, values: &'static str) -> Self {
+        self.reported = values;
+        self
+    }
+
+    /// The same, as a parameter that exists only where an earlier one is this word.
+    #[must_use]
+    pub const fn only_with(mut self, param: &'static str, word: &'static str) -> Self {
+        self.only_with = Some((param, word));
         self
     }
 
@@ -290,8 +246,11 @@ pub struct Settings {
 
 impl Settings {
     fn add(&mut self, params: impl Iterator<Item = &'static Param>, given: &Given) -> Result<()> {
-        for param in params.filter(|param| self.values.iter().all(|(name, _)| *name != param.name)).collect::<Vec<_>>()
-        {
+        for param in params {
+            let known = self.values.iter().any(|(name, _)| *name == param.name);
+            if known || param.only_with.is_some_and(|(other, word)| self.word(other) != word) {
+                continue;
+            }
             let default = param.default_of(self.convention);
             self.values.push((param.name, param.read(given.get(param.name).unwrap_or(&default))?));
         }

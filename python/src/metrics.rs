@@ -57,7 +57,7 @@ pub(crate) fn measure(
     };
     let Settings(bins, tolerance, band, ignored, unions, empty, backend) = settings;
     let empty = policy(&empty)?;
-    let options = Options { bins, tolerance, band, ignored, unions, authors: false };
+    let options = Options { bins, tolerance, band, ignored, unions, ..Options::default() };
     let (device, reference) = (Device::open(&backend, None).or_raise()?, labels.as_slice()?);
     let request = Request { prediction, reference, grid, options: &options };
     let Figures { classes, ignored, structures, regions, .. } = detached(py, || device.run(request))?.or_raise()?;

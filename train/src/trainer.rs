@@ -18,6 +18,7 @@ use super::best::{expect_best, offer_best};
 use super::chain::{self, Link};
 use super::divergence;
 use super::infer::{Predictor, Tiling};
+use super::patience;
 use super::record::EpochRecord;
 use super::run::{self, Checkpoint};
 use super::run_folder::RunFolder;
@@ -26,16 +27,10 @@ use super::settings::{Samples, Settings};
 use super::source::Source;
 use super::spacings::Spacings;
 use super::stopped::{is_stopped, stopped};
+use super::streams::{DROPOUT, EPOCHS, ORIENTATIONS, VIEWS};
 use super::supervision;
 use super::term_means::TermMeans;
 use super::validation::{self, Validation};
-
-/// Streams of random numbers, one for each purpose, so that none depends on how many another used.
-const EPOCHS: u64 = 1;
-/// See [`EPOCHS`].
-const VIEWS: u64 = 2;
-/// See [`EPOCHS`].
-const DROPOUT: u64 = 3;
 
 /// What a network is trained on and measured by.
 #[derive(Clone)]
@@ -186,7 +181,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
     /// A case cannot be read, a number is not finite, the device fails, or the observer asks to stop.
     pub fn run(&mut self, observer: &dyn Observer) -> Result<Vec<EpochRecord>> {
         let mut records = Vec::new();
-        while self.epoch < self.settings.epochs {
+        while self.epoch < self.settings.epochs && !patience::is_over(self.settings, &records) {
             records.push(self.run_epoch(observer)?);
             self.epoch += 1;
         }
@@ -218,7 +213,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
     }
 
     fn run_epochs(&mut self, folder: &mut RunFolder, observer: &dyn Observer) -> Result<()> {
-        while self.epoch < self.settings.epochs {
+        while self.epoch < self.settings.epochs && !patience::is_over(self.settings, folder.records()) {
             let mut record = self.run_epoch(observer)?;
             record.hashes.weights = chain::weights(&self.parameters, &self.optimiser.state(), &self.objective.state())?;
             let link = folder.record(record)?;
@@ -230,6 +225,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
             self.checkpoint(&link).save(&folder.last()?)?;
             self.epoch += 1;
         }
+        patience::announce(self.settings, self.epoch, observer);
         Ok(())
     }
 
@@ -255,7 +251,8 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
     fn train_epoch(&mut self, observer: &dyn Observer) -> Result<(TermMeans, String)> {
         let rng = Rng::new(self.settings.seed).stream(EPOCHS).stream(self.epoch as u64);
         let training = self.data.training.clone();
-        let blocks = samples::epoch_blocks(&*training, &self.settings.samples, rng)?;
+        let mut blocks = samples::epoch_blocks(&*training, &self.settings.samples, rng)?;
+        samples::orient(&mut blocks, &self.settings.augment, self.stream(ORIENTATIONS, 0));
         let steps = blocks.len().div_ceil(self.settings.batch);
         let bar = Steps::begin(observer, format!("epoch {}/{}", self.epoch + 1, self.settings.epochs), steps);
         let (mut terms, mut hash) = (TermMeans::default(), Hash::default());
@@ -326,7 +323,9 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         let two = TwoViews::draw(self.stream(VIEWS, step), images.shape().n());
         let [first, second] = two.views.each_ref().map(|view| view.back(&forward(&view.image(images))));
         let mask = two.mask(self.backend, labels.shape());
-        self.objective.value(&Batch::new(&first, labels).with_second(&second, &mask))
+        let returned = two.views[0].returned(labels);
+        let batch = Batch::new(&first, labels).with_second(&second, &mask).with_returned_labels(&returned);
+        self.objective.value(&batch)
     }
 
     /// Says which number of which batch is not finite, and where that began.

@@ -130,6 +130,7 @@ fn as_json(spec: &Spec) -> Value {
             "default_paper": param.paper_default.unwrap_or(param.default),
             "range": param.range.to_string(),
             "doc": param.doc,
+            "reported": param.reported,
         })
     });
     json!({
@@ -148,7 +149,11 @@ fn as_text(spec: &Spec) -> String {
             Some(paper) => format!("{} (paper: {paper})", param.default),
             None => param.default.to_string(),
         };
-        text += &format!("    {} = {default}    {}; {}\n", param.name, param.doc, param.range);
+        let only = param.only_with.map_or_else(String::new, |(other, word)| format!(", with {other} = {word}"));
+        text += &format!("    {} = {default}    {}{only}; {}\n", param.name, param.doc, param.range);
+        if !param.reported.is_empty() {
+            text += &format!("        papers: {}\n", param.reported);
+        }
     }
     text
 }

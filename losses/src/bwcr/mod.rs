@@ -5,7 +5,9 @@
 //! `batch.logits` are those of view 1, [`Batch::with_second`] adds those of view 2 and the mask `v` of the pixels that both
 //! views hold. With the weights `w` of [`Boundary::weights`](weights::Boundary::weights):
 //!
-//! - `authors`: `(sup + lambda cons) / (1 + lambda)`, `cons` the mean over pixels **and** classes of `v w (z1 - z2)^2`, and `sup`
+//! - `authors`: the labels of cross entropy have been through view 1 and back, as the logits have
+//!   ([`Batch::with_returned_labels`]; the boundary weights are those of the labels themselves), and it is
+//!   `(sup + lambda cons) / (1 + lambda)`, `cons` the mean over pixels **and** classes of `v w (z1 - z2)^2`, and `sup`
 //!   that of `-v y_k log s_k`: masked pixels stay in the divisor, and cross entropy counts `1/K`.
 //! - `paper`: `CE + lambda cons`, both sums over the classes and means over the valid pixels.
 //!
@@ -102,7 +104,9 @@ impl Criterion for Bwcr {
         };
         let share = ops::map(&[&valid, &factor], |p| p.input(0) * p.input(1));
         let scale = if self.printed { 1.0 } else { 1.0 / (1.0 + self.lambda) };
-        let supervised = pixelwise(batch, &Weighting::MEAN, &[&share], &[("ce", scale)], |p| {
+        let returned = batch.second.as_ref().and_then(|second| second.returned).filter(|_| !self.printed);
+        let judged = Batch::new(batch.logits, returned.unwrap_or(batch.labels));
+        let supervised = pixelwise(&judged, &Weighting::MEAN, &[&share], &[("ce", scale)], |p| {
             vec![Per::Pixel(-(p.log_s_y() * p.input(0)))]
         });
         let consistency = self.consistency(batch, &share);

@@ -119,6 +119,11 @@ impl View {
         self.forth(labels, Interpolation::Nearest)
     }
 
+    /// The labels `[n, 1, d, h, w]` through the view and back to the original frame, 0 where the view does not hold them.
+    pub fn returned<B: Backend>(&self, labels: &Tensor<B>) -> Tensor<B> {
+        self.backward(&self.labels(labels), Interpolation::Nearest)
+    }
+
     /// The logits `[n, K, d, h, w]` of this view in the original frame. Differentiable.
     pub fn back<B: Backend>(&self, logits: &Tensor<B>) -> Tensor<B> {
         self.backward(logits, Interpolation::Linear)

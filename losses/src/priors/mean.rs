@@ -1,6 +1,7 @@
 //! Mean prior: the share of each class in the label patch, `tau_k = 1/|patch| sum_i [label_i = k]`.
 //!
-//! Sums to one at every pixel, in both conventions. Where the patch leaves the image,
+//! Sums to one at every pixel, in both conventions. With `normalise = false` it is the number of the patch's pixels, as NACL
+//! prints it in Eq. 7 (and divides it in Eq. 1 of its supplement). Where the patch leaves the image,
 //!
 //! - `authors`: pixels outside count as background (class 0), as the label map is padded with zeros;
 //! - `paper`: pixels outside repeat the nearest pixel, for the formula says nothing about them.
@@ -10,13 +11,20 @@
 use segcal_core::{Backend, Result, Tensor};
 
 use super::patch::{Outside, PATCH, filter_labels, patch_extents};
-use crate::{LabelPrior, Settings, Spec};
+use crate::{LabelPrior, Param, Range, Settings, Spec};
 
 /// Shares of the classes in the label patch.
 #[derive(Clone, Debug)]
 pub struct Mean {
     patch: usize,
     outside: Outside,
+    normalise: bool,
+}
+
+impl Mean {
+    /// Whether it is a share.
+    pub(crate) const NORMALISE: Param =
+        Param::new("normalise", "true", Range::Flag, "whether it is the share of the patch, or the number of its pixels");
 }
 
 impl LabelPrior for Mean {
@@ -26,16 +34,21 @@ impl LabelPrior for Mean {
         source: "NACL (Murugesan et al. 2023), supplement, Eq. 1",
         image: false,
         views: 1,
-        params: &[&[PATCH]],
+        params: &[&[PATCH, Self::NORMALISE]],
     };
 
     fn new(settings: &Settings) -> Result<Self> {
-        Ok(Self { patch: settings.whole("patch"), outside: Outside::of(settings) })
+        Ok(Self {
+            patch: settings.whole("patch"),
+            outside: Outside::of(settings),
+            normalise: settings.flag("normalise"),
+        })
     }
 
     fn value<B: Backend>(&self, labels: &Tensor<B>, classes: usize, _: Option<&Tensor<B>>) -> Tensor<B> {
         let extents = patch_extents(self.patch, labels.shape());
         let count: usize = extents.iter().product();
-        filter_labels(labels, classes, extents, &vec![1.0 / count as f64; count], self.outside)
+        let weight = if self.normalise { 1.0 / count as f64 } else { 1.0 };
+        filter_labels(labels, classes, extents, &vec![weight; count], self.outside)
     }
 }

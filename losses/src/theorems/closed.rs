@@ -59,14 +59,16 @@ fn mbls<B: Backend>(p: &Problem<B>, slope: impl Fn(f64) -> f64) -> Vec<f64> {
     })
 }
 
-/// Dice: `dD/ds_k = -(2 y_k (S + Y + e) - (2 I + e)) / (S + Y + e)^2` per sample and class, then through softmax.
-fn dice<B: Backend>(p: &Problem<B>, first: usize) -> Vec<f64> {
+/// Dice: `dD/ds_k = -(2 y_k (S + Y + e) - (2 I + e) S') / (S + Y + e)^2` per sample and class with `S' = 1`, or `2 s_k` where
+/// `S` sums squares, then through softmax.
+fn dice<B: Backend>(p: &Problem<B>, first: usize, squared: bool) -> Vec<f64> {
     let (pixels, classes, samples, e) = (p.each_pixel(), p.classes(), p.shape.n(), 1e-5);
     let mut sums = vec![[0.0; 3]; samples * classes];
     for (number, pixel) in pixels.iter().enumerate() {
         for k in 0..classes {
             let sum = &mut sums[number / p.shape.voxels() * classes + k];
-            *sum = [sum[0] + pixel.s[k] * pixel.y(k), sum[1] + pixel.s[k], sum[2] + pixel.y(k)];
+            let own = if squared { pixel.s[k].powi(2) } else { pixel.s[k] };
+            *sum = [sum[0] + pixel.s[k] * pixel.y(k), sum[1] + own, sum[2] + pixel.y(k)];
         }
     }
     let share = p.pixels() as f64 / (samples * (classes - first)) as f64;
@@ -74,7 +76,8 @@ fn dice<B: Backend>(p: &Problem<B>, first: usize) -> Vec<f64> {
         let slope = |k: usize| {
             let [both, predicted, true_] = sums[number / p.shape.voxels() * classes + k];
             let below = predicted + true_ + e;
-            let slope = -share * (2.0 * pixel.y(k) * below - (2.0 * both + e)) / (below * below);
+            let own = if squared { 2.0 * pixel.s[k] } else { 1.0 };
+            let slope = -share * (2.0 * pixel.y(k) * below - (2.0 * both + e) * own) / (below * below);
             if k < first { 0.0 } else { slope }
         };
         pixel.through_softmax(&(0..classes).map(slope).collect::<Vec<_>>())
@@ -87,13 +90,34 @@ fn at<B: Backend>(p: &Problem<B>, prior: &[f64], number: usize, class: usize) ->
     prior[(number / voxels * p.classes() + class) * voxels + number % voxels]
 }
 
+/// A share in the public code, a count as printed.
 fn mean_prior<B: Backend>(p: &Problem<B>, convention: crate::Convention) -> Vec<f64> {
-    p.prior("mean", &[], convention).expect("the mean prior")
+    let set: &[(&str, &str)] = if convention == Paper { &[("normalise", "false")] } else { &[] };
+    p.prior("mean", set, convention).expect("the mean prior")
 }
 
 fn nacl<B: Backend>(p: &Problem<B>, slope: impl Fn(f64) -> f64) -> Vec<f64> {
     let prior = mean_prior(p, Paper);
     ce_and(p, |number, pixel| (0..p.classes()).map(|k| slope(pixel.l[k] - at(p, &prior, number, k))).collect())
+}
+
+/// NACL's sum with the prior that is a share.
+fn nacl_of_shares<B: Backend>(p: &Problem<B>) -> Vec<f64> {
+    let prior = p.prior("mean", &[], Paper).expect("the mean prior");
+    ce_and(p, |number, pixel| {
+        (0..p.classes()).map(|k| 0.1 * (pixel.l[k] - at(p, &prior, number, k)).signum()).collect()
+    })
+}
+
+/// Fixed weights: 0.3 outside regions, 0.7 inside, twice that for class 0.
+fn crac_fixed<B: Backend>(p: &Problem<B>) -> Vec<f64> {
+    let shares = p.prior("mean", &[], Paper).expect("the mean prior");
+    let prior = mean_prior(p, Paper);
+    ce_and(p, |number, pixel| {
+        let inner = (0..p.classes()).any(|k| at(p, &shares, number, k) > 1.0 - 1e-6);
+        let weight = |k: usize| if inner { 0.7 } else { 0.3 } * if k == 0 { 2.0 } else { 1.0 };
+        (0..p.classes()).map(|k| weight(k) * (pixel.l[k] - at(p, &prior, number, k)).signum()).collect()
+    })
 }
 
 fn nacl_softmax<B: Backend>(p: &Problem<B>) -> Vec<f64> {
@@ -185,8 +209,9 @@ fn svls<B: Backend>(p: &Problem<B>) -> Vec<f64> {
 fn entries<B: Backend>() -> Vec<Entry<B>> {
     vec![
         ("ce", &[], Authors, ce),
-        ("dice", &[], Authors, |p| dice(p, 0)),
-        ("ce-dice", &[], Authors, |p| sum(&ce(p), &dice(p, 0))),
+        ("dice", &[], Authors, |p| dice(p, 0, false)),
+        ("dice", &[("denominator", "squared")], Paper, |p| dice(p, 0, true)),
+        ("ce-dice", &[], Authors, |p| sum(&ce(p), &dice(p, 0, false))),
         ("focal", &[("gamma", "2")], Authors, focal),
         ("ecp", &[("lambda", "0.3")], Paper, |p| ce_and(p, |_, pixel| confidence(pixel, 0.3))),
         ("label-smoothing", &[("alpha", "0.2")], Authors, smoothed),
@@ -194,9 +219,12 @@ fn entries<B: Backend>() -> Vec<Entry<B>> {
         ("mbls", &[("margin", "3")], Paper, |p| mbls(p, |d| if d > 3.0 { 0.1 } else { 0.0 })),
         ("mbls", &[("margin", "3"), ("penalty", "l2")], Paper, |p| mbls(p, |d| 0.2 * (d - 3.0).max(0.0))),
         ("mbls", &[("margin", "3"), ("penalty", "l2-unhinged")], Paper, |p| mbls(p, |d| 0.2 * (d - 3.0))),
-        ("mbls-dice", &[("margin", "3")], Paper, |p| sum(&mbls(p, |d| if d > 3.0 { 0.1 } else { 0.0 }), &dice(p, 1))),
+        ("mbls-dice", &[("margin", "3")], Paper, |p| {
+            sum(&mbls(p, |d| if d > 3.0 { 0.1 } else { 0.0 }), &dice(p, 1, false))
+        }),
         ("nacl", &[], Paper, |p| nacl(p, |away| 0.1 * away.signum())),
         ("nacl", &[("penalty", "l2")], Paper, |p| nacl(p, |away| 0.2 * away)),
+        ("nacl", &[("normalise", "true")], Paper, nacl_of_shares),
         ("nacl", &[("on", "softmax")], Authors, nacl_softmax),
         ("crac", &[("lambda", "0.3"), ("rho", "0.5")], Paper, crac),
         ("crac", &[("lambda", "0.3"), ("rho", "0.5")], Authors, crac_authors),
@@ -208,6 +236,7 @@ fn entries<B: Backend>() -> Vec<Entry<B>> {
         ("meep", &[("regularizer", "kl")], Paper, |p| {
             meep(p, |pixel| pixel.s.iter().map(|s| 0.3 * (s - 1.0 / pixel.s.len() as f64)).collect())
         }),
+        ("confidence-penalty", &[], Paper, |p| ce_and(p, |_, pixel| confidence(pixel, 0.2))),
         ("ace-l1", &[], Authors, ace),
     ]
 }
@@ -225,9 +254,11 @@ const NAMES: &[&str] = &[
     "mbls-dice",
     "nacl",
     "crac",
+    "crac-fixed",
     "cals",
     "bwcr",
     "meep",
+    "confidence-penalty",
     "ace-l1",
 ];
 
@@ -244,7 +275,12 @@ pub(super) fn theorems<B: Backend>() -> Vec<Theorem<B>> {
                 let deviation = gap_of(&p.evaluate(name, set, convention)?.gradient, &by_hand(p));
                 worst = worst.max(deviation);
             }
-            Ok(worst)
+            let weights: Vec<String> = [0.3, 0.7]
+                .iter()
+                .flat_map(|w| (0..p.classes()).map(move |k| (if k == 0 { 2.0 * w } else { *w }).to_string()))
+                .collect();
+            let found = p.evaluate("crac-fixed", &[("lambda", &weights.join(","))], Paper)?.gradient;
+            Ok(worst.max(gap_of(&found, &crac_fixed(p))))
         },
     }]
 }

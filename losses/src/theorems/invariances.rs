@@ -8,10 +8,10 @@ use crate::Convention::{Authors, Paper};
 use crate::{Convention, Loss};
 
 /// Losses that change when one number is added to all logits of a pixel.
-const SHIFT_SENSITIVE: [&str; 3] = ["nacl", "crac", "bwcr"];
+const SHIFT_SENSITIVE: [&str; 4] = ["nacl", "crac", "crac-fixed", "bwcr"];
 
 /// Losses that look at neighbours, or at a second view.
-const SPATIAL: [&str; 4] = ["svls", "nacl", "crac", "bwcr"];
+const SPATIAL: [&str; 5] = ["svls", "nacl", "crac", "crac-fixed", "bwcr"];
 
 pub(super) fn theorems<B: Backend>() -> Vec<Theorem<B>> {
     vec![

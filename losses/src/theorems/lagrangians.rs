@@ -186,7 +186,8 @@ pub(super) fn theorems<B: Backend>() -> Vec<Theorem<B>> {
             check: |p| {
                 let mut cals = build("cals", &[("margin", "1e5"), ("lambda", "0.5")], Authors)?;
                 let of_cals = after_epoch(p, &mut cals)?[0].clone();
-                let above = p.with_logits(|_, l| 2.0 + l.abs());
+                // Above the 27 pixels of a patch.
+                let above = p.with_logits(|_, l| 30.0 + l.abs());
                 let mut crac = build("crac", &[("lambda", "0.5")], Paper)?;
                 let of_crac = after_epoch(&above, &mut crac)?[0].clone();
                 // A region that no pixel belongs to keeps its multiplier.

@@ -34,6 +34,12 @@ const EQUAL: &[(Named, Named)] = &[
     (("mbls-dice", &[("lambda", "0")]), ("ce-dice", &[("include_background", "false")])),
     (("mbls-dice", &[("margin", "1e9")]), ("ce-dice", &[("include_background", "false")])),
     (("meep", &[("lambda", "0"), ("regularizer", "kl")]), ("meep", &[("lambda", "0")])),
+    (("confidence-penalty", &[("beta", "0.3")]), ("meep", &[("pixels", "all"), ("lambda", "0.3")])),
+    (
+        ("confidence-penalty", &[("beta", "0.3"), ("base", "dice")]),
+        ("meep", &[("pixels", "all"), ("lambda", "0.3"), ("base", "dice")]),
+    ),
+    (("crac-fixed", &[("lambda", "0.3")]), ("nacl", &[("lambda", "0.3")])),
 ];
 
 #[expect(clippy::too_many_lines, reason = "a list")]
@@ -42,7 +48,8 @@ pub(super) fn theorems<B: Backend>() -> Vec<Theorem<B>> {
         Theorem {
             name: "limits",
             statement: "focal (gamma 0), LS (alpha 0), ECP, MbLS, NACL (lambda 0), MbLS (large margin), CRaC and CALS (lambda and \
-                        rho towards 0) equal cross entropy; MbLS + Dice without penalty equals CE + Dice; value and gradient",
+                        rho towards 0) equal cross entropy; MbLS + Dice without penalty equals CE + Dice; the confidence penalty is MEEP \
+                        over all pixels, and CRaC with one fixed weight is NACL; value and gradient",
             source: "each paper",
             about: &[
                 "focal",
@@ -55,6 +62,8 @@ pub(super) fn theorems<B: Backend>() -> Vec<Theorem<B>> {
                 "mbls-dice",
                 "ce-dice",
                 "meep",
+                "confidence-penalty",
+                "crac-fixed",
                 "ce",
             ],
             bound: [1e-8, 1e-4],
@@ -70,13 +79,15 @@ pub(super) fn theorems<B: Backend>() -> Vec<Theorem<B>> {
         },
         Theorem {
             name: "limits-paper",
-            statement: "as printed, MEEP without regulariser equals cross entropy, and so does SVLS for sigma towards 0",
-            source: "MEEP, Sec. 2; NACL, Eq. 1",
-            about: &["meep", "svls", "ce"],
+            statement: "as printed, MEEP without regulariser equals cross entropy, and so does SVLS for sigma towards 0; the \
+                        confidence penalty beside cross entropy is ECP",
+            source: "MEEP, Sec. 2; NACL, Eq. 1; MbLS, Sec. 4.2",
+            about: &["meep", "svls", "confidence-penalty", "ecp", "ce"],
             bound: [1e-12, 1e-5],
             check: |p| {
                 let meep = same(p, ("meep", &[("lambda", "0")]), CE, Paper)?;
-                Ok(meep.max(same(p, ("svls", &[("sigma", "0.01")]), CE, Paper)?))
+                let penalty = same(p, ("confidence-penalty", &[]), ("ecp", &[("lambda", "0.2")]), Paper)?;
+                Ok(meep.max(penalty).max(same(p, ("svls", &[("sigma", "0.01")]), CE, Paper)?))
             },
         },
         Theorem {

@@ -12,6 +12,7 @@ mod lagrangians;
 mod limits;
 mod lists;
 mod neighbours;
+mod penalties;
 mod problem;
 
 use segcal_core::{Backend, Result, Rng};
@@ -65,6 +66,7 @@ pub fn all<B: Backend>() -> Vec<Theorem<B>> {
         limits::theorems(),
         lagrangians::theorems(),
         neighbours::theorems(),
+        penalties::theorems(),
         invariances::theorems(),
         closed::theorems(),
         lists::theorems(),

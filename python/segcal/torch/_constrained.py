@@ -83,7 +83,8 @@ class CRaC(Pixelwise):
             raise ValueError(f"logits: {logits.shape[1]} classes, the loss was made for {self.classes}")
         extents = priors.patch_extents(int(self.parameter("patch")), tuple(labels.shape[1:]))
         seen = priors.taps(labels, extents, self.printed)
-        prior = priors.filtered(self.classes, [1 / len(seen)] * len(seen), seen, logits.dtype)
+        weight = 1 / len(seen) if self.parameter("normalise") else 1.0
+        prior = priors.filtered(self.classes, [weight] * len(seen), seen, logits.dtype)
         smallest = largest = seen[0]
         for label in seen[1:]:
             smallest, largest = torch.minimum(smallest, label), torch.maximum(largest, label)

@@ -42,7 +42,8 @@ class NACL(Pixelwise):
         if which == "gaussian":
             return priors.gaussian(labels, classes, patch, self.parameter("sigma"), self.printed, dtype)
         if which == "mean":
-            return priors.mean(labels, classes, patch, self.printed, dtype)
+            share = priors.mean(labels, classes, patch, self.printed, dtype)
+            return share if self.parameter("normalise") else share * priors.patch_size(patch, tuple(labels.shape[1:]))
         return priors.ranked(labels, classes, patch, which, self.printed, dtype)
 
 
@@ -157,7 +158,8 @@ class MEEP(Pixelwise):
         truth = (one_hot(known, log_s.shape[1], log_s.dtype) * kept.unsqueeze(1))[:, 1:last]
         s = (log_s.exp() * kept.unsqueeze(1))[:, 1:last]
         over = [axis for axis in range(s.dim()) if axis != 1]
-        fraction = (2 * (s * truth).sum(over) + 1e-7) / (s.sum(over) + truth.sum(over) + 1e-7)
+        predicted = s.square() if self.parameter("denominator") == "squared" else s
+        fraction = (2 * (s * truth).sum(over) + 1e-7) / (predicted.sum(over) + truth.sum(over) + 1e-7)
         return 1 - fraction.mean()
 
 

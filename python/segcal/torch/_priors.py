@@ -20,6 +20,11 @@ def patch_extents(patch: int, spatial: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(1 if len(spatial) == 3 and axis == 0 and spatial[0] == 1 else patch for axis in range(len(spatial)))
 
 
+def patch_size(patch: int, spatial: tuple[int, ...]) -> int:
+    """Number of pixels of the patch."""
+    return math.prod(patch_extents(patch, spatial))
+
+
 def extend(labels: Tensor, extents: tuple[int, ...], nearest: bool) -> Tensor:
     """The label map with what patches see beyond its border: the nearest pixel, or background."""
     for axis, extent in enumerate(extents, start=1):
