@@ -4,6 +4,7 @@ use std::path::Path;
 
 use segcal_core::{Context, Error, Result};
 use segcal_data::config::{self, from_table};
+use segcal_metrics::calibration::{DEFAULT_BINS, DEFAULT_THRESHOLD};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -17,6 +18,8 @@ use super::structures;
 pub struct Settings {
     /// Number of bins of confidence, 1 to 1000.
     pub bins: usize,
+    /// Probabilities at or below this are left out of tace and tcece; below the first edge, 1 / bins.
+    pub tace_threshold: f64,
     /// Tolerance of nsd, in the unit of the lengths.
     pub tolerance_mm: f64,
     /// Half-width of the regions `boundary` and `near`, in the unit of the lengths.
@@ -27,7 +30,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { bins: 15, tolerance_mm: 1.0, band_mm: 2.0, regions: Unions::new() }
+        Self {
+            bins: DEFAULT_BINS,
+            tace_threshold: DEFAULT_THRESHOLD,
+            tolerance_mm: 1.0,
+            band_mm: 2.0,
+            regions: Unions::new(),
+        }
     }
 }
 
@@ -56,9 +65,16 @@ impl Settings {
         if !(1..=1000).contains(&self.bins) {
             return Err(Error::new(format!("{} is not in 1 to 1000", self.bins)).at("bins"));
         }
+        // The threshold that counts is the nearest f32, and the edge an f32, too.
+        let (threshold, edge) = (self.tace_threshold, 1.0 / self.bins as f32);
+        if !(threshold >= 0.0 && (threshold as f32) < edge) {
+            let problem = format!("{threshold} is not in the first bin, from 0 to below {edge}");
+            return Err(Error::new(problem).at("tace_threshold").help("0.001 is that of the paper"));
+        }
         Ok(Measure {
             kind,
             bins: self.bins,
+            threshold,
             tolerance: self.tolerance_mm,
             band: self.band_mm,
             voxel_units,

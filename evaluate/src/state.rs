@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use segcal_data as data;
 use segcal_data::output::Number;
 use segcal_metrics::authors::AuthorsSegmentation;
+use segcal_metrics::calibration::DEFAULT_THRESHOLD;
 use segcal_metrics::empty::{Emptiness, Outcome};
 use segcal_metrics::measure::{self as metrics, Nested, Options};
 use segcal_metrics::volume::Label;
@@ -27,6 +28,9 @@ pub struct Measure {
     pub kind: Prediction,
     /// Number of equal-width or equal-mass bins.
     pub bins: usize,
+    /// Probabilities at or below this are left out of tace and tcece.
+    #[serde(rename = "tace_threshold", default = "usual_threshold", skip_serializing_if = "is_usual_threshold")]
+    pub threshold: f64,
     /// Tolerance of NSD, in the unit of the lengths.
     #[serde(rename = "tolerance_mm")]
     pub tolerance: f64,
@@ -47,6 +51,15 @@ pub struct Measure {
     /// What is believed of the files.
     #[serde(default, skip_serializing_if = "Reading::is_default")]
     pub reading: Reading,
+}
+
+fn usual_threshold() -> f64 {
+    DEFAULT_THRESHOLD
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_usual_threshold(threshold: &f64) -> bool {
+    *threshold == DEFAULT_THRESHOLD
 }
 
 impl Measure {
@@ -83,6 +96,7 @@ impl Measure {
     pub(super) fn options(&self) -> Options {
         Options {
             bins: self.bins,
+            threshold: self.threshold,
             tolerance: self.tolerance,
             band: self.band,
             ignored: self.ignored,

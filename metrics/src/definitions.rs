@@ -91,7 +91,7 @@ metrics! {
     "nsd", "1", UNIT, Higher, Distance(Surface::nsd),
         "share of the edge voxels of both masks within the tolerance of the other edge, equality counts", "Nikolov et al. 2021, on voxels";
     "ece", "1", UNIT, Lower, Calibration(RegionBins::ece),
-        "sum over bins of (share of voxels) |accuracy - mean confidence| of the largest probability; equal-width bins (l, u] with f32 edges, 0 in the first", "Guo et al. 2017; MbLS eq. 10";
+        "sum over bins of (share of voxels) |accuracy - mean confidence| of the largest probability; equal-width bins (l, u] with f32 edges, 0 in the first", "Guo et al. 2017; MbLS Eq. 8";
     "mce", "1", UNIT, Lower, Calibration(RegionBins::mce),
         "largest |accuracy - mean confidence| over the non-empty bins of ece", "Guo et al. 2017";
     "ace", "1", UNIT, Lower, Calibration(RegionBins::ace),

@@ -1,14 +1,16 @@
-//! Distributions of logits by true class: the numbers behind the papers' logit figures.
+//! Distributions of logits by true class, with their means and mean magnitudes: the numbers behind the papers' logit figures
+//! (MbLS, Fig. 4; NACL, Fig. 2; CRaC, Fig. 2).
 
 use rayon::prelude::*;
 use segcal_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::FixedSum;
 use crate::overlap::within;
 use crate::volume::{BLOCK, Label, Probabilities};
 
-/// For each pair of true class and logit channel, a histogram over a fixed range. Integers: merging in any order gives
-/// the same counts.
+/// For each pair of true class and logit channel, a histogram over a fixed range, and the sums of its positive and of its
+/// negative logits in units of 2^-40. Integers: merging in any order gives the same numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogitDistribution {
     classes: usize,
@@ -16,7 +18,17 @@ pub struct LogitDistribution {
     bins: usize,
     /// `[true class][channel][below, bins..., at or above the end]`.
     counts: Vec<u64>,
+    /// `[true class][channel]`: sums of the positive and of the negative logits, both without sign. Empty where a part was
+    /// counted by an earlier version, which had none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sums: Vec<[FixedSum; 2]>,
 }
+
+/// Magnitudes beyond this are summed as this: they fit into 64 bits.
+const LARGEST: f64 = (1_u32 << 20) as f64;
+
+/// What one thread has counted.
+type Counted = (Vec<u64>, Vec<[FixedSum; 2]>);
 
 impl LogitDistribution {
     /// No voxel yet; `bins` equal bins `[l, u)` between the ends of `range`.
@@ -26,7 +38,9 @@ impl LogitDistribution {
     pub fn new(classes: usize, range: [f32; 2], bins: usize) -> Self {
         assert!(classes > 0 && bins > 0, "{classes} classes, {bins} bins");
         assert!(range[0] < range[1] && range.iter().all(|end| end.is_finite()), "the range {range:?}");
-        Self { classes, range, bins, counts: vec![0; classes * classes * (bins + 2)] }
+        let (counts, sums) =
+            (vec![0; classes * classes * (bins + 2)], vec![[FixedSum::default(); 2]; classes * classes]);
+        Self { classes, range, bins, counts, sums }
     }
 
     /// Adds a volume: logits `[k, d, h, w]` and reference labels `[d, h, w]`, without the voxels of the label `ignored`.
@@ -64,25 +78,43 @@ impl LogitDistribution {
         if logits.values().par_iter().any(|logit| logit.is_nan()) {
             return Err(Error::new("a logit is NaN").help("repair or leave out the case"));
         }
-        let zero = || vec![0; self.counts.len()];
+        let zero = || (vec![0; self.counts.len()], vec![[FixedSum::default(); 2]; self.classes * self.classes]);
         let blocks = (0..reference.len().div_ceil(BLOCK)).into_par_iter();
-        let counts = blocks.fold(zero, |mut counts, block| {
+        let counted = blocks.fold(zero, |(mut counts, mut sums): Counted, block| {
             let at = block * BLOCK..((block + 1) * BLOCK).min(reference.len());
             for channel in 0..self.classes {
                 for (&logit, &label) in logits.class(channel)[at.clone()].iter().zip(&reference[at.clone()]) {
                     if Some(label) != ignored {
-                        counts[self.row(label, channel) + self.place(map(logit))] += 1;
+                        let logit = map(logit);
+                        counts[self.row(label, channel) + self.place(logit)] += 1;
+                        let sum = &mut sums[usize::from(label) * self.classes + channel];
+                        sum[usize::from(logit < 0.0)].add_units(units(f64::from(logit).abs().min(LARGEST)));
                     }
                 }
             }
-            counts
+            (counts, sums)
         });
-        let total: Vec<u64> = counts.reduce(zero, |mut a, b| {
-            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        let total = counted.reduce(zero, |mut a, b| {
+            add(&mut a, &b);
             a
         });
-        self.counts.iter_mut().zip(total).for_each(|(own, new)| *own += new);
+        let mut own = (std::mem::take(&mut self.counts), std::mem::take(&mut self.sums));
+        add(&mut own, &total);
+        (self.counts, self.sums) = own;
         Ok(())
+    }
+
+    /// Mean and mean magnitude of one channel over the voxels of one true class; `None` without voxels, or where a part was
+    /// counted by a version that had no sums.
+    ///
+    /// # Panics
+    /// There is no such class or channel.
+    pub fn means(&self, label: Label, channel: usize) -> Option<[f64; 2]> {
+        let count: u64 = self.counts(label, channel).iter().sum();
+        let known = self.sums.len() == self.classes * self.classes && count > 0;
+        let [positive, negative] = *self.sums.get(usize::from(label) * self.classes + channel).filter(|_| known)?;
+        let [positive, negative] = [positive.value(), negative.value()];
+        Some([positive - negative, positive + negative].map(|sum| sum / count as f64))
     }
 
     /// Number of classes.
@@ -114,7 +146,13 @@ impl LogitDistribution {
     /// The classes, ranges or bins differ.
     pub fn merge(&mut self, other: &Self) {
         assert_eq!((self.classes, self.range, self.bins), (other.classes, other.range, other.bins), "same histograms");
-        self.counts.iter_mut().zip(&other.counts).for_each(|(own, new)| *own += new);
+        let known = !self.sums.is_empty() && self.sums.len() == other.sums.len();
+        let mut own = (std::mem::take(&mut self.counts), std::mem::take(&mut self.sums));
+        add(&mut own, &(other.counts.clone(), other.sums.clone()));
+        (self.counts, self.sums) = own;
+        if !known {
+            self.sums.clear();
+        }
     }
 
     /// The counts of one channel over the voxels of one true class: below the range, each bin, at or above its end.
@@ -147,9 +185,52 @@ impl LogitDistribution {
     }
 }
 
+fn add(own: &mut Counted, new: &Counted) {
+    own.0.iter_mut().zip(&new.0).for_each(|(own, new)| *own += new);
+    for (own, new) in own.1.iter_mut().flatten().zip(new.1.iter().flatten()) {
+        own.merge(*new);
+    }
+}
+
+/// A magnitude up to [`LARGEST`] in units of 2^-40, rounded to nearest.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 2^60")]
+fn units(magnitude: f64) -> u64 {
+    (magnitude * (1_u64 << 40) as f64).round() as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn means_by_hand_and_in_parts() {
+        let logits = [-3.0, 0.25, 0.5, f32::INFINITY, 1.0, 1.5, -1.0, 2.0];
+        let labels = [0, 0, 1, 0];
+        let of = |voxels: &[usize]| {
+            let mut state = LogitDistribution::new(2, [-2.0, 2.0], 4);
+            for &voxel in voxels {
+                let pair = [logits[voxel], logits[4 + voxel]];
+                state.add(Probabilities::new(&pair, 2), &labels[voxel..=voxel], None).unwrap();
+            }
+            state
+        };
+        let state = of(&[0, 1, 2]);
+        assert_eq!(state.means(0, 0), Some([-2.75 / 2.0, 3.25 / 2.0]));
+        assert_eq!((state.means(1, 0), state.means(1, 1)), (Some([0.5, 0.5]), Some([-1.0, 1.0])));
+        assert_eq!(of(&[0]).means(1, 0), None);
+        assert_eq!(of(&[3]).means(0, 0), Some([LARGEST, LARGEST]));
+        let mut parts = of(&[2]);
+        parts.merge(&of(&[1]));
+        parts.merge(&of(&[0]));
+        assert_eq!(parts, state);
+        // A state of an earlier version has no sums, and nothing that it is merged with has.
+        let text = serde_json::to_value(of(&[0])).unwrap();
+        let mut older: LogitDistribution = serde_json::from_value(text).unwrap();
+        older.sums.clear();
+        let mut merged = of(&[1]);
+        merged.merge(&older);
+        assert_eq!((merged.means(0, 0), merged.counts(0, 0).iter().sum::<u64>()), (None, 2));
+    }
 
     #[test]
     fn counts_by_hand_and_parts() {

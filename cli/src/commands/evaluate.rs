@@ -44,7 +44,7 @@ pub struct Args {
     /// Folder of the results.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// A TOML file with the keys bins, tolerance_mm, band_mm and a table `regions` of label unions.
+    /// A TOML file with the keys bins, tace_threshold, tolerance_mm, band_mm and a table `regions` of label unions.
     #[arg(long, value_name = "C.toml")]
     pub config: Option<PathBuf>,
     /// Keys that replace those of the config, such as bins=10.

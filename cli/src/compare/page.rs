@@ -7,7 +7,7 @@ use segcal_metrics::metric::Metric;
 
 use segcal_evaluate::described::Described;
 use segcal_evaluate::report::html::{arrow, definitions, document, section_of, shown};
-use segcal_evaluate::report::plots::{Plot, Section};
+use segcal_evaluate::report::plot::{Plot, Section};
 use segcal_evaluate::report::write_plots;
 
 use super::figures;

@@ -4,7 +4,8 @@ use crate::verdict::Found;
 use segcal_metrics::definitions::METRICS;
 use segcal_metrics::metric::{Better, Metric};
 
-use super::plots::{Plot, Section, worst_first};
+use super::plot::{Plot, Section};
+use super::plots::worst_first;
 use crate::Failure;
 use crate::cohort::{Cohort, Kind, Row};
 use crate::scores::Scores;

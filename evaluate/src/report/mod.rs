@@ -1,9 +1,11 @@
 //! The report of an evaluation: one self-contained HTML file, and every plot with the numbers behind it.
 //!
-//! `charts` draws, `plots` says which plots a cohort has, `html` puts figures, plots and definitions on one page.
+//! `charts` draws, `plot` is one plot, `plots` says which a cohort has, `html` puts figures, plots and definitions on one page.
 
 pub mod charts;
 pub mod html;
+mod logit_means;
+pub mod plot;
 pub mod plots;
 
 use segcal_core::{Context, Result};
@@ -12,7 +14,7 @@ use crate::cohort::Cohort;
 use segcal_data::output::{self, OutputFolder};
 
 /// How the names of an evaluation's plots begin.
-const KINDS: [&str; 5] = ["box-", "worst-", "reliability-", "confidence-", "logits-class-"];
+const KINDS: [&str; 6] = ["box-", "worst-", "reliability-", "confidence-", "logits-class-", "logits-mean"];
 
 /// The files of one plot.
 const ENDINGS: [&str; 3] = ["svg", "csv", "png"];
@@ -29,7 +31,7 @@ pub fn write(cohort: &Cohort, folder: &OutputFolder) -> Result<()> {
 }
 
 /// Removes the plots that an earlier evaluation left and this one does not have; other files stay.
-fn remove_others(plots: &[plots::Plot], folder: &OutputFolder) -> Result<()> {
+fn remove_others(plots: &[plot::Plot], folder: &OutputFolder) -> Result<()> {
     let inside = folder.path().join("plots");
     if !inside.is_dir() || inside.is_symlink() {
         return Ok(());
@@ -49,7 +51,7 @@ fn remove_others(plots: &[plots::Plot], folder: &OutputFolder) -> Result<()> {
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn write_plots(plots: &[plots::Plot], folder: &OutputFolder) -> Result<()> {
+pub fn write_plots(plots: &[plot::Plot], folder: &OutputFolder) -> Result<()> {
     for plot in plots {
         let file = |ending: &str| folder.file(format!("plots/{}.{ending}", plot.name));
         output::write_text(&file("svg")?, &plot.svg)?;

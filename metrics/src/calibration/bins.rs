@@ -7,13 +7,16 @@ use super::fixed::FixedSum;
 /// Number of bins by default, as in the papers.
 pub const DEFAULT_BINS: usize = 15;
 
-/// Probabilities at or below this are left out of `tace` and `tcece` (CRaC, section 3).
+/// Probabilities at or below this are left out of `tace` and `tcece` by default (CRaC, section 3).
 pub const THRESHOLD: f32 = 1e-3;
+
+/// The same in 64 bits, as it is written.
+pub const DEFAULT_THRESHOLD: f64 = 1e-3;
 
 /// Classes beyond which states keep only what grows with the number of classes, not with its square.
 pub const MOST_CLASSES: usize = 20;
 
-/// Number of cells that the first bin is kept in: exact zeros, up to [`THRESHOLD`], above it.
+/// Number of cells that the first bin is kept in: exact zeros, up to the threshold, above it.
 pub(super) const FIRST_BIN_CELLS: usize = 3;
 
 /// Number of cells for a number of bins.

@@ -26,7 +26,7 @@ mod region_bins;
 mod tally;
 mod voxels;
 
-pub use bins::{Bin, DEFAULT_BINS, MOST_CLASSES, THRESHOLD, edges};
+pub use bins::{Bin, DEFAULT_BINS, DEFAULT_THRESHOLD, MOST_CLASSES, THRESHOLD, edges};
 pub use equal_mass::EqualMass;
 pub use fixed::FixedSum;
 pub use mass::EqualMassFigures;

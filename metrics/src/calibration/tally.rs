@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::bins::{Bin, THRESHOLD, cells};
+use super::bins::{Bin, cells};
 use super::cells::Cells;
 use super::fixed::units;
 use super::group::{self, Group};
@@ -179,7 +179,7 @@ impl<'a> Tally<'a> {
         self.foreground[..at.len()].fill(0.0);
         for k in 0..classes {
             let values = &self.voxels.p.class(k)[at.clone()];
-            self.invalid |= bin(values, self.bins, &mut self.cell, &mut self.packed);
+            self.invalid |= bin(values, self.bins, self.voxels.threshold, &mut self.cell, &mut self.packed);
             let weight = f64::from(u8::from(k > 0));
             for ((square, foreground), &value) in self.squares.iter_mut().zip(&mut self.foreground).zip(values) {
                 *square += f64::from(value).powi(2);
@@ -191,7 +191,7 @@ impl<'a> Tally<'a> {
         for ((top, &prediction), voxel) in self.top.iter_mut().zip(predictions).zip(at.clone()) {
             *top = self.voxels.p.class(usize::from(prediction))[voxel];
         }
-        bin(&self.top[..at.len()], self.bins, &mut self.cell, &mut self.packed);
+        bin(&self.top[..at.len()], self.bins, self.voxels.threshold, &mut self.cell, &mut self.packed);
         self.scatter(at.len(), classes);
         self.scores(at);
         self.flush();
@@ -293,7 +293,7 @@ fn empty_into(counters: &mut [u64], bins: &mut [Bin], right: bool) -> u64 {
 /// With `r = round(n p)` the bin of `p` is `r` if `p` is at or below the edge `r / n`, else `r + 1`, counted from 1,
 /// and 0 for `p = 0`: exact, since only the comparison decides. Adding 2^23 rounds to a whole number, which then
 /// stands in the low bits. The threshold moves everything above it one cell on. No branch, so the loop vectorises.
-fn bin(values: &[f32], bins: usize, cell: &mut [u32], packed: &mut [u64]) -> bool {
+fn bin(values: &[f32], bins: usize, threshold: f32, cell: &mut [u32], packed: &mut [u64]) -> bool {
     const ROUND: f32 = 8_388_608.0; // 2^23
     let n = bins as f32;
     let mut valid = true;
@@ -304,7 +304,7 @@ fn bin(values: &[f32], bins: usize, cell: &mut [u32], packed: &mut [u64]) -> boo
         let rounded = p * n + ROUND;
         let edge = (rounded - ROUND) / n;
         let number = rounded.to_bits() - ROUND.to_bits();
-        *cell = number + u32::from(p > edge) + u32::from(p > THRESHOLD);
+        *cell = number + u32::from(p > edge) + u32::from(p > threshold);
         *packed = units(f64::from(p)) + (1 << SUM_BITS);
     }
     !valid
@@ -312,13 +312,13 @@ fn bin(values: &[f32], bins: usize, cell: &mut [u32], packed: &mut [u64]) -> boo
 
 #[cfg(test)]
 mod tests {
-    use super::super::bins::edges;
+    use super::super::bins::{THRESHOLD, edges};
     use super::*;
     use proptest::prelude::*;
 
     fn cell_of(p: f32, bins: usize) -> usize {
         let (mut cell, mut packed) = ([0], [0]);
-        assert!(!bin(&[p], bins, &mut cell, &mut packed), "{p} is a probability");
+        assert!(!bin(&[p], bins, THRESHOLD, &mut cell, &mut packed), "{p} is a probability");
         assert_eq!(packed[0] >> SUM_BITS, 1);
         cell[0] as usize
     }

@@ -84,6 +84,26 @@ fn voxel(classes: usize) -> impl Strategy<Value = Voxel> {
 /// Each addend is rounded by at most 2^-41; a classwise sum has `classes` of them per voxel.
 const ROUNDING: f64 = 4.0 * 4.6e-13;
 
+/// By hand: of class 1 the threshold leaves 0.04 and 0.06, in one bin of equal width and in two of equal mass.
+#[test]
+fn another_threshold_leaves_out_other_probabilities() {
+    let values = [0.99, 0.96, 0.94, 0.01, 0.04, 0.06];
+    let (p, reference) = (Probabilities::new(&values, 2), [0, 0, 1]);
+    let prediction = p.argmax();
+    let figures = |threshold: f32| {
+        let voxels = Voxels::new(p, &reference, &prediction, None).with_threshold(threshold);
+        let (mut state, mut mass) = (Calibration::new(2, 15), EqualMass::new(2, 15));
+        state.add_voxels(&voxels).unwrap();
+        (state.region(Region::All).tcece(), mass.add(&voxels)[&Region::All].tace)
+    };
+    let of_class_0 = ((0.99 + 0.96 + 0.94) / 3.0 - 2.0 / 3.0, (0.01 + 0.04 + 0.94) / 3.0);
+    let expected = ((of_class_0.0 + 0.45) / 2.0, (of_class_0.1 + (0.04 + 0.94) / 2.0) / 2.0);
+    let found = figures(0.03);
+    // Probabilities are rounded to f32.
+    assert!((found.0 - expected.0).abs() < 1e-6 && (found.1 - expected.1).abs() < 1e-6, "{found:?} {expected:?}");
+    assert!((figures(1e-3).0 - (of_class_0.0 + 0.89 / 3.0) / 2.0).abs() < 1e-6);
+}
+
 proptest! {
     #[test]
     fn equals_the_definitions(voxels in prop::collection::vec(voxel(3), 1..80), bins in 1..20_usize) {

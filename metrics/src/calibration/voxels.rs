@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 use segcal_core::Result;
 
+use super::bins::THRESHOLD;
 use crate::overlap::within_largest;
 use crate::volume::{Label, Probabilities};
 
@@ -20,6 +21,8 @@ pub struct Voxels<'a> {
     pub(super) reference: &'a [Label],
     pub(super) prediction: &'a [Label],
     pub(super) flags: Vec<u8>,
+    /// Probabilities at or below this are left out of `tace` and `tcece`.
+    pub(super) threshold: f32,
 }
 
 impl<'a> Voxels<'a> {
@@ -31,7 +34,14 @@ impl<'a> Voxels<'a> {
     pub fn new(p: Probabilities<'a>, reference: &'a [Label], prediction: &'a [Label], ignored: Option<Label>) -> Self {
         assert_eq!((p.voxels(), p.voxels()), (reference.len(), prediction.len()), "voxels");
         let flag = |&label: &Label| if Some(label) == ignored { IGNORED } else { 0 };
-        Self { p, reference, prediction, flags: reference.par_iter().map(flag).collect() }
+        Self { p, reference, prediction, flags: reference.par_iter().map(flag).collect(), threshold: THRESHOLD }
+    }
+
+    /// With another threshold of `tace` and `tcece`, which must lie in the first bin of equal width. Voxels that go into one state
+    /// have the same.
+    #[must_use]
+    pub fn with_threshold(self, threshold: f32) -> Self {
+        Self { threshold, ..self }
     }
 
     /// With the voxels of [`super::Region::Boundary`], as [`crate::band::boundary_band`] of the reference gives them.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use crate::calibration::DEFAULT_BINS;
+use crate::calibration::{DEFAULT_BINS, DEFAULT_THRESHOLD};
 use crate::volume::{Label, Structure};
 
 /// A prediction of one case on the grid of its reference.
@@ -49,6 +49,8 @@ impl Nested {
 pub struct Options {
     /// Number of equal-width or equal-mass bins, 1 to 1000.
     pub bins: usize,
+    /// Probabilities at or below this are left out of `tace` and `tcece`; at least 0 and below `1 / bins`.
+    pub threshold: f64,
     /// Tolerance of `nsd`, in the unit of the grid's voxel size.
     pub tolerance: f64,
     /// Half-width of the regions `boundary` and `near`, in the unit of the grid's voxel size.
@@ -64,6 +66,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { bins: DEFAULT_BINS, tolerance: 1.0, band: 2.0, ignored: None, unions: BTreeMap::new(), authors: false }
+        Self {
+            bins: DEFAULT_BINS,
+            threshold: DEFAULT_THRESHOLD,
+            tolerance: 1.0,
+            band: 2.0,
+            ignored: None,
+            unions: BTreeMap::new(),
+            authors: false,
+        }
     }
 }

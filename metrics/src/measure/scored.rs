@@ -98,7 +98,7 @@ impl Calibrated {
         (reference, grid): (&[Label], Grid),
         options: &Options,
     ) -> Result<Self> {
-        let voxels = Voxels::new(p, reference, prediction, options.ignored);
+        let voxels = Voxels::new(p, reference, prediction, options.ignored).with_threshold(options.threshold as f32);
         let voxels = voxels.with_boundary(&boundary_band(backend, reference, options.ignored, grid, options.band)?);
         let voxels = voxels.with_near(&boundary_band(backend, prediction, None, grid, options.band)?);
         let mut calibration = Calibration::new(p.classes(), options.bins);

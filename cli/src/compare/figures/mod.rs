@@ -10,7 +10,7 @@ use segcal_core::Result;
 use segcal_metrics::metric::Metric;
 
 use segcal_evaluate::report::charts::{Boxes, Line, Lines};
-use segcal_evaluate::report::plots::{Plot, Section};
+use segcal_evaluate::report::plot::{Plot, Section};
 
 use super::results::{Level, Results};
 use super::tables;

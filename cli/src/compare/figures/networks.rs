@@ -2,7 +2,7 @@
 
 use segcal_core::Result;
 use segcal_evaluate::report::charts::{Bars, Series, Shares};
-use segcal_evaluate::report::plots::{Plot, Section};
+use segcal_evaluate::report::plot::{Plot, Section};
 use segcal_metrics::metric::Metric;
 
 use crate::compare::results::Results;

@@ -3,7 +3,7 @@
 use segcal_core::Result;
 use segcal_evaluate::ranking::Ranking;
 use segcal_evaluate::report::charts::{Heat, Radar};
-use segcal_evaluate::report::plots::{Plot, Section};
+use segcal_evaluate::report::plot::{Plot, Section};
 
 use crate::compare::results::Results;
 use crate::compare::tables::rank_columns;

@@ -2,7 +2,7 @@
 
 use segcal_core::Result;
 use segcal_evaluate::report::charts::{Line, Lines, Panels};
-use segcal_evaluate::report::plots::{Plot, Section};
+use segcal_evaluate::report::plot::{Plot, Section};
 
 use crate::compare::results::{Results, Spread, Tried};
 use crate::output::Csv;

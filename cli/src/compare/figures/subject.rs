@@ -9,7 +9,7 @@ use segcal_evaluate::inputs::Files;
 use segcal_evaluate::plane::{Plane, fullest};
 use segcal_evaluate::reading::Reading;
 use segcal_evaluate::report::charts::{Seen, Subject};
-use segcal_evaluate::report::plots::{Plot, Section};
+use segcal_evaluate::report::plot::{Plot, Section};
 use segcal_evaluate::scores::{self, Scores};
 
 use segcal_metrics::calibration::{Calibration, DEFAULT_BINS, Region};
