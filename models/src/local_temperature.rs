@@ -19,7 +19,7 @@ const MARGIN: usize = KERNEL / 2 * DILATION;
 ///
 /// `T = relu(mix(mix(mix(T_1, T_2; g_1), mix(T_3, T_4; g_2); g_3), T_0; g) + 1) + 1e-8`,
 ///
-/// and the calibrated probabilities are `softmax(logits / T)`: a temperature above 0 keeps every label.
+/// with another lower bound in place of relu's 0 if it is [bounded](Self::bounded), and the calibrated probabilities are `softmax(logits / T)`: a temperature above 0 keeps every label.
 ///
 /// Tensors are named as in the papers' public code (Bala93/MarginLoss, after uncbiag/LTS): `temperature_level_2_` and
 /// `conv1 … conv4`, `param1 … param3`, `conv_img`, `param_img`. Volumes are calibrated slice by slice, `n` being the
@@ -30,6 +30,7 @@ pub struct LocalTemperature {
     gates: [Conv; 3],
     image: Conv,
     image_gate: Conv,
+    least: f64,
 }
 
 /// Prefix of the names.
@@ -57,14 +58,28 @@ impl LocalTemperature {
             gates: [1, 2, 3].map(|number| conv(format!("param{number}"), classes)),
             image: conv("conv_img".into(), image_channels),
             image_gate: conv("param_img".into(), classes),
+            least: 0.0,
         }
+    }
+
+    /// The same with temperatures of at least `least`. Without a bound a step that drives some temperature to 1e-8 multiplies
+    /// the logits there by 1e8, and the likelihood of the epoch is lost.
+    #[must_use]
+    pub fn bounded(self, least: f64) -> Self {
+        Self { least, ..self }
     }
 
     /// The smallest extent of `h` and `w` whose borders can be mirrored.
     pub const SMALLEST: usize = MARGIN + 1;
 
+    /// The tensors, all 0, as the public code has them: they begin at `T = 2`.
+    pub fn zero_specs(&self) -> Vec<Spec> {
+        let zero = |spec: Spec| Spec { fill: Fill::Constant(0.0), ..spec };
+        self.specs().into_iter().map(zero).collect()
+    }
+
     /// The tensors. They begin near the identity, `T = 1` everywhere but for weights of a hundredth of PyTorch's, which tell
-    /// the branches apart. (The public code has a zero initialisation, which begins at `T = 2`.)
+    /// the branches apart.
     pub fn specs(&self) -> Vec<Spec> {
         let specs = |conv: &Conv, scale: f64, bias: f64| {
             let bound = ((conv.inputs * KERNEL * KERNEL) as f64).sqrt().recip();
@@ -96,7 +111,7 @@ impl LocalTemperature {
         let from_logits = mix(&mix(&t1, &t2, &g1), &mix(&t3, &t4, &g2), &g3);
         let mixed = mix(&from_logits, &of(&self.image, &image), &of(&self.image_gate, &logits));
         // One from each branch, and one more; mixing keeps what all branches share.
-        ops::map(&[&mixed], |p| (p.input(0) + 2.0).max(0.0) + 1e-8)
+        ops::map(&[&mixed], |p| (p.input(0) + 2.0).max(self.least) + 1e-8)
     }
 
     /// `logits / T`.
@@ -176,6 +191,20 @@ mod tests {
             let gradient = gradients.of(&parameter.value).unwrap();
             assert!(difference(gradient, expected.get(&parameter.name)) < 1e-12, "{}", parameter.name);
         }
+    }
+
+    #[test]
+    fn begins_at_two_as_the_public_code_and_stays_above_its_bound() {
+        let network = LocalTemperature::new(3, 1).bounded(0.25);
+        let of = |specs: &[Spec]| {
+            let parameters = Parameters::initialised(specs, 0, &Reference);
+            let flat = |channels: usize| Tensor::full(&Reference, Shape::new(1, channels, 1, 5, 5), 0.0);
+            network.temperature(&parameters, &flat(3), &flat(1)).to_f64().unwrap()
+        };
+        let mut low = network.specs();
+        low.iter_mut().filter(|spec| spec.name.ends_with("bias")).for_each(|spec| spec.fill = Fill::Constant(-50.0));
+        assert!(of(&network.zero_specs()).iter().all(|t| (t - 2.0).abs() < 1e-7));
+        assert!(of(&low).iter().all(|t| (t - 0.25).abs() < 1e-7));
     }
 
     #[test]

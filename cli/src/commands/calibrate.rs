@@ -8,7 +8,7 @@ use segcal_core::{Error, Result};
 use segcal_evaluate::calibrate::apply::Applied;
 use segcal_evaluate::calibrate::figures;
 use segcal_evaluate::calibrate::job::{self, AppliedAll, ApplyRequest, FitRequest};
-use segcal_evaluate::calibrate::local::{Local, Training};
+use segcal_evaluate::calibrate::local::{Local, Recipe, Training};
 use segcal_evaluate::calibrate::map::{MapFile, Method};
 use segcal_evaluate::scores::Scores;
 use segcal_metrics::calibration::{Calibration, Region};
@@ -86,12 +86,16 @@ pub struct FitArgs {
     /// Images for `local`, a file or a folder, one file a case.
     #[arg(long, value_name = "X", required_if_eq("method", "local"))]
     pub images: Option<PathBuf>,
-    /// Passes over the cases, for `local`.
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub epochs: usize,
-    /// Learning rate of Adam, for `local`.
-    #[arg(long, value_name = "RATE", default_value_t = 1e-3)]
-    pub learning_rate: f64,
+    /// How `local` begins and is bounded: `bounded` near T = 1, with T of at least 0.25 (an epoch whose temperatures go to 0
+    /// loses all likelihood); `public` as its public code, at T = 2 without a bound.
+    #[arg(long, value_name = "NAME", value_parser = recipe(), default_value = "bounded")]
+    pub recipe: Recipe,
+    /// Passes over the cases, for `local` [default: 20; public: 200].
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Learning rate of Adam, for `local` [default: 1e-3; public: 1e-4].
+    #[arg(long, value_name = "RATE")]
+    pub learning_rate: Option<f64>,
     /// Seed of weights and order, for `local`.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
@@ -134,6 +138,12 @@ fn method() -> impl TypedValueParser<Value = Method> {
     })
 }
 
+/// The recipes of `local`, for the command line.
+fn recipe() -> impl TypedValueParser<Value = Recipe> {
+    PossibleValuesParser::new(Recipe::ALL.map(Recipe::name))
+        .map(|name| Recipe::ALL.into_iter().find(|recipe| recipe.name() == name).expect("the parser knows the names"))
+}
+
 /// Fits or applies.
 ///
 /// # Errors
@@ -159,7 +169,9 @@ fn fit(args: &FitArgs, common: &Common) -> Result<Outcome> {
         out: &args.out,
     };
     if args.method == Method::Local {
-        let training = Training { epochs: args.epochs, rate: args.learning_rate, seed: args.seed };
+        let own = args.recipe.training();
+        let (epochs, rate) = (args.epochs.unwrap_or(own.epochs), args.learning_rate.unwrap_or(own.rate));
+        let training = Training { epochs, rate, seed: args.seed, ..own };
         let file = doors::fit_local(&request, args.images.as_deref(), training, common)?;
         return print_local(args, &file, common);
     }

@@ -29,9 +29,52 @@ const KEY: &str = "map";
 /// Key of the metadata under which the hash of the weights is stored.
 const HASH: &str = "sha256";
 
+/// Temperatures that a fit may give are at least this.
+pub const LEAST_TEMPERATURE: f64 = 0.25;
+
+/// Where the weights begin, and what bounds the temperatures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipe {
+    /// Near `T = 1`, and never below [`LEAST_TEMPERATURE`].
+    Bounded,
+    /// That of the public code: at `T = 2`, down to 1e-8; 200 epochs at a rate of 1e-4.
+    Public,
+}
+
+impl Recipe {
+    /// Every recipe.
+    pub const ALL: [Self; 2] = [Self::Bounded, Self::Public];
+
+    /// The name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bounded => "bounded",
+            Self::Public => "public",
+        }
+    }
+
+    /// Its passes over the cases and its learning rate.
+    pub fn training(self) -> Training {
+        let (epochs, rate) = match self {
+            Self::Bounded => (20, 1e-3),
+            Self::Public => (200, 1e-4),
+        };
+        Training { recipe: self, epochs, rate, seed: 0 }
+    }
+
+    const fn least(self) -> f64 {
+        match self {
+            Self::Bounded => LEAST_TEMPERATURE,
+            Self::Public => 0.0,
+        }
+    }
+}
+
 /// How the network is fitted.
 #[derive(Clone, Copy, Debug)]
 pub struct Training {
+    /// Where it begins.
+    pub recipe: Recipe,
     /// Passes over the cases.
     pub epochs: usize,
     /// Learning rate of Adam.
@@ -42,7 +85,7 @@ pub struct Training {
 
 impl Default for Training {
     fn default() -> Self {
-        Self { epochs: 20, rate: 1e-3, seed: 0 }
+        Recipe::Bounded.training()
     }
 }
 
@@ -52,6 +95,9 @@ impl Default for Training {
 pub struct Local {
     /// Channels of the images.
     pub image_channels: usize,
+    /// Lower bound of the temperatures; 0 in files of earlier versions and of the public recipe.
+    #[serde(default)]
+    pub least_temperature: f64,
     /// The epoch that was kept, 0 being the initial weights.
     pub epoch: usize,
     /// Mean negative log-likelihood of the cases that chose it, before.
@@ -227,8 +273,10 @@ impl<B: Backend> Fit<'_, B> {
         let first = self.case(0)?;
         let (classes, channels) = (first.classes, first.channels);
         drop(first);
-        let network = LocalTemperature::new(classes, channels);
-        let mut parameters = Parameters::initialised(&network.specs(), self.training.seed, self.backend);
+        let recipe = self.training.recipe;
+        let network = LocalTemperature::new(classes, channels).bounded(recipe.least());
+        let specs = if recipe == Recipe::Public { network.zero_specs() } else { network.specs() };
+        let mut parameters = Parameters::initialised(&specs, self.training.seed, self.backend);
         let mut optimiser = Optimiser::new(Rule::Adam(Adam::default()), &parameters)?;
         let all: Vec<usize> = (0..self.pairs.len()).collect();
         let (held, stepped): (Vec<usize>, Vec<usize>) = all.iter().partition(|&&case| case % HELD_OUT == HELD_OUT - 1);
@@ -258,7 +306,8 @@ impl<B: Backend> Fit<'_, B> {
                 best = (epoch, nll, parameters.clone());
             }
         }
-        let local = Local { image_channels: channels, epoch: best.0, before, after: best.1 };
+        let least_temperature = recipe.least();
+        let local = Local { image_channels: channels, least_temperature, epoch: best.0, before, after: best.1 };
         let cases = self.pairs.iter().map(|pair| pair.case.clone()).collect();
         Ok((MapFile::new(local, classes, self.source.kind, self.region.to_string(), cases), best.2))
     }
@@ -291,8 +340,10 @@ pub fn describe(path: &Path) -> Result<MapFile<Local>> {
         .map_err(|error| Error::from_source(error).help("give a file of segcal calibrate fit local"))
         .at(path.display())?;
     file.expect_schema().at(path.display())?;
-    if file.classes < 2 || file.map.image_channels == 0 {
-        let problem = format!("{} classes and {} image channels", file.classes, file.map.image_channels);
+    let least = file.map.least_temperature;
+    if file.classes < 2 || file.map.image_channels == 0 || !(least.is_finite() && least >= 0.0) {
+        let channels = file.map.image_channels;
+        let problem = format!("{} classes, {channels} image channels, temperatures of {least} and more", file.classes);
         return Err(Error::new(problem).at(path.display()).help("fit it again"));
     }
     Ok(file)
@@ -317,7 +368,8 @@ impl<B: Backend> LocalMap<B> {
         let stored = checkpoint::load(path)?;
         let count = file.classes.saturating_mul(file.map.image_channels);
         memory::expect((count as u64).saturating_mul(8), "the map").at(path.display())?;
-        let network = LocalTemperature::new(file.classes, file.map.image_channels);
+        let least = file.map.least_temperature;
+        let network = LocalTemperature::new(file.classes, file.map.image_channels).bounded(least);
         let specs = network.specs();
         // Files of earlier versions hold no hash.
         if let Some(expected) = stored.metadata().get(HASH)

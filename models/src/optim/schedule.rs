@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// |---|---|---|
 /// | `constant` | `1` | 1, 1, 1, 1 |
 /// | `step` | `factor ^ (milestones that are <= epoch)`, or `factor ^ floor(epoch / every)` | 1, 1, 0.1, 0.1 |
-/// | `polynomial` | `(1 - epoch / epochs) ^ power` | 1, 0.772, 0.536, 0.287 |
+/// | `polynomial` | `(1 - epoch / epochs) ^ power`; with `warmup`, `(epoch + 1) / (warmup + 1)` in those epochs, then the same over the rest | 1, 0.772, 0.536, 0.287 |
 /// | `cosine` | `(1 + cos(pi epoch / epochs)) / 2` | 1, 0.854, 0.5, 0.146 |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
@@ -35,6 +35,9 @@ pub enum Schedule {
         /// The exponent; 0.9.
         #[serde(default = "nine_tenths")]
         power: f64,
+        /// Epochs in which the rate rises to the base rate first.
+        #[serde(default)]
+        warmup: usize,
     },
     /// Down to nearly 0 along half a cosine (Loshchilov and Hutter 2017).
     Cosine {},
@@ -67,7 +70,11 @@ impl Schedule {
                 };
                 factor.powf(passed as f64)
             }
-            Self::Polynomial { power } => (1.0 - progress).max(0.0).powf(*power),
+            Self::Polynomial { warmup, .. } if epoch < *warmup => (epoch + 1) as f64 / (warmup + 1) as f64,
+            Self::Polynomial { power, warmup } => {
+                let progress = (epoch - warmup) as f64 / epochs.saturating_sub(*warmup).max(1) as f64;
+                (1.0 - progress).max(0.0).powf(*power)
+            }
             Self::Cosine {} => 0.5 * (1.0 + (std::f64::consts::PI * progress.min(1.0)).cos()),
         }
     }
@@ -86,7 +93,7 @@ impl Schedule {
         }
         let (key, value) = match self {
             Self::Step { factor, .. } => ("factor", *factor),
-            Self::Polynomial { power } => ("power", *power),
+            Self::Polynomial { power, .. } => ("power", *power),
             Self::Constant {} | Self::Cosine {} => return Ok(()),
         };
         if value.is_finite() && value >= 0.0 {
@@ -107,6 +114,9 @@ mod tests {
         schedule.check().unwrap();
         let factors = [0, 9, 10, 19, 20].map(|epoch| schedule.factor(epoch, 100));
         assert_eq!(factors, [1.0, 1.0, 0.85, 0.85, 0.85_f64.powf(2.0)]);
+        let warm: Schedule = serde_json::from_str(r#"{"name": "polynomial", "power": 1.0, "warmup": 3}"#).unwrap();
+        let factors = [0, 1, 2, 3, 4, 5, 6].map(|epoch| warm.factor(epoch, 7));
+        assert_eq!(factors, [0.25, 0.5, 0.75, 1.0, 0.75, 0.5, 0.25]);
         let refused = |text: &str| serde_json::from_str::<Schedule>(text).unwrap().check().is_err();
         assert!(refused(r#"{"name": "step"}"#) && refused(r#"{"name": "step", "every": 2, "milestones": [3]}"#));
     }

@@ -169,7 +169,7 @@ fn schedules_give_their_tables() {
     near(Schedule::Constant {}, [1.0; 4]);
     near(Schedule::Step { milestones: vec![2], every: 0, factor: 0.1 }, [1.0, 1.0, 0.1, 0.1]);
     near(Schedule::Step { milestones: vec![1, 3], every: 0, factor: 0.5 }, [1.0, 0.5, 0.5, 0.25]);
-    near(Schedule::Polynomial { power: 0.9 }, [1.0, 0.772, 0.536, 0.287]);
+    near(Schedule::Polynomial { power: 0.9, warmup: 0 }, [1.0, 0.772, 0.536, 0.287]);
     near(Schedule::Cosine {}, [1.0, 0.854, 0.5, 0.146]);
 }
 
@@ -194,5 +194,5 @@ fn values_out_of_range_are_refused_by_name() {
     assert!(refused(Rule::Adam(Adam { beta1: 1.0, ..Adam::default() })).starts_with("beta1: 1 is out of range"));
     assert!(refused(Rule::AdamW(AdamW { weight_decay: f64::NAN, ..AdamW::default() })).starts_with("weight_decay"));
     assert!(refused(Rule::Sgd(Sgd { momentum: 0.0, nesterov: true, ..Sgd::default() })).starts_with("nesterov"));
-    assert!(Schedule::Polynomial { power: -1.0 }.check().unwrap_err().to_string().starts_with("power"));
+    assert!(Schedule::Polynomial { power: -1.0, warmup: 0 }.check().unwrap_err().to_string().starts_with("power"));
 }
