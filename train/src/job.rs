@@ -98,6 +98,10 @@ pub fn trainer<'a, B: Backend>(
         let error = Error::new("learns its multipliers on validation cases, and the data set names none");
         return Err(error.at("loss").at(settings.data.display()).help("name some as \"val\" in splits.json"));
     }
+    if validation.is_empty() && settings.patience > 0 {
+        let error = Error::new("waits for a better validation DSC, and the data set names no validation cases");
+        return Err(error.at("patience").at(settings.data.display()).help("name some as \"val\" in splits.json"));
+    }
     let data = Data { training, validation, class_names: data.classes };
     let trainer = Trainer::new(backend, network, objective, data, settings)?.on_voxels_of(spacings);
     if settings.init.as_os_str().is_empty() {

@@ -23,6 +23,7 @@
 //!
 //! Cases in memory and a loss of one's own: `examples/train_in_memory.rs`.
 
+pub mod augment;
 mod best;
 pub mod cases;
 pub mod chain;
@@ -34,6 +35,7 @@ pub mod infer;
 pub mod job;
 mod noise;
 pub mod objective;
+mod patience;
 pub mod predict;
 pub mod prepared;
 pub mod record;
@@ -44,6 +46,7 @@ pub mod settings;
 pub mod source;
 pub mod spacings;
 pub mod stopped;
+mod streams;
 mod supervision;
 mod term_means;
 pub mod trainer;

@@ -14,7 +14,9 @@ use super::cases::Cases;
 use super::chain::Link;
 use super::curves;
 use super::events::event_file;
+use super::patience;
 use super::record::EpochRecord;
+use super::settings::Settings;
 use segcal_data::limits;
 use segcal_data::output::{self, Csv, Lock, OutputFolder};
 
@@ -161,13 +163,7 @@ impl RunFolder {
 
     /// The epoch that is better than all others by mean foreground DSC; of equal ones the first.
     pub fn best_epoch(&self) -> Option<usize> {
-        let better = |best: Option<usize>, number: usize| {
-            let dsc = |number: usize| self.records[number].dsc.0;
-            // Anything is better than an undefined figure.
-            let replaced = best.is_none_or(|best| dsc(best).is_nan() || dsc(number) > dsc(best));
-            if replaced { Some(number) } else { best }
-        };
-        (0..self.records.len()).fold(None, better).map(|number| number + 1)
+        patience::best_epoch(&self.records)
     }
 
     /// Where the newest weights go.
@@ -229,6 +225,14 @@ pub fn stored_config(path: &Path) -> Result<Table> {
     let text = limits::read_text(&path);
     let text = text.map_err(|error| error.help("is this the folder of a run? `segcal train` makes one"))?;
     text.parse::<Table>().map_err(|error| Error::new(error.message().to_owned())).at(path.display())
+}
+
+/// Whether a run has stopped early, by the patience of these settings.
+///
+/// # Errors
+/// The log cannot be read.
+pub fn is_stopped_early(path: &Path, settings: &Settings) -> Result<bool> {
+    Ok(settings.patience > 0 && patience::is_over(settings, &read_log(&path.join(LOG))?))
 }
 
 /// The first key, dotted, in which a run's config differs from this one so that it cannot go on.

@@ -7,8 +7,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use segcal_core::{Backend, Context, Elem, Error, Result, Rng, Shape, Tensor, memory};
 
+use super::augment::Orientation;
 use super::prepared::Classes;
-use super::settings::{SampleKind, Samples};
+use super::settings::{Augment, SampleKind, Samples};
 use super::source::Source;
 use segcal_data::hash::Hash;
 use segcal_data::{Volume, limits};
@@ -22,6 +23,15 @@ pub struct Block {
     pub start: [isize; 3],
     /// Extent along `[d, h, w]`.
     pub size: [usize; 3],
+    /// Where its voxels go when it is cut.
+    pub orientation: Orientation,
+}
+
+impl Block {
+    /// A block as it lies in its case.
+    pub fn plain(case: usize, start: [isize; 3], size: [usize; 3]) -> Self {
+        Self { case, start, size, orientation: Orientation::default() }
+    }
 }
 
 /// All slices of all cases, in order; each padded or cropped to the configured size about its centre. With `skip_empty` only
@@ -38,7 +48,7 @@ fn all_slices(cases: &dyn Source, samples: &Samples) -> Result<Vec<Block>> {
         for slice in 0..extent[along] {
             let mut start = centred;
             start[along] = slice as isize;
-            let block = Block { case, start, size };
+            let block = Block::plain(case, start, size);
             if !samples.skip_empty || shows_a_structure(&prepared.label, &block, cases.classes()) {
                 blocks.push(block);
             }
@@ -80,7 +90,7 @@ fn random_patches(cases: &dyn Source, samples: &Samples, rng: Rng) -> Result<Vec
                     clamp_start(rng.below(2 + axis as u64, room + 1) as isize, extent[axis], size[axis])
                 })
             };
-            blocks.push(Block { case, start, size });
+            blocks.push(Block::plain(case, start, size));
         }
     }
     Ok(blocks)
@@ -105,6 +115,14 @@ pub fn epoch_blocks(cases: &dyn Source, samples: &Samples, rng: Rng) -> Result<V
         SampleKind::Patches => random_patches(cases, samples, rng.stream(1))?,
     };
     Ok(rng.stream(0).permutation(blocks.len()).into_iter().map(|number| blocks[number]).collect())
+}
+
+/// Gives each block of an epoch a random orientation.
+pub fn orient(blocks: &mut [Block], augment: &Augment, rng: Rng) {
+    if !augment.is_none() {
+        let numbered = blocks.iter_mut().zip(0..);
+        numbered.for_each(|(block, number)| block.orientation = Orientation::draw(augment, rng.stream(number)));
+    }
 }
 
 /// Refuses samples of which one step cannot fit: image, label, and the `numbers` of the network are the least that it
@@ -159,8 +177,11 @@ impl HostBatch {
         for block in blocks {
             let prepared = cases.get(block.case)?;
             channels = prepared.image.channels();
+            let (image, label) = (images.len(), labels.len());
             cut_block(&prepared.image, block, |x| x, &mut images);
             cut_block(&prepared.label, block, |class| class as f32, &mut labels);
+            block.orientation.apply(&mut images[image..], block.size);
+            block.orientation.apply(&mut labels[label..], block.size);
             names.push(prepared.name.clone());
         }
         let spatial = flat_last(blocks.first().map_or([0; 3], |block| block.size));
@@ -275,7 +296,7 @@ mod tests {
 
     fn cut(start: [isize; 3], size: [usize; 3]) -> Vec<f32> {
         let mut out = Vec::new();
-        cut_block(&volume(), &Block { case: 0, start, size }, |x| x, &mut out);
+        cut_block(&volume(), &Block::plain(0, start, size), |x| x, &mut out);
         out
     }
 

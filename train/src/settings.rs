@@ -29,12 +29,18 @@ pub struct Settings {
     pub epochs: usize,
     /// Samples of one step.
     pub batch: usize,
+    /// Epochs without a better validation DSC after which training stops before `epochs` are done; 0: never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub patience: usize,
     /// Largest Euclidean norm of all gradients together; 0 does not clip.
     pub clip_norm: f64,
     /// How images are prepared.
     pub input: Input,
     /// What the network is shown.
     pub samples: Samples,
+    /// How training samples are changed at random.
+    #[serde(default, skip_serializing_if = "Augment::is_none")]
+    pub augment: Augment,
     /// The network: keys of `segcal list networks`.
     pub network: Table,
     /// The loss: `name`, `convention` and the parameters that `segcal list losses` shows.
@@ -76,6 +82,39 @@ pub struct Samples {
     pub skip_empty: bool,
 }
 
+/// How training samples are changed at random. Each axis is one of the file, as in `samples.axis`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Augment {
+    /// Axes along which a sample is mirrored, each with probability 1/2.
+    #[serde(default)]
+    pub flips: Vec<SliceAxis>,
+    /// Axes about which a sample is turned by 0, 90, 180 or 270 degrees, all alike.
+    #[serde(default)]
+    pub turns: Vec<SliceAxis>,
+}
+
+impl Augment {
+    /// Whether samples stay as they are.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn check(&self, samples: &Samples) -> Result<()> {
+        let size = samples.block_size();
+        for axis in &self.turns {
+            let [first, second] = axis.others().map(|other| size[other]);
+            if first != second {
+                let problem =
+                    format!("samples of {first} by {second} voxels across {} have no quarter turns", axis.as_str());
+                let error = Error::new(problem).at("augment.turns");
+                return Err(error.help("samples.size needs equal extents there, or leave the axis out"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Whole slices, or patches at random places.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -111,6 +150,23 @@ impl SliceAxis {
             Self::Z => 0,
             Self::Y => 1,
             Self::X => 2,
+        }
+    }
+
+    /// The places of the other two, in order.
+    pub const fn others(self) -> [usize; 2] {
+        match self {
+            Self::Z => [1, 2],
+            Self::Y => [0, 2],
+            Self::X => [0, 1],
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::X => "x",
+            Self::Y => "y",
+            Self::Z => "z",
         }
     }
 }
@@ -170,6 +226,7 @@ impl Default for Settings {
             init: PathBuf::new(),
             epochs: 100,
             batch: 16,
+            patience: 0,
             clip_norm: 0.0,
             input: Input { clip_percentiles: [0.0, 100.0], cache_gib: 4.0 },
             samples: Samples {
@@ -180,6 +237,7 @@ impl Default for Settings {
                 foreground_share: 0.33,
                 skip_empty: false,
             },
+            augment: Augment::default(),
             network: table("name = \"unet\""),
             loss: table("name = \"ce\"\nconvention = \"authors\""),
             optimiser: table("name = \"adam\"\nlearning_rate = 1e-3"),
@@ -225,9 +283,11 @@ impl Settings {
 
     /// The defaults of all keys: also of those that are not written where they say nothing, so that runs and their hashes
     /// stay as they were before there was such a key.
-    fn known_keys() -> Table {
+    pub fn known_keys() -> Table {
         let mut defaults = Table::try_from(Self::default()).expect("settings are a table");
         defaults.insert("init".into(), "".into());
+        defaults.insert("patience".into(), 0.into());
+        defaults.insert("augment".into(), Table::try_from(Augment::default()).expect("settings are a table").into());
         if let Some(samples) = defaults.get_mut("samples").and_then(toml::Value::as_table_mut) {
             samples.insert("skip_empty".into(), false.into());
         }
@@ -293,7 +353,8 @@ impl Settings {
         if !(self.clip_norm >= 0.0 && self.clip_norm.is_finite()) {
             return Err(Error::new(format!("{} is not 0 or a positive number", self.clip_norm)).at("clip_norm"));
         }
-        self.samples.check()
+        self.samples.check()?;
+        self.augment.check(&self.samples)
     }
 
     fn loss_name(&self) -> Result<String> {
@@ -304,6 +365,11 @@ impl Settings {
 
 fn is_empty(path: &Path) -> bool {
     path.as_os_str().is_empty()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 fn positive(key: &str, value: usize) -> Result<()> {

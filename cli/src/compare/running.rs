@@ -18,13 +18,15 @@ use segcal_metrics::calibration::Region;
 use segcal_train::predict::{FileFormat, Noise, Output, Request};
 
 use super::part::KEPT;
-use super::step::{MARK, Mark, Step, View};
+use super::step::{LOGITS, MARK, Mark, Step, View};
 use super::unit::Unit;
 use crate::output::{self, OutputFolder};
 use crate::{Common, doors};
 
 /// Samples that go through the network together when it predicts.
 const BATCH: usize = 16;
+/// What is predicted; the last for maps alone.
+const ALL_OUTPUTS: [Output; 3] = [Output::Segmentations, Output::Probabilities, Output::Logits];
 const PROBABILITIES: Prediction = Prediction::Scores(Scores::Probabilities);
 
 impl Unit<'_> {
@@ -49,6 +51,7 @@ impl Unit<'_> {
     /// Removes probabilities, but for those of the subject without noise, which a figure shows.
     fn discard(&self, view: View) -> Result<()> {
         let folder = self.predictions(view);
+        remove_folder(&folder.join(LOGITS))?;
         let (from, to) = (folder.join("probabilities"), folder.join(KEPT));
         if let Some(case) = self.part(view).subject(self.plan).filter(|_| view == View::Noise(0.0)) {
             let name = format!("{}.nii.gz", case.name);
@@ -92,7 +95,7 @@ impl Unit<'_> {
             out: &path,
             batch: BATCH,
             format: FileFormat::Nifti,
-            write: &[Output::Segmentations, Output::Probabilities],
+            write: if self.keeps_logits(view) { &ALL_OUTPUTS[..] } else { &ALL_OUTPUTS[..2] },
             // The same for every method, another one for each seed, level and case.
             noise: Noise { sigma: view.noise(), seed: self.seed },
             part: Part::WHOLE,
@@ -114,13 +117,13 @@ impl Unit<'_> {
         Ok(())
     }
 
-    /// The stored probabilities of a part with their references.
-    fn pairs(&self, view: View) -> Vec<Pair> {
-        let probabilities = self.predictions(view).join("probabilities");
+    /// The stored scores of a part, in a folder of this name, with their references.
+    fn pairs(&self, view: View, kind: &str) -> Vec<Pair> {
+        let scores = self.predictions(view).join(kind);
         let labelled = self.part(view).cases.iter().filter_map(|case| Some((case, case.label.clone()?)));
         let pair = |(case, reference): (&Case, PathBuf)| Pair {
             case: case.name.clone(),
-            prediction: Files::One(probabilities.join(format!("{}.nii.gz", case.name))),
+            prediction: Files::One(scores.join(format!("{}.nii.gz", case.name))),
             reference,
             image: case.images.first().cloned(),
         };
@@ -138,10 +141,10 @@ impl Unit<'_> {
         let (folder, out) = (self.map_folder(map), self.map_file(map));
         remove_folder(&folder)?;
         let made = OutputFolder::create(&folder)?;
-        let pairs = self.pairs(View::Validation);
+        let pairs = self.pairs(View::Validation, LOGITS);
         let request = FitRequest {
-            scores: &self.predictions(View::Validation).join("probabilities"),
-            kind: Scores::Probabilities,
+            scores: &self.predictions(View::Validation).join(LOGITS),
+            kind: Scores::Logits,
             reading: &Reading::default(),
             ignored: None,
             labels: &self.labels(View::Validation),
@@ -168,8 +171,8 @@ impl Unit<'_> {
         let mut images = self.part(view).cases.iter().filter_map(|case| case.images.first()?.parent());
         let request = ApplyRequest {
             map: &self.map_file(map),
-            scores: &self.predictions(View::Noise(noise)).join("probabilities"),
-            kind: Scores::Probabilities,
+            scores: &self.predictions(View::Noise(noise)).join(LOGITS),
+            kind: Scores::Logits,
             reading: &Reading::default(),
             ignored: None,
             labels: None,
@@ -198,7 +201,7 @@ impl Unit<'_> {
             plan: cohort::Plan { empty: self.plan.empty, convention: measuring.convention, seed: 0 },
             resume: false,
         };
-        if !doors::evaluate(&request, Some(&self.pairs(view)), common)?.failed.is_empty() {
+        if !doors::evaluate(&request, Some(&self.pairs(view, "probabilities")), common)?.failed.is_empty() {
             return Err(Error::new("some cases could not be evaluated").at(path.display()));
         }
         // The mark says that all of it is there, so it comes last.

@@ -13,6 +13,9 @@ use crate::output::{self, OutputFolder};
 /// Name of the file that bears a folder's mark.
 pub const MARK: &str = "made-of.json";
 
+/// Folder of the logits, which maps are fitted on and applied to.
+pub const LOGITS: &str = "logits";
+
 /// What is predicted and measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum View {

@@ -16,7 +16,7 @@ use segcal_train::settings::Settings;
 
 use super::part::{Part, Parts};
 use super::plan::{Arm, Method, Plan, Trial};
-use super::step::{Mark, Step, View};
+use super::step::{LOGITS, Mark, Step, View};
 
 /// How far a training is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +177,9 @@ impl<'a> Unit<'a> {
         // A checkpoint that cannot be read counts as none here; resuming reports what is wrong with it.
         match Verified::open(&last, &self.settings).map_or(0, |checkpoint| checkpoint.epoch) {
             0 => Ok(Training::Missing),
-            done if done < self.settings.epochs => Ok(Training::Begun(done)),
+            done if done < self.settings.epochs && !run_folder::is_stopped_early(run, &self.settings)? => {
+                Ok(Training::Begun(done))
+            }
             done if done > self.settings.epochs => {
                 refused(format!("was trained for {done} epochs, the plan has epochs = {}", self.settings.epochs))
             }
@@ -264,7 +266,7 @@ impl<'a> Unit<'a> {
             Step::Evaluate(view) => (view, true),
         };
         let map = match (step, view) {
-            (Step::Fit(map), _) => Some(map.name().to_owned()),
+            (Step::Fit(map), _) => Some(format!("{} of logits", map.name())),
             (_, View::Calibrated(map, _)) => Some(hash::of_file(&self.map_file(map))?),
             _ => None,
         };
@@ -280,14 +282,20 @@ impl<'a> Unit<'a> {
         })
     }
 
+    /// Whether the network's logits are stored, which maps read.
+    pub(super) fn keeps_logits(&self, view: View) -> bool {
+        !self.plan.calibrate.is_empty() && !matches!(view, View::Calibrated(..))
+    }
+
     /// The cases that are to be predicted; all of them where the predictions are of other weights.
     pub(super) fn unpredicted(&self, view: View) -> Result<Vec<Case>> {
         let folder = self.predictions(view);
         let current = Mark::of_folder(&folder) == Some(self.mark(Step::Predict(view))?);
         let file = |kind: &str, case: &Case| folder.join(kind).join(format!("{}.nii.gz", case.name));
         // The segmentation is written after the probabilities.
-        let kinds: &[&str] =
-            if matches!(view, View::Calibrated(..)) { &["probabilities"] } else { &["probabilities", "segmentations"] };
+        let mut kinds = vec!["probabilities"];
+        kinds.extend((!matches!(view, View::Calibrated(..))).then_some("segmentations"));
+        kinds.extend(self.keeps_logits(view).then_some(LOGITS));
         let done = |case: &Case| current && kinds.iter().all(|kind| file(kind, case).exists());
         Ok(self.part(view).cases.iter().filter(|case| !done(case)).cloned().collect())
     }

@@ -92,7 +92,7 @@ mod tests {
                 Ok(())
             };
             for start in [-1, 0, 1] {
-                let mut tile = Block { case: 0, start: [0; 3], size: extent };
+                let mut tile = Block::plain(0, [0; 3], extent);
                 tile.start[axis] = start;
                 mixture.finish_before(start, &mut keep).unwrap();
                 mixture.add(&tile, &[0.25, 0.25, 0.25, 0.75, 0.75, 0.75]);

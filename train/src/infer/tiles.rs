@@ -30,7 +30,7 @@ impl Tiling<'_> {
         for &d in &starts[0] {
             for &h in &starts[1] {
                 for &w in &starts[2] {
-                    tiles.push(Block { case: 0, start: [d, h, w], size });
+                    tiles.push(Block::plain(0, [d, h, w], size));
                 }
             }
         }

@@ -67,7 +67,7 @@ pub(super) fn noise(table: &Table) -> Result<Vec<f64>> {
 
 /// The training config that all share: defaults, `config`, the keys of `[train]`, and the overrides.
 pub(super) fn base(table: &Table, path: &Path, overrides: &[String]) -> Result<Table> {
-    let mut base = Settings::default().to_table();
+    let mut base = Settings::known_keys();
     let mut train = table["train"].as_table().expect("laid over a table").clone();
     match train.remove("config") {
         None => {}
@@ -85,6 +85,26 @@ pub(super) fn base(table: &Table, path: &Path, overrides: &[String]) -> Result<T
         lay(&mut base, over).at(&place)?;
     }
     Ok(base)
+}
+
+/// The shared config as it is shown: without the keys that are written only where they say something.
+pub(super) fn shown(mut base: Table) -> Table {
+    GIVEN.iter().for_each(|(given, _)| drop(base.remove(*given)));
+    drop_unwritten(&mut base, &Settings::known_keys(), &Settings::default().to_table());
+    base
+}
+
+/// Takes out keys at their defaults that a config of defaults does not write.
+fn drop_unwritten(table: &mut Table, known: &Table, written: &Table) {
+    for (key, default) in known {
+        match (table.get_mut(key), default, written.get(key)) {
+            (Some(own), _, None) if own == default => drop(table.remove(key)),
+            (Some(Value::Table(own)), Value::Table(known), Some(Value::Table(written))) => {
+                drop_unwritten(own, known, written)
+            }
+            _ => {}
+        }
+    }
 }
 
 pub(super) fn refuse_given(table: &Table) -> Result<()> {

@@ -154,7 +154,7 @@ impl Reading<'_> {
 
 /// A key of a grid as a key of a training config: a plain one is a parameter of the loss.
 fn full(key: &str) -> String {
-    let known = Settings::default().to_table();
+    let known = Settings::known_keys();
     if key.contains('.') || (known.contains_key(key) && !OPEN.contains(&key)) {
         key.into()
     } else {

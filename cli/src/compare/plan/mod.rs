@@ -101,8 +101,7 @@ impl Plan {
             return Err(Error::new("is empty").at("metrics").help("segcal list metrics shows all"));
         }
         table.insert("noise".into(), plan.noise.iter().map(|&level| Value::Float(level)).collect::<Vec<_>>().into());
-        let shown = base.into_iter().filter(|(key, _)| keys::GIVEN.iter().all(|(given, _)| given != key));
-        table.insert("train".into(), Value::Table(shown.collect()));
+        table.insert("train".into(), Value::Table(keys::shown(base)));
         table.retain(|_, value| value.as_table().is_none_or(|table| !table.is_empty()));
         Ok(Self { resolved: table, ..plan })
     }

@@ -29,6 +29,18 @@ fn a_method_is_laid_over_what_all_share() {
 }
 
 #[test]
+fn keys_that_defaults_do_not_write_are_known_and_shown_where_they_say_something() {
+    let text = TWO.replace("batch = 3", "batch = 3\npatience = 4\nsamples.skip_empty = true");
+    let read = plan(&text, &[]).unwrap();
+    let settings = &read.methods[0].trials[0].settings[0];
+    assert_eq!((settings.patience, settings.samples.skip_empty), (4, true));
+    let shown = read.resolved["train"].as_table().unwrap();
+    assert_eq!(shown["patience"].as_integer(), Some(4));
+    assert!(!shown.contains_key("augment") && !shown.contains_key("init"), "{shown}");
+    assert!(plan(TWO, &[]).unwrap().resolved["train"]["samples"].get("skip_empty").is_none());
+}
+
+#[test]
 fn mistakes_are_named() {
     let message = |text: &str, overrides: &[&str]| plan(text, overrides).unwrap_err().to_string();
     let changed = |from: &str, to: &str| message(&TWO.replace(from, to), &[]);
