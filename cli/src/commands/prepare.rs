@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use segcal_core::Result;
-use segcal_data::prepare::{self, Choices, RECIPES, Request};
+use segcal_data::prepare::{self, Choices, Folds, Frame, RECIPES, Request};
 use serde_json::json;
 
 use crate::output;
@@ -19,6 +19,7 @@ use crate::{Common, Outcome};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal prepare ACDC/database acdc --as acdc\n  \
     segcal prepare Task05_Prostate prostate --as msd --split 22,3,7\n  \
+    segcal prepare FLARE21 flare --as flare --spacing 2.5,1.5,1.5 --crop 30,192,192\n  \
     segcal prepare axons axons-nnunet --as bids --labels seg-myelin-manual,seg-axon-manual")]
 pub struct Args {
     /// The folder of the data set as it was published.
@@ -28,13 +29,26 @@ pub struct Args {
     /// Which data set it is.
     #[arg(long = "as", value_name = "NAME", value_parser = recipes())]
     pub recipe: &'static str,
-    /// Voxels along z, y, x, or y, x; 0 keeps an axis. Default: the papers'.
+    /// Voxel size along z, y, x in mm that scans are resampled to first; 0 keeps an axis. Without --size they then keep the
+    /// number of voxels that comes of it.
+    #[arg(long, value_name = "D,H,W", value_parser = spacing)]
+    pub spacing: Option<[f64; 3]>,
+    /// Voxels along z, y, x, or y, x to cut out about the middle of the structures, with zeros beyond the scan; 0 keeps an axis.
+    /// Default: the papers', unless another grid is asked for.
+    #[arg(long, value_name = "D,H,W", value_parser = size)]
+    pub crop: Option<[usize; 3]>,
+    /// Voxels along z, y, x, or y, x to resize to at last; 0 keeps an axis. Default: the papers', unless another grid is asked
+    /// for.
     #[arg(long, value_name = "D,H,W", value_parser = size)]
     pub size: Option<[usize; 3]>,
     /// Patients to train, validate and test on; other numbers of patients are divided in that proportion. Default: the
     /// papers', or the data set's own lists.
     #[arg(long, value_name = "TRAIN,VAL,TEST", value_parser = counts)]
     pub split: Option<[usize; 3]>,
+    /// Folds (a number, or loo to leave one out) of those who are not tested on, in place of one division into training and
+    /// validation: splits_final.json lists them, and `fold` of a training chooses.
+    #[arg(long, value_name = "N|loo", value_parser = folds)]
+    pub folds: Option<Folds>,
     /// Seed of the split.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,
@@ -54,6 +68,21 @@ fn recipes() -> impl TypedValueParser<Value = &'static str> {
 
 fn whole(text: &str) -> Option<Vec<usize>> {
     text.split(',').map(|part| part.trim().parse().ok()).collect()
+}
+
+fn folds(text: &str) -> std::result::Result<Folds, String> {
+    match text {
+        "loo" => Ok(Folds::LeaveOneOut),
+        _ => text.parse().map(Folds::Count).map_err(|_| "a number of folds, such as 5, or loo".into()),
+    }
+}
+
+fn spacing(text: &str) -> std::result::Result<[f64; 3], String> {
+    let numbers: Option<Vec<f64>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+    let numbers: Option<[f64; 3]> = numbers.and_then(|numbers| numbers.try_into().ok());
+    numbers
+        .filter(|mm| mm.iter().all(|mm| *mm >= 0.0 && mm.is_finite()))
+        .ok_or_else(|| "three numbers of mm, such as 5,1.5,1.5; 0 keeps an axis".into())
 }
 
 fn size(text: &str) -> std::result::Result<[usize; 3], String> {
@@ -79,12 +108,14 @@ fn counts(text: &str) -> std::result::Result<[usize; 3], String> {
 /// # Errors
 /// The folder holds nothing of that layout, the output folder holds something else, or cannot be written.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
+    let recipe = RECIPES.iter().find(|recipe| recipe.name == args.recipe).expect("the parser knows the names");
     let request = Request {
         src: &args.src,
         out: &args.out,
-        recipe: RECIPES.iter().find(|recipe| recipe.name == args.recipe).expect("the parser knows the names"),
-        size: args.size,
+        recipe,
+        frame: Frame::of(recipe, args.spacing, args.crop, args.size),
         split: args.split,
+        folds: args.folds,
         seed: args.seed,
         choices: Choices { images: args.images.clone(), labels: args.labels.clone() },
     };

@@ -141,6 +141,28 @@ fn jobs_one_by_one(scene: &Scene) {
     succeeded(&scene.wide("cohort", "parts", &["-q", "--assemble"]).output().unwrap());
 }
 
+/// The papers' trainings as they are, but for sizes: one epoch of a few samples.
+#[test]
+fn the_trainings_of_the_papers_can_begin() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["acdc", "la", "wmh"] {
+        let out = folder.path().join("prepared").join(name);
+        let sizes = ["--train", "1", "--val", "1", "--test", "0", "--size", "16,32,32"];
+        succeeded(&segcal(&[&["-q", "phantom", text(&out)][..], &sizes].concat()));
+    }
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/papers");
+    for (name, size) in
+        [("nacl", "32,32"), ("mbls", "32,32"), ("crac", "32,32"), ("meep-wmh", "16,16,16"), ("meep-la", "16,16,16")]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_segcal"));
+        command.current_dir(folder.path()).args(["-q", "train"]).arg(configs.join(format!("{name}.toml")));
+        let small = format!("samples.size=[{size}]");
+        let output = command.args([&small, "epochs=1", &format!("out=runs/{name}")]).output().unwrap();
+        succeeded(&output);
+        assert!(folder.path().join("runs").join(name).join("best.safetensors").is_file(), "{name}");
+    }
+}
+
 /// The papers' tables as plans, on made-up data sets at the places they name.
 #[test]
 fn the_plans_of_the_papers_can_begin() {

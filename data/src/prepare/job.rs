@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use segcal_core::{Context, Error, Result};
 use serde_json::{Map, Value, json};
 
-use super::{Choices, Cohort, Label, Part, Recipe, Scan, split, volumes};
+use super::{Choices, Cohort, Folds, Frame, Label, Part, Recipe, Scan, split, volumes};
 use crate::hash::Hash;
 use crate::lock::LOCK;
 use crate::observer::{self, Event, Observer, Steps, is_interruption};
@@ -22,10 +22,12 @@ pub struct Request<'a> {
     pub out: &'a Path,
     /// How the data set is read.
     pub recipe: &'static Recipe,
-    /// Voxels along `[d, h, w]`, 0 keeps an axis; `None`: the recipe's.
-    pub size: Option<[usize; 3]>,
+    /// The grid of the cases.
+    pub frame: Frame,
     /// Patients to train, validate and test on; `None`: the data set's own lists, or the recipe's numbers.
     pub split: Option<[usize; 3]>,
+    /// Folds of the persons to train and to validate on, in place of one division of them.
+    pub folds: Option<Folds>,
     /// Seed of the split.
     pub seed: u64,
     /// What the layout leaves open.
@@ -53,6 +55,7 @@ pub fn prepare(request: &Request<'_>, observer: &dyn Observer) -> Result<Prepare
     let recipe = request.recipe;
     let cohort = (recipe.find)(request.src, &request.choices)?;
     let plan = plan(request, &cohort)?;
+    held_out(request, plan.iter().map(|(scan, part)| (scan.subject.as_str(), *part)))?;
     let folder = open(request)?;
     forget_replaced(&folder, &plan)?;
     let steps = Steps::begin(observer, "preparing", plan.len());
@@ -60,7 +63,7 @@ pub fn prepare(request: &Request<'_>, observer: &dyn Observer) -> Result<Prepare
         .par_iter()
         .map(|(scan, part)| {
             observer::check(observer)?;
-            let written = write(&folder, scan, *part, &cohort, request.size.unwrap_or(recipe.size)).at(&scan.name);
+            let written = write(&folder, scan, *part, &cohort, &request.frame).at(&scan.name);
             steps.step(&scan.name);
             written
         })
@@ -78,7 +81,7 @@ pub fn prepare(request: &Request<'_>, observer: &dyn Observer) -> Result<Prepare
         }
     }
     let channels = channels(&cohort, &written)?;
-    describe(&folder, recipe, &cohort, &channels, &written)?;
+    describe(&folder, request, &cohort, &channels, &written)?;
     let counts = Part::ALL.map(|part| written.iter().filter(|case| case.part == part).count());
     Ok(Prepared { counts, failed })
 }
@@ -126,17 +129,31 @@ fn expect_scans(request: &Request<'_>, cohort: &Cohort) -> Result<()> {
 /// Makes the output folder, or opens that of the same command.
 fn open(request: &Request<'_>) -> Result<OutputFolder> {
     let path = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.into()).display().to_string();
-    let settings = output::to_json(&json!({
+    let frame = &request.frame;
+    let mut settings = json!({
         "src": path(request.src),
         "as": request.recipe.name,
         "source": request.recipe.source,
-        "size": request.size.unwrap_or(request.recipe.size),
+        "size": frame.size,
         "split": request.split,
         "seed": request.seed,
         "images": request.choices.images,
         "labels": request.choices.labels,
         "version": env!("CARGO_PKG_VERSION"),
-    }))?;
+    });
+    // Not written where they are not asked for: folders of earlier versions go on.
+    if frame.spacing_mm != [0.0; 3] {
+        settings["spacing"] = json!(frame.spacing_mm);
+    }
+    if frame.crop != [0; 3] {
+        settings["crop"] = json!(frame.crop);
+    }
+    match request.folds {
+        None => {}
+        Some(Folds::Count(count)) => settings["folds"] = json!(count),
+        Some(Folds::LeaveOneOut) => settings["folds"] = json!("loo"),
+    }
+    let settings = output::to_json(&settings)?;
     if request.out.exists() && path(request.src) == path(request.out) {
         return Err(Error::new("source and output are one folder")
             .at(request.out.display())
@@ -215,39 +232,38 @@ fn place(folder: &OutputFolder, kind: &str, part: Part, name: String) -> Result<
 /// A case that was written.
 struct Written {
     name: String,
+    subject: String,
     part: Part,
     channels: usize,
 }
 
-fn write(folder: &OutputFolder, scan: &Scan, part: Part, cohort: &Cohort, size: [usize; 3]) -> Result<Written> {
+fn write(folder: &OutputFolder, scan: &Scan, part: Part, cohort: &Cohort, frame: &Frame) -> Result<Written> {
     let image_at = |channel: usize| image_at(folder, scan, part, channel);
     let label_at = label_at(folder, scan, part)?;
     let known = cohort.channels.len();
     let is_labelled = matches!(scan.label, Label::Unknown) || label_at.is_file();
     if known > 0 && is_labelled && (0..known).all(|channel| image_at(channel).is_ok_and(|path| path.is_file())) {
-        return Ok(Written { name: scan.name.clone(), part, channels: known });
+        return Ok(Written { name: scan.name.clone(), subject: scan.subject.clone(), part, channels: known });
     }
     let image = volumes::image(scan)?;
     let label = volumes::label(scan, &image.grid, cohort.classes.len(), cohort.ignore_label)?;
-    let size = volumes::size(image.grid.extent, size);
-    let image = volumes::resize_image(image, size)?;
+    let (image, label) = frame.apply(image, label)?;
     let channels = image.channels();
     if known > 0 && channels != known {
         return Err(Error::new(format!("the image has {channels} channels, {known} are expected"))
             .at(scan.images[0].display())
             .help("check that this is the layout that --as names"));
     }
-    for (channel, values) in image.values().chunks(size.iter().product()).enumerate() {
+    for (channel, values) in image.values().chunks(image.grid.extent.iter().product()).enumerate() {
         let volume = Volume::new(values.to_vec(), 1, image.grid.clone());
         write_smallest(&image_at(channel)?, &volume)?;
     }
     if let Some(label) = label {
-        let label = volumes::resize_label(label, size)?;
         let numbers = label.values().iter().map(|&label| label as f32).collect();
-        // Both were resized alike: one grid for both, to the last bit.
+        // Both were moved alike: one grid for both, to the last bit.
         write_smallest(&label_at, &Volume::new(numbers, 1, image.grid.clone()))?;
     }
-    Ok(Written { name: scan.name.clone(), part, channels })
+    Ok(Written { name: scan.name.clone(), subject: scan.subject.clone(), part, channels })
 }
 
 /// Writes a volume in the smallest of u8, i16 and f32 that holds every number as it is.
@@ -280,19 +296,54 @@ fn channels(cohort: &Cohort, written: &[Written]) -> Result<Vec<String>> {
     }
 }
 
+/// Whom each fold holds out; none where no folds are asked for.
+fn held_out<'a>(request: &Request<'_>, cases: impl Iterator<Item = (&'a str, Part)>) -> Result<Vec<Vec<&'a str>>> {
+    let Some(folds) = request.folds else { return Ok(Vec::new()) };
+    let subjects: Vec<&str> = cases.filter(|(_, part)| *part != Part::Test).map(|(subject, _)| subject).collect();
+    folds.held_out(&subjects, request.seed)
+}
+
+/// Writes the lists of the parts, and for nnU-Net the folds.
+fn write_splits(folder: &OutputFolder, request: &Request<'_>, written: &[Written]) -> Result<()> {
+    let names = |is_in: &dyn Fn(&Written) -> bool| -> Vec<&str> {
+        written.iter().filter(|case| is_in(case)).map(|case| case.name.as_str()).collect()
+    };
+    let of = |part: Part| names(&|case: &Written| case.part == part);
+    let [train, val, test] = Part::ALL.map(of);
+    let held = held_out(request, written.iter().map(|case| (case.subject.as_str(), case.part)))?;
+    let folds: Vec<Value> = if held.is_empty() {
+        let splits: Map<String, Value> =
+            Part::ALL.map(|part| (part.as_str().into(), json!(of(part)))).into_iter().collect();
+        output::write_text(&folder.file("splits.json")?, &output::to_json(&splits)?)?;
+        (!val.is_empty()).then(|| json!({ "train": train, "val": val })).into_iter().collect()
+    } else {
+        let fold = |held: &Vec<&str>| {
+            let is_held = |case: &Written| held.contains(&case.subject.as_str());
+            let train = names(&|case: &Written| case.part != Part::Test && !is_held(case));
+            let val = names(&|case: &Written| case.part != Part::Test && is_held(case));
+            if test.is_empty() {
+                json!({ "train": train, "val": val })
+            } else {
+                json!({ "train": train, "val": val, "test": test })
+            }
+        };
+        held.iter().map(fold).collect()
+    };
+    if folds.is_empty() {
+        Ok(())
+    } else {
+        output::write_text(&folder.file("splits_final.json")?, &output::to_json(&folds)?)
+    }
+}
+
 fn describe(
     folder: &OutputFolder,
-    recipe: &Recipe,
+    request: &Request<'_>,
     cohort: &Cohort,
     channels: &[String],
     written: &[Written],
 ) -> Result<()> {
-    let of = |part: Part| -> Vec<&str> {
-        written.iter().filter(|case| case.part == part).map(|case| case.name.as_str()).collect()
-    };
-    let [train, val, test] = Part::ALL.map(of);
-    let splits: Map<String, Value> =
-        Part::ALL.map(|part| (part.as_str().into(), json!(of(part)))).into_iter().collect();
+    let tests = written.iter().filter(|case| case.part == Part::Test).count();
     let numbered = |names: &[String]| -> Map<String, Value> {
         names.iter().enumerate().map(|(number, name)| (number.to_string(), json!(name))).collect()
     };
@@ -303,19 +354,15 @@ fn describe(
     }
     let description = json!({
         "name": cohort.name,
-        "description": recipe.title,
-        "split_and_size": recipe.source,
+        "description": request.recipe.title,
+        "split_and_size": request.recipe.source,
         "channel_names": numbered(channels),
         "labels": labels,
-        "numTraining": train.len() + val.len(),
-        "numTest": test.len(),
+        "numTraining": written.len() - tests,
+        "numTest": tests,
         "file_ending": ".nii.gz",
     });
-    output::write_text(&folder.file("splits.json")?, &output::to_json(&splits)?)?;
-    if !val.is_empty() {
-        let folds = json!([{ "train": train, "val": val }]);
-        output::write_text(&folder.file("splits_final.json")?, &output::to_json(&folds)?)?;
-    }
+    write_splits(folder, request, written)?;
     // Last: a folder without it is one whose making was interrupted.
     output::write_text(&folder.file("dataset.json")?, &output::to_json(&description)?)
 }

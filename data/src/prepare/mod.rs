@@ -5,6 +5,7 @@
 //! reading, relabelling, resizing, dividing and writing are the same for all. To add one, write `recipes/<name>.rs` and
 //! a line in [`RECIPES`].
 
+mod frame;
 mod job;
 mod recipes;
 pub mod split;
@@ -15,8 +16,9 @@ use std::path::{Path, PathBuf};
 
 use segcal_core::{Error, Result};
 
+pub use frame::Frame;
 pub use job::{Prepared, Request, prepare};
-pub use split::Part;
+pub use split::{Folds, Part};
 
 /// How a published data set is read.
 pub struct Recipe {
@@ -28,7 +30,9 @@ pub struct Recipe {
     pub layout: &'static str,
     /// Where split and size come from.
     pub source: &'static str,
-    /// Voxels along `[d, h, w]` that scans are resized to; 0 keeps an axis as it is.
+    /// Voxels along `[d, h, w]` that are cut out about the middle of the structures; 0 keeps an axis as it is.
+    pub crop: [usize; 3],
+    /// Voxels along `[d, h, w]` that scans are resized to then; 0 keeps an axis as it is.
     pub size: [usize; 3],
     /// Patients to train on, to validate on and to test on.
     pub split: [usize; 3],

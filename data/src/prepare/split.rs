@@ -1,6 +1,8 @@
 //! Dividing persons among training, validation and test.
 
-use segcal_core::Rng;
+use segcal_core::{Error, Result, Rng};
+
+use super::Scan;
 
 /// What a scan is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,55 @@ pub fn divide(subjects: &[&str], wanted: [usize; 3], seed: u64) -> Vec<Part> {
     subjects.iter().map(|subject| persons.binary_search(subject).map_or(Part::Test, |person| parts[person])).collect()
 }
 
+/// How many folds the persons to train and to validate on are dealt into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Folds {
+    /// So many.
+    Count(usize),
+    /// As many as there are persons.
+    LeaveOneOut,
+}
+
+impl Folds {
+    /// Whom each fold holds out: every person once, at random, as many in each as in any other or one more.
+    ///
+    /// # Errors
+    /// There are fewer than two folds, or more than persons.
+    pub fn held_out<'a>(self, subjects: &[&'a str], seed: u64) -> Result<Vec<Vec<&'a str>>> {
+        let mut persons = subjects.to_vec();
+        persons.sort_unstable();
+        persons.dedup();
+        let count = match self {
+            Self::Count(count) => count,
+            Self::LeaveOneOut => persons.len(),
+        };
+        if count < 2 || count > persons.len() {
+            let problem = format!("{count} folds of {} persons to train and to validate on", persons.len());
+            return Err(Error::new(problem).at("--folds").help("from 2 to as many as there are persons"));
+        }
+        let order = Rng::new(seed).stream(1).permutation(persons.len());
+        let fold = |number: usize| {
+            let places = &order[number * persons.len() / count..(number + 1) * persons.len() / count];
+            let mut held: Vec<&str> = places.iter().map(|&place| persons[place]).collect();
+            held.sort_unstable();
+            held
+        };
+        Ok((0..count).map(fold).collect())
+    }
+}
+
+/// The part of each scan by published lists of persons, if all who are named there are among the scans; who is not named is
+/// trained on.
+pub fn listed(scans: &[Scan], val: &[&str], test: &[&str]) -> Option<Vec<Part>> {
+    let is_there = |subject: &&str| scans.iter().any(|scan| scan.subject == *subject);
+    let part = |scan: &Scan| match scan.subject.as_str() {
+        subject if val.contains(&subject) => Part::Val,
+        subject if test.contains(&subject) => Part::Test,
+        _ => Part::Train,
+    };
+    val.iter().chain(test).all(is_there).then(|| scans.iter().map(part).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -69,6 +120,21 @@ mod tests {
         assert_eq!(sizes([5, 0, 2], 7), [5, 0, 2]);
         assert_eq!(sizes([70, 10, 20], 1), [1, 0, 0]);
         assert_eq!(sizes([0, 0, 0], 4), [4, 0, 0]);
+    }
+
+    #[test]
+    fn every_person_is_held_out_once() {
+        let subjects = ["b", "a", "c", "a", "e", "d", "g", "f"];
+        for (folds, sizes) in [(Folds::LeaveOneOut, vec![1; 7]), (Folds::Count(3), vec![2, 2, 3])] {
+            let held = folds.held_out(&subjects, 5).unwrap();
+            assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), sizes);
+            let mut all = held.concat();
+            all.sort_unstable();
+            assert_eq!(all, ["a", "b", "c", "d", "e", "f", "g"]);
+        }
+        for count in [0, 1, 8] {
+            assert!(Folds::Count(count).held_out(&subjects, 5).unwrap_err().to_string().contains("--folds"));
+        }
     }
 
     proptest! {

@@ -95,35 +95,26 @@ fn masks(structures: &[Vec<PathBuf>], grid: &Grid, scan: &Scan) -> Result<Vec<i3
     Ok(values)
 }
 
-/// The size that a scan of `extent` is brought to: `wanted`, where 0 keeps the axis.
-pub fn size(extent: [usize; 3], wanted: [usize; 3]) -> [usize; 3] {
-    std::array::from_fn(|axis| if wanted[axis] == 0 { extent[axis] } else { wanted[axis] })
-}
-
-/// The image over the same space in `size` voxels, linear between the old ones.
-///
-/// # Errors
-/// The new grid is none: a size of 0.
-pub fn resize_image(image: Volume<f32>, size: [usize; 3]) -> Result<Volume<f32>> {
-    resize(image, size, Interpolation::Linear)
-}
-
 /// The label over the same space in `size` voxels, each that of the nearest old one.
 ///
 /// # Errors
-/// As [`resize_image`].
-pub fn resize_label(label: Volume<i32>, size: [usize; 3]) -> Result<Volume<i32>> {
+/// As [`resample`].
+pub fn resample_label(label: Volume<i32>, size: [usize; 3]) -> Result<Volume<i32>> {
     if label.grid.extent == size {
         return Ok(label);
     }
     // Labels are whole numbers below 2^24, which f32 holds exactly.
     let numbers = label.values().iter().map(|&label| label as f32).collect();
-    let resized = resize(Volume::new(numbers, 1, label.grid), size, Interpolation::Nearest)?;
+    let resized = resample(Volume::new(numbers, 1, label.grid), size, Interpolation::Nearest)?;
     let labels = resized.values().iter().map(|&label| label as i32).collect();
     Ok(Volume::new(labels, 1, resized.grid))
 }
 
-fn resize(volume: Volume<f32>, size: [usize; 3], interpolation: Interpolation) -> Result<Volume<f32>> {
+/// A volume over the same space in `size` voxels.
+///
+/// # Errors
+/// The new grid is none: a size of 0.
+pub fn resample(volume: Volume<f32>, size: [usize; 3], interpolation: Interpolation) -> Result<Volume<f32>> {
     let extent = volume.grid.extent;
     if extent == size {
         return Ok(volume);
@@ -179,7 +170,7 @@ mod tests {
     fn a_ramp_stays_a_ramp() {
         let grid = Grid::unknown([1, 1, 12]);
         let ramp = Volume::new((0..12).map(|x| x as f32).collect(), 1, grid);
-        let resized = resize_image(ramp, [1, 1, 18]).unwrap();
+        let resized = resample(ramp, [1, 1, 18], Interpolation::Linear).unwrap();
         let (step, start) = (resized.grid.affine[0][0], resized.grid.affine[0][3]);
         for (place, &value) in resized.values().iter().enumerate() {
             let mm = (start + step * place as f64).clamp(0.0, 11.0);
@@ -190,7 +181,7 @@ mod tests {
     #[test]
     fn labels_stay_labels() {
         let label = Volume::new(vec![0, 3, 3, -1], 1, Grid::unknown([1, 2, 2]));
-        let resized = resize_label(label, [1, 4, 2]).unwrap();
+        let resized = resample_label(label, [1, 4, 2]).unwrap();
         assert_eq!(resized.values(), [0, 3, 0, 3, 3, -1, 3, -1]);
     }
 }

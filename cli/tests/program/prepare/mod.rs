@@ -1,6 +1,7 @@
 //! `prepare`: every layout in small, what becomes of labels, sizes and persons, and what is refused.
 
 mod again;
+mod starts;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -224,7 +225,7 @@ fn atria_in_nrrd_and_prostates_in_metaimage() {
     };
     fs::write(atria.at("src/Training Set/CARMA0001/lgemri.nrrd"), nrrd("uchar", &[1, 2, 3, 4])).unwrap();
     fs::write(atria.at("src/Training Set/CARMA0001/laendo.nrrd"), nrrd("uchar", &[0, 255, 0, 255])).unwrap();
-    let dataset = atria.prepared("la", &["--split", "1,0,0"]);
+    let dataset = atria.prepared("la", &["--split", "1,0,0", "--crop", "0,0,0"]);
     assert_eq!(names(&dataset.train), ["CARMA0001"]);
     assert_eq!(atria.labels("labelsTr/CARMA0001.nii.gz"), [0, 1, 0, 1]);
     assert_eq!(nifti::read_image(&dataset.train[0].images[0]).unwrap().grid.axes().to_string(), "LPS");

@@ -11,6 +11,7 @@ pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     title: "cardiac MR, end of diastole and systole",
     layout: "patientNNN/patientNNN_frameNN.nii.gz and …_gt.nii.gz, in a folder training or directly",
     source: "MbLS, data sets: slices of 224 x 224; 70, 10 and 20 of the 100 training patients",
+    crop: [0, 0, 0],
     size: [0, 224, 224],
     split: [70, 10, 20],
     find,

@@ -18,6 +18,7 @@ pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     layout: "sub-*/ with images and derivatives/*/sub-*/ with labels; --images says which images are the \
              channels, --labels which labels the structures, where there are several kinds",
     source: "70 : 10 : 20 by subject, or the splits.json of the data set",
+    crop: [0, 0, 0],
     size: [0, 0, 0],
     split: [70, 10, 20],
     find,

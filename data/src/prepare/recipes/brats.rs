@@ -12,6 +12,7 @@ pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     layout: "folders with CASE_flair, CASE_t1, CASE_t1ce, CASE_t2 and CASE_seg (.nii.gz), at any depth",
     source: "MbLS, data sets: 235, 35 and 65 of the 335 patients of 2019; 128 x 192 x 192 voxels in the public code; \
              the label 4 (enhancing tumour) becomes 3",
+    crop: [0, 0, 0],
     size: [128, 192, 192],
     split: [235, 35, 65],
     find,

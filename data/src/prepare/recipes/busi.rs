@@ -13,6 +13,7 @@ pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     layout: "folders benign and malignant with \"benign (1).png\", \"benign (1)_mask.png\" and further masks \
              \"…_mask_1.png\", whose union is the lesion; the folder normal is left out",
     source: "MbLS, data sets: 256 x 256 pixels; 445, 65 and 137 of the 647 images",
+    crop: [0, 0, 0],
     size: [1, 256, 256],
     split: [445, 65, 137],
     find,

@@ -11,7 +11,8 @@ pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     title: "abdominal CT",
     layout: "TrainingImg/CASE_0000.nii.gz and TrainingMask/CASE.nii.gz (or imagesTr and labelsTr)",
     source: "MbLS, data sets: 240, 40 and 80 of 360 volumes; 30 x 192 x 192 voxels. The papers do not name their \
-             common space: here the whole volume is resized",
+             common space: the whole volume is resized, or --spacing and --crop 30,192,192 give one",
+    crop: [0, 0, 0],
     size: [30, 192, 192],
     split: [240, 40, 80],
     find,

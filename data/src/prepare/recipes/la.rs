@@ -4,18 +4,44 @@ use std::path::Path;
 
 use segcal_core::Result;
 
-use crate::prepare::{Choices, Cohort, Label, Recipe, Scan, tree};
+use crate::prepare::{Choices, Cohort, Label, Recipe, Scan, split, tree};
 
 pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     name: "la",
     title: "MR of the left atrium",
     layout: "a folder for each patient with lgemri.nrrd and laendo.nrrd, at any depth",
-    source: "MEEP, section 3: 80 of 100 scans to train on, 5 % of them for validation, 20 to test on. The lists of the \
-             paper are not published; patches of 144 x 144 x 80 are cut in training",
+    source: "MEEP, section 3: 76, 4 and 20 of 100 scans, by the lists of its authors' code where these patients are there; \
+             144 x 144 x 80 voxels about the middle of the atrium",
+    crop: [80, 144, 144],
     size: [0, 0, 0],
     split: [76, 4, 20],
     find,
 };
+
+/// Patients to validate and to test on.
+const VAL: [&str; 4] = ["23X6SY44VT9KFHR7S7OC", "CLXFYOBQDCVXQ9P7YC07", "AT5CRO5JUDBWD4RUPXSQ", "CB5P5W7X310NIIVU7UZV"];
+const TEST: [&str; 20] = [
+    "UPT6DX9IQY9JAZ7HJKA7",
+    "UTBUJIWZMKP64E3N73YC",
+    "ULHWPWKKLTE921LQLH1P",
+    "V0MZOWJ6MU3RMRCV9EXR",
+    "VDOF02M8ZHEAADFMS6NP",
+    "VG4C826RAAKVMV9BQLVD",
+    "VIXBEFTNVHZWKAKURJBN",
+    "VQ2L3WM8KEVF6L44E6G9",
+    "WBG9WYZ1B25WDT5WAT8T",
+    "WMDG2EFA6L2SNDZXIRU0",
+    "WNPKE0W404QE9AELX1LR",
+    "WSJB9P4JCXUVHBOYFVWL",
+    "WW8F5CO4S4K5IM5Z7EXX",
+    "X18LU5AOBNNDMLTA0JZL",
+    "XYDLYJ5CS19FDBVLJIPI",
+    "Y7ZU0B2APPF54WG6PDMF",
+    "YDKD1HVHSME6NVMA8I39",
+    "Z9GMG63CJLL0VW893BB1",
+    "ZIJLJAVQV3FJ6JSQOH1E",
+    "ZQPMJ4XEC5A4BISD45P1",
+];
 
 fn find(root: &Path, choices: &Choices) -> Result<Cohort> {
     choices.expect_none()?;
@@ -27,5 +53,7 @@ fn find(root: &Path, choices: &Choices) -> Result<Cohort> {
             scans.push(Scan::new(&patient, &patient, vec![image], Label::Masks(masks)));
         }
     }
-    Ok(Cohort::new("LA", &["late gadolinium-enhanced MR"], &["background", "left atrium"], scans))
+    let parts = split::listed(&scans, &VAL, &TEST);
+    let classes = ["background", "left atrium"];
+    Ok(Cohort { parts, ..Cohort::new("LA", &["late gadolinium-enhanced MR"], &classes, scans) })
 }

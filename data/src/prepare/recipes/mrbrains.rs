@@ -12,6 +12,7 @@ pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     layout: "a folder for each subject with segm.nii.gz and pre/reg_T1, pre/FLAIR, pre/reg_IR (.nii.gz)",
     source: "MbLS, data sets: 5 of 7 subjects to train on, 2 to test on; grey matter is cortex and basal ganglia, white \
              matter includes lesions, cerebrospinal fluid includes the ventricles, all else is background",
+    crop: [0, 0, 0],
     size: [0, 0, 0],
     split: [5, 0, 2],
     find,

@@ -14,6 +14,7 @@ pub(in crate::prepare) const RECIPE: Recipe = Recipe {
              splits_final.json in it is kept",
     source: "MbLS, data sets: 185, 25 and 50 of the 260 hippocampi. For Task05_Prostate the paper's PROMISE figures \
              are --split 22,3,7",
+    crop: [0, 0, 0],
     size: [0, 0, 0],
     split: [185, 25, 50],
     find,

@@ -12,6 +12,7 @@ pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     layout: "CaseNN.mhd and CaseNN_segmentation.mhd with their .raw, at any depth",
     source: "MbLS, data sets: 22, 3 and 7 patients; the challenge has 50 with labels, which are divided in that \
              proportion",
+    crop: [0, 0, 0],
     size: [0, 0, 0],
     split: [22, 3, 7],
     find,

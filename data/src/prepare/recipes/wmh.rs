@@ -4,7 +4,7 @@ use std::path::Path;
 
 use segcal_core::Result;
 
-use crate::prepare::{Choices, Cohort, Label, Part, Recipe, Scan, tree};
+use crate::prepare::{Choices, Cohort, Label, Recipe, Scan, split, tree};
 
 pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     name: "wmh",
@@ -12,6 +12,7 @@ pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     layout: "a folder for each subject with wmh.nii.gz and pre/T1, pre/FLAIR (.nii.gz), at any depth",
     source: "MEEP, section 3: 42, 3 and 15 of 60 subjects, by the lists of its authors' code where these subjects are \
              there; the label 2 (other pathology) is background",
+    crop: [0, 0, 0],
     size: [0, 0, 0],
     split: [42, 3, 15],
     find,
@@ -32,18 +33,7 @@ fn find(root: &Path, choices: &Choices) -> Result<Cohort> {
         let images = ["FLAIR", "T1"].map(|name| tree::beside(&pre, name)).into_iter().collect::<Result<_>>()?;
         scans.push(Scan::new(&format!("subject_{subject}"), subject, images, Label::Map(label.clone(), &[(2, 0)])));
     }
-    let parts = listed(&scans);
+    let parts = split::listed(&scans, &VAL, &TEST);
     let classes = ["background", "white matter hyperintensity"];
     Ok(Cohort { parts, ..Cohort::new("WMH", &["FLAIR", "T1"], &classes, scans) })
-}
-
-/// The parts of the authors' lists, if all who are named there are among the scans.
-fn listed(scans: &[Scan]) -> Option<Vec<Part>> {
-    let is_there = |subject: &&str| scans.iter().any(|scan| scan.subject == *subject);
-    let part = |scan: &Scan| match scan.subject.as_str() {
-        subject if VAL.contains(&subject) => Part::Val,
-        subject if TEST.contains(&subject) => Part::Test,
-        _ => Part::Train,
-    };
-    VAL.iter().chain(&TEST).all(is_there).then(|| scans.iter().map(part).collect())
 }
