@@ -50,6 +50,7 @@ pub mod decide;
 pub mod described;
 pub mod inputs;
 pub mod job;
+pub mod merge;
 pub mod methods;
 pub mod plane;
 pub mod pooled;

@@ -12,7 +12,7 @@ use crate::compare::plan::Plan;
 use crate::compare::results::Results;
 use crate::compare::selection::Selection;
 use crate::compare::unit::{self, Training, Unit};
-use crate::compare::{page, tables};
+use crate::compare::{page, running, tables};
 use crate::output::OutputFolder;
 use crate::{Common, Outcome, output, progress, signals};
 
@@ -172,6 +172,7 @@ fn assemble(
         progress::line("no method is done with all its seeds: there is nothing to compare");
         return Ok(None);
     }
+    running::pool(&whole)?;
     let results = Results::read(plan, parts, &whole, units, failures.messages)?;
     write(&results, folder)?;
     if common.json {

@@ -1,17 +1,13 @@
 //! `segcal merge DIR… --out DIR`.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use segcal_core::{Error, Result};
+use segcal_core::Result;
+use segcal_evaluate::cohort::{Convention, Plan};
+use segcal_evaluate::merge::merge;
 use segcal_metrics::empty::Policy;
 
 use super::evaluate;
-use segcal_evaluate::{Failure, job};
-use segcal_evaluate::cohort::{Cohort, Convention, Plan};
-use segcal_evaluate::pooled::Pooled;
-use segcal_evaluate::states::{self, Stored};
-use crate::output::{self, OutputFolder};
 use crate::{Common, Outcome};
 
 /// Join the folders of several evaluations into one.
@@ -45,80 +41,7 @@ pub struct Args {
 /// A folder holds no states, two hold the same case or were measured with different settings, or the results cannot be
 /// written.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
-    let (cases, pooled) = gather(&args.folders)?;
-    let failed = failures(&args.folders, &cases)?;
-    let measure = cases.values().next().map(|(_, stored)| stored.measure.clone());
-    let measure = measure.ok_or_else(|| Error::new("the folders hold no case"))?;
-    let states = cases.values().map(|(_, stored)| stored.state.clone()).collect();
     let plan = Plan { empty: args.empty, convention: args.convention, seed: args.seed };
-    let cohort = Cohort::new(states, pooled, measure, plan)?.without(failed);
-    let folder = OutputFolder::exclusive(&args.out)?;
-    job::remove_results(&folder)?;
-    states::keep_only(&folder, &cases.keys().map(String::as_str).collect())?;
-    for (name, (path, _)) in &cases {
-        copy_slices(path, &states::slices_of(&folder, name)?)?;
-        // Its counters were added to those of the others.
-        if *path != states::state_of(&folder, name)? {
-            Stored::read(path)?.write(&folder)?;
-        }
-    }
-    job::write(&cohort, &folder)?;
+    let cohort = merge(&args.folders, &args.out, plan)?;
     evaluate::print(&cohort, &args.out, common)
-}
-
-/// Takes what the report's overlays show, where it is there, from beside a state.
-fn copy_slices(state: &Path, to: &Path) -> Result<()> {
-    let from = state.with_extension("npz");
-    if !from.is_file() || from == to {
-        return Ok(());
-    }
-    let bytes = segcal_data::limits::read(&from)?;
-    output::write_atomic(to, |out| Ok(out.write_all(&bytes)?))
-}
-
-/// States by the name of their case, with the file that each came from.
-type Cases = BTreeMap<String, (PathBuf, Stored)>;
-
-/// Every state; and the counters of all, which the states lack then.
-fn gather(folders: &[PathBuf]) -> Result<(Cases, Pooled)> {
-    let mut pooled = Pooled::default();
-    let mut cases = Cases::new();
-    let mut first: Option<(PathBuf, Stored)> = None;
-    for path in folders.iter().map(|folder| states_of(folder)).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
-        let mut stored = Stored::read(&path)?;
-        pooled.add_all(stored.state.take_counters());
-        let (reference, other) = first.get_or_insert_with(|| (path.clone(), stored.clone()));
-        if stored.measure != other.measure {
-            let problem = format!("was measured with other settings than {}", reference.display());
-            let remedy = format!("evaluate both alike: {}", stored.measure.differences(&other.measure));
-            return Err(Error::new(problem).at(path.display()).help(remedy));
-        }
-        let name = stored.state.case.clone();
-        if let Some((other, _)) = cases.insert(name.clone(), (path.clone(), stored)) {
-            let problem = format!("the case {name} is in {} too", other.display());
-            return Err(Error::new(problem).at(path.display()).help("leave one of the two out"));
-        }
-    }
-    Ok((cases, pooled))
-}
-
-/// The states of a folder, of which there must be one at least.
-fn states_of(folder: &Path) -> Result<Vec<PathBuf>> {
-    states::expect_whole(folder)?;
-    let found = states::list(folder)?;
-    if found.is_empty() {
-        return Err(Error::new("holds no state of a case").at(folder.display()).help("is its evaluation complete?"));
-    }
-    Ok(found)
-}
-
-/// The cases that a part reports as failed, by its `summary.json`, and no part has measured.
-fn failures<T>(folders: &[PathBuf], cases: &BTreeMap<String, T>) -> Result<Vec<Failure>> {
-    let mut failed = BTreeMap::new();
-    for path in folders.iter().map(|folder| folder.join("summary.json")).filter(|path| path.is_file()) {
-        for failure in Failure::read(&path)? {
-            failed.entry(failure.case.clone()).or_insert(failure);
-        }
-    }
-    Ok(failed.into_values().filter(|failure| !cases.contains_key(&failure.case)).collect())
 }

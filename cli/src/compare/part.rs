@@ -18,6 +18,8 @@ pub struct Parts {
     pub measured: Part,
     /// What chooses: values of a grid, and maps.
     pub validation: Part,
+    /// What each of the plan's folds holds out; all of them together are measured.
+    pub folds: Vec<Part>,
 }
 
 /// The cases of one part.
@@ -40,9 +42,24 @@ impl Parts {
         let mut found: Vec<Self> = Vec::with_capacity(plan.arms.len());
         for (number, arm) in plan.arms.iter().enumerate() {
             let again = found.get(arm.cases_of).cloned();
-            found.push(again.map_or_else(|| Self::new(plan.settings(number)), Ok)?);
+            found.push(again.map_or_else(|| Self::on(plan, plan.settings(number)), Ok)?);
         }
         Ok(found)
+    }
+
+    fn on(plan: &Plan, settings: &Settings) -> Result<Self> {
+        if plan.folds.is_empty() {
+            return Self::new(settings);
+        }
+        let held = |&fold: &usize| Part::new("validation", Dataset::open_fold(&settings.data, fold)?.val);
+        let folds: Vec<Part> = plan.folds.iter().map(held).collect::<Result<_>>()?;
+        let all: Vec<Case> = folds.iter().flat_map(|fold| fold.cases.iter().cloned()).collect();
+        let measured = Part::new("validation", all)?;
+        if measured.contents.len() < measured.cases.len() || folds.iter().any(|fold| fold.cases.is_empty()) {
+            let error = Error::new("two of the folds hold out the same case, or one holds out none");
+            return Err(error.at(settings.data.display()).help("segcal prepare --folds deals each case into one fold"));
+        }
+        Ok(Self { validation: measured.clone(), measured, folds })
     }
 
     /// The labelled cases of the test part, or else the validation part. Lists of the decathlon name no labels of test
@@ -57,7 +74,7 @@ impl Parts {
             let error = Error::new("neither the test nor the validation part holds a labelled case");
             return Err(error.at(settings.data.display()).help("divide the data set in a splits.json"));
         }
-        Ok(Self { measured, validation })
+        Ok(Self { measured, validation, folds: Vec::new() })
     }
 }
 

@@ -165,13 +165,14 @@ impl<'a> Results<'a> {
         let rows = rows(plan, &methods);
         let (mut figures, mut folders) = (Vec::new(), Vec::new());
         let mut chosen = vec![vec![0; plan.arms.len()]; methods.len()];
-        for unit in done {
+        for unit in done.iter().filter(|unit| unit.fold.is_none_or(|fold| fold == 0)) {
             let method = numbers.iter().position(|&number| number == unit.method).expect("it is one of them");
             chosen[method][unit.arm] = unit.trial;
             for (number, row) in rows.iter().enumerate().filter(|(_, row)| row.method == method) {
                 for &noise in &plan.noise {
                     let view = row.map.map_or(View::Noise(noise), |map| View::Calibrated(map, noise));
-                    let (evaluation, predictions) = (unit.evaluation(view), unit.predictions(view));
+                    let evaluation = unit.pooled_evaluation(view);
+                    let predictions = of_subject(plan, parts, unit, done).predictions(view);
                     let (arm, seed) = (unit.arm, unit.seed);
                     let of = selection::means(&evaluation)?.into_iter();
                     figures.extend(of.map(|of| Figure { row: number, arm, seed, noise, of }));
@@ -291,6 +292,13 @@ impl<'a> Results<'a> {
         let group = Group { name: group.name.clone(), methods: group.methods.clone(), structures, cases_of: 0 };
         Ok(Level { arm, noise, columns, ranking: Ranking::new(&self.options(), &[self.ranked(group)])? })
     }
+}
+
+/// The training of the fold that holds out the subject of the figure; without folds, the training itself.
+fn of_subject<'u, 'a>(plan: &Plan, parts: &[Parts], unit: &'u Unit<'a>, done: &'u [&'u Unit<'a>]) -> &'u Unit<'a> {
+    let subject = parts[unit.arm].measured.subject(plan);
+    let holds = |other: &&&Unit<'_>| other.is_with(unit) && other.measured().iter().any(|case| Some(case) == subject);
+    done.iter().find(holds).copied().filter(|_| unit.fold.is_some()).unwrap_or(unit)
 }
 
 fn rows(plan: &Plan, methods: &[&Method]) -> Vec<Row> {

@@ -209,6 +209,24 @@ impl Unit<'_> {
     }
 }
 
+/// Joins the evaluations of the folds of each training: every case once, by a network that was not trained on it.
+///
+/// # Errors
+/// An evaluation cannot be read, or the joined one cannot be written.
+pub fn pool(units: &[&Unit<'_>]) -> Result<()> {
+    for first in units.iter().filter(|unit| unit.fold == Some(0)) {
+        for &noise in &first.plan.noise {
+            let view = View::Noise(noise);
+            let own = units.iter().filter(|unit| unit.is_with(first)).map(|unit| unit.evaluation(view));
+            let out = first.pooled_evaluation(view);
+            remove_folder(&out)?;
+            let plan = cohort::Plan { empty: first.plan.empty, convention: first.on().measuring.convention, seed: 0 };
+            evaluate::merge::merge(&own.collect::<Vec<_>>(), &out, plan)?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes a folder that a comparison made, if it is there. A link in its place is refused.
 fn remove_folder(path: &Path) -> Result<()> {
     if path.is_symlink() {

@@ -42,6 +42,8 @@ pub struct Unit<'a> {
     pub arm: usize,
     /// The seed.
     pub seed: u64,
+    /// Number of the fold among the plan's; none where the data set is divided once.
+    pub fold: Option<usize>,
     /// `method 2/3 nacl, seed 1/3`.
     pub place: String,
     pub(super) settings: Settings,
@@ -57,7 +59,9 @@ pub fn units<'a>(plan: &'a Plan, parts: &'a [Parts]) -> Vec<Unit<'a>> {
         for (arm, parts) in parts.iter().enumerate() {
             for trial in 0..plan.methods[method].trials.len() {
                 let numbers = [method, arm, trial];
-                units.extend((0..plan.seeds.len()).map(|seed| Unit::new(plan, parts, numbers, seed)));
+                let folds = || (0..plan.folds.len()).map(Some).chain(plan.folds.is_empty().then_some(None));
+                let places = (0..plan.seeds.len()).flat_map(|seed| folds().map(move |fold| (seed, fold)));
+                units.extend(places.map(|place| Unit::new(plan, parts, numbers, place)));
             }
         }
     }
@@ -65,7 +69,12 @@ pub fn units<'a>(plan: &'a Plan, parts: &'a [Parts]) -> Vec<Unit<'a>> {
 }
 
 impl<'a> Unit<'a> {
-    fn new(plan: &'a Plan, parts: &'a Parts, [method, arm, trial]: [usize; 3], place: usize) -> Self {
+    fn new(
+        plan: &'a Plan,
+        parts: &'a Parts,
+        [method, arm, trial]: [usize; 3],
+        (place, fold): (usize, Option<usize>),
+    ) -> Self {
         let (own, seed) = (&plan.methods[method], plan.seeds[place]);
         let (on, tried) = (&plan.arms[arm], &own.trials[trial]);
         let mut folder = plan.out.join(&own.name).join(on.folder());
@@ -73,12 +82,18 @@ impl<'a> Unit<'a> {
             folder.push(&tried.name);
         }
         folder.push(format!("seed-{seed}"));
-        let settings = Settings { seed, out: folder.join("run"), ..tried.settings[arm].clone() };
+        let mut settings = Settings { seed, ..tried.settings[arm].clone() };
+        if let Some(fold) = fold.map(|fold| plan.folds[fold]) {
+            folder.push(format!("fold-{fold}"));
+            settings.fold = fold;
+        }
+        settings.out = folder.join("run");
         let more = [on.name(), tried.name.clone()].into_iter().filter(|name| !name.is_empty());
         let more: String = more.map(|name| format!(", {name}")).collect();
         let (methods, seeds) = (plan.methods.len(), plan.seeds.len());
-        let place = format!("method {}/{methods} {}{more}, seed {}/{seeds}", method + 1, own.name, place + 1);
-        Self { plan, parts, method, trial, arm, seed, place, settings, folder, weights: Mutex::default() }
+        let held = fold.map_or_else(String::new, |fold| format!(", fold {}", plan.folds[fold]));
+        let place = format!("method {}/{methods} {}{more}, seed {}/{seeds}{held}", method + 1, own.name, place + 1);
+        Self { plan, parts, method, trial, arm, seed, fold, place, settings, folder, weights: Mutex::default() }
     }
 
     /// Its method.
@@ -112,9 +127,21 @@ impl<'a> Unit<'a> {
         &self.settings
     }
 
-    /// The cases that everything is measured on.
+    /// The cases that it is measured on.
     pub fn measured(&self) -> &'a [Case] {
-        &self.parts.measured.cases
+        &self.part(View::Noise(0.0)).cases
+    }
+
+    /// Whether another one is the same but for the fold.
+    pub fn is_with(&self, other: &Unit<'_>) -> bool {
+        let of = |unit: &Unit<'_>| (unit.method, unit.trial, unit.arm, unit.seed);
+        of(self) == of(other)
+    }
+
+    /// Folder of the evaluation of all folds; its own where there are none.
+    pub fn pooled_evaluation(&self, view: View) -> PathBuf {
+        let above = self.fold.and(self.folder.parent()).unwrap_or(&self.folder);
+        above.join(format!("evaluation-{}", view.name()))
     }
 
     /// What is done before values of a grid are chosen. It sees nothing of the measured part.
@@ -228,10 +255,11 @@ impl<'a> Unit<'a> {
         self.map_folder(map).join(if map == Map::Local { "map.safetensors" } else { "map.json" })
     }
 
-    pub(super) const fn part(&self, view: View) -> &'a Part {
-        match view {
-            View::Validation => &self.parts.validation,
-            View::Noise(_) | View::Calibrated(..) => &self.parts.measured,
+    pub(super) fn part(&self, view: View) -> &'a Part {
+        match (view, self.fold) {
+            (_, Some(fold)) => &self.parts.folds[fold],
+            (View::Validation, None) => &self.parts.validation,
+            (View::Noise(_) | View::Calibrated(..), None) => &self.parts.measured,
         }
     }
 

@@ -8,6 +8,7 @@ mod calibrate;
 mod cases;
 mod common;
 mod compare;
+mod compare_folds;
 mod compare_wide;
 mod definitions;
 #[cfg(unix)]

@@ -48,6 +48,16 @@ pub(super) fn seeds(table: &Table) -> Result<Vec<u64>> {
     Ok(found)
 }
 
+pub(super) fn folds(table: &Table) -> Result<Vec<usize>> {
+    let items = table["folds"].as_array().expect("laid over a list").iter();
+    let found: Option<Vec<usize>> = items.map(|item| item.as_integer()?.try_into().ok()).collect();
+    let found = found.ok_or_else(|| Error::new("a fold is a whole number of at least 0"))?;
+    if found.len() == 1 || found.iter().collect::<BTreeSet<_>>().len() < found.len() {
+        return Err(Error::new("is one fold or holds one twice").help("for example folds = [0, 1, 2, 3, 4]"));
+    }
+    Ok(found)
+}
+
 /// The levels in ascending order; 0 is always measured.
 pub(super) fn noise(table: &Table) -> Result<Vec<f64>> {
     let items = table["noise"].as_array().expect("laid over a list").iter();

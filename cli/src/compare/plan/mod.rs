@@ -25,6 +25,8 @@ pub struct Plan {
     pub out: PathBuf,
     /// Seeds of the trainings of each method.
     pub seeds: Vec<u64>,
+    /// Folds that each training is repeated on, whose held-out cases are measured together; none: the data set is divided once.
+    pub folds: Vec<usize>,
     /// Standard deviations of the noise, ascending; the first is 0.
     pub noise: Vec<f64>,
     /// What is compared.
@@ -46,7 +48,7 @@ pub struct Plan {
 }
 
 fn defaults() -> Table {
-    let text = "out = \"\"\nseeds = [0]\nnoise = [0.0]\nmetrics = [\"dsc\", \"hd95_max\", \"ece\", \"cece_mean\"]\n\
+    let text = "out = \"\"\nseeds = [0]\nfolds = []\nnoise = [0.0]\nmetrics = [\"dsc\", \"hd95_max\", \"ece\", \"cece_mean\"]\n\
                 region = \"foreground\"\nempty = \"nan\"\ncalibrate = []\nnetworks = []\nselect = \"dataset\"\nmethod = []\n\
                 dataset = []\n[train]\n[evaluate]\n[regions]\n[subject]\n";
     text.parse().expect("the defaults are valid TOML")
@@ -87,6 +89,7 @@ impl Plan {
         let plan = Self {
             out: keys::text(&table, "out").into(),
             seeds: keys::seeds(&table).at("seeds")?,
+            folds: keys::folds(&table).at("folds")?,
             noise: keys::noise(&table).at("noise")?,
             metrics: segcal_evaluate::methods::metrics(&metrics)?,
             region,
@@ -100,10 +103,24 @@ impl Plan {
         if plan.metrics.is_empty() {
             return Err(Error::new("is empty").at("metrics").help("segcal list metrics shows all"));
         }
+        plan.expect_no_choice().at("folds")?;
+        if plan.folds.is_empty() {
+            table.remove("folds");
+        }
         table.insert("noise".into(), plan.noise.iter().map(|&level| Value::Float(level)).collect::<Vec<_>>().into());
         table.insert("train".into(), Value::Table(keys::shown(base)));
         table.retain(|_, value| value.as_table().is_none_or(|table| !table.is_empty()));
         Ok(Self { resolved: table, ..plan })
+    }
+
+    /// Refuses folds beside what is chosen on the validation part: with folds that is what is measured.
+    fn expect_no_choice(&self) -> Result<()> {
+        let chosen = !self.calibrate.is_empty() || self.methods.iter().any(Method::has_grid);
+        if self.folds.is_empty() || !chosen {
+            return Ok(());
+        }
+        let error = Error::new("a grid and maps are chosen on the cases that folds hold out to be measured");
+        Err(error.help("leave out folds, or grid and calibrate"))
     }
 
     /// The training config of a method's first trial on an arm.
