@@ -193,7 +193,7 @@ fn add(own: &mut Counted, new: &Counted) {
 }
 
 /// A magnitude up to [`LARGEST`] in units of 2^-40, rounded to nearest.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 2^60")]
+#[expect(clippy::cast_possible_truncation, reason = "at most 2^60")]
 fn units(magnitude: f64) -> u64 {
     (magnitude * (1_u64 << 40) as f64).round() as u64
 }

@@ -173,7 +173,7 @@ pub(super) fn theorems<B: Backend>() -> Vec<Theorem<B>> {
         Theorem {
             name: "dice-range",
             statement: "soft Dice lies in [0, 1], and is nearly 0 for a confident right prediction",
-            source: "Milletari et al. 2016",
+            source: "definition of soft Dice",
             about: &["dice"],
             bound: [1e-4, 1e-4],
             check: |p| {

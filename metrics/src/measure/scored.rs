@@ -91,6 +91,7 @@ pub(super) struct Calibrated {
 }
 
 impl Calibrated {
+    #[expect(clippy::cast_possible_truncation, reason = "the threshold is the nearest f32, as the probabilities are")]
     pub(super) fn measure<B: Backend>(
         backend: &B,
         p: Probabilities<'_>,
