@@ -53,7 +53,7 @@ fn soft_penalties<B: Backend>(p: &Problem<B>) -> Result<f64> {
 
 /// The statement for logits of which one is the margin and the others are 0.
 fn unhinged<B: Backend>(p: &Problem<B>) -> Result<f64> {
-    let margin_of_first = |place: usize| if place / p.shape.voxels() % p.classes() == 0 { 3.0 } else { 0.0 };
+    let margin_of_first = |place: usize| if (place / p.shape.voxels()).is_multiple_of(p.classes()) { 3.0 } else { 0.0 };
     let set = [("margin", "3"), ("penalty", "l2-unhinged")];
     let term = |p: &Problem<B>| Ok::<f64, segcal_core::Error>(p.evaluate("mbls", &set, Authors)?.term("margin"));
     let (at_margin, at_zero) =
