@@ -106,9 +106,11 @@ fn organs(source: &Source, number: usize) {
 }
 
 fn atrium(source: &Source, patient: &str, number: u8) {
-    let nrrd = |data: &[u8]| [b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 2 2 2\nencoding: raw\n\n", data].concat();
-    fs::write(source.at(&format!("src/{patient}/lgemri.nrrd")), nrrd(&[1, 2, 3, 4, number, 6, 7, 8])).unwrap();
-    fs::write(source.at(&format!("src/{patient}/laendo.nrrd")), nrrd(&[0, 255, 0, 255, 0, 0, 0, 0])).unwrap();
+    let header = "NRRD0004\ntype: uchar\ndimension: 3\nspace: left-posterior-superior\nsizes: 2 2 2\n\
+                  space directions: (0.625,0,0) (0,0.625,0) (0,0,0.625)\nencoding: raw\nspace origin: (0,0,0)\n\n";
+    let nrrd = |data: [u8; 8]| [header.as_bytes(), &data[..]].concat();
+    fs::write(source.at(&format!("src/{patient}/lgemri.nrrd")), nrrd([1, 2, 3, 4, number, 6, 7, 8])).unwrap();
+    fs::write(source.at(&format!("src/{patient}/laendo.nrrd")), nrrd([0, 255, 0, 255, 0, 0, 0, 0])).unwrap();
 }
 
 fn brain(source: &Source, number: usize) {
