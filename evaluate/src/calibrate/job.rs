@@ -11,8 +11,9 @@ use segcal_metrics::volume::Label;
 
 use super::apply::{Applied, How, Mend, apply};
 use super::calibration;
-use super::local::{self, Local, LocalMap, Training};
+use super::local::{self, Local, LocalMap};
 use super::map::{Map, MapFile, Method};
+use super::recipe::Training;
 use super::samples::{RegionSamples, Source};
 use crate::decide::{Content, decide};
 use crate::described::Described;

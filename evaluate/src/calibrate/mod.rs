@@ -7,6 +7,7 @@ pub mod apply;
 pub mod job;
 pub mod local;
 pub mod map;
+pub mod recipe;
 pub mod samples;
 
 use segcal_core::Result;
