@@ -1,18 +1,18 @@
-//! `unet`: one training step or one prediction of a UNet.
+//! `network`: one training step or one prediction of a network of the list.
 
-use segcal_core::{Backend, Result, Shape, Tensor, ops};
+use segcal_core::{Backend, Error, Result, Shape, Tensor, ops};
 use segcal_losses::{Batch, Convention, Given, Loss};
 use segcal_models::{Adam, Mode, Network, NetworkConfig, Optimiser, Parameters, Rule};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::card::{Benchmark, Card};
 use crate::count::Counter;
 use crate::measure::{finish, peak_rss_mib, random, share_of_peak, timed};
 use crate::options::Options;
 
-pub(crate) struct Unet<'a>(pub(crate) &'a Options);
+pub(crate) struct Networks<'a>(pub(crate) &'a Options);
 
-impl Benchmark for Unet<'_> {
+impl Benchmark for Networks<'_> {
     fn measure<B: Backend>(&self, backend: B, card: &Card) -> Result<Value> {
         let options = self.0;
         let mut step = Step::new(options, &backend)?;
@@ -21,8 +21,8 @@ impl Benchmark for Unet<'_> {
         let counter = Counter::default();
         Step::new(options, &counter)?.run()?;
         let mut result = json!({
-            "net": options.text("net", "authors"), "what": options.text("what", "train"),
-            "batch": step.images.shape().n(), "size": options.number("size", 128)?, "base": options.number("base", 32)?,
+            "net": options.text("net", DEFAULT), "what": options.text("what", "train"),
+            "batch": step.images.shape().n(), "size": options.number("size", 128)?,
             "dims": options.number("dims", 2)?, "parameters": step.parameters.count(),
             "seconds": best, "seconds_median": median, "peak_rss_mib": peak_rss,
             "threads": rayon::current_num_threads(),
@@ -31,6 +31,18 @@ impl Benchmark for Unet<'_> {
         card.add_to(&mut result, || step.run())?;
         Ok(result)
     }
+}
+
+/// What is timed unless `--net` names another.
+const DEFAULT: &str = "unet-authors";
+
+/// The network that `--net` names, with the keys of `--keys` (a JSON object) in place of its own.
+fn network_config(options: &Options, classes: usize, dims: usize, extents: [usize; 3]) -> Result<NetworkConfig> {
+    let keys = options.text("keys", "{}");
+    let keys: Map<String, Value> =
+        serde_json::from_str(&keys).map_err(|error| Error::new(format!("not a JSON object: {error}")).at("--keys"))?;
+    let config = NetworkConfig { classes, dims, keys, ..NetworkConfig::named(&options.text("net", DEFAULT)) };
+    Ok(segcal_models::fitted_to(config, extents))
 }
 
 /// A network with all that a step of it needs.
@@ -47,13 +59,9 @@ struct Step<B: Backend> {
 impl<B: Backend> Step<B> {
     fn new(options: &Options, backend: &B) -> Result<Self> {
         let (batch, size) = (options.number("batch", 4)?, options.number("size", 128)?);
-        let (base, classes) = (options.number("base", 32)?, options.number("classes", 4)?);
+        let classes = options.number("classes", 4)?;
         let dims = options.number("dims", 2)?;
-        let name = match options.text("net", "authors").as_str() {
-            "authors" => "unet-authors",
-            _ => "unet",
-        };
-        let config = NetworkConfig { classes, dims, ..NetworkConfig::named(name) }.with("base", base);
+        let config = network_config(options, classes, dims, [1, size, size])?;
         let network: Box<dyn Network<B>> = segcal_models::build(&config)?;
         let shape = Shape::new(batch, 1, if dims == 3 { size } else { 1 }, size, size);
         let images = random(backend, shape, 1);
