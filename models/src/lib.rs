@@ -18,9 +18,7 @@
 //!
 //! Reading order: [`Parameters`] (with one whole training step), [`layers`], [`Plan`], [`Optimiser`], [`checkpoint`].
 
-mod attunet;
 pub mod checkpoint;
-mod dynunet;
 mod entry;
 pub mod graph;
 mod init;
@@ -28,16 +26,10 @@ pub mod layers;
 mod local_temperature;
 mod network;
 mod networks;
-mod nnunet;
 mod optim;
 mod params;
 mod plan;
-mod resunet;
 mod supervision;
-mod transunet;
-mod unet;
-mod unetpp;
-mod unetpp_nested;
 pub mod whole_file;
 
 pub use checkpoint::{Stored, load, save};

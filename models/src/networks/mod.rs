@@ -1,23 +1,29 @@
-//! THE list of networks.
+//! The networks, one file each, and THE list of them.
 
 use segcal_core::{Backend, Error, Result, nearest};
 
 use crate::entry::NetworkEntry;
 use crate::network::{Network, NetworkConfig};
-use crate::{attunet, dynunet, nnunet, resunet, transunet, unet, unetpp, unetpp_nested};
 
-/// Each line is the entries of one file.
-#[rustfmt::skip]
-const FILES: &[&[NetworkEntry]] = &[
-    unet::ENTRIES,
-    attunet::ENTRIES,
-    unetpp::ENTRIES,
-    unetpp_nested::ENTRIES,
-    resunet::ENTRIES,
-    transunet::ENTRIES,
-    dynunet::ENTRIES,
-    nnunet::ENTRIES,
-];
+macro_rules! list {
+    ($($file:ident)+) => {
+        $(mod $file;)+
+
+        /// The entries of each file.
+        const FILES: &[&[NetworkEntry]] = &[$($file::ENTRIES),+];
+    };
+}
+
+list! {
+    unet
+    attunet
+    unetpp
+    unetpp_nested
+    resunet
+    transunet
+    dynunet
+    nnunet
+}
 
 /// Every network.
 pub fn networks() -> impl Iterator<Item = &'static NetworkEntry> {
