@@ -16,20 +16,44 @@ const MOST_PARTS: usize = 16;
 
 /// Reads `path`, if there is one, lays it and the `overrides` (`a.b=value`) over `defaults`, and gives the table.
 ///
-/// `open` names the dotted tables that may hold keys the defaults do not have.
+/// `open` names the tables that may hold keys the defaults do not have. Parameters that [`lay_named`] takes out are logged.
 ///
 /// # Errors
 /// The file cannot be read or is no TOML; an override has no `=`; a key is unknown, or its value has another type than
 /// the default.
-pub fn layered(defaults: Table, path: Option<&Path>, overrides: &[String], open: &[&str]) -> Result<Table> {
-    let mut table = defaults;
-    if let Some(path) = path {
-        lay(&mut table, read(path)?, "", open).at(path.display())?;
-    }
-    for entry in overrides {
-        lay(&mut table, parse_override(entry)?, "", open)?;
+pub fn layered(defaults: &Table, path: Option<&Path>, overrides: &[String], open: &[&str]) -> Result<Table> {
+    let mut table = defaults.clone();
+    let Some(path) = path else {
+        lay_named(&mut table, merged(overrides)?, defaults, open)?;
+        return Ok(table);
+    };
+    lay_named(&mut table, read(path)?, defaults, open).at(path.display())?;
+    for key in lay_named(&mut table, merged(overrides)?, defaults, open)? {
+        let (table, _) = key.split_once('.').unwrap_or_default();
+        log::warn!("{}: {key} is ignored, since {table}.name is overridden", path.display());
     }
     Ok(table)
+}
+
+/// All overrides as one table; of a key that is given twice, the later counts.
+///
+/// # Errors
+/// As [`parse_override`].
+pub fn merged(overrides: &[String]) -> Result<Table> {
+    let mut table = Table::new();
+    for entry in overrides {
+        merge(&mut table, parse_override(entry)?);
+    }
+    Ok(table)
+}
+
+fn merge(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(value)) => merge(inner, value),
+            (_, value) => drop(base.insert(key, value)),
+        }
+    }
 }
 
 /// The tables of a file.
@@ -88,7 +112,36 @@ pub fn table_of(entries: &[String]) -> Result<Table> {
     Ok(table)
 }
 
-/// Lays `over` onto `base`, whose keys are the known ones.
+/// As [`lay`], from the outermost table. Where `over` gives an open table another `name` (another network,
+/// loss, ...), the parameters of the one before go, but for the keys that `defaults` has; gives those that went.
+///
+/// # Errors
+/// A key is unknown, or its value has another type than the one it replaces.
+pub fn lay_named(base: &mut Table, over: Table, defaults: &Table, open: &[&str]) -> Result<Vec<String>> {
+    let gone = open.iter().flat_map(|key| forget(key, base, &over, defaults)).collect();
+    lay(base, over, "", open)?;
+    Ok(gone)
+}
+
+/// Takes the parameters out of the open table `key` that belong to a name that `over` replaces.
+fn forget(key: &str, base: &mut Table, over: &Table, defaults: &Table) -> Vec<String> {
+    let (Some(Value::Table(old)), Some(Value::Table(new))) = (base.get_mut(key), over.get(key)) else {
+        return Vec::new();
+    };
+    let known =
+        defaults.get(key).and_then(Value::as_table).filter(|known| known.get("name").is_some_and(Value::is_str));
+    match known {
+        Some(known) if new.get("name").is_some_and(|name| Some(name) != old.get("name")) => {
+            let gone = old.keys().filter(|parameter| !known.contains_key(*parameter) && !new.contains_key(*parameter));
+            let gone = gone.map(|parameter| format!("{key}.{parameter}")).collect();
+            old.retain(|parameter, _| known.contains_key(parameter));
+            gone
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Lays `over` onto `base`, whose keys are the known ones, but for the tables of `open`; `prefix` is the name of `base`.
 ///
 /// # Errors
 /// A key is unknown, or its value has another type than the one it replaces.
@@ -170,7 +223,7 @@ mod tests {
         let path = folder.path().join("c.toml");
         std::fs::write(&path, file).unwrap();
         let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
-        layered(defaults(), Some(&path), &overrides, &["loss"])
+        layered(&defaults(), Some(&path), &overrides, &["loss", "net"])
     }
 
     #[test]
@@ -186,6 +239,20 @@ mod tests {
     #[test]
     fn a_value_without_quotes_is_a_string() {
         assert_eq!(resolve("", &["loss.name=../some/path"]).unwrap()["loss"]["name"].as_str(), Some("../some/path"));
+    }
+
+    #[test]
+    fn another_name_lets_go_of_the_parameters_of_the_one_before() {
+        let file = "[loss]\nname = \"mbls\"\nmargin = 5\nlambda = 1\n[net]\nbase = 8\n";
+        let loss = |overrides: &[&str]| resolve(file, overrides).unwrap()["loss"].to_string();
+        assert_eq!(loss(&["loss.name=nacl"]), "{ name = \"nacl\" }");
+        assert_eq!(loss(&["loss.lambda=2", "loss.name=nacl"]), "{ name = \"nacl\", lambda = 2 }");
+        assert_eq!(loss(&["loss.name=mbls"]), loss(&[]));
+        // A table of the same shape whose defaults have no name, and keys that all members have, stay.
+        assert_eq!(resolve(file, &["net.name=x"]).unwrap()["net"].to_string(), "{ width = 4, base = 8, name = \"x\" }");
+        let mut base: Table = "[loss]\nname = \"mbls\"\nmargin = 5".parse().unwrap();
+        let gone = lay_named(&mut base, parse_override("loss.name=ce").unwrap(), &defaults(), &["loss"]).unwrap();
+        assert_eq!(gone, ["loss.margin"]);
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Settings {
     /// A key is unknown or its value has another type.
     pub fn read(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
         let defaults = Table::try_from(Self::default()).expect("the defaults are a table");
-        let keys = from_table(config::layered(defaults, file, overrides, &["regions"])?);
+        let keys = from_table(config::layered(&defaults, file, overrides, &["regions"])?);
         if let Some(path) = file { keys.at(path.display()) } else { keys }
     }
 

@@ -255,7 +255,7 @@ impl Settings {
     /// # Errors
     /// Those of [`config::layered`]; a value out of its range; no data folder.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
-        let table = config::layered(Self::known_keys(), Some(path), overrides, &OPEN)?;
+        let table = config::layered(&Self::known_keys(), Some(path), overrides, &OPEN)?;
         let mut settings: Self = from_table(table).at(path.display())?;
         if settings.out.as_os_str().is_empty() {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -276,9 +276,8 @@ impl Settings {
     /// # Errors
     /// Those of [`config::layered`]; a value out of its range.
     pub fn with(overrides: &[&str]) -> Result<Self> {
-        let defaults = Self::known_keys();
         let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
-        Self::from_stored(config::layered(defaults, None, &overrides, &OPEN)?)
+        Self::from_stored(config::layered(&Self::known_keys(), None, &overrides, &OPEN)?)
     }
 
     /// The defaults of all keys: also of those that are not written where they say nothing, so that runs and their hashes

@@ -87,12 +87,9 @@ pub(super) fn base(table: &Table, path: &Path, overrides: &[String]) -> Result<T
         }
         Some(other) => return Err(Error::new(format!("{other} is not a file name")).at("train.config")),
     }
-    for (place, over) in std::iter::once(Ok(("train".to_owned(), train)))
-        .chain(overrides.iter().map(|entry| Ok((entry.clone(), config::parse_override(entry)?))))
-        .collect::<Result<Vec<_>>>()?
-    {
-        refuse_given(&over).at(&place)?;
-        lay(&mut base, over).at(&place)?;
+    for (place, over) in [("train", train), ("command line", config::merged(overrides)?)] {
+        refuse_given(&over).at(place)?;
+        lay(&mut base, over).at(place)?;
     }
     Ok(base)
 }
@@ -124,19 +121,9 @@ pub(super) fn refuse_given(table: &Table) -> Result<()> {
     }
 }
 
-/// Lays keys of a training config over another. Where they name another loss, network, optimiser or schedule, the
-/// parameters of the one before go, but for those that all of them have.
+/// Lays keys of a training config over another.
 pub(super) fn lay(base: &mut Table, over: Table) -> Result<()> {
-    let defaults = Settings::default().to_table();
-    for key in OPEN {
-        let known = defaults[key].as_table().expect("an open table is a table");
-        if let (Some(Value::Table(old)), Some(Value::Table(new))) = (base.get_mut(key), over.get(key))
-            && new.get("name").is_some_and(|name| Some(name) != old.get("name"))
-        {
-            old.retain(|parameter, _| known.contains_key(parameter));
-        }
-    }
-    config::lay(base, over, "", &OPEN)
+    config::lay_named(base, over, &Settings::default().to_table(), &OPEN).map(drop)
 }
 
 /// Takes the name out of a table of a plan; it names a folder.
