@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 use crate::common::{stderr, stdout};
 use segcal_data as data;
+use segcal_models::NetworkEntry;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -76,6 +77,33 @@ fn training_takes_the_course_of_the_processor_for_every_kind_of_loss() {
         }
     }
     assert!(folder.path().join("cache/segcal").is_dir() || !keeps_shaders(), "compiled shaders are kept");
+}
+
+/// Trains a small network of an entry of the list for some epochs of one step each.
+fn train_small(folder: &TempDir, entry: &NetworkEntry, backend: &str, epochs: usize) -> Vec<(String, f64)> {
+    let out = format!("{}-{backend}", entry.name);
+    let own = [format!("network.name={}", entry.name), format!("epochs={epochs}"), format!("out={out}")];
+    let keys = entry.small_config().keys.into_iter().map(|(key, value)| format!("network.{key}={value}"));
+    let keys: Vec<String> = own.into_iter().chain(keys).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    done(folder, &[&["-q", "train", "networks.toml", "--backend", backend], &keys[..]].concat());
+    curve(&folder.path().join(out))
+}
+
+#[test]
+fn every_network_trains_on_the_processor_and_takes_a_step_on_the_card() {
+    let Some(folder) = folder() else { return };
+    prepare(&folder);
+    let text = "batch = 4\ndata = \"cohort\"\n[samples]\nsize = [32, 32]\nper_volume = 2\n";
+    fs::write(folder.path().join("networks.toml"), text).unwrap();
+    for entry in segcal_models::networks() {
+        let (expected, found) = (train_small(&folder, entry, "cpu", 2), train_small(&folder, entry, "gpu", 1));
+        assert_eq!(expected.len(), 2 * found.len(), "{}: {expected:?}", entry.name);
+        for ((name, found), (_, expected)) in found.iter().zip(&expected) {
+            let allowed = CURVE * expected.abs();
+            assert!((found - expected).abs() <= allowed, "{}, {name}: {found} instead of {expected}", entry.name);
+        }
+    }
 }
 
 fn keeps_shaders() -> bool {
