@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("train", &["core", "backends", "models", "losses", "metrics", "data"]),
     ("evaluate", &["core", "backends", "models", "losses", "metrics", "data"]),
     ("cli", &["core", "backends", "models", "losses", "metrics", "data", "train", "evaluate"]),
+    ("c", &["core", "backends", "metrics", "data", "train", "evaluate"]),
     ("python", &["core", "backends", "models", "losses", "metrics", "data", "train", "evaluate", "cli"]),
 ];
 
