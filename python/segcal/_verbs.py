@@ -35,7 +35,9 @@ def evaluate(
     Args:
         labels: Reference label maps, a file or a folder.
         out: Folder of the results: tables, summary.json, report.html.
-        probabilities, logits, segmentations: The predictions, a file or a folder; one of the three.
+        probabilities: The predictions as class probabilities, a file or a folder; these, or one of the next two.
+        logits: The predictions as logits.
+        segmentations: The predictions as label maps.
         settings: Keys of the config, such as ``{"bins": 10}``.
         follow: Gets each line of progress; ``sys.stderr`` if None.
         options: Options of the command, ``voxel_units=True`` for ``--voxel-units``.
@@ -72,15 +74,15 @@ def train(
     return str(_run(["train", os.fspath(config), *_settings(settings)], {"resume": resume} | options, follow)["run"])
 
 
-def predict(run: Path, images: Path, *, out: Path, follow: Follow = None, **options: Any) -> dict[str, Any]:
+def predict(run: Path, images: Path | None = None, *, out: Path, follow: Follow = None, **options: Any) -> dict[str, Any]:
     """Segments images with a trained network, as ``segcal predict``.
 
     Args:
         run: Folder of the run.
-        images: An image, or a folder of images.
+        images: An image, or a folder of images; None with ``split="val"`` or another part of the run's data set.
         out: Folder of the results.
         follow: Gets each line of progress; ``sys.stderr`` if None.
-        options: Options of the command, such as ``no_probabilities=True``.
+        options: Options of the command, such as ``split="val"`` or ``write="segmentations"``.
 
     Returns:
         ``{"out": folder, "cases": names, "failed": number}``.
@@ -88,7 +90,8 @@ def predict(run: Path, images: Path, *, out: Path, follow: Follow = None, **opti
     Raises:
         ValueError: The run or an image cannot be read.
     """
-    return _run(["predict", os.fspath(run), os.fspath(images)], {"out": out} | options, follow)
+    given = [os.fspath(path) for path in (run, images) if path is not None]
+    return _run(["predict", *given], {"out": out} | options, follow)
 
 
 def compare(plan: Path, *, follow: Follow = None, **options: Any) -> dict[str, Any]:

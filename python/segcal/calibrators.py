@@ -157,7 +157,7 @@ class Isotonic(Calibrator):
 
 
 def load(path: str | os.PathLike[str]) -> Calibrator:
-    """Reads a file of ``segcal calibrate fit`` or of :meth:`Calibrator.save`; the numbers come back to the bit.
+    """Reads a file of ``segcal calibrate fit`` or of ``Calibrator.save``; the numbers come back to the bit.
 
     Raises:
         OSError: It cannot be read.

@@ -3,7 +3,7 @@
 Arithmetic is in 64 bits on ``backend="reference"`` (the default: the meaning of each formula, slow) or in 32 bits on
 ``backend="cpu"``. Logits are ``(B, C, *spatial)``, any finite numbers; labels ``(B, *spatial)``, class numbers from 0 (or
 ``ignore_index``); images ``(B, 1, *spatial)``. Parameters have the papers' names; ``lambda`` is a word of Python's own, so
-write ``lambda_``. For training in PyTorch see :mod:`segcal.torch`.
+write ``lambda_``. For training in PyTorch see ``segcal.torch``.
 
 >>> import numpy as np
 >>> from segcal.losses import Loss

@@ -1,20 +1,21 @@
 """Metrics of segmentations and of their confidence, from arrays in memory.
 
-:func:`measure` gives every figure of one case: overlap and surface distances of each structure, calibration of each region;
-the numbers of ``segcal evaluate``. :class:`Calibration`, :class:`EqualMass` and :class:`Overlap` are states of streams: they merge
+``measure`` gives every figure of one case: overlap and surface distances of each structure, calibration of each region;
+the numbers of ``segcal evaluate``. ``Calibration``, ``EqualMass`` and ``Overlap`` are states of streams: they merge
 in any order, across processes and machines, to the same bits.
 
->>> import numpy as np
->>> rng = np.random.default_rng(0)
->>> labels = rng.integers(0, 3, (8, 9))
->>> probabilities = rng.dirichlet([1, 1, 1], (8, 9)).transpose(2, 0, 1)
->>> figures = measure(probabilities, labels, spacing=(0.5, 0.5))
->>> sorted(figures), sorted(figures["structures"])
-(['classes', 'ignored', 'regions', 'structures'], ['1', '2'])
->>> state = Calibration(3)
->>> _ = state.update(probabilities[None], labels[None])
->>> state.compute("all")["ece"] == figures["regions"]["all"]["ece"]
-True
+Examples:
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> labels = rng.integers(0, 3, (8, 9))
+    >>> probabilities = rng.dirichlet([1, 1, 1], (8, 9)).transpose(2, 0, 1)
+    >>> figures = measure(probabilities, labels, spacing=(0.5, 0.5))
+    >>> sorted(figures), sorted(figures["structures"])
+    (['classes', 'ignored', 'regions', 'structures'], ['1', '2'])
+    >>> state = Calibration(3)
+    >>> _ = state.update(probabilities[None], labels[None])
+    >>> state.compute("all")["ece"] == figures["regions"]["all"]["ece"]
+    True
 """
 
 from collections.abc import Mapping, Sequence
@@ -234,7 +235,7 @@ class Calibration(_State):
 
 class EqualMass(_State):
     """Calibration in bins of equal mass of any number of cases, of the regions without a label. Voxels whose probability ``p``
-    (above a half ``1 - p``) agrees to one part in 16 count as equal; :func:`measure` is exact for one case.
+    (above a half ``1 - p``) agrees to one part in 16 count as equal; ``measure`` is exact for one case.
 
     Args:
         classes: Number of classes.
@@ -247,7 +248,7 @@ class EqualMass(_State):
         self._own = _native.EqualMass(_size("classes", classes), _size("bins", bins))
 
     def update(self, probabilities: ArrayLike, labels: ArrayLike, *, ignore_label: int | None = None) -> Self:
-        """Adds cases, all or none of them; arguments and errors as :meth:`Calibration.update`."""
+        """Adds cases, all or none of them; arguments and errors as ``Calibration.update``."""
         self._own.update(singles("probabilities", probabilities), _labels("labels", labels), _ignored(ignore_label))
         return self
 

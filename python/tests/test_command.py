@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import segcal
 
 
@@ -43,3 +45,12 @@ def test_ctrl_c_ends_the_program(tmp_path: Path) -> None:
 def test_importing_imports_no_numpy() -> None:
     code = "import sys, segcal; sys.exit('numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_wheel_holds_the_licences_of_what_it_is_built_of() -> None:
+    folder = Path(segcal.__file__).parent
+    if (folder / "__init__.py").resolve().is_relative_to(Path(__file__).resolve().parents[1]):
+        pytest.skip("the sources are under test, not the wheel")
+    text = (folder / "THIRD-PARTY-LICENCES").read_text(encoding="utf-8")
+    assert all(crate in text for crate in ("\npyo3 ", "\nndarray ", "\nrayon "))
+    assert "Permission is hereby granted, free of charge" in text

@@ -1,6 +1,6 @@
-"""Trainers for nnU-Net with the losses of :mod:`segcal.torch`.
+"""Trainers for nnU-Net with the losses of ``segcal.torch``.
 
-nnU-Net finds trainers in the folders that the environment variable ``nnUNet_extTrainer`` names; :func:`folder` is the one of
+nnU-Net finds trainers in the folders that the environment variable ``nnUNet_extTrainer`` names; ``folder`` is the one of
 this package::
 
     export nnUNet_extTrainer="$(python -m segcal.nnunet)"

@@ -2,11 +2,11 @@
 
 ``NACL``, ``MbLS``, ``CRaC``, ``MEEP``, ``SVLS``, ``ECP``, ``Focal``, ``LabelSmoothing`` and ``MeanL1ACE`` are written in PyTorch
 alone: they run on any device, compile, and compute in at least 32 bits under autocast. ``Calculator`` is any loss of
-:mod:`segcal.losses` on CPU tensors: slower, and the meaning that the others are compared with, value and gradient, to 1e-5.
+``segcal.losses`` on CPU tensors: slower, and the meaning that the others are compared with, value and gradient, to 1e-5.
 ``CalibrationMetric`` counts calibration over a validation set in integers.
 
 Logits are ``(B, C, *spatial)``, labels ``(B, *spatial)`` with class numbers from 0 (or ``ignore_index``). Parameters are those
-of :data:`segcal.losses.LOSSES`, by the papers' names; ``lambda_`` stands for ``lambda``.
+of ``segcal.losses.LOSSES``, by the papers' names; ``lambda_`` stands for ``lambda``.
 
 >>> import torch
 >>> from segcal.torch import NACL

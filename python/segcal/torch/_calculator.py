@@ -27,13 +27,16 @@ class _Calculate(torch.autograd.Function):
 
 
 class Calculator(nn.Module):
-    """Any loss of :mod:`segcal.losses` by name: an oracle for the others and a tool for small problems.
+    """Any loss of ``segcal.losses`` by name: an oracle for the others and a tool for small problems.
 
     Args:
-        name, convention, backend, parameters: As :class:`segcal.losses.Loss`; ``backend="reference"`` for 64 bits.
+        name: As all arguments, that of ``segcal.losses.Loss``.
+        convention: ``authors`` or ``paper``.
+        backend: ``reference`` for 64 bits.
+        parameters: Those of the loss.
 
     Raises:
-        ValueError: A tensor is not on the CPU, or as :class:`segcal.losses.Loss`.
+        ValueError: A tensor is not on the CPU, or as ``segcal.losses.Loss``.
 
     >>> logits = torch.zeros(1, 2, 2, 2, requires_grad=True)
     >>> round(Calculator("ce")(logits, torch.zeros(1, 2, 2, dtype=torch.long)).item(), 6)
@@ -59,11 +62,11 @@ class Calculator(nn.Module):
         return _Calculate.apply(logits, labels, self.loss, others)
 
     def observe(self, logits: Tensor, labels: Tensor) -> None:
-        """As :meth:`segcal.losses.Loss.observe`."""
+        """As ``segcal.losses.Loss.observe``."""
         self.loss.observe(logits.detach(), labels)
 
     def end_epoch(self) -> None:
-        """As :meth:`segcal.losses.Loss.end_epoch`."""
+        """As ``segcal.losses.Loss.end_epoch``."""
         self.loss.end_epoch()
 
     def get_extra_state(self) -> dict[str, list[float]]:
@@ -71,5 +74,5 @@ class Calculator(nn.Module):
         return self.loss.state
 
     def set_extra_state(self, state: dict[str, list[float]]) -> None:
-        """Takes up what :meth:`get_extra_state` gave."""
+        """Takes up what ``get_extra_state`` gave."""
         self.loss.state = state

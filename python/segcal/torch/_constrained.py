@@ -19,8 +19,8 @@ class CRaC(Pixelwise):
     """Class and region-wise adaptive constraints: ``CE + sum_k P(h_k, rho_kr, lambda_kr)`` with multipliers per class and region
     (CRaC, Murugesan et al. 2024, Eq. 7 to 10).
 
-    In training, call it as any loss. In validation, call :meth:`observe` on every batch and, at the end of the epoch,
-    :meth:`end_epoch`. Multipliers are buffers, so checkpoints hold them; under ``torch.distributed`` the observations of all
+    In training, call it as any loss. In validation, call ``observe`` on every batch and, at the end of the epoch,
+    ``end_epoch``. Multipliers are buffers, so checkpoints hold them; under ``torch.distributed`` the observations of all
     ranks are added up.
 
     Args:
