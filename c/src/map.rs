@@ -48,7 +48,7 @@ pub unsafe extern "C" fn segcal_map_classes(map: *const SegcalMap) -> usize {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn segcal_map_apply(
     map: *const SegcalMap,
-    kind: SegcalScores,
+    kind: i32,
     scores: *const f32,
     voxels: usize,
     probabilities: *mut f32,
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn segcal_map_apply(
         let all = memory::count(&[map.0.classes, voxels], "voxels")?;
         // SAFETY: the caller's promise; the copy ends this borrow before the other array is touched.
         let mut values = unsafe { memory::slice(scores, all, "scores")? }.to_vec();
-        calibrate(&map.0, kind, &mut values)?;
+        calibrate(&map.0, SegcalScores::of(kind)?, &mut values)?;
         // SAFETY: the caller's promise.
         unsafe { memory::slice_mut(probabilities, all, "probabilities")? }.copy_from_slice(&values);
         Ok(())

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{SegcalStatus, guarded};
 use crate::memory;
 
-/// What class scores are.
+/// What class scores are: the values of a parameter `kind`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SegcalScores {
@@ -22,6 +22,17 @@ pub enum SegcalScores {
     Probabilities = 0,
     /// Logits: any finite numbers, of which a softmax makes probabilities.
     Logits = 1,
+}
+
+impl SegcalScores {
+    /// The kind of a number, which C does not check.
+    pub(crate) fn of(kind: i32) -> Result<Self> {
+        match kind {
+            0 => Ok(Self::Probabilities),
+            1 => Ok(Self::Logits),
+            _ => Err(Error::new(format!("{kind} is no SegcalScores")).at("kind").help("give one of its constants")),
+        }
+    }
 }
 
 /// Voxels of a volume; an image of two dimensions has one plane.
@@ -65,7 +76,7 @@ pub extern "C" fn segcal_options() -> SegcalOptions {
 /// The arrays have the lengths that `classes` and `grid` say; `figures` can be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn segcal_measure(
-    kind: SegcalScores,
+    kind: i32,
     scores: *const f32,
     classes: usize,
     labels: *const u16,
@@ -81,7 +92,7 @@ pub unsafe extern "C" fn segcal_measure(
         // SAFETY: the caller's promise.
         let (scores, labels) =
             unsafe { (memory::slice(scores, all, "scores")?, memory::slice(labels, voxels, "labels")?) };
-        let prediction = match kind {
+        let prediction = match SegcalScores::of(kind)? {
             SegcalScores::Probabilities => Prediction::Probabilities(Cow::Borrowed(scores)),
             SegcalScores::Logits => Prediction::Logits(Cow::Borrowed(scores)),
         };

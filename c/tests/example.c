@@ -36,6 +36,7 @@ static void measure(void) {
     scores[5] = NAN;
     struct SegcalFigures *none = NULL;
     printf("nan %d", segcal_measure(SEGCAL_SCORES_PROBABILITIES, scores, 2, labels, &grid, NULL, &none));
+    printf(" kind %d", segcal_measure(7, scores, 2, labels, &grid, NULL, &none));
     printf(" null %d", segcal_measure(SEGCAL_SCORES_LOGITS, NULL, 2, labels, &grid, NULL, &none));
     printf(" metric %d %d", segcal_figure(figures, "1", "dscc", &dsc), none == NULL);
     segcal_error(text, sizeof text);

@@ -51,7 +51,8 @@ fn numbers(line: &str) -> Vec<f32> {
 
 fn trained(folder: &Path) -> PathBuf {
     let recipe = Recipe { spatial: [4, 16, 16], ..Recipe::default() };
-    phantom::write(&phantom::Request { out: &folder.join("cohort"), counts: [2, 1, 0], recipe, seed: 1 }, &Silent).unwrap();
+    phantom::write(&phantom::Request { out: &folder.join("cohort"), counts: [2, 1, 0], recipe, seed: 1 }, &Silent)
+        .unwrap();
     let keys = ["epochs=1", "samples.size=[16,16]", "network={levels=2,base=4}"];
     let run = folder.join("run");
     let settings = Settings { data: folder.join("cohort"), out: run.clone(), ..Settings::with(&keys).unwrap() };
@@ -90,7 +91,7 @@ fn a_program_in_c_gives_the_numbers_of_the_libraries() {
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], measured());
-    assert_eq!(lines[1], "nan 1 null 1 metric 1 1 (metric: unknown metric \"dscc\")");
+    assert_eq!(lines[1], "nan 1 kind 1 null 1 metric 1 1 (metric: unknown metric \"dscc\")");
     let expected: Vec<f32> = [2.0f32, -1.0, -4.0].into_iter().map(|d| 1.0 / (1.0 + (-d / t).exp())).collect();
     let calibrated = numbers(lines[2]);
     for (at, expected) in expected.iter().enumerate() {

@@ -23,7 +23,10 @@ pub(crate) fn run(options: &Options) -> Result<Value> {
         let mut best = ("", f64::INFINITY);
         for format in formats {
             let mut command = Command::new(options.text("python", "python3"));
-            command.arg(options.text("script", "tests/peers/torch_networks.py")).args(&shared).args(["--format", format]);
+            command
+                .arg(options.text("script", "tests/peers/torch_networks.py"))
+                .args(&shared)
+                .args(["--format", format]);
             let peer = json_of(&mut command)?;
             let seconds = peer[format!("{format}_{what}_s")].as_f64().unwrap_or(f64::INFINITY);
             best = if seconds < best.1 { (format, seconds) } else { best };
