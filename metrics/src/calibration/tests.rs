@@ -97,11 +97,11 @@ fn another_threshold_leaves_out_other_probabilities() {
         (state.region(Region::All).tcece(), mass.add(&voxels)[&Region::All].tace)
     };
     let of_class_0 = ((0.99 + 0.96 + 0.94) / 3.0 - 2.0 / 3.0, (0.01 + 0.04 + 0.94) / 3.0);
-    let expected = ((of_class_0.0 + 0.45) / 2.0, (of_class_0.1 + (0.04 + 0.94) / 2.0) / 2.0);
+    let expected = (0.5 * (of_class_0.0 + 0.45), 0.5 * (of_class_0.1 + 0.5 * (0.04 + 0.94)));
     let found = figures(0.03);
     // Probabilities are rounded to f32.
     assert!((found.0 - expected.0).abs() < 1e-6 && (found.1 - expected.1).abs() < 1e-6, "{found:?} {expected:?}");
-    assert!((figures(1e-3).0 - (of_class_0.0 + 0.89 / 3.0) / 2.0).abs() < 1e-6);
+    assert!((figures(1e-3).0 - 0.5 * (of_class_0.0 + 0.89 / 3.0)).abs() < 1e-6);
 }
 
 proptest! {

@@ -107,7 +107,7 @@ fn drop_unwritten(table: &mut Table, known: &Table, written: &Table) {
         match (table.get_mut(key), default, written.get(key)) {
             (Some(own), _, None) if own == default => drop(table.remove(key)),
             (Some(Value::Table(own)), Value::Table(known), Some(Value::Table(written))) => {
-                drop_unwritten(own, known, written)
+                drop_unwritten(own, known, written);
             }
             _ => {}
         }
