@@ -22,7 +22,7 @@ enum Numbers {
 /// # Errors
 /// A file cannot be read or written, a number does not fit, or an array becomes a volume without `like`.
 pub fn convert(from: &Path, to: &Path, like: Option<&Path>) -> Result<()> {
-    let source = read(from, like)?;
+    let source = read(from, like, npy::is_array(to))?;
     if to.canonicalize().is_ok_and(|to| from.canonicalize().is_ok_and(|from| from == to)) {
         return Err(Error::new("is the file that is read").at(to.display()).help("give the output another name"));
     }
@@ -34,9 +34,10 @@ pub fn convert(from: &Path, to: &Path, like: Option<&Path>) -> Result<()> {
     proved
 }
 
-fn read(path: &Path, like: Option<&Path>) -> Result<Numbers> {
+/// What a file holds; an array that becomes one needs no place.
+fn read(path: &Path, like: Option<&Path>, placeless: bool) -> Result<Numbers> {
     if npy::is_array(path) {
-        return array(path, like).at(path.display());
+        return array(path, like, placeless).at(path.display());
     }
     if whole(path)? { data::read_labels(path).map(Numbers::Whole) } else { data::read_image(path).map(Numbers::Real) }
 }
@@ -55,11 +56,12 @@ fn whole(path: &Path) -> Result<bool> {
 }
 
 /// An array of shape `[(k,) (d,) h, w]` on the grid of another file.
-fn array(path: &Path, like: Option<&Path>) -> Result<Numbers> {
+fn array(path: &Path, like: Option<&Path>, placeless: bool) -> Result<Numbers> {
     let header = npy::read_header(path, "probabilities")?;
-    let grid = match like {
-        Some(like) => data::read_grid(like)?.0,
-        None => {
+    let grid = match (like, header.shape[..].last_chunk::<3>()) {
+        (Some(like), _) => data::read_grid(like)?.0,
+        (None, Some(&extent)) if placeless => Grid::unknown(extent),
+        _ => {
             return Err(Error::new("an array does not say where its voxels lie")
                 .help("name a volume of the same grid: --like FILE"));
         }
@@ -127,7 +129,7 @@ fn prove(path: &Path, source: &Numbers, like: Option<&Path>) -> Result<()> {
         };
         return if same { Ok(()) } else { Err(changed(path)) };
     }
-    let written = read(path, like)?;
+    let written = read(path, like, false)?;
     let (same, own) = match (source, &written) {
         (Numbers::Whole(a), Numbers::Whole(b)) => (a.data == b.data, &b.grid),
         (Numbers::Real(a), Numbers::Real(b)) => (same_bits(a.values(), b.values()), &b.grid),
@@ -198,5 +200,12 @@ mod tests {
         npy::write(&array, &[2, 2], &[1.0_f32, 2.0, 3.0, 4.0]).unwrap();
         let message = convert(&array, &out, None).unwrap_err().to_string();
         assert!(message.contains("a.npy") && message.contains("--like") && !out.exists(), "{message}");
+        // As an array it stays without a place.
+        let (scores, archive) = (folder.path().join("b.npy"), folder.path().join("b.npz"));
+        let values: Vec<f32> = (0..24).map(|value| value as f32 / 3.0).collect();
+        npy::write(&scores, &[2, 2, 2, 3], &values).unwrap();
+        convert(&scores, &archive, None).unwrap();
+        let read = npy::read::<f32>(&archive, "probabilities").unwrap();
+        assert_eq!((read.shape, read.data), (vec![2, 2, 2, 3], values));
     }
 }

@@ -22,6 +22,11 @@ pub fn without_ending(path: &Path, endings: &[&str]) -> Option<String> {
     Some(text(&bytes[..bytes.len() - ending.len()]))
 }
 
+/// The name of a folder as text, in the form of [`without_ending`].
+pub fn of_folder(path: &Path) -> Option<String> {
+    Some(text(path.file_name()?.as_encoded_bytes()))
+}
+
 /// Whether a file is hidden: its name begins with a dot.
 pub fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))

@@ -9,7 +9,8 @@ use segcal_data::{self as data, Volume};
 use segcal_metrics::measure as metrics;
 use segcal_metrics::volume::{Grid, Label};
 
-use super::inputs::Pair;
+use super::inputs::{Files, Pair};
+use super::masks;
 use super::pooled::{Counters, Logits};
 use super::scores::{self, Notes, Scores};
 use super::slices::{self, Chosen};
@@ -25,8 +26,8 @@ use super::units::LengthUnit;
 pub fn measure<B: Backend>(backend: &B, pair: &Pair, how: &Measure) -> Result<(CaseState, Vec<Chosen>)> {
     // A file that changes meanwhile is then found to have changed.
     let checksums = states::checksums(pair)?;
-    let Volume { data, grid } = scores::read_reference(&pair.reference)?;
-    let volume = Volume { data, grid: how.reading.grid(&pair.reference, grid)? };
+    let Volume { data, grid } = pair.read_reference()?;
+    let volume = Volume { data, grid: how.reading.grid(pair.reference_file(), grid)? };
     let length_unit = how.length_unit(&volume.grid);
     let grid = measured_grid(&volume.grid, length_unit);
     let mut notes = Notes::of(pair.prediction.first());
@@ -53,7 +54,7 @@ pub fn measure<B: Backend>(backend: &B, pair: &Pair, how: &Measure) -> Result<(C
         warnings: notes
             .into_all()
             .into_iter()
-            .chain(data::spacing_doubt(&pair.reference).map(|doubt| doubt.to_string()))
+            .chain(data::spacing_doubt(pair.reference_file()).map(|doubt| doubt.to_string()))
             .collect(),
         counters: figures.states.map(|states| counters(states, how)),
         problems: figures.problems.into_iter().map(|(name, states)| (name, counters(states, how))).collect(),
@@ -94,7 +95,10 @@ fn read<'a>(
     let kind = match how.kind {
         Prediction::Scores(kind) => kind,
         Prediction::Segmentation => {
-            let labels = scores::read_labels(pair.prediction.first(), &volume.grid, &how.reading)?;
+            let labels = match &pair.prediction {
+                Files::Masks(masks) => masks::read_onto(masks, &volume.grid, &how.reading)?,
+                one => scores::read_labels(one.first(), &volume.grid, &how.reading)?,
+            };
             return Ok(metrics::Prediction::Labels(Cow::Owned(labels)));
         }
     };

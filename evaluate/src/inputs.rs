@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use segcal_core::{Context, Error, Result, nearest};
 
 use segcal_data::{self as data, npy};
+use segcal_metrics::volume::Label;
 
 /// Files that hold one case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,14 +15,28 @@ pub enum Files {
     One(PathBuf),
     /// One NIfTI per class, in order.
     PerClass(Vec<PathBuf>),
+    /// A label map as one mask for each class.
+    Masks(Masks),
 }
+
+/// The masks of one case with the label of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Masks {
+    /// The files.
+    pub paths: Vec<PathBuf>,
+    /// The label that each stands for.
+    pub labels: Vec<Label>,
+}
+
+/// What the classes are called.
+pub type Names = BTreeMap<Label, String>;
 
 impl Files {
     /// Every file.
     pub fn all(&self) -> &[PathBuf] {
         match self {
             Self::One(path) => std::slice::from_ref(path),
-            Self::PerClass(paths) => paths,
+            Self::PerClass(paths) | Self::Masks(Masks { paths, .. }) => paths,
         }
     }
 
@@ -29,7 +44,7 @@ impl Files {
     pub fn first(&self) -> &Path {
         match self {
             Self::One(path) => path,
-            Self::PerClass(paths) => &paths[0],
+            Self::PerClass(paths) | Self::Masks(Masks { paths, .. }) => &paths[0],
         }
     }
 }
@@ -41,8 +56,10 @@ pub struct Pair {
     pub case: String,
     /// The prediction's files.
     pub prediction: Files,
-    /// The reference label map.
+    /// The reference label map, or the folder of its masks.
     pub reference: PathBuf,
+    /// The masks that make the reference, where it is not one file.
+    pub masks: Option<Masks>,
     /// The image that was segmented, for the report.
     pub image: Option<PathBuf>,
 }
@@ -67,6 +84,8 @@ pub struct Pairing {
     pub unusable: Vec<(String, Error)>,
     /// References that have no prediction.
     pub unpredicted: Vec<String>,
+    /// What the classes are called, where files are called after them.
+    pub names: Names,
 }
 
 impl Pairing {
@@ -87,7 +106,13 @@ impl Pairing {
 pub fn pairs(predictions: &Path, labels: &Path, holds: Holds) -> Result<Pairing> {
     if predictions.is_file() && labels.is_file() {
         let [case, _] = [known(labels)?, known(predictions)?];
-        let pair = Pair { case, prediction: Files::One(predictions.into()), reference: labels.into(), image: None };
+        let pair = Pair {
+            case,
+            prediction: Files::One(predictions.into()),
+            reference: labels.into(),
+            masks: None,
+            image: None,
+        };
         return Ok(Pairing { pairs: vec![pair], ..Pairing::default() });
     }
     let mut references = listed(labels, Holds::Other)?;
@@ -109,11 +134,11 @@ pub fn pairs(predictions: &Path, labels: &Path, holds: Holds) -> Result<Pairing>
     }
     let pair = |(case, prediction): (String, Files)| {
         let reference = references.remove(&case)?;
-        Some(Pair { case, prediction, reference, image: None })
+        Some(Pair { case, prediction, reference, masks: None, image: None })
     };
     let pairs: Vec<Pair> = found.into_iter().filter_map(pair).collect();
     unusable.iter().for_each(|(case, _)| drop(references.remove(case)));
-    let pairing = Pairing { pairs, unusable, unpredicted: references.into_keys().collect() };
+    let pairing = Pairing { pairs, unusable, unpredicted: references.into_keys().collect(), names: Names::new() };
     // Folders that do not belong together at all are a mistake of the command, not of a case.
     if pairing.pairs.is_empty() { pairing.every_prediction().map(|_| Pairing::default()) } else { Ok(pairing) }
 }
@@ -178,7 +203,7 @@ pub fn predictions(path: &Path, holds: Holds) -> Result<BTreeMap<String, Files>>
 }
 
 /// The files of a folder, or one file, by the name of the case.
-fn listed(path: &Path, holds: Holds) -> Result<BTreeMap<String, PathBuf>> {
+pub(super) fn listed(path: &Path, holds: Holds) -> Result<BTreeMap<String, PathBuf>> {
     let mut files: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     if path.is_file() {
         files.insert(known(path)?, vec![path.to_path_buf()]);

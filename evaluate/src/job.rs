@@ -22,7 +22,7 @@ use super::report;
 use super::state::{CaseState, Measure, Prediction, Unions};
 use super::states::SUMMARY;
 use super::states::{self, Stored};
-use super::{Failure, one_a_thread, regional, slices, structures};
+use super::{Failure, masks, one_a_thread, regional, slices, structures};
 
 /// An evaluation.
 #[derive(Clone, Copy, Debug)]
@@ -52,14 +52,18 @@ pub struct Request<'a> {
 /// asks to stop.
 pub fn evaluate<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn Observer) -> Result<Cohort> {
     let holds = if request.measure.kind == Prediction::Segmentation { Holds::Labels } else { Holds::Scores };
-    let mut found = inputs::pairs(request.predictions, request.labels, holds)?;
+    let described = described(request)?;
+    let by_name = masks::pairs(request.predictions, request.labels, holds, &described.names)?;
+    let mut found = by_name.map_or_else(|| inputs::pairs(request.predictions, request.labels, holds), Ok)?;
+    let names = if found.names.is_empty() { described.names.clone() } else { std::mem::take(&mut found.names) };
+    let described = Described { names, ..described };
     for case in inputs::add_images(&mut found.pairs, request.images, request.labels)? {
         log::warn!("{case}: has no image; the report shows none");
     }
     let none =
         |case| (case, Error::new(format!("has a reference but no prediction in {}", request.predictions.display())));
     let unpaired = found.unusable.into_iter().chain(found.unpredicted.into_iter().map(none)).collect();
-    evaluate_all(backend, request, &found.pairs, unpaired, observer)
+    evaluate_all(backend, request, described, &found.pairs, unpaired, observer)
 }
 
 /// Evaluates these pairs, wherever their files lie, and writes the results. Of the request's paths only those of the
@@ -73,19 +77,19 @@ pub fn evaluate_pairs<B: Backend>(
     pairs: &[Pair],
     observer: &dyn Observer,
 ) -> Result<Cohort> {
-    evaluate_all(backend, request, pairs, Vec::new(), observer)
+    evaluate_all(backend, request, described(request)?, pairs, Vec::new(), observer)
 }
 
 /// Evaluates the pairs; the cases that belong to none are reported with those that fail.
 fn evaluate_all<B: Backend>(
     backend: &B,
     request: &Request<'_>,
+    described: Described,
     pairs: &[Pair],
     unpaired: Vec<(String, Error)>,
     observer: &dyn Observer,
 ) -> Result<Cohort> {
     let resume = request.resume;
-    let described = described(request)?;
     let names = described.names.clone();
     let measure = &decided(request, described, pairs)?;
     if let (Prediction::Scores(_), None) = (measure.kind, &measure.nested) {
@@ -223,7 +227,7 @@ impl<B: Backend> Job<'_, B> {
             let mut state = self.state(pair);
             // Added at once, so that the counters of one case a thread are in memory.
             let counters = state.as_mut().map(CaseState::take_counters).unwrap_or_default();
-            pooled.lock().unwrap_or_else(PoisonError::into_inner).add_all(counters);
+            pooled.lock().unwrap_or_else(PoisonError::into_inner).add_all(&pair.case, counters);
             steps.step(&pair.case);
             state
         });

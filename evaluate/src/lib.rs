@@ -1,7 +1,7 @@
 //! Evaluation of stored predictions: which files belong together, what one case gives, what the cohort gives.
 //!
 //! [`job`] does all of it for a folder. [`inputs`] pairs predictions with references by case name, [`reading`] is what is
-//! believed of their files, [`regional`] says whether scores are of regions and [`decide`] settles the [`axes`] of arrays, [`scores`] reads probabilities onto the
+//! believed of their files, [`masks`] are label maps as one file a class, [`regional`] says whether scores are of regions and [`decide`] settles the [`axes`] of arrays, [`scores`] reads probabilities onto the
 //! reference's grid, [`structures`] lists what is measured of them, [`case`] measures one case into a [`state`],
 //! [`states`] stores what is done, [`cohort`] makes the tables of many states, [`slices`] keeps what its overlays show and
 //! [`plane`] cuts whole ones,
@@ -50,6 +50,7 @@ pub mod decide;
 pub mod described;
 pub mod inputs;
 pub mod job;
+pub mod masks;
 pub mod merge;
 pub mod methods;
 pub mod plane;

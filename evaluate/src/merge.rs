@@ -58,7 +58,8 @@ fn gather(folders: &[PathBuf]) -> Result<(Cases, Pooled)> {
     let mut first: Option<(PathBuf, Stored)> = None;
     for path in folders.iter().map(|folder| states_of(folder)).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
         let mut stored = Stored::read(&path)?;
-        pooled.add_all(stored.state.take_counters());
+        let name = stored.state.case.clone();
+        pooled.add_all(&name, stored.state.take_counters());
         let (reference, other) = first.get_or_insert_with(|| (path.clone(), stored.clone()));
         if stored.measure != other.measure {
             let problem = format!("was measured with other settings than {}", reference.display());

@@ -211,10 +211,14 @@ impl Method {
         self.cells.keys()
     }
 
-    /// The single labels that any case has figures of.
+    /// The single labels that any case has figures of; where labels make regions that are problems of their own, those.
     pub fn labels(&self) -> Vec<String> {
-        let names = self.cells.values().flat_map(|case| case.keys()).map(|(of, _)| of);
-        let labels: BTreeSet<u16> = names.filter_map(|name| name.parse().ok()).collect();
+        let keys = || self.cells.values().flat_map(|case| case.keys());
+        let labels: BTreeSet<u16> = keys().filter_map(|(of, _)| of.parse().ok()).collect();
+        if labels.is_empty() {
+            let names: BTreeSet<&String> = keys().filter(|(_, key)| key == "dsc").map(|(of, _)| of).collect();
+            return names.into_iter().cloned().collect();
+        }
         labels.into_iter().map(|label| label.to_string()).collect()
     }
 

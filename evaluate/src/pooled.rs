@@ -1,8 +1,9 @@
 //! Counters of all cases together: reliability diagrams, distributions of logits, and figures of the pooled voxels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use segcal_data::output::Number;
+use segcal_metrics::bootstrap::{Bootstrap, DEFAULT_REPLICATES};
 use segcal_metrics::calibration::{Calibration, EqualMass, EqualMassFigures, Region};
 use segcal_metrics::definitions::{Compute, rows};
 use segcal_metrics::distribution::LogitDistribution;
@@ -41,13 +42,24 @@ pub struct Pooled {
     differing: Option<[usize; 2]>,
     /// Those of each region that is a problem of its own.
     problems: BTreeMap<String, Pooled>,
+    /// What the ECE of each region is made of, by case.
+    cases: BTreeMap<String, BTreeMap<Region, Excesses>>,
+}
+
+/// What the ECE of one case in one region is made of.
+#[derive(Clone, Debug, PartialEq)]
+struct Excesses {
+    voxels: u64,
+    /// See [`segcal_metrics::calibration::RegionBins::excesses`].
+    bins: Vec<f64>,
 }
 
 impl Pooled {
     /// Adds the counters of a case; those with a name are of a region that is a problem of its own.
-    pub fn add_all(&mut self, counters: Vec<(String, Counters)>) {
+    pub fn add_all(&mut self, case: &str, counters: Vec<(String, Counters)>) {
         for (name, counters) in counters {
-            if name.is_empty() { self.add(counters) } else { self.problems.entry(name).or_default().add(counters) }
+            let own = if name.is_empty() { &mut *self } else { self.problems.entry(name).or_default() };
+            own.add(case, counters);
         }
     }
 
@@ -57,7 +69,8 @@ impl Pooled {
     }
 
     /// Adds the counters of a case.
-    pub fn add(&mut self, counters: Counters) {
+    pub fn add(&mut self, case: &str, counters: Counters) {
+        self.cases.insert(case.to_owned(), excesses(&counters.calibration));
         let Some(total) = &mut self.total else {
             self.total = Some(counters);
             return;
@@ -98,6 +111,51 @@ impl Pooled {
         }
         figures
     }
+
+    /// The 95 % BCa bootstrap interval, cases drawn with replacement, of the pooled ECE of each region that two cases have.
+    pub fn ece_intervals(&self, seed: u64) -> BTreeMap<String, [f64; 2]> {
+        let mut intervals = BTreeMap::new();
+        if self.differing.is_none() {
+            let regions: BTreeSet<Region> = self.cases.values().flat_map(BTreeMap::keys).copied().collect();
+            let own =
+                regions.into_iter().filter_map(|region| Some((region.to_string(), self.ece_interval(region, seed)?)));
+            intervals.extend(own);
+        }
+        for (name, pooled) in &self.problems {
+            let own = pooled.ece_intervals(seed).into_iter();
+            let common = own.filter(|(region, _)| Region::COMMON.iter().any(|common| common.to_string() == *region));
+            intervals.extend(common.map(|(region, interval)| (format!("{name}/{region}"), interval)));
+        }
+        intervals
+    }
+
+    fn ece_interval(&self, region: Region, seed: u64) -> Option<[f64; 2]> {
+        let cases: Vec<&Excesses> = self.cases.values().filter_map(|case| case.get(&region)).collect();
+        let drawn = |sample: &[usize]| ece(sample.iter().map(|&case| cases[case]));
+        let interval =
+            (cases.len() > 1).then(|| Bootstrap::new(cases.len(), DEFAULT_REPLICATES, seed, drawn).bca(0.95))?;
+        Some([interval.lower, interval.upper])
+    }
+}
+
+/// Those of every region that has a voxel.
+fn excesses(calibration: &Calibration) -> BTreeMap<Region, Excesses> {
+    let of = |region: Region| {
+        let bins = calibration.region(region);
+        (bins.voxels() > 0).then(|| (region, Excesses { voxels: bins.voxels(), bins: bins.excesses() }))
+    };
+    Region::every(calibration.classes()).into_iter().filter_map(of).collect()
+}
+
+/// The ECE of some cases together.
+fn ece<'a>(cases: impl Iterator<Item = &'a Excesses>) -> f64 {
+    let (mut voxels, mut sums) = (0, Vec::new());
+    for Excesses { voxels: own, bins } in cases {
+        voxels += own;
+        sums.resize(bins.len(), 0.0);
+        sums.iter_mut().zip(bins).for_each(|(sum, bin)| *sum += bin);
+    }
+    sums.iter().map(|sum: &f64| sum.abs()).sum::<f64>() / voxels as f64
 }
 
 impl Counters {
@@ -115,5 +173,55 @@ impl Counters {
         rows()
             .filter_map(|(metric, compute)| Some((metric.key.to_owned(), Number(figure(metric.key, compute)?))))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use segcal_core::Rng;
+    use segcal_metrics::volume::{Label, Probabilities};
+
+    use super::*;
+
+    /// A case of 500 voxels whose accuracy is its confidence less `excess`.
+    fn counters(seed: u64, excess: f64) -> Counters {
+        let rng = Rng::new(seed);
+        let p: Vec<f32> = (0..500).map(|voxel| (0.5 + 0.5 * rng.uniform(voxel)) as f32).collect();
+        let right = |(voxel, &p): (usize, &f32)| rng.stream(1).uniform(voxel as u64) < f64::from(p) - excess;
+        let labels: Vec<Label> = p.iter().enumerate().map(right).map(Label::from).collect();
+        let values: Vec<f32> = p.iter().map(|p| 1.0 - p).chain(p.iter().copied()).collect();
+        let mut calibration = Calibration::new(2, 15);
+        calibration.add(Probabilities::new(&values, 2), &labels, None).unwrap();
+        Counters { calibration, equal_mass: EqualMass::new(2, 15), logits: None }
+    }
+
+    fn pooled(order: impl Iterator<Item = u64>) -> Pooled {
+        let mut pooled = Pooled::default();
+        order.for_each(|seed| pooled.add(&seed.to_string(), counters(seed, 0.02 * seed as f64)));
+        pooled
+    }
+
+    #[test]
+    fn the_interval_of_the_pooled_ece_is_of_that_figure_and_of_no_order() {
+        let forth = pooled(0..12);
+        let estimate = forth.figures()["all"]["ece"].0;
+        let own = ece(forth.cases.values().map(|case| &case[&Region::All]));
+        assert!((own - estimate).abs() < 1e-12, "{own} and {estimate}");
+        let [lower, upper] = forth.ece_intervals(0)["all"];
+        assert!(lower < estimate && estimate < upper && upper - lower < 0.2, "{lower} {estimate} {upper}");
+        assert_eq!(forth.ece_intervals(0), pooled((0..12).rev()).ece_intervals(0));
+        assert!(pooled(3..4).ece_intervals(0).is_empty());
+    }
+
+    #[test]
+    fn a_replicate_is_the_merge_of_its_cases() {
+        let all = pooled(0..4);
+        let cases: Vec<&Excesses> = all.cases.values().map(|case| &case[&Region::Predicted]).collect();
+        let mut merged = counters(2, 0.04).calibration;
+        for seed in [0, 2, 3] {
+            merged.merge(&counters(seed, 0.02 * seed as f64).calibration);
+        }
+        let drawn = ece([2, 0, 2, 3].into_iter().map(|case: usize| cases[case]));
+        assert!((drawn - merged.region(Region::Predicted).ece()).abs() < 1e-12);
     }
 }

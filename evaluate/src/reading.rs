@@ -66,7 +66,7 @@ impl Reading {
 
     /// Warns of references whose header gives two sizes of a voxel, once for the cohort.
     pub fn warn_of_spacings(&self, pairs: &[Pair]) {
-        let references = pairs.iter().map(|pair| &pair.reference);
+        let references = pairs.iter().map(Pair::reference_file);
         let found: Vec<_> = references.filter_map(|path| Some((path, data::spacing_doubt(path)?))).collect();
         let Some((path, doubt)) = found.first() else { return };
         let others =

@@ -21,20 +21,11 @@ pub fn decide(nested: Option<Nested>, pairs: &[Pair], kind: Scores, how: &Readin
     let Some(nested) = nested.filter(|_| how.background == Background::Stored) else { return Ok(None) };
     // A file that cannot be read fails as a case of its own.
     let count = |pair: &Pair| {
-        let extent = scores::extent(&pair.reference).ok()?;
+        let extent = scores::extent(pair.reference_file()).ok()?;
         scores::channels(&pair.prediction, Some(extent)).ok()
     };
     let Some((pair, channels)) = pairs.iter().find_map(|pair| Some((pair, count(pair)?))) else { return Ok(None) };
     of_channels(nested, channels, &pair.prediction, kind)
-}
-
-/// As [`decide`], for files without references.
-///
-/// # Errors
-/// As [`decide`].
-pub fn decide_own(nested: Nested, files: &Files, kind: Scores) -> Result<Option<Nested>> {
-    let channels = scores::channels(files, None)?;
-    of_channels(nested, channels, files, kind)
 }
 
 fn of_channels(nested: Nested, channels: usize, files: &Files, kind: Scores) -> Result<Option<Nested>> {

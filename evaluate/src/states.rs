@@ -264,7 +264,7 @@ pub fn located(path: &Path) -> String {
 /// # Errors
 /// A file cannot be read.
 pub fn checksums(pair: &Pair) -> Result<Vec<String>> {
-    let files = pair.prediction.all().iter().chain([&pair.reference]).chain(&pair.image);
+    let files = pair.prediction.all().iter().chain(pair.references()).chain(&pair.image);
     files.map(|path| checksum(path)).collect()
 }
 

@@ -1,5 +1,5 @@
 //! What one tool writes and another measures is exact or refused: random volumes under random affines, axis orders, number
-//! types, slopes, missing backgrounds and masks.
+//! types, slopes, missing backgrounds, masks, regions and files of single classes.
 
 use std::path::{Path, PathBuf};
 
@@ -8,13 +8,13 @@ use segcal_core::{Reference, Result};
 use segcal_data::{Grid, Volume, formats, nifti, npy};
 use segcal_evaluate::case;
 use segcal_evaluate::decide::{Content, decide};
-use segcal_evaluate::inputs::{Files, Pair};
+use segcal_evaluate::inputs::{Files, Masks, Pair};
 use segcal_evaluate::reading::{Background, Reading};
 use segcal_evaluate::scores::Scores;
 use segcal_evaluate::settings::Settings;
 use segcal_evaluate::state::{CaseState, Measure, Prediction};
 use segcal_metrics::measure as metrics;
-use segcal_metrics::volume::{Grid as Space, Label};
+use segcal_metrics::volume::{self as metrics_volume, Grid as Space, Label};
 
 const CLASSES: usize = 4;
 
@@ -65,6 +65,11 @@ impl Scene {
     }
 }
 
+/// A format, a number type and the order of axes of [`write_labels`].
+fn writers() -> impl Strategy<Value = (usize, usize, usize)> {
+    (0..4_usize, 0..9_usize, 0..8_usize)
+}
+
 /// Writes labels in one of the formats and number types, in the order of some axes.
 fn write_labels(
     folder: &Path,
@@ -86,6 +91,10 @@ fn write_labels(
         1 => put(&path, &Volume { data: turned.data.mapv(i16::from), grid }),
         2 => put(&path, &Volume { data: turned.data.mapv(i32::from), grid }),
         3 => put(&path, &Volume { data: turned.data.mapv(f32::from), grid }),
+        4 => put(&path, &Volume { data: turned.data.mapv(u16::from), grid }),
+        5 => put(&path, &Volume { data: turned.data.mapv(|label| label as i8), grid }),
+        6 => put(&path, &Volume { data: turned.data.mapv(u32::from), grid }),
+        7 => put(&path, &Volume { data: turned.data.mapv(i64::from), grid }),
         _ => put(&path, &Volume { data: turned.data.mapv(f64::from), grid }),
     }
     .unwrap();
@@ -93,7 +102,7 @@ fn write_labels(
 }
 
 fn pair(prediction: PathBuf, reference: PathBuf) -> Pair {
-    Pair { case: "case".into(), prediction: Files::One(prediction), reference, image: None }
+    Pair { case: "case".into(), prediction: Files::One(prediction), reference, masks: None, image: None }
 }
 
 fn how(kind: Prediction) -> Measure {
@@ -135,8 +144,8 @@ proptest! {
     #[test]
     fn label_maps_of_any_writer_are_measured_exactly(
         scene in scenes(),
-        first in (0..4_usize, 0..5_usize, 0..8_usize),
-        second in (0..4_usize, 0..5_usize, 0..8_usize),
+        first in writers(),
+        second in writers(),
     ) {
         let folder = tempfile::tempdir().unwrap();
         let reference = write_labels(folder.path(), "y", &scene.reference, &scene.grid, first);
@@ -188,6 +197,110 @@ proptest! {
         }
         how.reading = Reading { axes: Some(axes.parse().unwrap()), ..Reading::default() };
         expect_same(&measured(&pair, &how).unwrap(), &expected)?;
+    }
+
+    #[test]
+    fn arrays_whose_class_lies_anywhere_and_label_arrays_are_exact_where_their_order_is_said(
+        scene in scenes(),
+        order in Just(vec![0, 1, 2, 3]).prop_shuffle(),
+        of_labels in Just(vec![0, 1, 2]).prop_shuffle(),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let reference = write_labels(folder.path(), "y", &scene.reference, &scene.grid, (0, 0, 0));
+        let file = nifti::read_labels(&reference).unwrap().grid;
+        let turned = Volume::new(scene.prediction.clone(), 1, scene.grid.clone()).reoriented(file.axes());
+        let [d, h, w] = turned.grid.extent;
+        let values: Vec<f32> = scores(turned.values()).into_iter().map(|p| f32::from(p) / 255.0).collect();
+        let array = ndarray::Array4::from_shape_vec((CLASSES, d, h, w), values).unwrap();
+        let array = array.permuted_axes([order[0], order[1], order[2], order[3]]);
+        let path = folder.path().join("p.npy");
+        npy::write(&path, array.shape(), &array.iter().copied().collect::<Vec<f32>>()).unwrap();
+        let said = |letters: &[char], order: &[usize]| {
+            let axes: String = order.iter().map(|&axis| letters[axis]).collect();
+            Reading { axes: Some(axes.parse().unwrap()), ..Reading::default() }
+        };
+        let of_scores = Measure { reading: said(&['k', 'z', 'y', 'x'], &order), ..how(Prediction::Scores(Scores::Probabilities)) };
+        expect_same(&measured(&pair(path, reference.clone()), &of_scores).unwrap(), &scene.figures(None))?;
+        let array = ndarray::Array3::from_shape_vec((d, h, w), turned.values().to_vec()).unwrap();
+        let array = array.permuted_axes([of_labels[0], of_labels[1], of_labels[2]]);
+        let path = folder.path().join("l.npy");
+        npy::write(&path, array.shape(), &array.iter().copied().collect::<Vec<u8>>()).unwrap();
+        let letters: Vec<usize> = [0].into_iter().chain(of_labels.iter().map(|axis| axis + 1)).collect();
+        let of_maps = Measure { reading: said(&['k', 'z', 'y', 'x'], &letters), ..how(Prediction::Segmentation) };
+        expect_same(&measured(&pair(path, reference), &of_maps).unwrap(), &scene.figures(None))?;
+    }
+
+    #[test]
+    fn masks_of_each_class_by_any_writer_are_their_label_map(
+        scene in scenes(),
+        writers in prop::collection::vec(writers(), 2 * CLASSES),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sides = [("y", &scene.reference), ("p", &scene.prediction)].into_iter().zip(writers.chunks(CLASSES));
+        let mut masks = || {
+            let ((side, labels), writers) = sides.next().unwrap();
+            let mask = |label: u8| {
+                let inside: Vec<u8> = labels.iter().map(|&own| u8::from(own == label)).collect();
+                let name = format!("{side}{label}");
+                write_labels(folder.path(), &name, &inside, &scene.grid, writers[usize::from(label)])
+            };
+            let paths = (1..CLASSES as u8).map(mask).collect();
+            Masks { paths, labels: (1..CLASSES as Label).collect() }
+        };
+        let reference = masks();
+        let prediction = Files::Masks(masks());
+        let pair = Pair { prediction, masks: Some(reference), ..pair(PathBuf::new(), folder.path().into()) };
+        expect_same(&measured(&pair, &how(Prediction::Segmentation)).unwrap(), &scene.figures(None))?;
+    }
+
+    #[test]
+    fn scores_of_nested_regions_are_those_of_their_label_map(scene in scenes(), form in 0..3_usize) {
+        let folder = tempfile::tempdir().unwrap();
+        let reference = write_labels(folder.path(), "y", &scene.reference, &scene.grid, (0, 0, 0));
+        let regions = [("whole", vec![1, 2, 3]), ("core", vec![2, 3]), ("rim", vec![3])]
+            .map(|(name, labels)| metrics_volume::Structure { name: name.into(), labels });
+        let p = |region: &metrics_volume::Structure| {
+            let inside = |&label: &u8| if region.contains(label.into()) { 0.9_f32 } else { 0.2 };
+            scene.prediction.iter().map(inside).collect::<Vec<_>>()
+        };
+        let values: Vec<f32> = regions.iter().flat_map(p).collect();
+        let volume = Volume::new(values, regions.len(), scene.grid.clone());
+        let path = folder.path().join(["p.nii.gz", "p.mha", "p.nrrd"][form]);
+        if form == 0 { nifti::write(&path, &volume) } else { formats::write(&path, &volume) }.unwrap();
+        let mut how = how(Prediction::Scores(Scores::Probabilities));
+        how.unions = regions.iter().map(|region| (region.name.clone(), region.labels.clone())).collect();
+        let unions = how.unions.clone();
+        how.nested = Some(metrics::Nested { regions: regions.into(), order: vec![1, 2, 3] });
+        let state = measured(&pair(path, reference), &how).unwrap();
+        let wide = |labels: &[u8]| labels.iter().map(|&label| label.into()).collect::<Vec<Label>>();
+        let options = metrics::Options { unions, ..metrics::Options::default() };
+        let space = Space::of_steps(scene.grid.extent, scene.grid.steps_mm());
+        let prediction = metrics::Prediction::Labels(wide(&scene.prediction).into());
+        let mut expected = metrics::measure(&Reference, prediction, &wide(&scene.reference), space, &options).unwrap();
+        expected.structures.retain(|name, _| how.unions.contains_key(name));
+        prop_assert_eq!(expected.structures.len(), 3);
+        expect_same(&state, &expected)?;
+    }
+
+    #[test]
+    fn scores_through_a_slope_are_those_that_were_meant(scene in scenes(), steps in 400..30_000_i16, shift in -500..500_i16) {
+        let folder = tempfile::tempdir().unwrap();
+        let reference = write_labels(folder.path(), "y", &scene.reference, &scene.grid, (0, 0, 0));
+        // Stored as whole numbers: a probability of 1 is that many steps.
+        let stored = scores(&scene.prediction).into_iter().map(|p| {
+            (f64::from(p) / 255.0 * f64::from(steps)).round() as i16 + shift
+        });
+        let path = folder.path().join("p.nii");
+        nifti::write(&path, &Volume::new(stored.collect::<Vec<_>>(), CLASSES, scene.grid.clone())).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let slope = 1.0 / f32::from(steps);
+        bytes[112..116].copy_from_slice(&slope.to_le_bytes());
+        bytes[116..120].copy_from_slice(&(-f32::from(shift) * slope).to_le_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        let state = measured(&pair(path, reference), &how(Prediction::Scores(Scores::Probabilities))).unwrap();
+        expect_same(&state, &scene.figures(None))?;
+        let confidence = state.regions["all"]["confidence"].0;
+        prop_assert!((confidence - 180.0 / 255.0).abs() <= 1.0 / f64::from(steps), "{}", confidence);
     }
 
     #[test]

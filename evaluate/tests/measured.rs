@@ -14,7 +14,7 @@ use segcal_metrics::volume::Label;
 use serde_json::Value;
 
 fn measured(prediction: PathBuf, reference: PathBuf, how: &Measure) -> CaseState {
-    let pair = Pair { case: "case".into(), prediction: Files::One(prediction), reference, image: None };
+    let pair = Pair { case: "case".into(), prediction: Files::One(prediction), reference, masks: None, image: None };
     measure(&Reference, &pair, how).unwrap().0
 }
 

@@ -78,6 +78,13 @@ impl Listed for Nacl {
     }
 }
 
+impl Nacl {
+    /// Whether probabilities are pulled, not logits.
+    pub(crate) const fn is_on_softmax(&self) -> bool {
+        self.on_softmax
+    }
+}
+
 impl Criterion for Nacl {
     fn check(&self, classes: usize) -> Result<()> {
         self.weighting.check(classes)

@@ -132,6 +132,15 @@ impl Stored {
         self.metadata.get(key).map(String::as_str).ok_or_else(missing)
     }
 
+    /// The names of the stored tensors.
+    ///
+    /// # Errors
+    /// The file was cut.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let file = SafeTensors::deserialize(&self.bytes).map_err(Error::from_source).at(self.path.display())?;
+        Ok(file.names().into_iter().map(str::to_owned).collect())
+    }
+
     /// The extents of a stored tensor, if there is one of this name.
     pub fn dims(&self, name: &str) -> Option<Vec<usize>> {
         let file = SafeTensors::deserialize(&self.bytes).ok()?;

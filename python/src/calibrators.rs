@@ -58,7 +58,10 @@ impl Calibrator {
         self.0.expect(kind, map.ignores_offsets()).or_raise()?;
         let (values, per_case) = (scores.as_slice()?, extents[1..].iter().product::<usize>().max(1));
         let calibrated = detached(py, || {
-            let mut values = if probabilities { logarithms(values) } else { values.to_vec() };
+            let mut values = values.to_vec();
+            if probabilities {
+                map.logits_of(&mut values);
+            }
             values.chunks_mut(per_case).for_each(|case| map.apply(case, *classes));
             values
         })?;

@@ -6,11 +6,12 @@ use segcal_backends::Watch;
 use segcal_core::{Backend, Context, Error, Result};
 use segcal_data::observer::Event;
 use segcal_data::{Case, Dataset, Observer};
-use segcal_losses::{Criterion, Objective};
+use segcal_losses::Criterion;
 
 use super::cases::Cases;
-use super::objective::objective;
+use super::objective::{Target, target};
 use super::prepared::Classes;
+use super::regions;
 use super::run;
 use super::run_folder::RunFolder;
 use super::settings::{Input, Settings};
@@ -33,6 +34,10 @@ pub fn train<B: Backend>(
     let data = open(settings)?;
     if data.val.is_empty() {
         let what = format_args!("{}: no validation cases: the last epoch is kept", settings.data.display());
+        observer.event(Event::Line(&what));
+    }
+    if let Some(nested) = regions::nested(&data)? {
+        let what = format_args!("{}: {}", settings.data.display(), regions::described(&nested));
         observer.event(Event::Line(&what));
     }
     let cases = Cases::of(&data, observer)?;
@@ -83,8 +88,9 @@ pub fn trainer<'a, B: Backend>(
     backend: &'a B,
     settings: &'a Settings,
     data: Dataset,
-) -> Result<Trainer<'a, B, Objective>> {
+) -> Result<Trainer<'a, B, Target>> {
     let classes = Classes { count: data.classes.len(), ignored: data.ignore_label };
+    let regions = regions::nested(&data)?;
     let spacings = Spacings::of(&data.train);
     if let Some(mixed) = spacings.as_ref().and_then(Spacings::mixed) {
         log::warn!("{}: {mixed}", settings.data.display());
@@ -92,8 +98,9 @@ pub fn trainer<'a, B: Backend>(
     let cache = |cases| Arc::new(Cache::new(cases, settings.input.clone(), classes));
     let (training, validation) = (cache(data.train), cache(data.val));
     let channels = training.get(0)?.image.channels();
-    let network = run::network(settings, channels, classes.count)?;
-    let objective = objective(&settings.loss, channels, data.ignore_label)?;
+    let outputs = regions.as_ref().map_or(classes.count, |nested| nested.regions.len());
+    let network = run::network(settings, channels, outputs)?;
+    let objective = target(&settings.loss, channels, data.ignore_label, regions.as_ref())?;
     if validation.is_empty() && !objective.state().is_empty() {
         let error = Error::new("learns its multipliers on validation cases, and the data set names none");
         return Err(error.at("loss").at(settings.data.display()).help("name some as \"val\" in splits.json"));
@@ -103,7 +110,7 @@ pub fn trainer<'a, B: Backend>(
         return Err(error.at("patience").at(settings.data.display()).help("name some as \"val\" in splits.json"));
     }
     let data = Data { training, validation, class_names: data.classes };
-    let trainer = Trainer::new(backend, network, objective, data, settings)?.on_voxels_of(spacings);
+    let trainer = Trainer::new(backend, network, objective, data, settings)?.described_by(spacings, regions);
     if settings.init.as_os_str().is_empty() {
         return Ok(trainer);
     }

@@ -39,6 +39,7 @@ mod patience;
 pub mod predict;
 pub mod prepared;
 pub mod record;
+pub mod regions;
 pub mod run;
 pub mod run_folder;
 pub mod samples;

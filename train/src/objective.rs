@@ -3,9 +3,85 @@
 //! `name` and the loss's own parameters; `convention` for all; further losses, each with a `weight`, as
 //! `[[loss.plus]]` tables of the same form.
 
-use segcal_core::{Context, Error, Result};
-use segcal_losses::{Convention, Given, Loss, Objective, Setting, Spec};
+use segcal_core::{Backend, Context, Error, Result};
+use segcal_losses::{Batch, Convention, Criterion, Given, Loss, Objective, Regional, Setting, Spec, State};
+use segcal_metrics::measure::Nested;
 use toml::{Table, Value};
+
+/// What a training of files minimises.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Losses of classes that exclude each other.
+    Classes(Objective),
+    /// The same of regions that are problems of their own.
+    Regions(Regional),
+}
+
+/// The target that the table describes, for images of that many channels and, where the data set names some, regions. Dice is of
+/// the regions alone, as in nnU-Net, unless `include_background` says otherwise.
+///
+/// # Errors
+/// As [`objective`]; a loss that does not apply to regions.
+pub fn target(table: &Table, channels: usize, ignored: Option<i32>, regions: Option<&Nested>) -> Result<Target> {
+    let Some(Nested { regions, .. }) = regions else {
+        return objective(table, channels, ignored).map(Target::Classes);
+    };
+    let objective = sum(table, &Data { channels, ignored, regions: true })?;
+    let labels = |labels: &[u16]| labels.iter().map(|&label| i32::from(label)).collect();
+    let regions = regions.iter().map(|region| (region.name.clone(), labels(&region.labels))).collect();
+    Regional::new(&objective, regions, ignored).at("loss").map(Target::Regions)
+}
+
+impl Criterion for Target {
+    fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> segcal_losses::Value<B> {
+        match self {
+            Self::Classes(objective) => objective.value(batch),
+            Self::Regions(regional) => regional.value(batch),
+        }
+    }
+
+    fn views(&self) -> usize {
+        match self {
+            Self::Classes(objective) => objective.views(),
+            Self::Regions(regional) => regional.views(),
+        }
+    }
+
+    fn check(&self, classes: usize) -> Result<()> {
+        match self {
+            Self::Classes(objective) => objective.check(classes),
+            Self::Regions(regional) => regional.check(classes),
+        }
+    }
+
+    fn state(&self) -> State {
+        match self {
+            Self::Classes(objective) => objective.state(),
+            Self::Regions(regional) => regional.state(),
+        }
+    }
+
+    fn restore(&mut self, state: &State) -> Result<()> {
+        match self {
+            Self::Classes(objective) => objective.restore(state),
+            Self::Regions(regional) => regional.restore(state),
+        }
+    }
+
+    fn observe<B: Backend>(&mut self, batch: &Batch<'_, B>) -> Result<()> {
+        match self {
+            Self::Classes(objective) => objective.observe(batch),
+            Self::Regions(regional) => regional.observe(batch),
+        }
+    }
+
+    fn end_epoch(&mut self) {
+        match self {
+            Self::Classes(objective) => objective.end_epoch(),
+            Self::Regions(regional) => regional.end_epoch(),
+        }
+    }
+}
 
 /// The objective that the table describes, for images of that many channels. Every loss leaves out the pixels of the
 /// data set's label to ignore, if it has one.
@@ -14,19 +90,22 @@ use toml::{Table, Value};
 /// An unknown loss, parameter or convention, or a value out of range; the message names the key. A loss that cannot leave
 /// pixels out, or is told to leave out others, where the data set has a label to ignore.
 pub fn objective(table: &Table, channels: usize, ignored: Option<i32>) -> Result<Objective> {
+    sum(table, &Data { channels, ignored, regions: false })
+}
+
+fn sum(table: &Table, data: &Data) -> Result<Objective> {
     let convention = match table.get("convention") {
         None => Convention::default(),
         Some(Value::String(name)) => Convention::from_name(name).at("convention").at("loss")?,
         Some(other) => return Err(Error::new(format!("{other} is not a name")).at("loss.convention")),
     };
-    let data = Data { channels, ignored };
-    let mut parts = vec![part(table, convention, &data).at("loss")?];
+    let mut parts = vec![part(table, convention, data).at("loss")?];
     match table.get("plus") {
         None => {}
         Some(Value::Array(more)) => {
             for entry in more {
                 let table = entry.as_table().ok_or_else(|| Error::new("is not a list of tables").at("loss.plus"))?;
-                parts.push(part(table, convention, &data).at("loss.plus")?);
+                parts.push(part(table, convention, data).at("loss.plus")?);
             }
         }
         Some(_) => return Err(Error::new("is not a list of tables").at("loss.plus").help("write [[loss.plus]]")),
@@ -38,6 +117,8 @@ pub fn objective(table: &Table, channels: usize, ignored: Option<i32>) -> Result
 struct Data {
     channels: usize,
     ignored: Option<i32>,
+    /// Whether its labels are regions that are problems of their own.
+    regions: bool,
 }
 
 fn part(table: &Table, convention: Convention, data: &Data) -> Result<(f64, Loss)> {
@@ -60,6 +141,9 @@ fn part(table: &Table, convention: Convention, data: &Data) -> Result<(f64, Loss
     if let Some(label) = data.ignored {
         ignore(&mut given, label, spec).at(name)?;
     }
+    if data.regions && spec.params().any(|param| param.name == BACKGROUND) {
+        given.entry(BACKGROUND.to_owned()).or_insert_with(|| false.into());
+    }
     let settings = spec.settings(&given, convention)?;
     if settings.needs_image() && data.channels != 1 {
         let problem = format!("reads the image, which must have one channel, not {}", data.channels);
@@ -67,6 +151,9 @@ fn part(table: &Table, convention: Convention, data: &Data) -> Result<(f64, Loss
     }
     Ok((weight, Loss::build(name, &settings)?))
 }
+
+/// The parameter of losses that average over classes: of a region's problem, class 0 is the rest.
+const BACKGROUND: &str = "include_background";
 
 /// Hands the data set's label to ignore to a loss.
 fn ignore(given: &mut Given, label: i32, spec: &Spec) -> Result<()> {
@@ -129,6 +216,29 @@ mod tests {
         let labels = Tensor::new(&Reference, Shape::new(1, 1, 1, 1, 2), vec![0.0, 3.0]);
         let value = ignoring("name = \"ce\"").unwrap().value(&Batch::new(&logits, &labels)).total.item().unwrap();
         assert!((value - (1.0 + f64::exp(-1.0)).ln()).abs() < 1e-12, "{value}");
+    }
+
+    #[test]
+    fn regions_have_losses_of_their_own() {
+        use segcal_metrics::volume::Structure;
+        let region = |name: &str, labels| Structure { name: name.into(), labels };
+        let nested = Nested { regions: vec![region("whole", vec![1, 2]), region("core", vec![2])], order: vec![1, 2] };
+        let of = |text: &str| target(&text.parse().unwrap(), 2, Some(3), Some(&nested));
+        let logits = Tensor::new(&Reference, Shape::new(1, 2, 1, 1, 2), vec![2.0, 5.0, -1.0, -5.0]);
+        let labels = Tensor::new(&Reference, Shape::new(1, 1, 1, 1, 2), vec![1.0, 3.0]);
+        let value = |text: &str| {
+            let target = of(text).unwrap();
+            target.check(2).unwrap();
+            target.value(&Batch::new(&logits, &labels)).total.item().unwrap()
+        };
+        // The second pixel is ignored; of the first, whole is right with sigmoid(2), and core absent with sigmoid(1).
+        let expected = ((1.0 + f64::exp(-2.0)).ln() + (1.0 + f64::exp(-1.0)).ln()) / 2.0;
+        assert!((value("name = \"ce\"") - expected).abs() < 1e-12);
+        let plain = value("name = \"dice\"");
+        assert!((plain - value("name = \"dice\"\ninclude_background = false")).abs() < 1e-15);
+        assert!((plain - value("name = \"dice\"\ninclude_background = true")).abs() > 1e-3);
+        let message = of("name = \"ce\"\n[[plus]]\nname = \"nacl\"").unwrap_err().to_string();
+        assert!(message.starts_with("loss: nacl: ") && message.contains("on = \"softmax\""), "{message}");
     }
 
     #[test]

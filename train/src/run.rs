@@ -16,6 +16,7 @@ use super::settings::Settings;
 use super::spacings::Spacings;
 use segcal_data::config::from_table;
 use segcal_data::{Volume, checkpoint};
+use segcal_metrics::measure::Nested;
 
 /// Convolutions of a block beyond which a config is a mistake: a step would take minutes, and the first epoch days.
 const MOST_CONVS: u64 = 64;
@@ -56,6 +57,8 @@ pub struct Checkpoint<'a, B: Backend, L> {
     pub class_names: &'a [String],
     /// Voxel sizes of the training images, where they are known.
     pub spacings: Option<&'a Spacings>,
+    /// The regions that the outputs are of, where they are problems of their own.
+    pub regions: Option<&'a Nested>,
 }
 
 impl<B: Backend, L: Criterion> Checkpoint<'_, B, L> {
@@ -74,6 +77,9 @@ impl<B: Backend, L: Criterion> Checkpoint<'_, B, L> {
         if let Some(spacings) = self.spacings {
             metadata.insert(SPACINGS.to_owned(), json(spacings)?);
         }
+        if let Some(regions) = self.regions {
+            metadata.insert(REGIONS.to_owned(), json(regions)?);
+        }
         checkpoint::save(path, &[("", self.parameters), (OPTIMISER, &self.optimiser.state())], &metadata)
     }
 }
@@ -82,6 +88,8 @@ impl<B: Backend, L: Criterion> Checkpoint<'_, B, L> {
 const OPTIMISER: &str = "optimiser";
 /// Key of the metadata under which the voxel sizes of the training images are stored.
 const SPACINGS: &str = "spacings_mm";
+/// Key of the metadata under which regions are stored that the outputs are of.
+const REGIONS: &str = "regions";
 /// Key of the metadata under which the hashes of the epoch are stored.
 const LINK: &str = "hashes";
 /// Key of the metadata under which the multipliers of the loss are stored.
@@ -132,8 +140,10 @@ pub struct Verified {
     stored: Stored,
     /// The network's config.
     pub network: NetworkConfig,
-    /// Names of the classes, the background first; as many as the network has.
+    /// Names of the classes, the background first; as many as the network has, unless its outputs are of regions.
     pub class_names: Vec<String>,
+    /// The regions that the outputs are of, where they are problems of their own.
+    pub regions: Option<Nested>,
     /// Epochs that are done.
     pub epoch: usize,
 }
@@ -147,7 +157,10 @@ impl Verified {
         let stored = checkpoint::load(path)?;
         let config: NetworkConfig = parsed(&stored, "network", path)?;
         let class_names: Vec<String> = parsed(&stored, "class_names", path)?;
-        let network = Self::network(&config, &class_names, settings).at(path.display())?;
+        let regions: Option<Nested> =
+            stored.metadata().contains_key(REGIONS).then(|| parsed(&stored, REGIONS, path)).transpose()?;
+        let named = regions.as_ref().map_or(class_names.len(), |nested| nested.regions.len());
+        let network = Self::network(&config, named, settings).at(path.display())?;
         // In doubles, which hold the numbers of every backend exactly.
         let weights = stored.restore("", &Parameters::blank(&network.specs(), &Reference))?;
         let optimiser = Optimiser::new(settings.rule()?.0, &weights).at("optimiser")?;
@@ -155,11 +168,11 @@ impl Verified {
         let (epoch, link): (usize, Link) = (parsed(&stored, "epoch", path)?, parsed(&stored, LINK, path)?);
         let hash = chain::weights(&weights, &moments, &parsed(&stored, LOSS_STATE, path)?)?;
         expect_hash(&hash, &link, epoch).at(path.display())?;
-        Ok(Self { stored, network: config, class_names, epoch })
+        Ok(Self { stored, network: config, class_names, regions, epoch })
     }
 
     /// The network, if it is that of the settings and has the classes that are named.
-    fn network(config: &NetworkConfig, names: &[String], settings: &Settings) -> Result<Box<dyn Network<Reference>>> {
+    fn network(config: &NetworkConfig, named: usize, settings: &Settings) -> Result<Box<dyn Network<Reference>>> {
         let described = network::<Reference>(settings, config.in_channels, config.classes)?;
         let stored = models::build::<Reference>(config)?;
         // Not the configs, whose keys may leave to a preset what others name.
@@ -167,9 +180,8 @@ impl Verified {
             return Err(Error::new("its network is not the one that config.toml describes")
                 .help("the files of two runs were mixed: restore the folder from a copy"));
         }
-        if names.len() != config.classes {
-            let problem =
-                format!("class_names has {} names, but the network has {} classes", names.len(), config.classes);
+        if named != config.classes {
+            let problem = format!("there are {named} names, but the network has {} outputs", config.classes);
             return Err(Error::new(problem).help("the file was changed: restore it from a copy"));
         }
         expect_room_for(&*stored)?;
@@ -204,6 +216,8 @@ pub struct Trained<B: Backend> {
     pub parameters: Parameters<B>,
     /// Names of the classes, the background first.
     pub class_names: Vec<String>,
+    /// The regions that the outputs are of, where they are problems of their own; else they are of the classes.
+    pub regions: Option<Nested>,
     /// Voxel sizes of the training images, where they are known.
     pub spacings: Option<Spacings>,
 }
@@ -220,15 +234,25 @@ impl<B: Backend> Trained<B> {
             let error = Error::new("there is no such file").at(path.display());
             return Err(error.help("train for at least one epoch first"));
         }
-        let Verified { stored, network, class_names, .. } = Verified::open(&path, &settings)?;
+        let Verified { stored, network, class_names, regions, .. } = Verified::open(&path, &settings)?;
         let network = models::build(&network).at(path.display())?;
         let parameters = network.restore(&stored, backend)?;
         // Runs of earlier versions have none.
         let spacings = stored.value(SPACINGS).ok().and_then(|text| serde_json::from_str(text).ok());
-        Ok(Self { settings, network, parameters, class_names, spacings })
+        Ok(Self { settings, network, parameters, class_names, regions, spacings })
     }
 
-    /// Class probabilities `[k, d, h, w]` of an image in memory, `[channels, d, h, w]` with the intensities of its file:
+    /// Number of the network's outputs: classes, or regions.
+    pub fn outputs(&self) -> usize {
+        self.network.config().classes
+    }
+
+    /// The network with its parameters on their device.
+    pub fn predictor<'a>(&'a self, backend: &'a B) -> Predictor<'a, B> {
+        Predictor::new(&*self.network, &self.parameters, self.regions.as_ref(), backend)
+    }
+
+    /// Probabilities `[k, d, h, w]` of the classes, or of the regions, of an image in memory, `[channels, d, h, w]` with the intensities of its file:
     /// the same bits as [`predict()`](crate::predict()) writes.
     ///
     /// # Errors
@@ -253,8 +277,7 @@ impl<B: Backend> Trained<B> {
         }
         let image = prepare_volume(image, &self.settings.input)?;
         let tiling = Tiling { samples: &self.settings.samples, stride: self.network.stride(), batch: BATCH };
-        let predictor = Predictor { network: &*self.network, parameters: &self.parameters, backend };
-        let values = predictor.scores(&image, &tiling, scores)?;
-        Ok(Volume::new(values, self.class_names.len(), image.grid))
+        let values = self.predictor(backend).scores(&image, &tiling, scores)?;
+        Ok(Volume::new(values, self.outputs(), image.grid))
     }
 }

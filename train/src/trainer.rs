@@ -13,12 +13,11 @@ use segcal_data::config::from_table;
 use segcal_data::hash::Hash;
 use segcal_data::observer::{self, Event, Observer, Steps, is_interruption};
 use segcal_data::output::Number;
+use segcal_metrics::measure::Nested;
 
 use super::best::{expect_best, offer_best};
 use super::chain::{self, Link};
-use super::divergence;
 use super::infer::{Predictor, Tiling};
-use super::patience;
 use super::record::EpochRecord;
 use super::run::{self, Checkpoint};
 use super::run_folder::RunFolder;
@@ -28,9 +27,9 @@ use super::source::Source;
 use super::spacings::Spacings;
 use super::stopped::{is_stopped, stopped};
 use super::streams::{DROPOUT, EPOCHS, ORIENTATIONS, VIEWS};
-use super::supervision;
 use super::term_means::TermMeans;
-use super::validation::{self, Validation};
+use super::validation::{self, Judged, Validation};
+use super::{divergence, patience, supervision};
 
 /// What a network is trained on and measured by.
 #[derive(Clone)]
@@ -57,6 +56,7 @@ pub struct Trainer<'a, B: Backend, L> {
     epoch: usize,
     watch: Watch,
     spacings: Option<Spacings>,
+    regions: Option<Nested>,
 }
 
 /// A step that the device works on.
@@ -92,7 +92,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         let (rule, learning_rate) = settings.rule()?;
         let schedule: Schedule = from_table(settings.schedule.clone()).at("schedule")?;
         schedule.check().at("schedule")?;
-        objective.check(data.class_names.len()).at("loss")?;
+        objective.check(network.config().classes).at("loss")?;
         let optimiser = Optimiser::new(rule, &parameters).at("optimiser")?;
         Ok(Self {
             backend,
@@ -107,6 +107,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
             epoch: 0,
             watch: Watch::default(),
             spacings: None,
+            regions: None,
         })
     }
 
@@ -118,10 +119,10 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         Ok(Self { parameters: self.network.import(weights, self.backend)?, ..self })
     }
 
-    /// Stores the voxel sizes of the training images in the checkpoints.
+    /// Says what checkpoints store: voxel sizes of the training images, and regions that are problems of their own.
     #[must_use]
-    pub fn on_voxels_of(self, spacings: Option<Spacings>) -> Self {
-        Self { spacings, ..self }
+    pub fn described_by(self, spacings: Option<Spacings>, regions: Option<Nested>) -> Self {
+        Self { spacings, regions, ..self }
     }
 
     /// Has what each step asks of a graphics card told, as a message of level info: of the first two steps of an epoch,
@@ -356,15 +357,18 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
     fn validate(&self, observer: &dyn Observer) -> Result<Validation> {
         let tiling =
             Tiling { samples: &self.settings.samples, stride: self.network.stride(), batch: self.settings.batch };
-        let predictor = Predictor { network: &*self.network, parameters: &self.parameters, backend: self.backend };
-        let classes = self.data.class_names.len();
-        validation::validate(&predictor, &*self.data.validation, classes, &tiling, observer)
+        let predictor = Predictor::new(&*self.network, &self.parameters, self.regions.as_ref(), self.backend);
+        validation::validate(&predictor, &*self.data.validation, self.judged(), &tiling, observer)
             .map_err(|error| if is_interruption(&error) { error } else { stopped(error) })
             .at(format!("epoch {}", self.epoch + 1))
     }
 
+    fn judged(&self) -> Judged<'_> {
+        self.regions.as_ref().map_or(Judged::Classes(&self.data.class_names), Judged::Regions)
+    }
+
     fn epoch_record(&self, terms: &TermMeans, validation: &Validation, seconds: f64) -> EpochRecord {
-        let names = self.data.class_names.iter().skip(1).cloned();
+        let names = self.judged().names().into_iter();
         EpochRecord {
             epoch: self.epoch + 1,
             learning_rate: self.learning_rate * self.schedule.factor(self.epoch, self.settings.epochs),
@@ -390,6 +394,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
             network: self.network.config(),
             class_names: &self.data.class_names,
             spacings: self.spacings.as_ref(),
+            regions: self.regions.as_ref(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use segcal_core::{Backend, Context, Result};
 use segcal_data::observer::{self, Observer, Steps};
 use segcal_metrics::calibration::{Calibration, Region};
+use segcal_metrics::measure::Nested;
 use segcal_metrics::overlap::Confusion;
 use segcal_metrics::volume::{Label, Probabilities, Structure};
 
@@ -11,7 +12,7 @@ use super::source::Source;
 
 /// Means over the validation volumes.
 pub struct Validation {
-    /// DSC of each structure (label 1, 2, ...); a structure that neither map holds is left out of its mean.
+    /// DSC of each structure (label 1, 2, ...) or region; a structure that neither map holds is left out of its mean.
     pub dsc: Vec<f64>,
     /// ECE over the voxels whose reference is not background.
     pub ece: f64,
@@ -30,6 +31,15 @@ fn mean(values: &[f64]) -> f64 {
     present.iter().sum::<f64>() / present.len() as f64
 }
 
+/// What the network's outputs are, by which it is judged.
+#[derive(Clone, Copy, Debug)]
+pub enum Judged<'a> {
+    /// Classes of these names, the background first: DSC of each structure, ECE over the reference's foreground.
+    Classes(&'a [String]),
+    /// Regions: DSC of each in the label map that they make, and the mean of each one's ECE against the rest over its voxels.
+    Regions(&'a Nested),
+}
+
 /// Predicts and measures every volume.
 ///
 /// # Errors
@@ -37,14 +47,13 @@ fn mean(values: &[f64]) -> f64 {
 pub fn validate<B: Backend>(
     predictor: &Predictor<'_, B>,
     cases: &dyn Source,
-    classes: usize,
+    judged: Judged<'_>,
     tiling: &Tiling<'_>,
     observer: &dyn Observer,
 ) -> Result<Validation> {
     let steps = Steps::begin(observer, "validation", cases.len());
     let ignored = cases.classes().ignored;
-    let mut dsc = vec![Vec::new(); classes - 1];
-    let mut ece = Vec::new();
+    let (mut dsc, mut ece) = (vec![Vec::new(); judged.structures().len()], Vec::new());
     for case in 0..cases.len() {
         let prepared = cases.get(case)?;
         observer::check(observer).at(format!("validation of {}", prepared.name))?;
@@ -55,17 +64,80 @@ pub fn validate<B: Backend>(
         let reference: Vec<Label> = kept.iter().map(|&voxel| labels[voxel] as Label).collect();
         let output: Vec<f32> =
             output.chunks(labels.len()).flat_map(|class| kept.iter().map(|&voxel| class[voxel])).collect();
-        let output = Probabilities::new(&output, classes);
-        let mut confusion = Confusion::new(classes);
-        confusion.add(&reference, &output.argmax())?;
-        for (structure, values) in dsc.iter_mut().enumerate() {
-            let structure = Structure::single(structure as Label + 1);
-            values.push(confusion.counts(&structure).dsc().formula().unwrap_or(f64::NAN));
-        }
-        let mut calibration = Calibration::new(classes, 15);
-        calibration.add(output, &reference, None)?;
-        ece.push(calibration.region(Region::Foreground).ece());
+        let (overlap, own) = judged.figures(&output, &reference)?;
+        dsc.iter_mut().zip(overlap).for_each(|(values, value)| values.push(value));
+        ece.push(own);
         steps.step(&prepared.name);
     }
     Ok(Validation { dsc: dsc.iter().map(|values| mean(values)).collect(), ece: mean(&ece) })
+}
+
+impl Judged<'_> {
+    /// What the structures are called.
+    pub fn names(self) -> Vec<String> {
+        match self {
+            Self::Classes(names) => names.iter().skip(1).cloned().collect(),
+            Self::Regions(nested) => nested.regions.iter().map(|region| region.name.clone()).collect(),
+        }
+    }
+
+    fn structures(self) -> Vec<Structure> {
+        match self {
+            Self::Classes(names) => (1..names.len()).map(|class| Structure::single(class as Label)).collect(),
+            Self::Regions(nested) => nested.regions.clone(),
+        }
+    }
+
+    /// DSC of each structure, and ECE, of one case.
+    fn figures(self, output: &[f32], reference: &[Label]) -> Result<(Vec<f64>, f64)> {
+        let prediction = match self {
+            Self::Classes(names) => Probabilities::new(output, names.len()).argmax(),
+            Self::Regions(nested) => nested.label_map(output),
+        };
+        let structures = self.structures();
+        let united = structures.iter().flat_map(|structure| &structure.labels);
+        let largest = reference.iter().chain(&prediction).chain(united).copied().max().unwrap_or(0);
+        let mut confusion = Confusion::new(usize::from(largest) + 1);
+        confusion.add(reference, &prediction)?;
+        let dsc = |structure: &Structure| confusion.counts(structure).dsc().formula().unwrap_or(f64::NAN);
+        let dsc = structures.iter().map(dsc).collect();
+        let ece = match self {
+            Self::Classes(names) => ece(Probabilities::new(output, names.len()), reference)?,
+            Self::Regions(nested) => {
+                let each = nested.regions.iter().zip(output.chunks(reference.len().max(1)));
+                let each = each.map(|(region, own)| {
+                    let p: Vec<f32> = own.iter().map(|p| 1.0 - p).chain(own.iter().copied()).collect();
+                    let inside: Vec<Label> = reference.iter().map(|&label| region.contains(label).into()).collect();
+                    ece(Probabilities::new(&p, 2), &inside)
+                });
+                mean(&each.collect::<Result<Vec<f64>>>()?)
+            }
+        };
+        Ok((dsc, ece))
+    }
+}
+
+/// ECE over the voxels whose reference is not background.
+fn ece(output: Probabilities<'_>, reference: &[Label]) -> Result<f64> {
+    let mut calibration = Calibration::new(output.classes(), 15);
+    calibration.add(output, reference, None)?;
+    Ok(calibration.region(Region::Foreground).ece())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_are_judged_one_against_the_rest() {
+        let region = |name: &str, labels| Structure { name: name.into(), labels };
+        let nested = Nested { regions: vec![region("whole", vec![1, 2]), region("core", vec![2])], order: vec![1, 2] };
+        let output = [0.9, 0.9, 0.6, 0.1, 0.2, 0.7, 0.8, 0.4];
+        let (dsc, ece) = Judged::Regions(&nested).figures(&output, &[1, 2, 0, 1]).unwrap();
+        // The label map is 1 2 2 0: the whole has 3 and 3 voxels, 2 common ones; the core 2 and 1, 1 common one.
+        assert_eq!(dsc, [2.0 / 3.0, 2.0 / 3.0]);
+        // The whole over its voxels: confidences 0.9 right, 0.9 right, 0.9 wrong; the core over its own: 0.7, right.
+        let expected = ((2.0_f64 / 3.0 - 0.9).abs() + (1.0 - 0.7)) / 2.0;
+        assert!((ece - expected).abs() < 1e-6, "{ece} and {expected}");
+    }
 }

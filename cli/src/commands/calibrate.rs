@@ -165,6 +165,7 @@ fn fit(args: &FitArgs, common: &Common) -> Result<Outcome> {
         reading: &reading,
         ignored: args.believed.ignored()?,
         labels: &args.labels,
+        dataset: args.believed.dataset.as_deref(),
         pairs: None,
         region: args.region,
         out: &args.out,
@@ -176,13 +177,13 @@ fn fit(args: &FitArgs, common: &Common) -> Result<Outcome> {
         let file = doors::fit_local(&request, args.images.as_deref(), training, common)?;
         return print_local(args, &file, common);
     }
-    let job::Fitted { file, before, after } = job::fit(args.method, &request)?;
+    let job::Fitted { file, states } = job::fit(args.method, &request)?;
     if common.json {
-        let [before, after] = [&before, &after].map(|state| figures(state, Region::All));
-        output::print_json(&json!({ "file": args.out, "fit": file, "before": before, "after": after }))?;
+        let of = |number: usize| by_problem(&states, |states| figures(&states[number], Region::All));
+        output::print_json(&json!({ "file": args.out, "fit": file, "before": of(0), "after": of(1) }))?;
     } else {
         let mut text = format!("{} from {} cases, region {}\n", file.map.summary(), file.cases.len(), args.region);
-        text += &output::table(&before_and_after(&before, &after, &[("fit", Region::All)]));
+        text += &output::table(&before_and_after(&states, &[("fit", Region::All)]));
         output::print(&format!("{text}{}\n", args.out.display()))?;
     }
     Ok(Outcome::Done)
@@ -228,7 +229,18 @@ fn apply(args: &ApplyArgs, common: &Common) -> Result<Outcome> {
 
 struct Report<'a> {
     applied: &'a AppliedAll,
-    states: Option<[Calibration; 2]>,
+    states: Option<Vec<(String, States)>>,
+}
+
+/// Calibration before and after.
+type States = [Calibration; 2];
+
+/// What is said of some states: of regions, under the name of each.
+fn by_problem(states: &[(String, States)], say: impl Fn(&States) -> Value) -> Value {
+    match states {
+        [(name, only)] if name.is_empty() => say(only),
+        each => each.iter().map(|(name, states)| (name.clone(), say(states))).collect::<Object<_, _>>().into(),
+    }
 }
 
 const REGIONS: [(&str, Region); 2] = [("all", Region::All), ("foreground", Region::Foreground)];
@@ -248,8 +260,8 @@ impl Report<'_> {
         }
         text +=
             &format!("{} cases, {changed} of {voxels} voxels ({share:.4} %) change their label\n", self.applied.cases.len());
-        if let Some([before, after]) = &self.states {
-            text += &output::table(&before_and_after(before, after, &REGIONS));
+        if let Some(states) = &self.states {
+            text += &output::table(&before_and_after(states, &REGIONS));
         }
         text + &format!("{}\n", out.display())
     }
@@ -267,20 +279,20 @@ impl Report<'_> {
             "voxels": voxels,
             "changed_labels": changed,
             "fitted_on": self.applied.fitted_on,
-            "before": self.states.as_ref().map(|[before, _]| regions(before)),
-            "after": self.states.as_ref().map(|[_, after]| regions(after)),
+            "before": self.states.as_ref().map(|states| by_problem(states, |states| regions(&states[0]))),
+            "after": self.states.as_ref().map(|states| by_problem(states, |states| regions(&states[1]))),
         })
     }
 }
 
-/// ECE and NLL, all voxels of the cases together.
-fn before_and_after(before: &Calibration, after: &Calibration, regions: &[(&str, Region)]) -> Vec<[String; 5]> {
+/// ECE and NLL, all voxels of the cases together; of regions, a row for each against the rest.
+fn before_and_after(states: &[(String, States)], regions: &[(&str, Region)]) -> Vec<[String; 5]> {
     let head = ["region", "ECE before", "after", "NLL before", "after"].map(str::to_owned);
-    let row = |&(name, region): &(&str, Region)| {
-        let [before, after] = [before, after].map(|state| state.region(region));
-        let numbers = [before.ece(), after.ece(), before.nll(), after.nll()].map(|x| format!("{x:.6}"));
-        let [a, b, c, d] = numbers;
-        [name.to_owned(), a, b, c, d]
+    let row = |(problem, states): &(String, States), &(name, region): &(&str, Region)| {
+        let [before, after] = states.each_ref().map(|state| state.region(region));
+        let [a, b, c, d] = [before.ece(), after.ece(), before.nll(), after.nll()].map(|x| format!("{x:.6}"));
+        [if problem.is_empty() { name.to_owned() } else { format!("{problem}/{name}") }, a, b, c, d]
     };
-    std::iter::once(head).chain(regions.iter().map(row)).collect()
+    let rows = states.iter().flat_map(|problem| regions.iter().map(move |region| row(problem, region)));
+    std::iter::once(head).chain(rows).collect()
 }

@@ -1,20 +1,24 @@
 //! `segcal info FILE…`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use super::Cases;
-use segcal_data::{self as data, formats, nifti, npy, png};
+use segcal_data::{self as data, checkpoint, formats, nifti, npy, png};
+use segcal_evaluate::masks;
+use segcal_metrics::measure::Nested;
 
 use crate::{Common, Outcome, output};
 
-/// Show what volumes, arrays and images are: shape, geometry, number type, statistics, labels.
+/// Show what volumes, arrays and images are: shape, geometry, number type, statistics, labels; and checkpoints.
 ///
-/// Reads NIfTI (.nii, .nii.gz, .hdr of a pair), MetaImage (.mha, .mhd), NRRD (.nrrd, .nhdr), NumPy (.npy, .npz) and PNG. With --json, one object for one file and a
-/// list for several.
+/// Reads NIfTI (.nii, .nii.gz, .hdr of a pair), MetaImage (.mha, .mhd), NRRD (.nrrd, .nhdr), NumPy (.npy, .npz) and PNG. Of a
+/// checkpoint (.safetensors) or a run's folder: network, epoch, classes, and regions where the outputs are of regions. With
+/// --json, one object for one file and a list for several. A folder with one file a class by name in a folder for each case is
+/// named with its classes.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal info scan.nii.gz\n  segcal info --json labelsTr/*.nii.gz")]
 pub struct Args {
@@ -58,9 +62,17 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
 fn describe(path: &Path) -> Result<Vec<Map<String, Value>>> {
     // A name that does not exist is not one whose ending is unknown.
     std::fs::metadata(path).at(path.display())?;
+    let best = path.join("best.safetensors");
+    if best.is_file() {
+        return Ok(vec![describe_checkpoint(&best)?]);
+    }
+    if let Some(cases) = masks::cases(path)? {
+        return Ok(vec![describe_masks(path, &cases)]);
+    }
     if !npy::is_array(path) {
         let entry = match data::ending(path) {
             Some(".png") => describe_png(path),
+            None if path.extension().is_some_and(|ending| ending == "safetensors") => describe_checkpoint(path),
             Some(_) if formats::is_known(path) => describe_text(path),
             _ => describe_nifti(path),
         };
@@ -68,6 +80,37 @@ fn describe(path: &Path) -> Result<Vec<Map<String, Value>>> {
     }
     let keys = if npy::is_archive(path) { npy::names(path)? } else { vec![String::new()] };
     keys.iter().map(|key| describe_array(path, key)).collect()
+}
+
+/// A folder with one file a class, called after it, in a folder for each case.
+fn describe_masks(path: &Path, cases: &masks::Cases) -> Map<String, Value> {
+    let classes: BTreeSet<&String> = cases.values().flat_map(BTreeMap::keys).collect();
+    entry(json!({
+        "file": path.display().to_string(),
+        "format": "one file a class by name",
+        "cases": cases.len(),
+        "classes": classes,
+    }))
+}
+
+/// A checkpoint: its tensors, and what a run of segcal says of itself.
+fn describe_checkpoint(path: &Path) -> Result<Map<String, Value>> {
+    let stored = checkpoint::load(path)?;
+    let said = |key: &str| stored.value(key).ok().and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let mut entry = entry(json!({
+        "file": path.display().to_string(),
+        "format": "safetensors",
+        "tensors": stored.names()?.len(),
+    }));
+    let known = [("epoch", "epoch"), ("network", "network"), ("class_names", "classes"), ("spacings_mm", "spacings_mm")];
+    entry.extend(known.into_iter().filter_map(|(key, name)| Some((name.to_owned(), said(key)?))));
+    // In the words of dataset.json.
+    if let Some(Nested { regions, order }) = said("regions").and_then(|text| serde_json::from_value(text).ok()) {
+        let labels = regions.into_iter().map(|region| (region.name, region.labels.into()));
+        entry.insert("regions".into(), Value::Object(labels.collect()));
+        entry.insert("regions_class_order".into(), order.into());
+    }
+    Ok(entry)
 }
 
 fn describe_nifti(path: &Path) -> Result<Map<String, Value>> {

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use segcal_backends::Device;
 use segcal_core::Result;
-use segcal_losses::{Loss, Prior, Spec};
+use segcal_losses::{Convention, Given, Loss, Prior, Spec};
 use segcal_metrics::definitions::METRICS;
 use segcal_metrics::metric::Metric;
 use segcal_models::{NetworkEntry, networks as list_of_networks};
@@ -138,12 +138,22 @@ fn as_json(spec: &Spec) -> Value {
         "title": spec.title,
         "source": spec.source,
         "needs_image": spec.image,
+        "unfit_for_regions": unfit_for_regions(spec),
         "parameters": params.collect::<Vec<_>>(),
     })
 }
 
+/// Why a loss does not apply, as it is by default, to regions that are problems of their own.
+fn unfit_for_regions(spec: &Spec) -> Option<&'static str> {
+    let loss = Loss::new(spec.name, &Given::new(), Convention::default()).ok()?;
+    loss.unfit_for_regions()
+}
+
 fn as_text(spec: &Spec) -> String {
     let mut text = format!("{}: {}\n    {}\n", spec.name, spec.title, spec.source);
+    if let Some(why) = unfit_for_regions(spec) {
+        text += &format!("    not for regions, which have one logit each: {why}\n");
+    }
     for param in spec.params() {
         let default = match param.paper_default {
             Some(paper) => format!("{} (paper: {paper})", param.default),

@@ -125,6 +125,7 @@ impl Unit<'_> {
             case: case.name.clone(),
             prediction: Files::One(scores.join(format!("{}.nii.gz", case.name))),
             reference,
+            masks: None,
             image: case.images.first().cloned(),
         };
         labelled.map(pair).collect()
@@ -148,6 +149,7 @@ impl Unit<'_> {
             reading: &Reading::default(),
             ignored: None,
             labels: &self.labels(View::Validation),
+            dataset: None,
             pairs: Some(&pairs),
             region: Region::All,
             out: &out,

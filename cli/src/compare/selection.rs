@@ -1,5 +1,6 @@
 //! Which value of each method's grid is measured: that of the best validation DSC.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use segcal_core::{Context, Error, Result};
@@ -65,6 +66,12 @@ pub fn structures(plan: &Plan, arm: usize, means: &[Mean]) -> Vec<String> {
     let mut labels: Vec<u16> = means.iter().filter_map(|mean| mean.structure.parse().ok()).collect();
     labels.sort_unstable();
     labels.dedup();
+    if labels.is_empty() {
+        // Regions that are problems of their own.
+        let names: BTreeSet<&String> =
+            means.iter().map(|mean| &mean.structure).filter(|name| !name.is_empty()).collect();
+        return names.into_iter().cloned().collect();
+    }
     labels.into_iter().map(|label| label.to_string()).collect()
 }
 

@@ -24,6 +24,7 @@ mod gpu;
 #[cfg(unix)]
 mod kills;
 mod malformed;
+mod masks;
 #[cfg(target_os = "linux")]
 mod memory;
 mod merge;
@@ -38,6 +39,7 @@ mod power_cut;
 mod predict;
 mod prepare;
 mod rank;
+mod regions;
 mod round_trip;
 #[cfg(target_os = "linux")]
 mod threads;

@@ -178,15 +178,6 @@ impl Dataset {
         for problem in of_tests {
             log::warn!("{problem}; the test cases are not needed to train");
         }
-        if !dataset.regions.is_empty() {
-            let names: Vec<&str> = dataset.regions.iter().map(|region| region.name.as_str()).collect();
-            log::warn!(
-                "{}: {} are made of several labels; the classes are the labels {}",
-                root.display(),
-                names.join(", "),
-                dataset.classes.join(", ")
-            );
-        }
         let more = problems.len().saturating_sub(1);
         match problems.into_iter().next() {
             None => Ok(dataset),

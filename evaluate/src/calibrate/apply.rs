@@ -5,21 +5,28 @@ use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
 use segcal_metrics::calibration::{Calibration, DEFAULT_BINS};
-use segcal_metrics::posthoc::{changed_labels, logits_of};
+use segcal_metrics::measure::Nested;
+use segcal_metrics::posthoc::{changed_labels, log_odds_of, logits_of};
 use segcal_metrics::volume::{Label, Probabilities};
 
 use super::map::{Map, MapFile};
+use super::regions;
 use crate::axes::Order;
 use crate::inputs::Files;
 use crate::reading::{Background, Reading};
-use crate::scores::{self, Frame, Scores};
+use crate::scores::{self, Frame, Notes, Scores};
 use segcal_data::output::OutputFolder;
 use segcal_data::{Volume, nifti, npy};
 
 /// Recalibrates the scores of a case.
 pub trait Mend: Sync {
-    /// Number of classes.
+    /// Number of classes, or of regions.
     fn classes(&self) -> usize;
+
+    /// The regions that the scores are of, where they are problems of their own.
+    fn nested(&self) -> Option<&Nested> {
+        None
+    }
 
     /// Turns logits `[k, d, h, w]` into calibrated probabilities, in place.
     ///
@@ -31,6 +38,10 @@ pub trait Mend: Sync {
 impl Mend for MapFile<Map> {
     fn classes(&self) -> usize {
         self.classes
+    }
+
+    fn nested(&self) -> Option<&Nested> {
+        self.map.nested()
     }
 
     fn recalibrate(&self, _: &str, logits: &mut [f32], _: &Frame) -> Result<()> {
@@ -63,8 +74,8 @@ pub struct Applied {
     pub voxels: usize,
     /// Number of voxels whose most probable class is another one now.
     pub changed: usize,
-    /// Calibration before and after, where there is a reference.
-    pub states: Option<[Calibration; 2]>,
+    /// Calibration before and after, where there is a reference; of regions for each, by its name.
+    pub states: Option<Vec<(String, [Calibration; 2])>>,
 }
 
 /// Reads a case on its own grid, applies the map, and writes the calibrated probabilities on that grid: NIfTI as one
@@ -81,25 +92,45 @@ pub fn apply(
     reference: Option<&PathBuf>,
     folder: &OutputFolder,
 ) -> Result<Applied> {
-    let (mut values, classes, frame) = scores::read_own(files, how.kind, how.own)?;
+    let (mut values, classes, frame) = match map.nested() {
+        None => scores::read_own(files, how.kind, how.own)?,
+        Some(nested) => {
+            let (values, frame) = scores::read_own_regions(files, how.kind, how.own, nested)?;
+            (values, nested.regions.len(), frame)
+        }
+    };
     if classes != map.classes() {
         let problem = format!("has {classes} classes, the map {}", map.classes());
         return Err(Error::new(problem).at(files.first().display()));
     }
-    let before = Probabilities::new(&values, classes).argmax();
-    if how.kind == Scores::Probabilities {
-        logits_of(&mut values);
+    let before = labels(&values, how.kind, map);
+    match map.nested() {
+        _ if how.kind == Scores::Logits => {}
+        None => logits_of(&mut values),
+        Some(_) => log_odds_of(&mut values),
     }
     map.recalibrate(case, &mut values, &frame)?;
     if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
         let error = Error::new(format!("the map gives {bad} for these scores")).at(files.first().display());
         return Err(error.help("fit the map again, on scores like these"));
     }
-    let after = Probabilities::new(&values, classes).argmax();
+    let after = labels(&values, Scores::Probabilities, map);
     let (voxels, changed) = (before.len(), changed_labels(&before, &after));
     let file = write(values, classes, frame, case, folder)?;
-    let states = reference.map(|reference| states(files, how, &file, reference)).transpose()?;
+    let states = reference.map(|reference| states(files, how, &file, reference, map.nested())).transpose()?;
     Ok(Applied { case: case.to_owned(), file, voxels, changed, states })
+}
+
+/// The label map of scores.
+fn labels(values: &[f32], kind: Scores, map: &dyn Mend) -> Vec<Label> {
+    match map.nested() {
+        None => Probabilities::new(values, map.classes()).argmax(),
+        // The logit 0 is a half.
+        Some(nested) if kind == Scores::Logits => {
+            nested.label_map(&values.iter().map(|&z| f32::from(u8::from(z > 0.0))).collect::<Vec<_>>())
+        }
+        Some(nested) => nested.label_map(values),
+    }
 }
 
 fn write(values: Vec<f32>, classes: usize, frame: Frame, case: &str, folder: &OutputFolder) -> Result<PathBuf> {
@@ -124,22 +155,37 @@ fn write(values: Vec<f32>, classes: usize, frame: Frame, case: &str, folder: &Ou
 }
 
 /// Calibration of what was given and of what was written.
-fn states(files: &Files, how: &How<'_>, written: &Path, reference: &Path) -> Result<[Calibration; 2]> {
+fn states(
+    files: &Files,
+    how: &How<'_>,
+    written: &Path,
+    reference: &Path,
+    nested: Option<&Nested>,
+) -> Result<Vec<(String, [Calibration; 2])>> {
     let volume = scores::read_reference(reference)?;
     let judged: Vec<bool> = volume.values().iter().map(|&label| Some(label) != how.ignored).collect();
-    let measure = |files: &Files, kind: Scores, reading: &Reading| -> Result<Calibration> {
+    let measure = |files: &Files, kind: Scores, reading: &Reading| -> Result<Vec<Calibration>> {
+        if let Some(nested) = nested {
+            let notes = &mut Notes::of(files.first());
+            let values = scores::read_regions(files, &volume, kind, reading, nested, notes)?;
+            let (values, labels) = kept(&values, nested.regions.len(), volume.values(), &judged);
+            return regions::states(&values, &labels, nested, DEFAULT_BINS);
+        }
         let (values, classes) = scores::read(files, &volume, kind, reading)?;
         scores::expect_labels(volume.values(), classes, how.ignored).at(reference.display())?;
         let mut state = Calibration::new(classes, DEFAULT_BINS);
         let (values, labels) = kept(&values, classes, volume.values(), &judged);
         state.add(Probabilities::new(&values, classes), &labels, None)?;
-        Ok(state)
+        Ok(vec![state])
     };
     // What was written has every class; an array that was put into another order has the documented one.
     let axes = if how.own.axes.is_some() { Some(Order::documented()) } else { how.reading.axes.clone() };
     let after = Reading { axes, background: Background::Stored, ..how.reading.clone() };
     let written = Files::One(written.to_path_buf());
-    Ok([measure(files, how.kind, how.reading)?, measure(&written, Scores::Probabilities, &after)?])
+    let before = measure(files, how.kind, how.reading)?;
+    let both = before.into_iter().zip(measure(&written, Scores::Probabilities, &after)?);
+    let name = |number: usize| nested.map_or_else(String::new, |nested| nested.regions[number].name.clone());
+    Ok(both.enumerate().map(|(number, (before, after))| (name(number), [before, after])).collect())
 }
 
 /// The scores and labels of the voxels that are judged.

@@ -7,6 +7,7 @@ use segcal_core::{Backend, Context, Error, Result};
 use segcal_data::observer::{self, Event, Observer, Steps, is_interruption};
 use segcal_data::output::{self, Lock, OutputFolder, is_write_failure};
 use segcal_metrics::calibration::{Calibration, Region};
+use segcal_metrics::measure::Nested;
 use segcal_metrics::volume::Label;
 
 use super::apply::{Applied, How, Mend, apply};
@@ -14,13 +15,14 @@ use super::calibration;
 use super::local::{self, Local, LocalMap};
 use super::map::{Map, MapFile, Method};
 use super::recipe::Training;
+use super::regions::RegionMaps;
 use super::samples::{RegionSamples, Source};
 use crate::decide::{Content, decide};
 use crate::described::Described;
 use crate::inputs::{self, Files, Holds, Pair};
-use crate::one_a_thread;
 use crate::reading::Reading;
 use crate::scores::Scores;
+use crate::{one_a_thread, regional};
 
 /// What a map is fitted on.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +38,8 @@ pub struct FitRequest<'a> {
     pub ignored: Option<Label>,
     /// Reference label maps, a file or a folder.
     pub labels: &'a Path,
+    /// The `dataset.json` that names regions [default: that beside the labels].
+    pub dataset: Option<&'a Path>,
     /// The cases, wherever their files lie, instead of those of the two paths.
     pub pairs: Option<&'a [Pair]>,
     /// The voxels to fit on. Maps are applied to all voxels: only a temperature fitted on another region leaves the
@@ -55,6 +59,12 @@ impl FitRequest<'_> {
             log::warn!("{case}: has a reference but no prediction; it is not fitted on");
         }
         Ok(pairs)
+    }
+
+    /// The regions that the scores are of; none where they are of classes.
+    fn nested(&self, pairs: &[Pair]) -> Result<Option<Nested>> {
+        let described = self.dataset.map_or_else(|| Ok(Described::beside(self.labels)), Described::read)?;
+        regional::decide(described.nested, pairs, self.kind, self.reading)
     }
 
     fn ignored(&self) -> Option<Label> {
@@ -82,10 +92,8 @@ impl FitRequest<'_> {
 pub struct Fitted {
     /// The file that was written.
     pub file: MapFile,
-    /// Calibration without the map.
-    pub before: Calibration,
-    /// Calibration with it.
-    pub after: Calibration,
+    /// Calibration without the map and with it; of regions one for each, by its name.
+    pub states: Vec<(String, [Calibration; 2])>,
 }
 
 /// Fits a map, other than a local one, and writes its file.
@@ -96,19 +104,52 @@ pub fn fit(method: Method, request: &FitRequest<'_>) -> Result<Fitted> {
     let pairs = request.pairs()?;
     let _claim = request.claim(&pairs, &[])?;
     request.warn_of_region(method);
-    let reading = decide(&pairs, Content::Classes, request.reading)?;
+    let nested = request.nested(&pairs)?;
+    let reading = decide(&pairs, nested.as_ref().map_or(Content::Classes, Content::Regions), request.reading)?;
     let source = Source { kind: request.kind, reading: &reading, ignored: request.ignored() };
-    let mut samples = RegionSamples::new(&pairs, source, request.region)?;
-    let map = Map::fit(method, &mut samples).at(request.scores.display())?;
+    let (map, states) = match &nested {
+        None => {
+            let (map, states) = fit_on(method, &mut RegionSamples::new(&pairs, source, request.region)?)
+                .at(request.scores.display())?;
+            (map, vec![(String::new(), states)])
+        }
+        Some(nested) => fit_regions(method, &pairs, source, request, nested)?,
+    };
     if let Some(doubt) = map.doubt() {
         log::warn!("{doubt}");
     }
-    let before = calibration(&mut samples, None)?;
-    let after = calibration(&mut samples, Some(&map))?;
+    let classes = nested.map_or(states[0].1[0].classes(), |nested| nested.regions.len());
     let cases = pairs.iter().map(|pair| pair.case.clone()).collect();
-    let file = MapFile::new(map, before.classes(), request.kind, request.region.to_string(), cases);
+    let file = MapFile::new(map, classes, request.kind, request.region.to_string(), cases);
     file.write(request.out)?;
-    Ok(Fitted { file, before, after })
+    Ok(Fitted { file, states })
+}
+
+/// A map with calibration before and after it.
+fn fit_on(method: Method, samples: &mut RegionSamples<'_>) -> Result<(Map, [Calibration; 2])> {
+    let map = Map::fit(method, samples)?;
+    let before = calibration(samples, None)?;
+    let after = calibration(samples, Some(&map))?;
+    Ok((map, [before, after]))
+}
+
+/// A map of each region against the rest.
+fn fit_regions(
+    method: Method,
+    pairs: &[Pair],
+    source: Source<'_>,
+    request: &FitRequest<'_>,
+    nested: &Nested,
+) -> Result<(Map, Vec<(String, [Calibration; 2])>)> {
+    method.expect_of_regions()?;
+    let (mut maps, mut states) = (Vec::new(), Vec::new());
+    for (channel, region) in nested.regions.iter().enumerate() {
+        let mut samples = RegionSamples::of_channel(pairs, source, request.region, (nested, channel))?;
+        let (map, own) = fit_on(method, &mut samples).at(&region.name).at(request.scores.display())?;
+        maps.push(map);
+        states.push((region.name.clone(), own));
+    }
+    Ok((Map::Regions(RegionMaps::new(nested.clone(), maps)), states))
 }
 
 /// Fits local temperatures, which see `images` (a file or a folder) as well, and writes their file; given pairs bring theirs.
@@ -138,6 +179,9 @@ pub fn fit_local<B: Backend>(
     };
     let images = pairs.iter().map(image).collect::<Result<Vec<PathBuf>>>()?;
     let _claim = request.claim(&pairs, &images)?;
+    if request.nested(&pairs)?.is_some() {
+        Method::Local.expect_of_regions()?;
+    }
     let reading = decide(&pairs, Content::Classes, request.reading)?;
     let source = Source { kind: request.kind, reading: &reading, ignored: request.ignored() };
     let fit = local::Fit { backend, pairs: &pairs, images, source, region: request.region, training };
@@ -196,9 +240,10 @@ pub struct AppliedAll {
 
 impl AppliedAll {
     /// The voxels of all cases together, before and after, where there are references.
-    pub fn pooled(&self) -> Option<[Calibration; 2]> {
+    pub fn pooled(&self) -> Option<Vec<(String, [Calibration; 2])>> {
         self.cases.iter().filter_map(|case| case.states.clone()).reduce(|mut total, more| {
-            total.iter_mut().zip(&more).for_each(|(total, more)| total.merge(more));
+            let own = total.iter_mut().flat_map(|(_, states)| states);
+            own.zip(more.iter().flat_map(|(_, states)| states)).for_each(|(total, more)| total.merge(more));
             total
         })
     }
@@ -244,7 +289,7 @@ fn apply_to(
     }
     let folder = other_folder(request)?;
     let pairs: Vec<Pair> = items.iter().filter_map(paired).collect();
-    let reading = decide(&pairs, Content::Classes, request.reading)?;
+    let reading = decide(&pairs, map.nested().map_or(Content::Classes, Content::Regions), request.reading)?;
     let ignored = request.ignored.or_else(|| request.labels.and_then(|labels| Described::beside(labels).ignored));
     // The order that the references decide is not needed to write a file as it came.
     let how = How { kind: request.kind, own: request.reading, reading: &reading, ignored };
@@ -291,7 +336,7 @@ type Item = (String, Files, Option<PathBuf>);
 /// The case with its reference, if it has one.
 fn paired((case, files, reference): &Item) -> Option<Pair> {
     let reference = reference.clone()?;
-    Some(Pair { case: case.clone(), prediction: files.clone(), reference, image: None })
+    Some(Pair { case: case.clone(), prediction: files.clone(), reference, masks: None, image: None })
 }
 
 fn items(path: &Path, labels: Option<&Path>) -> Result<Vec<Item>> {

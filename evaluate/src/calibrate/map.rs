@@ -3,10 +3,14 @@
 use std::path::Path;
 
 use segcal_core::{Context, Error, Result};
-use segcal_metrics::posthoc::{ClassTemperature, Isotonic, Platt, Samples, StepFunction, Temperature, VectorScaling};
+use segcal_metrics::measure::Nested;
+use segcal_metrics::posthoc::{
+    ClassTemperature, Isotonic, Platt, Samples, StepFunction, Temperature, VectorScaling, log_odds_of, logits_of,
+};
 use segcal_metrics::volume::softmax;
 use serde::{Deserialize, Serialize};
 
+use super::regions::RegionMaps;
 use crate::scores::Scores;
 use segcal_data::{limits, output};
 
@@ -47,6 +51,19 @@ impl Method {
         }
     }
 
+    /// Refuses maps that have no meaning for a region's problem, in which the logit of the rest is always 0.
+    ///
+    /// # Errors
+    /// It is such a one.
+    pub fn expect_of_regions(self) -> Result<()> {
+        if [Self::Temperature, Self::Platt, Self::Isotonic].contains(&self) {
+            return Ok(());
+        }
+        let problem =
+            format!("{} is of classes that have a logit each; a region has one logit against the rest", self.name());
+        Err(Error::new(problem).at("METHOD").help("temperature, platt or isotonic"))
+    }
+
     /// What it is, in one line.
     pub const fn summary(self) -> &'static str {
         match self {
@@ -76,6 +93,8 @@ pub enum Map {
     Platt(Platt),
     /// See [`Isotonic`].
     Isotonic(Isotonic),
+    /// See [`RegionMaps`].
+    Regions(RegionMaps<Self>),
 }
 
 impl Map {
@@ -102,12 +121,28 @@ impl Map {
             Self::Vector(_) => Method::Vector,
             Self::Platt(_) => Method::Platt,
             Self::Isotonic(_) => Method::Isotonic,
+            Self::Regions(maps) => maps.each().next().map_or(Method::Platt, |(_, map)| map.method()),
         }
+    }
+
+    /// The regions that the scores are of, where they are problems of their own.
+    pub const fn nested(&self) -> Option<&Nested> {
+        if let Self::Regions(maps) = self { Some(&maps.nested) } else { None }
+    }
+
+    /// Turns probabilities into the logits that the map takes, in place.
+    pub fn logits_of(&self, probabilities: &mut [f32]) {
+        if self.nested().is_some() { log_odds_of(probabilities) } else { logits_of(probabilities) }
     }
 
     /// Refuses parameters that no fit gives: of another number of classes, not finite, or out of range.
     fn check(&self, classes: usize) -> Result<()> {
         match self {
+            Self::Regions(maps) => {
+                maps.expect_channels(classes)?;
+                let check = |map: &Self| map.method().expect_of_regions().and_then(|()| map.check(2));
+                maps.each().try_for_each(|(region, map)| check(map).at(&region.name))
+            }
             Self::Temperature(map) => positive("temperature", &[map.temperature]),
             Self::ClassTemperature(map) => {
                 sized("temperatures", map.temperatures.len(), classes)?;
@@ -135,7 +170,7 @@ impl Map {
         }
     }
 
-    /// Turns logits `[k, d, h, w]` into calibrated probabilities, in place.
+    /// Turns logits `[k, d, h, w]`, of classes or of regions, into calibrated probabilities, in place.
     ///
     /// # Panics
     /// The map is of another number of classes.
@@ -146,6 +181,7 @@ impl Map {
             Self::Vector(map) => map.apply(logits),
             Self::Platt(map) => return map.apply(logits),
             Self::Isotonic(map) => return map.apply(logits),
+            Self::Regions(maps) => return maps.apply(logits, |map, pair| map.apply(pair, 2)),
         }
         softmax(logits, classes);
     }
@@ -158,6 +194,7 @@ impl Map {
             Self::Vector(map) => map.fit.converged,
             Self::Platt(map) => map.fit.converged,
             Self::Isotonic(_) => true,
+            Self::Regions(maps) => maps.each().all(|(_, map)| map.doubt().is_none()),
         };
         (!converged).then_some("the fit did not converge: the cases may be too few, or told apart without error")
     }
@@ -171,13 +208,17 @@ impl Map {
             Self::Vector(map) => format!("scale {}; bias {}", list(&map.scale), list(&map.bias)),
             Self::Platt(map) => format!("slope {}; intercept {}", list(&map.slope), list(&map.intercept)),
             Self::Isotonic(map) => format!("{} increasing functions", map.classes.len()),
+            Self::Regions(maps) => {
+                let each = maps.each().map(|(region, map)| format!("{}: {}", region.name, map.summary()));
+                each.collect::<Vec<_>>().join("; ")
+            }
         }
     }
 
     /// Whether adding a number to all logits of a voxel changes nothing, so that logits and log-probabilities give the
     /// same.
     pub const fn ignores_offsets(&self) -> bool {
-        matches!(self, Self::Temperature(_) | Self::Platt(_) | Self::Isotonic(_))
+        matches!(self, Self::Temperature(_) | Self::Platt(_) | Self::Isotonic(_) | Self::Regions(_))
     }
 }
 
@@ -231,7 +272,7 @@ pub struct MapFile<M = Map> {
     schema: String,
     /// Version of the program that fitted it.
     pub version: String,
-    /// Number of classes.
+    /// Number of classes, or of regions.
     pub classes: usize,
     /// Whether logits or probabilities were given.
     pub input: Scores,

@@ -8,6 +8,7 @@ pub mod job;
 pub mod local;
 pub mod map;
 pub mod recipe;
+pub mod regions;
 pub mod samples;
 
 use segcal_core::Result;

@@ -2,9 +2,11 @@
 
 use segcal_core::{Context, Error, Result};
 use segcal_metrics::calibration::Region;
+use segcal_metrics::measure::Nested;
 use segcal_metrics::posthoc::{Chunk, Samples, logits_of};
 use segcal_metrics::volume::{Label, Probabilities};
 
+use super::regions;
 use crate::inputs::Pair;
 use crate::reading::Reading;
 use crate::scores::{self, Notes, Scores};
@@ -29,6 +31,8 @@ pub struct RegionSamples<'a> {
     pairs: &'a [Pair],
     source: Source<'a>,
     region: Region,
+    /// A region against the rest, by its channel.
+    problem: Option<(&'a Nested, usize)>,
     classes: usize,
     kept: Vec<Option<Voxels>>,
     room: usize,
@@ -43,13 +47,35 @@ impl<'a> RegionSamples<'a> {
     /// # Errors
     /// The region needs more than labels, or the first case cannot be read.
     pub fn new(pairs: &'a [Pair], source: Source<'a>, region: Region) -> Result<Self> {
+        Self::begin(pairs, source, region, None)
+    }
+
+    /// The voxels of `region` in the problem of one of some regions against the rest, by its channel: logits `(0, z)`.
+    ///
+    /// # Errors
+    /// As [`RegionSamples::new`].
+    pub fn of_channel(
+        pairs: &'a [Pair],
+        source: Source<'a>,
+        region: Region,
+        (nested, channel): (&'a Nested, usize),
+    ) -> Result<Self> {
+        Self::begin(pairs, source, region, Some((nested, channel)))
+    }
+
+    fn begin(
+        pairs: &'a [Pair],
+        source: Source<'a>,
+        region: Region,
+        problem: Option<(&'a Nested, usize)>,
+    ) -> Result<Self> {
         if matches!(region, Region::Boundary | Region::Near) {
             return Err(Error::new(format!("a map is not fitted on the region {region}"))
                 .at("--region")
                 .help("all or foreground"));
         }
         let kept = vec![None; pairs.len()];
-        let mut samples = Self { pairs, source, region, classes: 0, kept, room: KEPT_BYTES };
+        let mut samples = Self { pairs, source, region, problem, classes: 0, kept, room: KEPT_BYTES };
         let first = samples.read(0)?;
         samples.keep(0, first);
         Ok(samples)
@@ -60,6 +86,13 @@ impl<'a> RegionSamples<'a> {
         let pair = &self.pairs[case];
         let reference = scores::read_reference(&pair.reference)?;
         let Source { kind, reading, ignored } = self.source;
+        if let Some((nested, channel)) = self.problem {
+            self.classes = 2;
+            let scores = scores::read_stored_regions(&pair.prediction, &reference, kind, reading, nested)?;
+            let pair = regions::with_rest(regions::logits(&scores, kind, nested, channel));
+            let inside = regions::membership(&nested.regions[channel], reference.values(), ignored);
+            return Ok(select(&pair, 2, &inside, self.region, Some(regions::IGNORED)));
+        }
         let (mut values, classes) =
             scores::read_stored(&pair.prediction, &reference, kind, reading, &mut Notes::of(pair.prediction.first()))?;
         let place = pair.prediction.first().display();

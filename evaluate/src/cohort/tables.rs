@@ -49,6 +49,7 @@ impl Cohort {
             "mean": self.nested(|row| number(row.summary.mean)),
             "std": self.nested(|row| number(row.deviation())),
             "pooled": self.pooled_json(),
+            "pooled_interval95": self.pooled_intervals_json(),
             "interval95": self.nested(|row| json!(row.interval.unwrap_or([f64::NAN; 2]).map(number))),
             "verdict": Found::each(self).iter().map(Found::to_json).collect::<Vec<_>>(),
             "bounds": self.nested(|row| json!([number(row.summary.worst), number(row.summary.best)])),
@@ -71,6 +72,12 @@ impl Cohort {
             figures.into_iter().map(|(key, value)| (key, number(value.0))).collect::<Map<_, _>>().into()
         };
         self.pooled.figures().into_iter().map(|(region, own)| (region, figures(own))).collect::<Map<_, _>>().into()
+    }
+
+    /// `{region: {"ece": [lower, upper]}}`.
+    fn pooled_intervals_json(&self) -> Value {
+        let intervals = self.pooled.ece_intervals(self.plan.seed).into_iter();
+        intervals.map(|(region, ends)| (region, json!({ "ece": ends.map(number) }))).collect::<Map<_, _>>().into()
     }
 
     fn case_json(&self, case: usize) -> Value {

@@ -94,7 +94,7 @@ fn array(pair: &Pair) -> Option<Array<'_>> {
         return None;
     }
     let shape = npy::read_header(path, "probabilities").ok()?.shape;
-    let extent = scores::extent(&pair.reference).ok()?;
+    let extent = scores::extent(pair.reference_file()).ok()?;
     Some(Array { pair, path, shape, extent, documented: npy::is_array(&pair.reference) })
 }
 
@@ -179,7 +179,7 @@ fn agreements(arrays: &[&Array<'_>], orders: &[Order], content: Content<'_>) -> 
 
 /// The share of the reference's foreground that one case has right by each order.
 fn agreement(array: &Array<'_>, orders: &[Order], content: Content<'_>) -> Result<Counted> {
-    let reference = scores::read_reference(&array.pair.reference)?;
+    let reference = array.pair.read_reference()?;
     let labels = reference.values();
     let foreground = labels.iter().filter(|&&label| label != 0).count();
     if foreground == 0 {

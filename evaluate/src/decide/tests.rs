@@ -41,7 +41,7 @@ impl Folder {
         let data: Vec<f32> = turned.iter().copied().collect();
         let path = at(format!("{case}.npz"));
         npy::write_archive(&path, &[("probabilities", turned.shape(), &data)]).unwrap();
-        self.1.push(Pair { case, prediction: Files::One(path), reference: label, image: None });
+        self.1.push(Pair { case, prediction: Files::One(path), reference: label, masks: None, image: None });
         self
     }
 

@@ -8,12 +8,29 @@ use segcal_metrics::volume::Probabilities;
 
 use super::{Notes, Scores};
 
-/// Probabilities of regions, from what a file holds: whole numbers are divided by what stands for 1, logits go through
-/// the sigmoid.
+/// Probabilities of regions, from what a file holds: as [`stored`], logits go through the sigmoid.
+///
+/// # Errors
+/// As [`stored`].
+pub(super) fn probabilities(
+    values: Vec<f32>,
+    channels: usize,
+    kind: Scores,
+    nested: &Nested,
+    notes: &mut Notes<'_>,
+) -> Result<Vec<f32>> {
+    let mut values = stored(values, channels, kind, nested, notes)?;
+    if kind == Scores::Logits {
+        values.par_iter_mut().for_each(|value| *value = sigmoid(*value));
+    }
+    Ok(values)
+}
+
+/// Scores of regions as a file holds them, but whole numbers that are probabilities are divided by what stands for 1.
 ///
 /// # Errors
 /// There is no channel for each region, or the numbers are not what they are said to be.
-pub(super) fn probabilities(
+pub(super) fn stored(
     mut values: Vec<f32>,
     channels: usize,
     kind: Scores,
@@ -35,7 +52,6 @@ pub(super) fn probabilities(
             return Err(Error::new(format!("these are scaled probabilities, not logits: whole {range}"))
                 .help("give them with --probabilities"));
         }
-        values.par_iter_mut().for_each(|value| *value = sigmoid(*value));
         return Ok(values);
     }
     if evidence.outside == 0 {

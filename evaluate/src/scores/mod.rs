@@ -16,10 +16,13 @@ use super::inputs::Files;
 use super::reading::{Background, Reading};
 
 mod complete;
+mod frame;
 mod independent;
 mod notes;
 mod turned;
 
+pub use frame::Frame;
+use frame::spatial;
 pub use notes::Notes;
 
 /// What the numbers of a file are said to be.
@@ -85,12 +88,29 @@ pub fn read_regions(
     independent::probabilities(values, channels, kind, nested, notes).at(file.display())
 }
 
+/// As [`read_regions`], but the numbers are as they are stored: logits stay logits.
+///
+/// # Errors
+/// As [`read_regions`].
+pub fn read_stored_regions(
+    files: &Files,
+    reference: &Volume<Label>,
+    kind: Scores,
+    how: &Reading,
+    nested: &Nested,
+) -> Result<Vec<f32>> {
+    let (values, channels) = read_onto(files, &reference.grid, how)?;
+    let notes = &mut Notes::of(files.first());
+    independent::stored(values, channels, kind, nested, notes).at(files.first().display())
+}
+
 /// What a file holds, `[k, d, h, w]` on a grid.
 fn read_onto(files: &Files, grid: &Grid, how: &Reading) -> Result<(Vec<f32>, usize)> {
     match files {
         Files::One(path) if npy::is_array(path) => from_array(path, grid, how).at(path.display()),
         Files::One(path) => on_grid(path, grid, how),
         Files::PerClass(paths) => per_class(paths, grid, how),
+        Files::Masks(_) => Err(masks(files)),
     }
 }
 
@@ -109,6 +129,7 @@ pub fn channels(files: &Files, extent: Option<[usize; 3]>) -> Result<usize> {
         }
         Files::One(path) => Ok(segcal_data::read_grid(path)?.1),
         Files::PerClass(paths) => Ok(paths.len()),
+        Files::Masks(_) => Err(masks(files)),
     }
 }
 
@@ -134,22 +155,9 @@ pub fn classes(files: &Files, how: &Reading) -> Result<usize> {
         }
         Files::One(path) => segcal_data::read_grid(path)?.1,
         Files::PerClass(paths) => paths.len(),
+        Files::Masks(_) => return Err(masks(files)),
     };
     Ok(if stored == 1 || how.background == Background::Implied { stored + 1 } else { stored })
-}
-
-/// Where scores lie, so that others can be written to the same place.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Frame {
-    /// The grid of a NIfTI file.
-    Grid(Grid),
-    /// The shape of an array, class first.
-    Array {
-        /// The shape.
-        shape: Vec<usize>,
-        /// Whether it was one of a `.npz`.
-        archive: bool,
-    },
 }
 
 /// Scores as they are stored, class first, on their own grid; with the number of classes.
@@ -164,13 +172,13 @@ pub fn read_own(files: &Files, kind: Scores, how: &Reading) -> Result<(Vec<f32>,
     Ok((values, classes, frame.with_classes(classes)))
 }
 
-/// Probabilities of regions on their own grid.
+/// Scores of regions as they are stored, on their own grid.
 ///
 /// # Errors
 /// As [`read_own`]; or the file does not hold one channel for each region.
 pub fn read_own_regions(files: &Files, kind: Scores, how: &Reading, nested: &Nested) -> Result<(Vec<f32>, Frame)> {
     let (values, channels, frame) = own(files, how)?;
-    let values = independent::probabilities(values, channels, kind, nested, &mut Notes::of(files.first()));
+    let values = independent::stored(values, channels, kind, nested, &mut Notes::of(files.first()));
     Ok((values.at(files.first().display())?, frame))
 }
 
@@ -188,7 +196,13 @@ fn own(files: &Files, how: &Reading) -> Result<(Vec<f32>, usize, Frame)> {
             let (values, classes) = per_class(paths, &grid, &Reading::default())?;
             Ok((values, classes, Frame::Grid(grid)))
         }
+        Files::Masks(_) => Err(masks(files)),
     }
+}
+
+/// The error of masks that are taken for scores.
+fn masks(files: &Files) -> Error {
+    Error::new("is a mask and holds no scores").at(files.first().display()).help("give masks with --segmentations")
 }
 
 /// An array in its own order; where the class is not its first axis, or an order is given, in the documented one.
@@ -199,24 +213,6 @@ fn own_array(path: &Path, how: &Reading) -> Result<(Vec<f32>, usize, Frame)> {
     let permutation = order.permutation(shape.len(), true, flat)?;
     let array = npy::read_permuted::<f32>(path, "probabilities", &permutation)?;
     Ok((array.data, array.shape[0], Frame::Array { shape: array.shape, archive: npy::is_archive(path) }))
-}
-
-impl Frame {
-    /// The grid; that of an array has no voxel size.
-    pub fn grid(&self) -> Grid {
-        match self {
-            Self::Grid(grid) => grid.clone(),
-            Self::Array { shape, .. } => Grid::unknown(spatial(shape, 1).unwrap_or_default()),
-        }
-    }
-
-    /// The frame of scores with this number of classes.
-    fn with_classes(mut self, classes: usize) -> Self {
-        if let Self::Array { shape, .. } = &mut self {
-            shape[0] = classes;
-        }
-        self
-    }
 }
 
 /// The class scores of a file on a grid, turned to its axes while they are read.
@@ -344,18 +340,6 @@ pub fn extent(path: &Path) -> Result<[usize; 3]> {
 fn label(value: i32) -> Result<Label> {
     Label::try_from(value)
         .map_err(|_| Error::new(format!("holds the label {value}; labels go from 0 (background) to {}", Label::MAX)))
-}
-
-/// The spatial extents of an array shape after its first `leading` axes: `[(d,) h, w]`.
-fn spatial(shape: &[usize], leading: usize) -> Result<[usize; 3]> {
-    match shape.get(leading..) {
-        Some(&[h, w]) => Ok([1, h, w]),
-        Some(&[d, h, w]) => Ok([d, h, w]),
-        _ => {
-            Err(Error::new(format!("expected a 2-D or 3-D array, got shape {shape:?}"))
-                .help("two or three spatial axes"))
-        }
-    }
 }
 
 fn shape_error(shape: &[usize], grid: &Grid) -> Error {

@@ -8,7 +8,7 @@ use crate::Convention::{Authors, Paper};
 use crate::{Convention, Loss};
 
 /// Losses that change when one number is added to all logits of a pixel.
-const SHIFT_SENSITIVE: [&str; 4] = ["nacl", "crac", "crac-fixed", "bwcr"];
+pub(crate) const SHIFT_SENSITIVE: [&str; 4] = ["nacl", "crac", "crac-fixed", "bwcr"];
 
 /// Losses that look at neighbours, or at a second view.
 const SPATIAL: [&str; 5] = ["svls", "nacl", "crac", "crac-fixed", "bwcr"];

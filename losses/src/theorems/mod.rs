@@ -17,6 +17,8 @@ mod problem;
 
 use segcal_core::{Backend, Result, Rng};
 
+#[cfg(test)]
+pub(crate) use invariances::SHIFT_SENSITIVE;
 pub use problem::{Draw, Problem};
 
 /// A statement that can be checked on random problems.

@@ -106,6 +106,12 @@ impl RegionBins {
         joined(&dense(self.top.between(0, u32::MAX), 0, cells(self.bins)))
     }
 
+    /// Of each bin of the largest probability, the hits less the sum of the probabilities: `ece` is the sum of their absolute
+    /// values over the voxels, also when those of several volumes are added first.
+    pub fn excesses(&self) -> Vec<f64> {
+        self.top_bins().iter().map(|bin| bin.hits as f64 - bin.sum.value()).collect()
+    }
+
     /// The bins of class `k`'s probability; a hit is a voxel of label `k`. Empty bins where they are not kept.
     pub fn class_bins(&self, k: usize) -> Vec<Bin> {
         joined(&self.class_cells(k))

@@ -121,6 +121,15 @@ pub fn logits_of(probabilities: &mut [f32]) {
     probabilities.par_iter_mut().for_each(|p| *p = p.max(f32::MIN_POSITIVE).ln());
 }
 
+/// Logits whose sigmoid are the given probabilities, each of which is a problem of its own: `ln p - ln(1 - p)`, with `p` and
+/// `1 - p` below 2^-126 as 2^-126. In place.
+#[expect(clippy::cast_possible_truncation, reason = "logits are stored in 32 bits")]
+pub fn log_odds_of(probabilities: &mut [f32]) {
+    use rayon::prelude::*;
+    let ln = |p: f64| p.max(f64::from(f32::MIN_POSITIVE)).ln();
+    probabilities.par_iter_mut().for_each(|p| *p = (ln(f64::from(*p)) - ln(1.0 - f64::from(*p))) as f32);
+}
+
 /// Number of voxels whose label differs between two label maps.
 ///
 /// # Panics

@@ -8,6 +8,7 @@ use segcal_data::checkpoint;
 use segcal_data::output::{self, OutputFolder};
 use serde::Serialize;
 
+use crate::infer::Heads;
 use crate::run::Trained;
 
 /// Writes `model.onnx` and `weights.safetensors` of a run's best epoch into `out` and gives their paths.
@@ -19,7 +20,7 @@ pub fn export<B: Backend>(backend: &B, run_folder: &Path, out: &Path) -> Result<
     let folder = OutputFolder::exclusive(out)?;
     let metadata = metadata(&trained)?;
     let (model, weights) = (folder.file("model.onnx")?, folder.file("weights.safetensors")?);
-    let bytes = super::onnx(&*trained.network, &trained.parameters, &metadata)?;
+    let bytes = super::onnx(&*trained.network, &trained.parameters, Heads::of(trained.regions.as_ref()), &metadata)?;
     output::write_atomic(&model, |out| Ok(out.write_all(&bytes)?))?;
     let metadata: BTreeMap<String, String> = metadata.into_iter().map(|(key, text)| (key.into(), text)).collect();
     checkpoint::save(&weights, &[("", &trained.parameters)], &metadata)?;
@@ -28,13 +29,17 @@ pub fn export<B: Backend>(backend: &B, run_folder: &Path, out: &Path) -> Result<
 
 /// What another program must know to use the network.
 fn metadata<B: Backend>(trained: &Trained<B>) -> Result<Vec<(&'static str, String)>> {
-    Ok(vec![
+    let mut entries = vec![
         ("classes", text(&trained.class_names)?),
         ("stride", text(&trained.network.stride())?),
         ("input", text(&trained.settings.input)?),
         ("samples", text(&trained.settings.samples)?),
         ("network", text(trained.network.config())?),
-    ])
+    ];
+    if let Some(regions) = &trained.regions {
+        entries.push(("regions", text(regions)?));
+    }
+    Ok(entries)
 }
 
 fn text(value: &impl Serialize) -> Result<String> {

@@ -1,6 +1,6 @@
 //! Trained networks for other programs: ONNX.
 //!
-//! The file holds the network alone, with a softmax behind it. What must be done before and after (intensities, tiles,
+//! The file holds the network alone, with a softmax behind it, or of regions a sigmoid. What must be done before and after (intensities, tiles,
 //! mixing) stands in its metadata, under the keys that a run's config has.
 //!
 //! Who runs the file computes in its own way: an instance norm of ONNX Runtime 1.31 is less exact the larger the map, 2e-5
@@ -17,6 +17,8 @@ use segcal_models::graph::{Graph, Layer, Node};
 use segcal_models::layers::Activation;
 use segcal_models::{Network, Parameters};
 
+use crate::infer::Heads;
+
 pub use files::export;
 use onnx::{Attribute, Entry, GraphProto, IR_VERSION, Model, OPERATORS, OperatorSet, ValueInfo};
 use writer::Writer;
@@ -30,13 +32,17 @@ use writer::Writer;
 pub fn onnx<B: Backend>(
     network: &dyn Network<B>,
     parameters: &Parameters<B>,
+    heads: Heads,
     metadata: &[(&str, String)],
 ) -> Result<Vec<u8>> {
     let config = network.config();
     let mut writer = Writer::new(config.dims, parameters)?;
     layers(&mut writer, &network.graph());
-    let softmax = vec![Attribute::int("axis", 1)];
-    writer.push("probabilities", "Softmax", &["logits".into()], "probabilities", softmax);
+    let (operator, attributes) = match heads {
+        Heads::Softmax => ("Softmax", vec![Attribute::int("axis", 1)]),
+        Heads::Sigmoid => ("Sigmoid", Vec::new()),
+    };
+    writer.push("probabilities", operator, &["logits".into()], "probabilities", attributes);
     // Constants, then the parameters in their order.
     let order = |name: &str| parameters.iter().position(|parameter| parameter.name == name);
     writer.tensors.sort_by_key(|tensor| order(&tensor.name));
@@ -175,7 +181,7 @@ mod tests {
     fn exported(config: &NetworkConfig) -> Model {
         let network = build::<Reference>(config).unwrap();
         let parameters = network.parameters(1, &Reference);
-        let bytes = onnx(&*network, &parameters, &[("classes", "[\"a\",\"b\"]".into())]).unwrap();
+        let bytes = onnx(&*network, &parameters, Heads::Softmax, &[("classes", "[\"a\",\"b\"]".into())]).unwrap();
         Model::decode(&bytes[..]).unwrap()
     }
 

@@ -12,7 +12,7 @@ mod planes;
 mod spill;
 mod tiles;
 
-use segcal_core::{Backend, Elem, Error, Result, Shape, Tensor, stable};
+use segcal_core::{Backend, Elem, Error, Result, Shape, Tensor, ops, stable};
 use segcal_models::{Mode, Network, Parameters};
 
 use crate::prepared::expect_channels;
@@ -20,16 +20,40 @@ use crate::samples::{Block, cut_block, expect_room, flat_last};
 use mixture::Mixture;
 pub use planes::Planes;
 use segcal_data::Volume;
+use segcal_metrics::measure::Nested;
 pub use spill::{Mean, Spill};
 pub use tiles::Tiling;
+
+/// What the network's outputs are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heads {
+    /// Logits of classes that exclude each other: probabilities are their softmax.
+    Softmax,
+    /// Logits of regions that are problems of their own: probabilities are the sigmoid of each.
+    Sigmoid,
+}
+
+impl Heads {
+    /// Those of these regions, or of classes.
+    pub const fn of(regions: Option<&Nested>) -> Self {
+        if regions.is_some() { Self::Sigmoid } else { Self::Softmax }
+    }
+
+    fn probabilities<B: Backend>(self, logits: &Tensor<B>) -> Tensor<B> {
+        match self {
+            Self::Softmax => stable::softmax(logits),
+            Self::Sigmoid => ops::map(&[logits], |p| stable::sigmoid(p.input(0))),
+        }
+    }
+}
 
 /// What is wanted of each voxel.
 ///
 /// Where tiles overlap, probabilities are the weighted mean of the tiles' probabilities and logits that of their logits,
-/// so there the softmax of the logits is near the probabilities and not the same.
+/// so there the softmax (or sigmoid) of the logits is near the probabilities and not the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scores {
-    /// The softmax of the network's output, `k` numbers.
+    /// The probabilities of the network's output (see [`Heads`]), `k` numbers.
     Probabilities,
     /// The network's output, `k` numbers.
     Logits,
@@ -41,14 +65,26 @@ pub enum Scores {
 pub struct Predictor<'a, B: Backend> {
     /// The network.
     pub network: &'a dyn Network<B>,
+    /// What its outputs are.
+    pub heads: Heads,
     /// Its parameters.
     pub parameters: &'a Parameters<B>,
     /// The device.
     pub backend: &'a B,
 }
 
-impl<B: Backend> Predictor<'_, B> {
-    /// Softmax probabilities `[k, d, h, w]` of one prepared image.
+impl<'a, B: Backend> Predictor<'a, B> {
+    /// A network whose outputs are of these regions, or of classes.
+    pub const fn new(
+        network: &'a dyn Network<B>,
+        parameters: &'a Parameters<B>,
+        regions: Option<&Nested>,
+        backend: &'a B,
+    ) -> Self {
+        Self { network, heads: Heads::of(regions), parameters, backend }
+    }
+
+    /// Probabilities `[k, d, h, w]` of one prepared image.
     ///
     /// # Errors
     /// The device fails, or the network's output is not finite.
@@ -124,10 +160,10 @@ impl<B: Backend> Predictor<'_, B> {
             Ok(scores.to_vec()?.into_iter().map(|p| p.f64() as f32).collect())
         };
         let output = match scores {
-            Scores::Probabilities => values(&stable::softmax(&logits))?,
+            Scores::Probabilities => values(&self.heads.probabilities(&logits))?,
             Scores::Logits => values(&logits)?,
             Scores::Both => {
-                let [probabilities, logits] = [values(&stable::softmax(&logits))?, values(&logits)?];
+                let [probabilities, logits] = [values(&self.heads.probabilities(&logits))?, values(&logits)?];
                 let tile = logits.len() / tiles.len();
                 let pairs = probabilities.chunks_exact(tile).zip(logits.chunks_exact(tile));
                 pairs.flat_map(|(probabilities, logits)| [probabilities, logits]).flatten().copied().collect()

@@ -13,11 +13,12 @@ use crate::infer::Mean;
 /// What is written of a case, in a folder of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Output {
-    /// The class of the largest probability, the first of equals.
+    /// The class of the largest probability, the first of equals; of regions, the label of the last in the class order whose
+    /// probability is above a half.
     Segmentations,
-    /// Class probabilities, 4-D, class last.
+    /// Probabilities of the classes, or of the regions, 4-D, class last.
     Probabilities,
-    /// The network's output, of which the probabilities are the softmax (but where tiles overlap: see
+    /// The network's output, of which the probabilities are the softmax, or of regions the sigmoid of each (but where tiles overlap: see
     /// [`Scores`](crate::infer::Scores)); 4-D, class last.
     Logits,
 }

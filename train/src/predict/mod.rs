@@ -11,11 +11,13 @@ use segcal_data::observer::{Event, Observer, Steps};
 use segcal_data::output::OutputFolder;
 use segcal_data::part::Part;
 use segcal_data::{Case, Grid, limits};
+use segcal_metrics::measure::Nested;
 use segcal_metrics::volume::{Label, Probabilities};
 
-use super::infer::{Mean, Predictor, Scores, Spill, Tiling};
+use super::infer::{Mean, Scores, Spill, Tiling};
 pub use super::noise::Noise;
 use super::prepared;
+use super::regions;
 use super::run::Trained;
 use super::spacings::Spacings;
 pub use files::{FileFormat, Output};
@@ -106,10 +108,13 @@ fn recipe<B: Backend>(backend: &B, request: &Request<'_>) -> Result<Recipe> {
 
 fn expect_same_classes<B: Backend>(trained: &[Trained<B>], runs: &[PathBuf]) -> Result<()> {
     let Some(first) = trained.first() else { return Err(Error::new("no run is given")) };
-    let other = trained.iter().zip(runs).find(|(other, _)| other.class_names != first.class_names);
-    let Some((other, run)) = other else { return Ok(()) };
-    let [here, there] = [other, first].map(|trained| trained.class_names.join(", "));
-    let problem = format!("has the classes {here}, but {} has {there}", runs[0].display());
+    let same = |other: &Trained<B>| other.class_names == first.class_names && other.regions == first.regions;
+    let Some((other, run)) = trained.iter().zip(runs).find(|(other, _)| !same(other)) else { return Ok(()) };
+    let [here, there] = [other, first].map(|trained| match &trained.regions {
+        Some(nested) => regions::described(nested),
+        None => format!("the classes {}", trained.class_names.join(", ")),
+    });
+    let problem = format!("has {here}, but {} has {there}", runs[0].display());
     Err(Error::new(problem).at(run.display()).help("average runs that were trained on the same labels"))
 }
 
@@ -150,7 +155,8 @@ impl<B: Backend> Job<'_, B> {
             grid = Some(of_image);
         }
         let grid = grid.expect("there is a run");
-        let classes = self.trained[0].class_names.len();
+        let first = &self.trained[0];
+        let classes = first.outputs();
         let mut start = 0;
         // The probabilities come first, where both are there.
         for (output, wanted) in [(Output::Probabilities, self.needs_probabilities()), (Output::Logits, true)] {
@@ -165,10 +171,11 @@ impl<B: Backend> Job<'_, B> {
             return Ok(());
         }
         if self.trained.len() > 1 {
-            labels = argmax(&mut spills, classes, labels.len())?;
+            labels = labels_of_mean(&mut spills, classes, first.regions.as_ref(), labels.len())?;
         }
         let path = self.folder.file(Output::Segmentations.file(&case.name, self.request.format))?;
-        write_labels(&path, &labels, classes, &grid)
+        let largest = first.regions.as_ref().and_then(|nested| nested.order.iter().max());
+        write_labels(&path, &labels, largest.map_or(classes, |&label| usize::from(label) + 1), &grid)
     }
 
     /// Whether the probabilities are kept, not only looked at as they come.
@@ -184,10 +191,11 @@ impl<B: Backend> Job<'_, B> {
             warn_of_spacing(&case.name, &image.grid, spacings);
         }
         self.request.noise.add_to(&case.name, image.data.as_slice_mut().expect("volumes are in standard layout"));
-        let network = &trained.network;
-        let tiling = Tiling { samples: &trained.settings.samples, stride: network.stride(), batch: self.request.batch };
+        let predictor = trained.predictor(self.backend);
+        let stride = trained.network.stride();
+        let tiling = Tiling { samples: &trained.settings.samples, stride, batch: self.request.batch };
         let planes = tiling.planes(image.grid.extent);
-        let classes = trained.class_names.len();
+        let classes = trained.outputs();
         *labels = limits::zeroed(image.grid.extent.iter().product())?;
         let kept = match (self.needs_probabilities(), self.wants(Output::Logits)) {
             (true, true) => Some(Scores::Both),
@@ -197,11 +205,13 @@ impl<B: Backend> Job<'_, B> {
             (false, false) => None,
         };
         let mut spill = kept.map(|_| Spill::create(self.folder.path(), planes)).transpose()?;
-        let predictor = Predictor { network: &**network, parameters: &trained.parameters, backend: self.backend };
         predictor.each_plane(&image, &tiling, kept.unwrap_or(Scores::Probabilities), |number, plane| {
             let (first, rest) = plane.split_at(classes * planes.voxels());
-            let argmax = Probabilities::new(first, classes).argmax();
-            argmax.into_iter().enumerate().for_each(|(place, class)| labels[planes.voxel(number, place)] = class);
+            let own = match &trained.regions {
+                Some(nested) => nested.label_map(first),
+                None => Probabilities::new(first, classes).argmax(),
+            };
+            own.into_iter().enumerate().for_each(|(place, class)| labels[planes.voxel(number, place)] = class);
             let kept = if self.needs_probabilities() || rest.is_empty() { plane } else { rest };
             spill.as_mut().map_or(Ok(()), |spill| spill.push(kept))
         })?;
@@ -216,16 +226,20 @@ fn warn_of_spacing(name: &str, grid: &Grid, trained: &Spacings) {
     }
 }
 
-/// The class of the largest mean probability of each voxel, the first of equals.
-fn argmax(spills: &mut [Spill], classes: usize, voxels: usize) -> Result<Vec<Label>> {
+/// The class of the largest mean probability of each voxel, the first of equals; of regions, the label of the last in the class
+/// order whose mean probability is above a half.
+fn labels_of_mean(spills: &mut [Spill], classes: usize, regions: Option<&Nested>, voxels: usize) -> Result<Vec<Label>> {
     let (mut labels, mut best) = (limits::zeroed::<Label>(voxels)?, limits::zeroed::<f32>(voxels)?);
     let mut at = 0;
     Mean::of(spills, 0..classes).read(&mut |piece| {
-        let (class, start) = ((at / voxels) as Label, at % voxels);
+        let (class, start) = (at / voxels, at % voxels);
         let place = best[start..].iter_mut().zip(&mut labels[start..]);
         for ((best, label), &probability) in place.zip(piece) {
-            if class == 0 || probability > *best {
-                (*best, *label) = (probability, class);
+            match regions {
+                Some(nested) if probability > 0.5 => *label = nested.order[class],
+                Some(_) => {}
+                None if class == 0 || probability > *best => (*best, *label) = (probability, class as Label),
+                None => {}
             }
         }
         at += piece.len();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
-use segcal_data::Case;
+use segcal_data::{Case, Volume};
 use segcal_evaluate::described::Described;
 use segcal_evaluate::inputs::Files;
 use segcal_evaluate::plane::{Plane, fullest};
@@ -12,7 +12,7 @@ use segcal_evaluate::report::charts::{Seen, Subject};
 use segcal_evaluate::report::plot::{Plot, Section};
 use segcal_evaluate::scores::{self, Scores};
 
-use segcal_metrics::calibration::{Calibration, DEFAULT_BINS, Region};
+use segcal_metrics::calibration::{Calibration, DEFAULT_BINS, Region, Voxels};
 use segcal_metrics::reliability;
 use segcal_metrics::volume::{Label, Probabilities};
 
@@ -31,6 +31,14 @@ pub(super) fn of(results: &Results<'_>) -> Result<Vec<Plot>> {
     for arm in 0..results.plan.arms.len() {
         let chosen = results.parts[arm].measured.subject(results.plan);
         let Some((case, label)) = chosen.and_then(|case| Some((case, case.label.as_ref()?))) else { continue };
+        let described = label.parent().map(Described::beside).unwrap_or_default();
+        if described.nested.is_some() {
+            log::warn!(
+                "subject: the figure of one subject is of classes; of {} there is none, whose labels are regions",
+                case.name
+            );
+            continue;
+        }
         let methods: Vec<(String, PathBuf)> = (0..results.methods.len().min(MOST))
             .filter_map(|method| {
                 let row = results.row_of(method);
@@ -42,7 +50,7 @@ pub(super) fn of(results: &Results<'_>) -> Result<Vec<Plot>> {
             })
             .collect();
         if !methods.is_empty() {
-            plots.push(subject(results, arm, case, label, *number, &methods).at(&case.name)?);
+            plots.push(subject(results, arm, (case, label, &described), *number, &methods).at(&case.name)?);
         }
     }
     if let Some(name) = wanted.as_ref().filter(|_| plots.is_empty()) {
@@ -54,8 +62,7 @@ pub(super) fn of(results: &Results<'_>) -> Result<Vec<Plot>> {
 fn subject(
     results: &Results<'_>,
     arm: usize,
-    case: &Case,
-    label: &Path,
+    (case, label, described): (&Case, &Path, &Described),
     number: Option<usize>,
     methods: &[(String, PathBuf)],
 ) -> Result<Plot> {
@@ -71,14 +78,13 @@ fn subject(
         Some(path) => plane.grey(&scores::read_image(path, &reference.grid)?.0),
         None => vec![255; plane.voxels.len()],
     };
-    let seen = |(name, file): &(String, PathBuf)| seen(name, file, &reference, &plane);
+    let seen = |(name, file): &(String, PathBuf)| seen(name, file, (&reference, described.ignored), &plane);
     let methods = methods.iter().map(seen).collect::<Result<Vec<Seen>>>()?;
     let reference: Vec<Label> = plane.cut(reference.values());
-    let names = label.parent().map(|folder| Described::beside(folder).names).unwrap_or_default();
     let mut labels: Vec<Label> = methods.iter().flat_map(|seen| &seen.prediction).chain(&reference).copied().collect();
     labels.sort_unstable();
     labels.dedup();
-    let named = |label: Label| (label, names.get(&label).cloned().unwrap_or_else(|| label.to_string()));
+    let named = |label: Label| (label, described.names.get(&label).cloned().unwrap_or_else(|| label.to_string()));
     let classes: Vec<(Label, String)> = labels.into_iter().filter(|&label| label > 0).map(named).collect();
     let arm = results.plan.arms[arm].name();
     let on = if arm.is_empty() { String::new() } else { format!("{arm}: ") };
@@ -91,20 +97,20 @@ fn subject(
     Plot::new(&file, Section::Subject, caption, &chart, csv)
 }
 
-fn seen(name: &str, file: &Path, reference: &segcal_data::Volume<Label>, plane: &Plane) -> Result<Seen> {
+fn seen(name: &str, file: &Path, (reference, ignored): (&Volume<Label>, Option<Label>), plane: &Plane) -> Result<Seen> {
     let files = Files::One(file.to_path_buf());
     let (values, classes) = scores::read(&files, reference, Scores::Probabilities, &Reading::default())?;
     let probabilities = Probabilities::new(&values, classes);
     let mut state = Calibration::new(classes, DEFAULT_BINS);
-    state.add(probabilities, reference.values(), None)?;
-    let foreground = state.region(Region::Foreground);
     let labels = probabilities.argmax();
+    state.add_voxels(&Voxels::new(probabilities, reference.values(), &labels, ignored))?;
+    let foreground = state.region(Region::Foreground);
     let voxels = labels.len();
     let largest = |voxel: usize| (0..classes).map(|class| values[class * voxels + voxel]).fold(0.0, f32::max);
     let confidence: Vec<f32> = (0..voxels).map(largest).collect();
-    let both = labels.iter().zip(reference.values()).filter(|(a, b)| **a > 0 && a == b).count();
-    let either =
-        labels.iter().filter(|&&label| label > 0).count() + reference.values().iter().filter(|&&l| l > 0).count();
+    let judged = || labels.iter().zip(reference.values()).filter(|(_, judge)| Some(**judge) != ignored);
+    let both = judged().filter(|(a, b)| **a > 0 && a == b).count();
+    let either: usize = judged().map(|(&own, &other)| usize::from(own > 0) + usize::from(other > 0)).sum();
     let dsc = 2.0 * both as f64 / either as f64;
     Ok(Seen {
         name: name.to_owned(),

@@ -163,6 +163,8 @@ fn subject(table: &Table) -> Result<(Option<String>, Option<usize>)> {
 
 fn check_region(name: &str) -> Result<()> {
     const NAMES: [&str; 4] = ["all", "foreground", "union", "boundary"];
+    // Of a region of the data set that is a problem of its own: whole/all.
+    let name = name.rsplit_once('/').map_or(name, |(_, region)| region);
     let label = name.strip_prefix("structure:").is_some_and(|label| label.parse::<u16>().is_ok());
     if label || NAMES.contains(&name) {
         return Ok(());
