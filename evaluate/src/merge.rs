@@ -66,7 +66,6 @@ fn gather(folders: &[PathBuf]) -> Result<(Cases, Pooled)> {
             let remedy = format!("evaluate both alike: {}", stored.measure.differences(&other.measure));
             return Err(Error::new(problem).at(path.display()).help(remedy));
         }
-        let name = stored.state.case.clone();
         if let Some((other, _)) = cases.insert(name.clone(), (path.clone(), stored)) {
             let problem = format!("the case {name} is in {} too", other.display());
             return Err(Error::new(problem).at(path.display()).help("leave one of the two out"));
