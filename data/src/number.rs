@@ -99,17 +99,32 @@ fn half(bits: u16) -> f64 {
 
 /// A type that arrays are read into.
 pub trait FromFile: Copy + Default {
+    /// Its type in a file.
+    const TYPE: NumberType;
+    /// The numbers of little-endian bytes of its own type.
+    fn of_bytes(bytes: &[u8]) -> impl ExactSizeIterator<Item = Self>;
     /// The number, or `None` if it does not fit: a finite number beyond the range, or a fraction for an integer.
     fn from_file(x: f64) -> Option<Self>;
 }
 
+macro_rules! own_bytes {
+    ($type:ty, $number:ident) => {
+        const TYPE: NumberType = NumberType::$number;
+        fn of_bytes(bytes: &[u8]) -> impl ExactSizeIterator<Item = Self> {
+            bytes.as_chunks().0.iter().map(|&bytes| <$type>::from_le_bytes(bytes))
+        }
+    };
+}
+
 impl FromFile for f64 {
+    own_bytes!(f64, F64);
     fn from_file(x: f64) -> Option<Self> {
         Some(x)
     }
 }
 
 impl FromFile for f32 {
+    own_bytes!(f32, F32);
     fn from_file(x: f64) -> Option<Self> {
         let narrow = x as f32;
         (narrow.is_finite() || !x.is_finite()).then_some(narrow)
@@ -117,6 +132,7 @@ impl FromFile for f32 {
 }
 
 impl FromFile for i32 {
+    own_bytes!(i32, I32);
     fn from_file(x: f64) -> Option<Self> {
         let narrow = x as i32;
         (f64::from(narrow) == x).then_some(narrow)
@@ -174,12 +190,29 @@ pub fn stream(
     count: usize,
     mut each: impl FnMut(&[f64]) -> Result<()>,
 ) -> Result<()> {
-    let mut bytes = vec![0; STEP];
     let mut numbers = Vec::with_capacity(STEP);
+    pieces(source, kind.size(), count, |bytes| {
+        numbers.clear();
+        kind.decode(big_endian, bytes, &mut numbers);
+        each(&numbers)
+    })
+}
+
+/// Reads `count` numbers of `size` bytes and hands on their bytes in pieces of whole numbers.
+///
+/// # Errors
+/// As [`stream`].
+pub fn pieces(
+    source: &mut dyn Read,
+    size: usize,
+    count: usize,
+    mut each: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut bytes = vec![0; STEP];
     let mut done = 0;
     while done < count {
-        let step = (count - done).min(STEP / kind.size());
-        let piece = &mut bytes[..step * kind.size()];
+        let step = (count - done).min(STEP / size);
+        let piece = &mut bytes[..step * size];
         source.read_exact(piece).map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => {
                 Error::new(format!("the data end before number {} of {count}", done + step))
@@ -187,9 +220,7 @@ pub fn stream(
             }
             _ => Error::from(error),
         })?;
-        numbers.clear();
-        kind.decode(big_endian, piece, &mut numbers);
-        each(&numbers)?;
+        each(piece)?;
         done += step;
     }
     Ok(())
@@ -225,6 +256,20 @@ mod tests {
         NumberType::F64.decode(false, &1.5_f64.to_le_bytes(), &mut numbers);
         NumberType::U64.decode(true, &7_u64.to_be_bytes(), &mut numbers);
         assert_eq!(numbers, [-2.0, -2.0, 1.5, 7.0]);
+    }
+
+    #[test]
+    fn bytes_of_the_own_type_are_what_they_are_by_way_of_f64() {
+        let bytes: Vec<u8> = (0..64_u8).map(|byte| byte.wrapping_mul(37)).collect();
+        fn check<T: FromFile + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
+            let mut wide = Vec::new();
+            T::TYPE.decode(false, bytes, &mut wide);
+            let wide: Vec<T> = wide.into_iter().map(|x| T::from_file(x).unwrap()).collect();
+            assert_eq!(T::of_bytes(bytes).collect::<Vec<T>>(), wide);
+        }
+        check::<f32>(&bytes);
+        check::<f64>(&bytes);
+        check::<i32>(&bytes);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use segcal_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::scan::{self, Scan, chunks};
 use crate::volume::{BLOCK, Label, Probabilities};
 
 /// How far the sum over classes of a voxel may be from 1: half a step of 8-bit storage for each of five classes. Numbers
@@ -99,8 +100,14 @@ impl Evidence {
         let voxels = scores.voxels();
         let blocks = (0..voxels.div_ceil(BLOCK)).into_par_iter();
         let parts = blocks.map(|block| {
-            let mut part = Self::nothing(scores.classes(), tolerance);
-            (block * BLOCK..((block + 1) * BLOCK).min(voxels)).for_each(|voxel| part.add(scores, voxel));
+            let (mut part, mut scan) = (Self::nothing(scores.classes(), tolerance), Scan::default());
+            for at in chunks(block * BLOCK..((block + 1) * BLOCK).min(voxels)) {
+                scan.read(scores, &at, &mut part.whole);
+                part.add(&scan);
+                // Only values that are never positive can be log-probabilities.
+                let exps = scan.exponentials(scores, &at, |it, i| it.sums[i].is_finite() && it.high[i] <= 1e-3);
+                part.exp_sum_to_one += exps.iter().filter(|&sum| (sum - 1.0).abs() <= SUM_TOLERANCE).count() as u64;
+            }
             part
         });
         parts.reduce(|| Self::nothing(scores.classes(), tolerance), Self::merge)
@@ -124,30 +131,20 @@ impl Evidence {
         }
     }
 
-    fn add(&mut self, scores: Probabilities<'_>, voxel: usize) {
-        let values = (0..self.classes).map(|k| scores.values()[k * scores.voxels() + voxel]);
-        let (mut sum, mut low, mut high, mut saturated) = (0.0, f32::INFINITY, f32::NEG_INFINITY, true);
-        for value in values.clone() {
-            sum += f64::from(value);
-            (low, high) = (low.min(value), high.max(value));
-            saturated &= value == 0.0 || value == 1.0;
-            self.whole &= value.fract() == 0.0;
-        }
-        self.voxels += 1;
-        if !sum.is_finite() {
-            self.not_finite += 1;
-            return;
-        }
-        (self.smallest, self.largest) = (self.smallest.min(low), self.largest.max(high));
-        self.smallest_sum = self.smallest_sum.min(sum);
-        self.largest_sum = self.largest_sum.max(sum);
-        self.outside += u64::from(low < -1e-3 || high > 1.0 + 1e-3);
-        self.sum_to_one += u64::from((sum - 1.0).abs() <= self.tolerance);
-        self.saturated += u64::from(saturated);
-        // Only values that are never positive can be log-probabilities.
-        if high <= 1e-3 {
-            let exps: f64 = values.map(|value| f64::from(value).exp()).sum();
-            self.exp_sum_to_one += u64::from((exps - 1.0).abs() <= SUM_TOLERANCE);
+    fn add(&mut self, scan: &Scan) {
+        let ranges = scan.low.iter().zip(&scan.high).zip(&scan.saturated);
+        for (&sum, ((&low, &high), &saturated)) in scan.sums.iter().zip(ranges) {
+            self.voxels += 1;
+            if !sum.is_finite() {
+                self.not_finite += 1;
+                continue;
+            }
+            (self.smallest, self.largest) = (self.smallest.min(low), self.largest.max(high));
+            self.smallest_sum = self.smallest_sum.min(sum);
+            self.largest_sum = self.largest_sum.max(sum);
+            self.outside += u64::from(low < -1e-3 || high > 1.0 + 1e-3);
+            self.sum_to_one += u64::from((sum - 1.0).abs() <= self.tolerance);
+            self.saturated += u64::from(saturated);
         }
     }
 
@@ -242,14 +239,25 @@ impl Evidence {
     }
 
     fn expect_part(&self, scores: Probabilities<'_>, labels: &[Label], what: &str) -> Result<()> {
-        let mut counts = vec![[0_u64; 3]; self.classes];
-        for (voxel, &label) in labels.iter().enumerate() {
-            let Some([all, below, above]) = counts.get_mut(usize::from(label)) else { continue };
-            let sum: f64 = (0..self.classes).map(|k| f64::from(scores.values()[k * scores.voxels() + voxel])).sum();
-            *all += 1;
-            *below += u64::from(sum < 1.0 - self.tolerance);
-            *above += u64::from(sum > 1.0 + self.tolerance);
-        }
+        let nothing = || vec![[0_u64; 3]; self.classes];
+        let blocks = (0..labels.len().div_ceil(BLOCK)).into_par_iter();
+        let counted = blocks.fold(nothing, |mut counts, block| {
+            let mut sums = Vec::new();
+            for at in chunks(block * BLOCK..((block + 1) * BLOCK).min(labels.len())) {
+                scan::sums(scores, &at, &mut sums);
+                for (&label, &sum) in labels[at].iter().zip(&sums) {
+                    let Some([all, below, above]) = counts.get_mut(usize::from(label)) else { continue };
+                    *all += 1;
+                    *below += u64::from(sum < 1.0 - self.tolerance);
+                    *above += u64::from(sum > 1.0 + self.tolerance);
+                }
+            }
+            counts
+        });
+        let counts = counted.reduce(nothing, |mut a, b| {
+            a.iter_mut().flatten().zip(b.into_iter().flatten()).for_each(|(own, new)| *own += new);
+            a
+        });
         for (label, [all, below, above]) in counts.into_iter().enumerate() {
             if !nearly_all(all - below - above, all) {
                 let kind = if above > 0 { Kind::Independent } else { Kind::Incomplete };

@@ -44,6 +44,7 @@ pub mod overlap;
 pub mod posthoc;
 pub mod ranking;
 pub mod reliability;
+mod scan;
 mod special;
 pub mod stats;
 pub mod surface;

@@ -29,7 +29,7 @@ pub(super) fn complete(
         let problem = format!("holds {classes} classes, more than {} can be told apart", Label::MAX);
         return Err(Error::new(problem).help("is the class the axis that it should be?"));
     }
-    let evidence = Evidence::new(Probabilities::new(&values, classes));
+    let mut evidence = Evidence::new(Probabilities::new(&values, classes));
     let missing = background == Background::Implied || classes == 1;
     if kind == Scores::Logits {
         if classes > 1 && evidence.outside == 0 && evidence.smallest >= 0.0 {
@@ -43,7 +43,8 @@ pub(super) fn complete(
     if classes == 1 && background == Background::Stored {
         expect_foreground(&evidence)?;
     }
-    if let Some(scale) = evidence.full_scale().filter(|_| evidence.outside > 0) {
+    let scale = evidence.full_scale().filter(|_| evidence.outside > 0);
+    if let Some(scale) = scale {
         notes.warn(format!("the scores are whole numbers up to {scale}, which is taken for a probability of 1"));
         values.iter_mut().for_each(|value| *value = (f64::from(*value) / scale) as f32);
     }
@@ -52,7 +53,10 @@ pub(super) fn complete(
         let rest = rest(&values, classes - 1)?;
         values.splice(0..0, rest);
     }
-    expect_probabilities(&values, classes, reference, notes)?;
+    if scale.is_some() || missing {
+        evidence = Evidence::new(Probabilities::new(&values, classes));
+    }
+    expect_probabilities(&values, &evidence, reference, notes)?;
     Ok((values, classes))
 }
 
@@ -121,13 +125,11 @@ fn expect_foreground_logits(evidence: &Evidence) -> Result<()> {
 
 fn expect_probabilities(
     values: &[f32],
-    classes: usize,
+    evidence: &Evidence,
     reference: Option<&[Label]>,
     notes: &mut Notes<'_>,
 ) -> Result<()> {
-    let scores = Probabilities::new(values, classes);
-    let evidence = Evidence::new(scores);
-    let forgiven = evidence.expect_parts(scores, reference)?;
+    let forgiven = evidence.expect_parts(Probabilities::new(values, evidence.classes), reference)?;
     if forgiven > 0 {
         let (voxels, tolerance) = (evidence.voxels, evidence.tolerance);
         notes.warn(format!(

@@ -16,6 +16,9 @@ pub const DEFAULT_THRESHOLD: f64 = 1e-3;
 /// Classes beyond which states keep only what grows with the number of classes, not with its square.
 pub const MOST_CLASSES: usize = 20;
 
+/// How far outside [0, 1] a value may lie and still count as rounding; it is clamped.
+pub(super) const TOLERANCE: f32 = 1e-3;
+
 /// Number of cells that the first bin is kept in: exact zeros, up to the threshold, above it.
 pub(super) const FIRST_BIN_CELLS: usize = 3;
 

@@ -2,6 +2,7 @@
 
 use super::group::{self, Group};
 use super::voxels::{IGNORED, Voxels};
+use crate::scan::chunks;
 use crate::volume::{BLOCK, Label};
 
 /// A class, or with the number of classes the largest probability.
@@ -19,14 +20,16 @@ impl Column<'_> {
 
     /// Hands on number, probability and hit of each voxel that counts in the column.
     pub(super) fn visit(&self, [start, end]: [usize; 2], mut each: impl FnMut(usize, f32, bool)) {
-        let Voxels { p, reference, prediction, flags, threshold } = self.voxels;
+        let Voxels { p, reference, prediction, flags, threshold, quiet } = self.voxels;
         let judged = |voxel: usize| flags[voxel] & IGNORED == 0;
         // Adding 0 makes a negative zero positive, whose pattern is 0.
         let clamped = |value: f32| value.clamp(0.0, 1.0) + 0.0;
         if self.number < p.classes() {
-            for (voxel, &value) in (start..end).zip(&p.class(self.number)[start..end]) {
-                if value > *threshold && judged(voxel) {
-                    each(voxel, clamped(value), usize::from(reference[voxel]) == self.number);
+            for at in chunks(start..end).filter(|at| !quiet.holds(self.number, at.start)) {
+                for (voxel, &value) in at.clone().zip(&p.class(self.number)[at]) {
+                    if value > *threshold && judged(voxel) {
+                        each(voxel, clamped(value), usize::from(reference[voxel]) == self.number);
+                    }
                 }
             }
             return;

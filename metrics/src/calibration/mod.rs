@@ -21,6 +21,7 @@ mod fixed;
 mod group;
 mod mass;
 mod pass;
+mod quiet;
 mod region;
 mod region_bins;
 mod tally;

@@ -8,25 +8,23 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::bins::{Bin, cells};
+use super::bins::{Bin, TOLERANCE, cells};
 use super::cells::Cells;
 use super::fixed::units;
 use super::group::{self, Group};
 use super::region_bins::RegionBins;
 use super::voxels::{IGNORED, Voxels};
+use crate::scan::CHUNK;
 use crate::volume::Label;
 
-/// Voxels between two flushes of the packed counters, which hold this many: a sum of 2^11 values of at most 2^40 units
+/// Bits of the sum in a packed counter, which is flushed after every [`CHUNK`]: a sum of 2^11 values of at most 2^40 units
 /// needs 52 bits, a count up to 2^11 the 12 above them.
-const CHUNK: usize = 1 << 11;
 const SUM_BITS: u32 = 52;
+const _: () = assert!(CHUNK == 1 << 11, "as many as the counters hold");
 
 /// Slots of one task: at most this many, with at most `COUNTERS` counters, but at least two.
 const MOST_SLOTS: usize = 64;
 const COUNTERS: usize = 1 << 17;
-
-/// How far outside [0, 1] a value may lie and still count as rounding; it is clamped.
-const TOLERANCE: f32 = 1e-3;
 
 /// Adds to the bins under a key.
 pub(super) fn add<K: Ord>(map: &mut BTreeMap<K, RegionBins>, key: K, bins: &RegionBins) {
@@ -78,6 +76,8 @@ pub(super) struct Tally<'a> {
     table: Vec<u64>,
     /// Start of each voxel's slot in the table.
     base: Vec<u32>,
+    /// The end of each run of voxels of one slot, and the slot's start in the table.
+    runs: Vec<(usize, usize)>,
     top: Vec<f32>,
     /// Sum over classes of p^2.
     squares: Vec<f64>,
@@ -100,6 +100,7 @@ impl<'a> Tally<'a> {
             most_slots,
             table: vec![0; most_slots * stride],
             base: vec![0; CHUNK],
+            runs: Vec::with_capacity(CHUNK),
             top: vec![0.0; CHUNK],
             squares: vec![0.0; CHUNK],
             foreground: vec![0.0; CHUNK],
@@ -115,7 +116,8 @@ impl<'a> Tally<'a> {
     pub(super) fn block(&mut self, block: Range<usize>) {
         let mut start = block.start;
         while start < block.end {
-            let placed = self.place(start..(start + CHUNK).min(block.end));
+            // Up to the next multiple, so that a stretch is quiet as a whole.
+            let placed = self.place(start..((start / CHUNK + 1) * CHUNK).min(block.end));
             if placed == 0 {
                 self.empty_slots();
                 continue;
@@ -134,6 +136,7 @@ impl<'a> Tally<'a> {
     fn place(&mut self, at: Range<usize>) -> usize {
         let stride = self.stride();
         let mut last: Option<(Kind, usize)> = None;
+        self.runs.clear();
         for (i, voxel) in at.clone().enumerate() {
             let kind = self.kind(voxel);
             let slot = match last {
@@ -144,7 +147,12 @@ impl<'a> Tally<'a> {
                 },
             };
             last = Some((kind, slot));
-            self.base[i] = (slot * stride) as u32;
+            let base = slot * stride;
+            match self.runs.last_mut() {
+                Some((end, same)) if *same == base => *end = i + 1,
+                _ => self.runs.push((i + 1, base)),
+            }
+            self.base[i] = base as u32;
         }
         at.len()
     }
@@ -179,13 +187,17 @@ impl<'a> Tally<'a> {
         self.foreground[..at.len()].fill(0.0);
         for k in 0..classes {
             let values = &self.voxels.p.class(k)[at.clone()];
-            self.invalid |= bin(values, self.bins, self.voxels.threshold, &mut self.cell, &mut self.packed);
             let weight = f64::from(u8::from(k > 0));
             for ((square, foreground), &value) in self.squares.iter_mut().zip(&mut self.foreground).zip(values) {
                 *square += f64::from(value).powi(2);
                 *foreground += weight * f64::from(value);
             }
-            self.scatter(at.len(), k);
+            if self.voxels.quiet.holds(k, at.start) {
+                self.scatter_quiet(values, k);
+            } else {
+                self.invalid |= bin(values, self.bins, self.voxels.threshold, &mut self.cell, &mut self.packed);
+                self.scatter(at.len(), k);
+            }
         }
         let predictions = self.voxels.prediction[at.clone()].iter();
         for ((top, &prediction), voxel) in self.top.iter_mut().zip(predictions).zip(at.clone()) {
@@ -203,6 +215,23 @@ impl<'a> Tally<'a> {
         let table = &mut self.table[row * cells(self.bins)..];
         for ((&base, &cell), &packed) in self.base[..len].iter().zip(&self.cell).zip(&self.packed) {
             table[base as usize + cell as usize] += packed;
+        }
+    }
+
+    /// Adds values of which none is above the threshold to the counters of a row: zeros to its first cell, the others to its
+    /// second. Sums of runs, since counters one after the other would wait for each other.
+    fn scatter_quiet(&mut self, values: &[f32], row: usize) {
+        let table = &mut self.table[row * cells(self.bins)..];
+        let mut start = 0;
+        for &(end, base) in &self.runs {
+            let (mut sum, mut above) = (0, 0);
+            for &value in &values[start..end] {
+                sum += units(f64::from(if value > 0.0 { value } else { 0.0 }));
+                above += u64::from(value > 0.0);
+            }
+            table[base] += ((end - start) as u64 - above) << SUM_BITS;
+            table[base + 1] += (above << SUM_BITS) + sum;
+            start = end;
         }
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::scan::CHUNK;
 use crate::volume::{Label, Probabilities};
 use proptest::prelude::*;
 
@@ -191,6 +192,44 @@ fn the_same_bits_for_any_number_of_threads() {
     // Labels drawn from the probabilities: calibrated but for chance. The ECE of n such voxels is about
     // sqrt(bins / n) / 2 = 0.005 at most; ten times that would be a wrong definition.
     assert!(one.region(Region::All).ece() < 0.01);
+}
+
+/// What only large volumes of many classes have: stretches without a probability above the threshold, beside noisy ones;
+/// runs of one kind of voxel that end inside them; zeros, the threshold itself and what is clamped.
+#[test]
+fn quiet_stretches_count_as_any_others() {
+    let rng = segcal_core::Rng::new(8);
+    let (classes, voxels) = (6, 3 * CHUNK + 77);
+    let label = |voxel: usize| voxel / 700 % 5;
+    let value = |k: usize, voxel: usize| {
+        let chance = rng.uniform((k * voxels + voxel) as u64) as f32;
+        match k {
+            5 => [0.0, 1e-5 * chance, THRESHOLD, -1e-4][voxel % 4],
+            _ if voxel / CHUNK == 1 => chance,
+            _ if k == label(voxel) => 1.0 - 1e-3 * chance,
+            _ => 1e-3 * chance,
+        }
+    };
+    let values: Vec<f32> = (0..classes).flat_map(|k| (0..voxels).map(move |voxel| value(k, voxel))).collect();
+    let p = Probabilities::new(&values, classes);
+    let reference: Vec<Label> =
+        (0..voxels).map(|voxel| ((label(voxel) + usize::from(voxel % 97 == 0)) % 6) as Label).collect();
+    let band: Vec<bool> = (0..voxels).map(|voxel| voxel % 3 == 0).collect();
+    let prediction = p.argmax();
+    let measured = |loud: bool| {
+        let mut parts = Voxels::new(p, &reference, &prediction, Some(4)).with_boundary(&band);
+        let quiet = (0..classes).filter(|&k| parts.quiet.holds(k, 0)).count();
+        assert_eq!(quiet, 3, "all but the classes of the first voxels");
+        if loud {
+            parts.quiet = super::quiet::Quiet::nowhere(p);
+        }
+        let mut state = Calibration::new(classes, 15);
+        state.add_voxels(&parts).expect("probabilities");
+        let mut masses = EqualMass::new(classes, 15);
+        let figures = format!("{:?}", masses.add(&parts));
+        (state, masses, figures)
+    };
+    assert_eq!(measured(false), measured(true));
 }
 
 #[test]

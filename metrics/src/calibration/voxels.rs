@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use segcal_core::Result;
 
 use super::bins::THRESHOLD;
+use super::quiet::Quiet;
 use crate::overlap::within_largest;
 use crate::volume::{Label, Probabilities};
 
@@ -23,6 +24,8 @@ pub struct Voxels<'a> {
     pub(super) flags: Vec<u8>,
     /// Probabilities at or below this are left out of `tace` and `tcece`.
     pub(super) threshold: f32,
+    /// Where every class is at or below it.
+    pub(super) quiet: Quiet,
 }
 
 impl<'a> Voxels<'a> {
@@ -34,14 +37,17 @@ impl<'a> Voxels<'a> {
     pub fn new(p: Probabilities<'a>, reference: &'a [Label], prediction: &'a [Label], ignored: Option<Label>) -> Self {
         assert_eq!((p.voxels(), p.voxels()), (reference.len(), prediction.len()), "voxels");
         let flag = |&label: &Label| if Some(label) == ignored { IGNORED } else { 0 };
-        Self { p, reference, prediction, flags: reference.par_iter().map(flag).collect(), threshold: THRESHOLD }
+        let (threshold, flags) = (THRESHOLD, reference.par_iter().map(flag).collect());
+        Self { p, reference, prediction, flags, threshold, quiet: Quiet::of(p, threshold) }
     }
 
     /// With another threshold of `tace` and `tcece`, which must lie in the first bin of equal width. Voxels that go into one state
     /// have the same.
     #[must_use]
     pub fn with_threshold(self, threshold: f32) -> Self {
-        Self { threshold, ..self }
+        let same = self.threshold.to_bits() == threshold.to_bits();
+        let quiet = if same { self.quiet } else { Quiet::of(self.p, threshold) };
+        Self { threshold, quiet, ..self }
     }
 
     /// With the voxels of [`super::Region::Boundary`], as [`crate::band::boundary_band`] of the reference gives them.
