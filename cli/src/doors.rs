@@ -44,6 +44,24 @@ impl Visitor for Train<'_> {
     }
 }
 
+/// What the bits of results depend on beside the inputs ([`Backend::arithmetic`]).
+///
+/// # Errors
+/// The backend is not available.
+pub fn arithmetic(common: &Common) -> Result<String> {
+    Ok(common.device(BackendName::Cpu)?.run(Arithmetic))
+}
+
+struct Arithmetic;
+
+impl Visitor for Arithmetic {
+    type Output = String;
+
+    fn visit<B: Backend>(self, backend: B) -> String {
+        backend.arithmetic()
+    }
+}
+
 /// Whether the settings describe a training that can begin.
 ///
 /// # Errors

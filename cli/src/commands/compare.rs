@@ -14,7 +14,7 @@ use crate::compare::selection::Selection;
 use crate::compare::unit::{self, Training, Unit};
 use crate::compare::{page, running, tables};
 use crate::output::OutputFolder;
-use crate::{Common, Outcome, output, progress, signals};
+use crate::{Common, Outcome, doors, output, progress, signals};
 
 use super::Cases;
 
@@ -100,7 +100,8 @@ pub struct Args {
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let plan = Plan::read(&args.plan, &args.overrides, args.out.as_deref())?;
     let parts = Parts::of(&plan)?;
-    let units = unit::units(&plan, &parts);
+    let arithmetic = doors::arithmetic(common)?;
+    let units = unit::units(&plan, &parts, &arithmetic);
     units.iter().try_for_each(Unit::expect_no_links)?;
     let selection = Selection::of(&plan, &units, &|_| false)?;
     if args.jobs {

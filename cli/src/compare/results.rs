@@ -334,6 +334,7 @@ fn trials(plan: &Plan, numbers: &[usize], units: &[Unit<'_>]) -> Result<Vec<Trie
 }
 
 /// The places (1 for the best) of values, as far as there are two different ones; a tie shares a place.
+#[expect(clippy::cast_possible_truncation, reason = "ranks count the values")]
 pub fn places(better: Better, values: &[f64]) -> Vec<Option<usize>> {
     let ranks = Setting { better, values: values.to_vec() }.ranks(Ties::Minimum);
     let differ = ranks.iter().any(|&rank| rank > 1.0);

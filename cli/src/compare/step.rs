@@ -91,6 +91,9 @@ impl Step {
 pub struct Mark {
     /// SHA-256 of the file of the weights.
     pub weights: String,
+    /// Backend and instruction set, on which the bits depend; empty in folders from before it was recorded.
+    #[serde(default)]
+    pub arithmetic: String,
     /// Standard deviation of the noise.
     pub noise: f64,
     /// Name of each case, with the SHA-256 of its images (of predictions) or of its images and label.

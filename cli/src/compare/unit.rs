@@ -48,12 +48,14 @@ pub struct Unit<'a> {
     pub place: String,
     pub(super) settings: Settings,
     folder: PathBuf,
+    /// What predictions and evaluations are made with now.
+    arithmetic: &'a str,
     /// SHA-256 of the weights, once it is known.
     weights: Mutex<Option<String>>,
 }
 
 /// Every unit of the plan: of a method the arms, of an arm the trials, of a trial the seeds.
-pub fn units<'a>(plan: &'a Plan, parts: &'a [Parts]) -> Vec<Unit<'a>> {
+pub fn units<'a>(plan: &'a Plan, parts: &'a [Parts], arithmetic: &'a str) -> Vec<Unit<'a>> {
     let mut units = Vec::new();
     for method in 0..plan.methods.len() {
         for (arm, parts) in parts.iter().enumerate() {
@@ -61,7 +63,8 @@ pub fn units<'a>(plan: &'a Plan, parts: &'a [Parts]) -> Vec<Unit<'a>> {
                 let numbers = [method, arm, trial];
                 let folds = || (0..plan.folds.len()).map(Some).chain(plan.folds.is_empty().then_some(None));
                 let places = (0..plan.seeds.len()).flat_map(|seed| folds().map(move |fold| (seed, fold)));
-                units.extend(places.map(|place| Unit::new(plan, parts, numbers, place)));
+                let from = (plan, parts, arithmetic);
+                units.extend(places.map(|place| Unit::new(from, numbers, place)));
             }
         }
     }
@@ -70,8 +73,7 @@ pub fn units<'a>(plan: &'a Plan, parts: &'a [Parts]) -> Vec<Unit<'a>> {
 
 impl<'a> Unit<'a> {
     fn new(
-        plan: &'a Plan,
-        parts: &'a Parts,
+        (plan, parts, arithmetic): (&'a Plan, &'a Parts, &'a str),
         [method, arm, trial]: [usize; 3],
         (place, fold): (usize, Option<usize>),
     ) -> Self {
@@ -93,7 +95,8 @@ impl<'a> Unit<'a> {
         let (methods, seeds) = (plan.methods.len(), plan.seeds.len());
         let held = fold.map_or_else(String::new, |fold| format!(", fold {}", plan.folds[fold]));
         let place = format!("method {}/{methods} {}{more}, seed {}/{seeds}{held}", method + 1, own.name, place + 1);
-        Self { plan, parts, method, trial, arm, seed, fold, place, settings, folder, weights: Mutex::default() }
+        let weights = Mutex::default();
+        Self { plan, parts, method, trial, arm, seed, fold, place, settings, folder, arithmetic, weights }
     }
 
     /// Its method.
@@ -302,6 +305,7 @@ impl<'a> Unit<'a> {
         let of = |(name, contents): (&String, &[String; 2])| (name.clone(), contents[usize::from(labels)].clone());
         Ok(Mark {
             weights: self.weights()?,
+            arithmetic: self.arithmetic.to_owned(),
             noise: view.noise(),
             cases: self.part(view).contents.iter().map(of).collect(),
             empty: evaluated.then(|| self.plan.empty.name().to_owned()),

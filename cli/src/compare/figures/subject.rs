@@ -97,6 +97,7 @@ fn subject(
     Plot::new(&file, Section::Subject, caption, &chart, csv)
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "from 0 to 255")]
 fn seen(name: &str, file: &Path, (reference, ignored): (&Volume<Label>, Option<Label>), plane: &Plane) -> Result<Seen> {
     let files = Files::One(file.to_path_buf());
     let (values, classes) = scores::read(&files, reference, Scores::Probabilities, &Reading::default())?;
