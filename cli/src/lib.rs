@@ -4,6 +4,8 @@
 //! shown meanwhile in [`progress`] and [`terminal`], the comparison of methods in [`compare`]. A verb turns its arguments
 //! into a request, calls a library through [`doors`] ([`segcal_data`], [`segcal_train`], [`segcal_evaluate`]) and prints what comes back.
 
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
+
 pub mod commands;
 pub mod compare;
 pub mod doors;
@@ -49,7 +51,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
         Ok(cli) => cli,
         Err(error) => {
             print_usage(&error);
-            return error.exit_code() as u8;
+            return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
     let heartbeat = progress::Heartbeat::start(cli.common.quiet);

@@ -196,6 +196,7 @@ fn cache_folder() -> Option<std::path::PathBuf> {
 }
 
 /// Bytes of this many GiB.
+#[expect(clippy::cast_possible_truncation, reason = "at most 2^50 bytes")]
 fn parse_gib(text: &str) -> std::result::Result<u64, String> {
     match text.parse::<f64>() {
         Ok(gib) if gib > 0.0 && gib <= 1e6 => Ok((gib * f64::from(1 << 30)) as u64),

@@ -18,6 +18,7 @@ pub struct Interrupted {
 
 impl Interrupted {
     /// The exit status by which shells report a signal: 130 for SIGINT, 143 for SIGTERM.
+    #[expect(clippy::cast_possible_truncation, reason = "signals have numbers up to 64")]
     pub const fn status(self) -> u8 {
         128 + self.signal as u8
     }
@@ -157,7 +158,7 @@ mod platform {
     }
 
     pub(super) fn asked() -> i32 {
-        ASKED.load(Ordering::SeqCst) as i32
+        i32::try_from(ASKED.load(Ordering::SeqCst)).unwrap_or(0)
     }
 
     pub(super) fn survive_file_size_limit() -> Result<()> {

@@ -145,7 +145,7 @@ impl Finding {
         if labels.channels() > 1 {
             self.problem(path, format!("a label map has one channel, not {}", labels.channels()));
         }
-        let classes = dataset.classes.len() as i32;
+        let classes = i32::try_from(dataset.classes.len()).unwrap_or(i32::MAX);
         let known = |label: i32| {
             Some(label) == dataset.ignore_label || (0..if classes == 0 { i32::MAX } else { classes }).contains(&label)
         };

@@ -296,6 +296,7 @@ impl Statistics {
 }
 
 /// Adds the counts of these values, run by run; `None` if they are not (only) labels.
+#[expect(clippy::cast_possible_truncation, reason = "compared with the number itself")]
 fn count_labels(mut labels: BTreeMap<i64, u64>, values: &[f64]) -> Option<BTreeMap<i64, u64>> {
     for run in values.chunk_by(|a, b| a == b) {
         let label = run[0] as i64;

@@ -109,6 +109,7 @@ pub(super) fn given(set: &[(String, Setting)]) -> Result<Given> {
 }
 
 /// Parameters as JSON; whole numbers without a fraction, as they are given.
+#[expect(clippy::cast_possible_truncation, reason = "whole numbers below 2^53")]
 pub(super) fn parameters(settings: &Settings) -> Map<String, Value> {
     // Beyond 2^53 not every whole number is a double.
     let is_whole = |number: f64| number.fract() == 0.0 && number.abs() <= 9e15;

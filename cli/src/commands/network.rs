@@ -129,6 +129,7 @@ impl Inputs {
 }
 
 /// The classes that the head of the weights has, else those of the labels.
+#[expect(clippy::cast_possible_truncation, reason = "saturates, and is refused beyond 65,536")]
 fn infer_classes(config: &NetworkConfig, labels: Option<&Lifted>, weights: Option<&Stored>) -> Result<usize> {
     if let Some(weights) = weights {
         let network = build::<segcal_core::Reference>(config)?;
@@ -138,7 +139,8 @@ fn infer_classes(config: &NetworkConfig, labels: Option<&Lifted>, weights: Optio
         }
     }
     let largest = labels.map(|labels| labels.data.iter().copied().fold(0.0, f64::max));
-    Ok(largest.map_or(config.classes, |label| (label as usize + 1).max(2)))
+    // What is out of range then is the number of classes.
+    Ok(largest.map_or(config.classes, |label| (label as usize).saturating_add(1).max(2)))
 }
 
 struct Compute<'a> {

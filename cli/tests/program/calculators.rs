@@ -64,6 +64,13 @@ fn wrong_input_is_named() {
     refused(&["ce", "--set", "class_weights=1,2,3"], &["class_weights", "3", "2"]);
     npy::write(Path::new(&labels), &[1, 1, 2], &[0i32, 7]).unwrap();
     refused(&["ce"], &["y.npy", "7", "ignore_index"]);
+    for label in [5e9, 1e30, f64::INFINITY] {
+        npy::write(Path::new(&labels), &[1, 1, 2], &[0.0, label]).unwrap();
+        let output = segcal(&["network", "unet", "--image", &logits, "--labels", &labels]);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{label}: {message}");
+        assert!(message.starts_with("error: ") && message.lines().count() == 1, "{label}: {message}");
+    }
 }
 
 /// The value is the mean cross entropy of the logits that are written.
