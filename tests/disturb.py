@@ -5,17 +5,21 @@
     python3 tests/disturb.py target/debug/segcal kills --count 200    # SIGKILL at random moments, then the same command
     python3 tests/disturb.py target/debug/segcal writers              # two and eight processes with one output
     python3 tests/disturb.py target/debug/segcal memory               # ulimit -v from 60 MiB to 2 GiB
+    python3 tests/disturb.py target/debug/segcal cgroup               # the same by the files of a control group
+    python3 tests/disturb.py target/debug/segcal large                # 512 x 512 x 600 voxels, 16 classes: 11 GB of memory
 
 Prints what broke a promise, and a line of figures; exit 1 if anything did. `--only VERB` for one verb, `--seed N` for
 other moments. The same in short stands in the tests of the program (`cli/tests/program/attacks`).
 """
 
 import argparse
+import json
 import os
 import pathlib
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -94,16 +98,14 @@ class Scene:
         self.case = sorted(path.name for path in (folder / "ph/posteriorsTs").iterdir())[0]
 
     def array(self, name, shape):
-        header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
-        header = header.encode().ljust(117) + b"\n"
-        (self.folder / name).write_bytes(b"\x93NUMPY\x01\x00\x76\x00" + header + bytes(4 * 64 * 64))
+        (self.folder / name).write_bytes(npy_header("<f4", shape) + bytes(4 * 64 * 64))
 
     def words(self, command, out):
         return command.replace("OUT", out).replace("CASE", self.case).split()
 
-    def start(self, words, limit_kib=None):
-        limit = f"ulimit -v {limit_kib}; " if limit_kib else ""
-        command = ["sh", "-c", f'{limit}exec "$0" -q "$@"', str(self.program), *words]
+    def start(self, words, limit_kib=None, first="", before=()):
+        limit = f"ulimit -v {limit_kib}; " if limit_kib else first
+        command = [*before, "sh", "-c", f'{limit}exec "$0" -q "$@"', str(self.program), *words]
         return subprocess.Popen(command, **self.options)
 
     def run(self, words, limit_kib=None):
@@ -135,6 +137,11 @@ class Scene:
         if not holds:
             self.broken.append(what)
             print(f"BROKEN {what}: {message}", flush=True)
+
+
+def npy_header(kind, shape):
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}"
+    return b"\x93NUMPY\x01\x00\x76\x00" + header.encode().ljust(117) + b"\n"
 
 
 def comparable(path):
@@ -228,25 +235,67 @@ LARGE = {
 }
 
 
+# MiB.
+LIMITS = [60, 64, 72, 80, 90, 100, 112, 128, 144, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024, 1536, 2048]
+
+
 def memory(scene, options):
     """Less and less memory: done, or lines that say so and status 1; never a panic, an abort or a signal."""
+    return sweep(scene, options, lambda words, mib: scene.run(words, mib << 10), 1)
+
+
+def cgroup(scene, options):
+    """The same where the files of a control group of version 2 say how much there is, and that the process takes some."""
+    group = scene.folder / "group"
+    group.mkdir()
+    over = []
+
+    def run(words, mib):
+        (group / "memory.max").write_text(f"{mib << 20}\n")
+        (group / "memory.current").write_text("0\n")
+        first = f'mount --bind "{group}" /sys/fs/cgroup || exit 99; '
+        process = scene.start(words, first=first, before=["unshare", "-rm"])
+        peak = 0
+        while process.poll() is None:
+            used = anonymous(process.pid)
+            peak = max(peak, used)
+            (group / "memory.current").write_text(f"{used}\n")
+            time.sleep(0.001)
+        if peak > mib << 20:
+            over.append(f"{words[0]} {peak >> 20} of {mib}")
+        return subprocess.CompletedProcess(words, process.returncode, None, process.stderr.read())
+
+    # What a group leaves counts as what the machine has.
+    figures = sweep(scene, options, run, 2)
+    return f"{figures}; took more than the group has, which only a kernel would see: {over or 'none'}"
+
+
+def anonymous(pid):
+    """Bytes that a process has written to."""
+    try:
+        lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon:"))
+
+
+def sweep(scene, options, run, failed):
     for words in ["phantom large --train 2 --val 1 --test 2 --size 8,128,128", LARGE["train"].replace("OUT", "large-run")]:
         done = scene.run(words)
         assert done.returncode == 0, done.stderr
     tried = {0: 0, 1: 0, 2: 0}
-    limits = [60, 64, 72, 80, 90, 100, 112, 128, 144, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024, 1536, 2048]
     for name, command in LARGE.items():
         if options.only not in (None, name):
             continue
         line = []
-        for mib in limits:
-            done = scene.run(scene.words(command, scene.new()), mib << 10)
+        for mib in LIMITS:
+            done = run(scene.words(command, scene.new()), mib)
             what = f"{name}, {mib} MiB"
             # 127: the system cannot load the program.
             loads = done.returncode != 127
-            scene.expect(what, not loads or done.returncode in (0, 1), f"status {done.returncode}: {done.stderr}")
+            scene.expect(what, not loads or done.returncode in (0, 1, failed), f"status {done.returncode}: {done.stderr}")
             said = [line.startswith("error: ") for line in done.stderr.splitlines()]
-            scene.expect(what, all(said) and any(said) == (done.returncode == 1), done.stderr)
+            scene.expect(what, all(said) and any(said) == (done.returncode in (1, failed)), done.stderr)
             scene.expect(what, "this is a bug" not in done.stderr, done.stderr)
             tried[done.returncode] = tried.get(done.returncode, 0) + 1
             line.append(f"{mib}: {done.returncode}")
@@ -254,17 +303,56 @@ def memory(scene, options):
     return f"statuses {tried}"
 
 
+def large(scene, options):
+    """More than 2^31 values: logits of 16 classes, 0 but for those of the last class in a block, where its labels are."""
+    extents, classes, block = (600, 512, 512), 16, range(100, 164)
+    plane = extents[1] * extents[2]
+    scores, labels = scene.folder / "scores.npy", scene.folder / "labels.npy"
+    with scores.open("wb") as file:
+        file.write(npy_header("<f4", (classes, *extents)))
+        start = file.tell()
+        for number in block:
+            file.seek(start + 4 * ((classes - 1) * extents[0] + number) * plane)
+            file.write(struct.pack("<f", 9.0) * plane)
+        file.truncate(start + 4 * classes * extents[0] * plane)
+    with labels.open("wb") as file:
+        file.write(npy_header("|u1", extents))
+        start = file.tell()
+        file.seek(start + block[0] * plane)
+        file.write(bytes([classes - 1]) * (plane * len(block)))
+        file.truncate(start + extents[0] * plane)
+    started = time.monotonic()
+    words = f"evaluate --logits {scores.name} --labels {labels.name} --out large".split()
+    process = scene.start(words)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, anonymous(process.pid))
+        time.sleep(0.01)
+    seconds = time.monotonic() - started
+    said = process.stderr.read()
+    scene.expect("large", process.returncode == 0, said)
+    if process.returncode == 0:
+        case = json.loads((scene.folder / "large/summary.json").read_text())["cases"][0]
+        scene.expect("large", case["structures"][str(classes - 1)]["dsc"] == 1.0, case["structures"])
+        scene.expect("large", case["regions"]["foreground"]["accuracy"] == 1.0, case["regions"]["foreground"])
+    values = 4 * classes * extents[0] * plane
+    return f"{values} bytes of logits: peak {peak} bytes, {peak / values:.2f} times, {seconds:.0f} s"
+
+
+MODES = {"kills": kills, "writers": writers, "memory": memory, "cgroup": cgroup, "large": large}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", type=pathlib.Path)
-    parser.add_argument("what", choices=["kills", "writers", "memory"])
+    parser.add_argument("what", choices=sorted(MODES))
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=sorted(VERBS))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scene = Scene(options.program.resolve(), pathlib.Path(folder))
-        figures = {"kills": kills, "writers": writers, "memory": memory}[options.what](scene, options)
+        figures = MODES[options.what](scene, options)
         print(f"{options.what}: {figures}, {len(scene.broken)} broken")
         return 1 if scene.broken else 0
 

@@ -62,5 +62,8 @@ fn the_epochs_before_are_kept_and_what_is_noticed_late_is_no_result() {
         let predicted = segcal(&["-q", "predict", &path(&run), &path("cohort/imagesTs"), "--out", &path(&out)]);
         let message = stderr(&predicted);
         assert!(predicted.status.success() || message.contains("the network's output is not finite"), "{message}");
+        let written = |kind: &str| std::fs::read_dir(scene.path(&out).join(kind)).is_ok_and(|files| files.count() > 0);
+        let any = written("segmentations") || written("probabilities");
+        assert_eq!(any, predicted.status.success(), "nothing is written for a case that fails");
     }
 }

@@ -3,8 +3,11 @@
 mod arithmetic;
 mod classes;
 mod inputs;
+mod memory;
 mod results;
 mod runs;
+mod stale;
+mod stored;
 
 use std::path::Path;
 use std::process::{Command, Output};

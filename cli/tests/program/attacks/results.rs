@@ -14,7 +14,7 @@ use super::super::common::{stderr, text};
 use super::{done, leftovers, refused};
 
 /// A cohort with the posteriors of its test cases.
-fn cohort() -> TempDir {
+pub(super) fn cohort() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let sizes = ["--train", "2", "--val", "1", "--test", "3", "--size", "4,16,16"];
     done(&[&["phantom", text(&folder.path().join("ph"))][..], &sizes].concat());
@@ -22,12 +22,12 @@ fn cohort() -> TempDir {
 }
 
 /// The arguments of an evaluation of the posteriors in `scores`.
-fn evaluation<'a>(scores: &'a Path, labels: &'a Path, out: &'a Path) -> Vec<&'a str> {
+pub(super) fn evaluation<'a>(scores: &'a Path, labels: &'a Path, out: &'a Path) -> Vec<&'a str> {
     vec!["evaluate", "--probabilities", text(scores), "--labels", text(labels), "--out", text(out)]
 }
 
 /// A second folder of predictions: the cases' posteriors, exchanged.
-fn others(folder: &Path) -> PathBuf {
+pub(super) fn others(folder: &Path) -> PathBuf {
     let (from, to) = (folder.join("ph/posteriorsTs"), folder.join("others"));
     fs::create_dir(&to).unwrap();
     let mut names: Vec<_> = fs::read_dir(&from).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -52,7 +52,7 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-fn same(a: &Path, b: &Path) -> bool {
+pub(super) fn same(a: &Path, b: &Path) -> bool {
     let relative = |root: &Path| -> BTreeMap<PathBuf, Vec<u8>> {
         tree(root).into_iter().map(|(path, bytes)| (path.strip_prefix(root).unwrap().into(), bytes)).collect()
     };

@@ -64,6 +64,25 @@ fn an_image_of_other_channels_fails_alone() {
     assert!(out.join("segmentations/b.nii.gz").is_file() && !out.join("segmentations/a.nii.gz").exists());
 }
 
+#[test]
+fn an_image_that_is_not_finite_fails_alone() {
+    let scene = scene();
+    let images = scene.path("images");
+    fs::create_dir(&images).unwrap();
+    image(&images.join("good.nii"), 1);
+    for (name, value) in [("nan", f32::NAN), ("up", f32::INFINITY), ("down", f32::NEG_INFINITY)] {
+        let mut values = vec![0.5_f32; 4 * 16 * 16];
+        values[77] = value;
+        nifti::write(&images.join(format!("{name}.nii")), &Volume::new(values, 1, Grid::unknown([4, 16, 16]))).unwrap();
+        let out = scene.path(name);
+        let words = [&format!("{name}.nii"), "holds the value"];
+        refused(1, &["predict", text(&scene.path("run")), text(&images), "--out", text(&out)], &words);
+        assert!(out.join("segmentations/good.nii.gz").is_file());
+        assert_eq!(fs::read_dir(out.join("segmentations")).unwrap().count(), 1, "nothing for {name}");
+        fs::remove_file(images.join(format!("{name}.nii"))).unwrap();
+    }
+}
+
 /// The file of the one validation case, by the data set's own list.
 fn validation_image(scene: &Scene) -> PathBuf {
     let splits = fs::read_to_string(scene.path("cohort/splits.json")).unwrap();
@@ -229,27 +248,4 @@ fn usage_errors_do_not_drive_a_terminal() {
     let message = stderr(&output);
     // The sequence is left out, the line end escaped.
     assert!(message.contains("x\\rno") && !message.contains('\u{1b}') && !message.contains('\r'), "{message:?}");
-}
-
-/// Less memory than the work needs: done, or lines that say so and status 1; never a signal, nor a status that is not the
-/// program's. `tests/disturb.py` does the same at length.
-#[test]
-fn little_memory_is_an_error_and_no_crash() {
-    let scene = scene();
-    let path = |name: &str| text(&scene.path(name)).to_owned();
-    let (scores, labels, images, run) =
-        (path("cohort/posteriorsTs"), path("cohort/labelsTs"), path("cohort/imagesTs"), path("run"));
-    for mib in [60, 70, 90, 120, 160, 200, 300, 500, 1000] {
-        let (evaluated, predicted) = (path(&format!("e{mib}")), path(&format!("p{mib}")));
-        let evaluate = ["evaluate", "--probabilities", &scores, "--labels", &labels, "--out", &evaluated];
-        let train = scene.arguments(&format!("r{mib}"), &["epochs=1", "network.base=24"]);
-        let train: Vec<&str> = train.iter().skip(1).map(String::as_str).collect();
-        for arguments in [&evaluate[..], &["predict", &run, &images, "--out", &predicted], &train] {
-            let output = limited(mib, arguments);
-            let (status, said) = (output.status.code(), stderr(&output));
-            assert!(matches!(status, Some(0 | 1)), "{mib} MiB, {}: {status:?} {said}", arguments[0]);
-            assert!(said.lines().all(|line| line.starts_with("error: ")), "{mib} MiB, {}: {said}", arguments[0]);
-            assert_eq!(status == Some(1), !said.is_empty(), "{mib} MiB, {}: {said}", arguments[0]);
-        }
-    }
 }
