@@ -22,7 +22,8 @@ impl Listed for ConfidencePenalty {
         image: false,
         views: 1,
         params: &[&[
-            Param::new("beta", "0.2", Range::Closed(0.0, f64::INFINITY), "weight of the entropy").reported("0.2 (MEEP)"),
+            Param::new("beta", "0.2", Range::Closed(0.0, f64::INFINITY), "weight of the entropy")
+                .reported("0.2 (MEEP)"),
             Meep::BASE,
             Meep::DENOMINATOR,
             Weighting::IGNORE,

@@ -63,17 +63,17 @@ pub(crate) struct Regions<B: Backend> {
 
 impl Neighbourhood {
     /// Whether the prior is a share of the patch.
-    pub(crate) const NORMALISE: Param =
-        Param::new("normalise", "true", Range::Flag, "whether tau is the share of the patch, or the number of its pixels")
-            .paper("false");
+    pub(crate) const NORMALISE: Param = Param::new(
+        "normalise",
+        "true",
+        Range::Flag,
+        "whether tau is the share of the patch, or the number of its pixels",
+    )
+    .paper("false");
 
     /// From checked parameters, `patch` and `normalise` among them.
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self {
-            patch: settings.whole("patch"),
-            outside: Outside::of(settings),
-            normalise: settings.flag("normalise"),
-        }
+        Self { patch: settings.whole("patch"), outside: Outside::of(settings), normalise: settings.flag("normalise") }
     }
 
     /// Of a batch.
@@ -131,7 +131,8 @@ impl Listed for Crac {
         views: 1,
         params: &[
             &[
-                Param::new("margin", "5", Range::Closed(0.0, 1e6), "factor of the prior inside regions").paper("1")
+                Param::new("margin", "5", Range::Closed(0.0, 1e6), "factor of the prior inside regions")
+                    .paper("1")
                     .reported("5 in the published command, not in the paper"),
                 Penalty::PARAM,
                 Param::new(

@@ -36,7 +36,12 @@ impl Listed for CracFixed {
         views: 1,
         params: &[
             &[
-                Param::new("lambda", "0.1", Range::Each(0.0, 1e12), "weights: one, or the outer ones of all classes, then the inner ones"),
+                Param::new(
+                    "lambda",
+                    "0.1",
+                    Range::Each(0.0, 1e12),
+                    "weights: one, or the outer ones of all classes, then the inner ones",
+                ),
                 Neighbourhood::NORMALISE,
                 PATCH,
             ],
@@ -58,7 +63,8 @@ impl Criterion for CracFixed {
     fn check(&self, classes: usize) -> Result<()> {
         if ![1, 2 * classes].contains(&self.lambda.len()) {
             let problem = format!("lambda holds {} numbers, there are {} classes", self.lambda.len(), classes);
-            return Err(Error::new(problem).help("give one number, or one for each class outside regions, then one for each inside"));
+            return Err(Error::new(problem)
+                .help("give one number, or one for each class outside regions, then one for each inside"));
         }
         self.weighting.check(classes)
     }
@@ -68,13 +74,20 @@ impl Criterion for CracFixed {
         let share = if self.sum_classes { 1.0 } else { 1.0 / classes as f64 };
         let Regions { prior, outer } = self.near.regions(batch);
         let weights = |region: usize| {
-            let values: Vec<f64> = (0..classes).map(|k| self.lambda[(region * classes + k) % self.lambda.len()]).collect();
+            let values: Vec<f64> =
+                (0..classes).map(|k| self.lambda[(region * classes + k) % self.lambda.len()]).collect();
             Tensor::from_f64(batch.logits.backend(), Shape::SCALAR.with(axis::C, classes), &values)
         };
         let (of_outer, of_inner) = (weights(0), weights(1));
-        pixelwise(batch, &self.weighting, &[&prior, &outer, &of_outer, &of_inner], &[("ce", 1.0), ("penalty", 1.0)], |p| {
-            let weight = p.input(1).select(p.input(2), p.input(3));
-            vec![Per::cross_entropy(p), Per::Class(weight * (p.input(0) - p.logit()).abs(), share)]
-        })
+        pixelwise(
+            batch,
+            &self.weighting,
+            &[&prior, &outer, &of_outer, &of_inner],
+            &[("ce", 1.0), ("penalty", 1.0)],
+            |p| {
+                let weight = p.input(1).select(p.input(2), p.input(3));
+                vec![Per::cross_entropy(p), Per::Class(weight * (p.input(0) - p.logit()).abs(), share)]
+            },
+        )
     }
 }

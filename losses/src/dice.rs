@@ -45,8 +45,12 @@ impl Dice {
         Param::new("smooth", "1e-5", Range::Above(0.0, 1.0), "added above and below the fraction");
 
     /// The same; see [`Denominator::is_squared`].
-    pub(crate) const DENOMINATOR: Param =
-        Param::new("denominator", "linear", Range::OneOf(Denominator::WORDS), "whether the denominator sums shares or their squares");
+    pub(crate) const DENOMINATOR: Param = Param::new(
+        "denominator",
+        "linear",
+        Range::OneOf(Denominator::WORDS),
+        "whether the denominator sums shares or their squares",
+    );
 }
 
 words! {

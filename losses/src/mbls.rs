@@ -51,7 +51,8 @@ impl Listed for Mbls {
             &[
                 Param::new("margin", "10", Range::Closed(0.0, f64::INFINITY), "distance that is free, in logits")
                     .reported("tried 5 8 10 (MbLS), 3 5 10 (NACL); reported 5 (NACL), 10 (CRaC)"),
-                Param::new("lambda", "0.1", Range::Closed(0.0, f64::INFINITY), "weight of the penalty").reported("0.1 (MbLS)"),
+                Param::new("lambda", "0.1", Range::Closed(0.0, f64::INFINITY), "weight of the penalty")
+                    .reported("0.1 (MbLS)"),
                 Param::new("penalty", "l1", Range::OneOf(Penalty::WORDS), "shape of the penalty"),
             ],
             Weighting::PARAMS,

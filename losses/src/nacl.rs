@@ -57,7 +57,12 @@ impl Listed for Nacl {
             &[
                 Param::new("lambda", "0.1", Range::Closed(0.0, f64::INFINITY), "weight of the penalty")
                     .reported("tried 0.1 0.2 0.3; reported 0.1 (NACL)"),
-                Param::new("prior", "mean", Range::Member(Prior::SPECS), "what the logits are pulled to; see the list of priors"),
+                Param::new(
+                    "prior",
+                    "mean",
+                    Range::Member(Prior::SPECS),
+                    "what the logits are pulled to; see the list of priors",
+                ),
                 Mean::NORMALISE.paper("false").only_with("prior", Mean::SPEC.name),
                 Param::new("penalty", "l1", Range::OneOf(Difference::WORDS), "absolute or squared difference"),
                 Param::new("on", "logits", Range::OneOf(Pulled::WORDS), "what is pulled to the prior"),

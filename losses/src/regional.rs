@@ -209,7 +209,7 @@ mod tests {
         let entropy = |z: f64, y: f64| -(y * sigmoid(z).ln() + (1.0 - y) * (1.0 - sigmoid(z)).ln());
         let own =
             |region: usize| (0..3).map(|i| entropy(LOGITS[4 * region + i], truth()[region][i])).sum::<f64>() / 3.0;
-        let expected = (own(0) + own(1)) / 2.0;
+        let expected = 0.5 * (own(0) + own(1));
         let found = value(&of("ce", &[], Some(3)).unwrap(), &LOGITS);
         assert!((found - expected).abs() < 1e-12, "{found} and {expected}");
     }
@@ -222,7 +222,7 @@ mod tests {
                 (0..3).fold((0.0, 0.0), |(b, s), i| (b + p(i) * truth()[region][i], s + p(i)));
             1.0 - (2.0 * both + 1e-5) / (predicted + truth()[region].iter().sum::<f64>() + 1e-5)
         };
-        let expected = (own(0) + own(1)) / 2.0;
+        let expected = 0.5 * (own(0) + own(1));
         let found = value(&of("dice", &[("include_background", "false")], Some(3)).unwrap(), &LOGITS);
         assert!((found - expected).abs() < 1e-12, "{found} and {expected}");
     }

@@ -14,7 +14,7 @@ use segcal_core::{Backend, Result};
 
 use crate::pixelwise::{Per, pixelwise};
 use crate::priors::gaussian::Gaussian;
-use crate::{Batch, Criterion, Listed, LabelPrior, Settings, Spec, Value, Weighting};
+use crate::{Batch, Criterion, LabelPrior, Listed, Settings, Spec, Value, Weighting};
 
 /// Cross entropy with labels blurred by a Gaussian.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ impl Criterion for Svls {
 
     fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
         let label = self.blur.single(&batch.labels.detach(), batch.classes());
-        pixelwise(batch, &self.weighting, &[&label], &[("svls", 1.0)], |p| vec![Per::Class(p.input(0) * p.log_s(), -1.0)])
+        pixelwise(batch, &self.weighting, &[&label], &[("svls", 1.0)], |p| {
+            vec![Per::Class(p.input(0) * p.log_s(), -1.0)]
+        })
     }
 }

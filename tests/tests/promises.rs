@@ -36,7 +36,7 @@ fn every_promise_names_its_tests() {
         let (mut file, mut tests) = (String::new(), 0);
         // What stands between backquotes.
         for name in column.split('`').skip(1).step_by(2) {
-            if name.ends_with(".rs") {
+            if name.strip_suffix(".rs").is_some() {
                 file = source(name);
                 continue;
             }

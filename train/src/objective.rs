@@ -232,7 +232,7 @@ mod tests {
             target.value(&Batch::new(&logits, &labels)).total.item().unwrap()
         };
         // The second pixel is ignored; of the first, whole is right with sigmoid(2), and core absent with sigmoid(1).
-        let expected = ((1.0 + f64::exp(-2.0)).ln() + (1.0 + f64::exp(-1.0)).ln()) / 2.0;
+        let expected = 0.5 * ((1.0 + f64::exp(-2.0)).ln() + (1.0 + f64::exp(-1.0)).ln());
         assert!((value("name = \"ce\"") - expected).abs() < 1e-12);
         let plain = value("name = \"dice\"");
         assert!((plain - value("name = \"dice\"\ninclude_background = false")).abs() < 1e-15);

@@ -137,7 +137,7 @@ mod tests {
         // The label map is 1 2 2 0: the whole has 3 and 3 voxels, 2 common ones; the core 2 and 1, 1 common one.
         assert_eq!(dsc, [2.0 / 3.0, 2.0 / 3.0]);
         // The whole over its voxels: confidences 0.9 right, 0.9 right, 0.9 wrong; the core over its own: 0.7, right.
-        let expected = ((2.0_f64 / 3.0 - 0.9).abs() + (1.0 - 0.7)) / 2.0;
+        let expected = 0.5 * ((2.0_f64 / 3.0 - 0.9).abs() + (1.0 - 0.7));
         assert!((ece - expected).abs() < 1e-6, "{ece} and {expected}");
     }
 }

@@ -134,9 +134,8 @@ pub struct ApplyArgs {
 /// The kinds of maps, for the command line.
 fn method() -> impl TypedValueParser<Value = Method> {
     let values = Method::ALL.map(|method| PossibleValue::new(method.name()).help(method.summary()));
-    PossibleValuesParser::new(values).map(|name| {
-        Method::ALL.into_iter().find(|method| method.name() == name).expect("the parser knows the names")
-    })
+    PossibleValuesParser::new(values)
+        .map(|name| Method::ALL.into_iter().find(|method| method.name() == name).expect("the parser knows the names"))
 }
 
 /// The recipes of `local`, for the command line.
@@ -258,8 +257,10 @@ impl Report<'_> {
         for case in self.applied.cases.iter().filter(|case| case.changed > 0) {
             text += &format!("{}: {} of {} voxels change their label\n", case.case, case.changed, case.voxels);
         }
-        text +=
-            &format!("{} cases, {changed} of {voxels} voxels ({share:.4} %) change their label\n", self.applied.cases.len());
+        text += &format!(
+            "{} cases, {changed} of {voxels} voxels ({share:.4} %) change their label\n",
+            self.applied.cases.len()
+        );
         if let Some(states) = &self.states {
             text += &output::table(&before_and_after(states, &REGIONS));
         }

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use segcal_core::{Error, Result};
 use serde_json::{Value, json};
 
-use segcal_data::{self as data, Case, Dataset, Grid, Volume};
 use crate::{Common, Outcome, output};
+use segcal_data::{self as data, Case, Dataset, Grid, Volume};
 
 /// Check a data set: shapes, voxel sizes, orientations, label values, NaN, duplicates.
 ///

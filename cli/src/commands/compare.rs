@@ -132,9 +132,8 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     if !args.assemble {
         complete(&plan, &units, &mut failures, &mut outcomes, args, common)?;
     }
-    assemble(&plan, &parts, &units, failures, &folder, common)?.map_or(Ok(Outcome::SomeFailed), |missing| {
-        Ok(if missing { Outcome::SomeFailed } else { outcomes.outcome() })
-    })
+    assemble(&plan, &parts, &units, failures, &folder, common)?
+        .map_or(Ok(Outcome::SomeFailed), |missing| Ok(if missing { Outcome::SomeFailed } else { outcomes.outcome() }))
 }
 
 /// Puts the methods together that are done on every data set with every network and seed; whether any is missing, or
@@ -231,8 +230,7 @@ fn complete(
             }
         }
         let selection = Selection::of(plan, units, &|unit| failures.has(unit))?;
-        let left: Vec<&Unit<'_>> =
-            own.into_iter().filter(|unit| unit.of().has_grid() && !failures.has(unit)).collect();
+        let left: Vec<&Unit<'_>> = own.into_iter().filter(|unit| unit.of().has_grid() && !failures.has(unit)).collect();
         for unit in left {
             // Of a trial that is not chosen nothing is left to do but to discard.
             if let Err(error) = unit.complete(&unit.steps(selection.has(unit)), args.discard_predictions, common) {
@@ -268,7 +266,11 @@ fn only(
             let error = Error::new("another process does this job").at(&job.id);
             return Err(error.help("wait until it ends"));
         };
-        if let Err(error) = unit.complete(&job.steps, args.discard_predictions && !(unit.of().has_grid() && job.needs.is_empty()), common) {
+        if let Err(error) = unit.complete(
+            &job.steps,
+            args.discard_predictions && !(unit.of().has_grid() && job.needs.is_empty()),
+            common,
+        ) {
             outcomes.fail(&failures.add(unit, error)?);
         }
     }

@@ -14,7 +14,9 @@ use crate::{Common, Outcome, output};
 /// slice as .png. What was written is read back: every number and every voxel is where it was, or the file is removed.
 /// Arrays do not say where their voxels lie: they are written without, and read onto the grid of --like.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  segcal convert label.mha label.nii.gz\n  segcal convert case.npz case.nii.gz --like scan.nii.gz")]
+#[command(
+    after_help = "Example:\n  segcal convert label.mha label.nii.gz\n  segcal convert case.npz case.nii.gz --like scan.nii.gz"
+)]
 pub struct Args {
     /// The file to read.
     #[arg(value_name = "IN")]

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use segcal_core::Result;
-use segcal_data::phantom::{self, Recipe};
 use segcal_data::dataset;
 use segcal_data::part::Part;
-use segcal_evaluate::state::Prediction;
+use segcal_data::phantom::{self, Recipe};
 use segcal_evaluate::cohort::{Cohort, Convention, Kind, Plan};
 use segcal_evaluate::scores::Scores;
+use segcal_evaluate::state::Prediction;
 use segcal_evaluate::{self as evaluate, Request};
 use segcal_metrics::empty::Policy;
 use segcal_train::predict::{FileFormat, Noise, Output};

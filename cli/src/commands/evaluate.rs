@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::ArgGroup;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use segcal_core::{Error, Result};
-use segcal_evaluate::state::{Measure, Prediction};
 use segcal_evaluate::cohort::{Cohort, Convention, Kind, Plan};
 use segcal_evaluate::scores::Scores;
 use segcal_evaluate::settings::Settings;
+use segcal_evaluate::state::{Measure, Prediction};
 use segcal_evaluate::{Failure, Request};
 use segcal_metrics::empty::Policy;
 
@@ -89,14 +89,11 @@ pub(crate) fn parse_policy(name: &str) -> std::result::Result<Policy, String> {
 pub(crate) fn convention() -> impl TypedValueParser<Value = Convention> {
     let help = |convention| match convention {
         Convention::Segcal => "Those of the table of metrics",
-        Convention::Authors => {
-            "Those of the papers' public evaluation code, so that published tables can be compared"
-        }
+        Convention::Authors => "Those of the papers' public evaluation code, so that published tables can be compared",
     };
     let values = Convention::ALL.map(|convention| PossibleValue::new(convention.name()).help(help(convention)));
-    PossibleValuesParser::new(values).map(|name| {
-        Convention::ALL.into_iter().find(|other| other.name() == name).expect("the parser knows the names")
-    })
+    PossibleValuesParser::new(values)
+        .map(|name| Convention::ALL.into_iter().find(|other| other.name() == name).expect("the parser knows the names"))
 }
 
 impl Args {
@@ -155,7 +152,10 @@ fn table(cohort: &Cohort, out: &Path) -> String {
     let mut text = format!("{:<14} {:<12} {:>9} {:>21}\n", "of", "metric", "mean", "95 % interval");
     let shown = |kind: Kind, of: &str, key: &str| match kind {
         Kind::Structure => ["dsc", "hd95_max", "hd95_pooled", "assd"].contains(&key),
-        Kind::Region => ["all", "foreground"].contains(&of.rsplit('/').next().unwrap_or(of)) && ["ece", "cece_mean", "tace", "nll"].contains(&key),
+        Kind::Region => {
+            ["all", "foreground"].contains(&of.rsplit('/').next().unwrap_or(of))
+                && ["ece", "cece_mean", "tace", "nll"].contains(&key)
+        }
     };
     for row in cohort.rows.iter().filter(|row| shown(row.kind, &row.of, row.metric.key)) {
         let interval = row.interval.map_or_else(String::new, |[low, high]| format!("[{low:.4}, {high:.4}]"));
@@ -185,7 +185,8 @@ fn table(cohort: &Cohort, out: &Path) -> String {
         // Its region tells the same.
         if row.kind == Kind::Structure && row.not_scored() > 0 {
             let of = row.values.len();
-            text += &format!("structure {}: no class in the predictions of {} of {of} cases\n", row.of, row.not_scored());
+            text +=
+                &format!("structure {}: no class in the predictions of {} of {of} cases\n", row.of, row.not_scored());
         }
     }
     for Failure { case, error } in &cohort.failed {

@@ -102,7 +102,8 @@ fn describe_checkpoint(path: &Path) -> Result<Map<String, Value>> {
         "format": "safetensors",
         "tensors": stored.names()?.len(),
     }));
-    let known = [("epoch", "epoch"), ("network", "network"), ("class_names", "classes"), ("spacings_mm", "spacings_mm")];
+    let known =
+        [("epoch", "epoch"), ("network", "network"), ("class_names", "classes"), ("spacings_mm", "spacings_mm")];
     entry.extend(known.into_iter().filter_map(|(key, name)| Some((name.to_owned(), said(key)?))));
     // In the words of dataset.json.
     if let Some(Nested { regions, order }) = said("regions").and_then(|text| serde_json::from_value(text).ok()) {

@@ -73,8 +73,11 @@ fn metrics(common: &Common) -> Result<Outcome> {
         let row = |metric: &Metric| {
             let of = if metric.per_structure() { "structure" } else { "region" };
             let unit = if metric.unit == "1" { String::new() } else { format!(" in {}", metric.unit) };
-            let best =
-                if metric.judges() { format!("best {}", metric.best()) } else { "neither better nor worse when larger".into() };
+            let best = if metric.judges() {
+                format!("best {}", metric.best())
+            } else {
+                "neither better nor worse when larger".into()
+            };
             format!("{}: of a {of}{unit}, {best}\n    {}\n    {}\n", metric.key, metric.definition, metric.source)
         };
         output::print(&METRICS.iter().map(row).collect::<Vec<_>>().join("\n"))?;

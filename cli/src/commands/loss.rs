@@ -8,9 +8,9 @@ use segcal_losses::calculator::{Arrays, Found, Numbers, check_labels};
 use segcal_losses::{Convention, Given, Loss, Setting, Settings};
 use serde_json::{Map, Value, json};
 
-use segcal_data::npy::{self, Array};
 use crate::options::BackendName;
 use crate::{Common, Outcome, output};
+use segcal_data::npy::{self, Array};
 
 /// Compute a loss, its terms and its gradient from arrays.
 ///
@@ -199,7 +199,8 @@ impl Inputs {
     }
 
     fn arrays(&self) -> Arrays<'_> {
-        let [image, second, mask] = [&self.image, &self.second, &self.mask].map(|lifted| lifted.as_ref().map(Lifted::numbers));
+        let [image, second, mask] =
+            [&self.image, &self.second, &self.mask].map(|lifted| lifted.as_ref().map(Lifted::numbers));
         Arrays { image, second, mask, ..Arrays::new(self.logits.shape, self.logits.numbers(), self.labels.numbers()) }
     }
 }

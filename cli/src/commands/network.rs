@@ -8,8 +8,8 @@ use segcal_core::{Backend, Context, Result, Shape, Tensor, axis, ops, stable};
 use segcal_data::{config, npy};
 use segcal_losses::calculator::check_labels;
 use segcal_models::{
-    Gradients, Mode, NetworkConfig, Optimiser, Output, Parameter, Parameters, Rule, Sgd, Stored, build,
-    fitted_to, labels_on_grid, load,
+    Gradients, Mode, NetworkConfig, Optimiser, Output, Parameter, Parameters, Rule, Sgd, Stored, build, fitted_to,
+    labels_on_grid, load,
 };
 use serde_json::{Value, json};
 
@@ -87,7 +87,8 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     if common.json {
         output::print_json(&found)?;
     } else {
-        let value = found["value"].as_f64().map_or_else(String::new, |value| format!("{:<16} {value:.12}\n", args.name));
+        let value =
+            found["value"].as_f64().map_or_else(String::new, |value| format!("{:<16} {value:.12}\n", args.name));
         output::print(&format!("{value}{:<16} {}\n", "parameters", found["parameter_count"]))?;
     }
     Ok(Outcome::Done)
@@ -173,9 +174,10 @@ impl Visitor for Compute<'_> {
             write_logits(path, &outputs, inputs.image.extents.len())?;
         }
         let losses = losses(&outputs, inputs.labels.as_ref().map(|labels| tensor(labels, &backend)).as_ref());
-        let heads = losses.iter().zip(&outputs).map(|(loss, head)| {
-            Ok(json!({ "weight": head.weight, "cross_entropy": output::number(loss.item()?) }))
-        });
+        let heads = losses
+            .iter()
+            .zip(&outputs)
+            .map(|(loss, head)| Ok(json!({ "weight": head.weight, "cross_entropy": output::number(loss.item()?) })));
         let heads: Vec<Value> = heads.collect::<Result<_>>()?;
         let total = weighted_sum(&losses, &outputs);
         let value = total.as_ref().map(Tensor::item).transpose()?;

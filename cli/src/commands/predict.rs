@@ -87,7 +87,8 @@ impl Args {
         }
         match self.paths.split_last() {
             Some((images, runs)) if !runs.is_empty() => Ok((runs, dataset::images(images)?)),
-            _ => Err(Error::new("no images are given").help("give an image or a folder of images behind the run, or --split")),
+            _ => Err(Error::new("no images are given")
+                .help("give an image or a folder of images behind the run, or --split")),
         }
     }
 }

@@ -61,7 +61,9 @@ pub struct Args {
 }
 
 fn recipes() -> impl TypedValueParser<Value = &'static str> {
-    let values = RECIPES.iter().map(|recipe| PossibleValue::new(recipe.name).help(format!("{}: {}", recipe.title, recipe.layout)));
+    let values = RECIPES
+        .iter()
+        .map(|recipe| PossibleValue::new(recipe.name).help(format!("{}: {}", recipe.title, recipe.layout)));
     PossibleValuesParser::new(values)
         .map(|name| RECIPES.iter().find(|recipe| recipe.name == name).map_or("", |recipe| recipe.name))
 }

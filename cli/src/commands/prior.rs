@@ -9,9 +9,9 @@ use segcal_losses::{Convention, Prior, Setting};
 use serde_json::json;
 
 use super::loss::{Lifted, given, parameters, parse_convention, parse_setting};
-use segcal_data::npy;
 use crate::options::BackendName;
 use crate::{Common, Outcome, output};
+use segcal_data::npy;
 
 /// Compute a label prior from an array of labels.
 ///

@@ -118,7 +118,12 @@ impl Args {
     /// The data sets with their methods.
     fn groups(&self) -> Result<Vec<Group>> {
         if self.datasets.0.is_empty() {
-            return Ok(vec![Group { name: String::new(), methods: methods::read(&self.tables)?, structures: Vec::new(), cases_of: 0 }]);
+            return Ok(vec![Group {
+                name: String::new(),
+                methods: methods::read(&self.tables)?,
+                structures: Vec::new(),
+                cases_of: 0,
+            }]);
         }
         let group = |(cases_of, words): (usize, &Vec<String>)| {
             let (name, paths) = (words[0].clone(), words[1..].iter().map(PathBuf::from).collect::<Vec<_>>());
@@ -200,7 +205,8 @@ fn tables(ranking: &Ranking) -> String {
     };
     let mut tests = vec![["Friedman's test", "chi-square", "df", "p"].map(str::to_owned)];
     tests.extend(
-        ranking.columns
+        ranking
+            .columns
             .iter()
             .map(|figures| test(&format!("{} over cases", ranking.name(figures)), &figures.over_cases)),
     );
@@ -255,8 +261,9 @@ fn notes(ranking: &Ranking) -> String {
         let key = ranking.name(figures);
         if figures.column.left_out > 0 {
             let count = figures.column.left_out;
-            text +=
-                &format!("{key}: {count} structures of cases excluded for all methods: absent from the reference and from every prediction\n");
+            text += &format!(
+                "{key}: {count} structures of cases excluded for all methods: absent from the reference and from every prediction\n"
+            );
         }
         for (name, &missed) in ranking.methods.iter().zip(&figures.column.missed).filter(|(_, missed)| **missed > 0) {
             text += &format!(

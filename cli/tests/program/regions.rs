@@ -16,7 +16,7 @@ impl Scene {
     fn new() -> Self {
         let scene = Self { folder: tempfile::tempdir().unwrap() };
         let cohort = scene.path("cohort");
-        scene.ran(&["-q", "phantom", text(&cohort), "--train", "2", "--val", "1", "--test", "2", "--size", "4,16,16"]);
+        ran(&["-q", "phantom", text(&cohort), "--train", "2", "--val", "1", "--test", "2", "--size", "4,16,16"]);
         let file = cohort.join("dataset.json");
         let mut dataset: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
         dataset["labels"] = json!({ "background": 0, "whole": [1, 2], "core": [2] });
@@ -31,12 +31,6 @@ impl Scene {
         self.folder.path().join(name)
     }
 
-    fn ran(&self, arguments: &[&str]) -> String {
-        let output = segcal(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
-        stdout(&output) + &stderr(&output)
-    }
-
     fn train(&self, run: &str, more: &[&str]) -> std::process::Output {
         let (data, out) = (format!("data={}", text(&self.path("cohort"))), format!("out={}", text(&self.path(run))));
         segcal(&[&["train", text(&self.path("tiny.toml")), &data, &out][..], more].concat())
@@ -47,6 +41,12 @@ impl Scene {
         assert!(output.status.success(), "{}", stderr(&output));
         stdout(&output) + &stderr(&output)
     }
+}
+
+fn ran(arguments: &[&str]) -> String {
+    let output = segcal(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+    stdout(&output) + &stderr(&output)
 }
 
 fn json_of(path: &Path) -> Value {
@@ -75,7 +75,7 @@ fn a_region_model_from_training_to_figures() {
 
     let (run, images, out) = (scene.path("run"), scene.path("cohort/imagesTs"), scene.path("predicted"));
     let write = "--write=segmentations,probabilities,logits";
-    scene.ran(&["-q", "predict", text(&run), text(&images), "--out", text(&out), write]);
+    ran(&["-q", "predict", text(&run), text(&images), "--out", text(&out), write]);
     let read = |name: &str| data::read_image(&out.join(name)).unwrap();
     let cases: Vec<String> = fs::read_dir(out.join("segmentations"))
         .unwrap()
@@ -96,7 +96,7 @@ fn a_region_model_from_training_to_figures() {
     let summary = |given: &str, folder: &str| {
         let (labels, results) = (scene.path("cohort/labelsTs"), scene.path("results"));
         let predictions = out.join(folder);
-        scene.ran(&["-q", "evaluate", given, text(&predictions), "--labels", text(&labels), "--out", text(&results)]);
+        ran(&["-q", "evaluate", given, text(&predictions), "--labels", text(&labels), "--out", text(&results)]);
         json_of(&results.join("summary.json"))
     };
     let (of_p, of_z) = (summary("--probabilities", "probabilities"), summary("--logits", "logits"));
@@ -117,11 +117,11 @@ fn a_region_model_names_itself_and_goes_on() {
     let bytes = |run: &str| fs::read(scene.path(run).join("last.safetensors")).unwrap();
     assert_eq!(bytes("run"), bytes("whole"), "the same as without an interruption");
     let run = scene.path("run");
-    let info: Value = serde_json::from_str(&scene.ran(&["info", "--json", text(&run)])).unwrap();
+    let info: Value = serde_json::from_str(&ran(&["info", "--json", text(&run)])).unwrap();
     assert_eq!(info["regions"], json!({ "whole": [1, 2], "core": [2] }));
     assert_eq!((&info["regions_class_order"], &info["network"]["classes"]), (&json!([1, 2]), &json!(2)));
     let exported = scene.path("exported");
-    scene.ran(&["-q", "export", text(&run), "--out", text(&exported)]);
+    ran(&["-q", "export", text(&run), "--out", text(&exported)]);
     let model = fs::read(exported.join("model.onnx")).unwrap();
     let holds = |word: &[u8]| model.windows(word.len()).any(|bytes| bytes == word);
     assert!(holds(b"segcal.regions") && holds(b"Sigmoid") && !holds(b"Softmax"));
@@ -131,21 +131,11 @@ fn a_region_model_names_itself_and_goes_on() {
     let (other, images, out) =
         (scene.path("other"), scene.path("cohort/imagesTs/phantom_003.nii.gz"), scene.path("mean"));
     let write = "--write=segmentations,probabilities";
-    scene.ran(&["-q", "predict", text(&run), text(&other), text(&images), "--out", text(&out), write]);
+    ran(&["-q", "predict", text(&run), text(&other), text(&images), "--out", text(&out), write]);
     let p = data::read_image(&out.join("probabilities/phantom_003.nii.gz")).unwrap();
     assert_eq!(data::read_labels(&out.join("segmentations/phantom_003.nii.gz")).unwrap().values(), label_map(&p));
     // Scores as nnU-Net writes them: [region, z, y, x].
-    scene.ran(&[
-        "-q",
-        "predict",
-        text(&run),
-        text(&images),
-        "--out",
-        text(&out),
-        "--format",
-        "npz",
-        "--write=probabilities",
-    ]);
+    ran(&["-q", "predict", text(&run), text(&images), "--out", text(&out), "--format", "npz", "--write=probabilities"]);
     assert_eq!(
         npy::read_header(&out.join("probabilities/phantom_003.npz"), "probabilities").unwrap().shape,
         [2, 4, 16, 16]
@@ -258,7 +248,7 @@ fn a_comparison_on_regions() {
     let data = format!("data = \"{}\"\n", text(&scene.path("cohort")));
     fs::write(&plan, [head, &data, rest, methods].concat()).unwrap();
     let out = scene.path("compared");
-    scene.ran(&["-q", "compare", text(&plan), "--out", text(&out)]);
+    ran(&["-q", "compare", text(&plan), "--out", text(&out)]);
     let results = fs::read_to_string(out.join("results.csv")).unwrap();
     assert!(results.contains(",whole,") && results.contains("core/all"), "{results}");
     let summary = fs::read_to_string(out.join("summary.csv")).unwrap();

@@ -18,6 +18,9 @@ use crate::scores::{self, Frame, Notes, Scores};
 use segcal_data::output::OutputFolder;
 use segcal_data::{Volume, nifti, npy};
 
+/// Calibration before and after a map, of each region by its name, or of all under one.
+pub type BeforeAfter = Vec<(String, [Calibration; 2])>;
+
 /// Recalibrates the scores of a case.
 pub trait Mend: Sync {
     /// Number of classes, or of regions.
@@ -75,7 +78,7 @@ pub struct Applied {
     /// Number of voxels whose most probable class is another one now.
     pub changed: usize,
     /// Calibration before and after, where there is a reference; of regions for each, by its name.
-    pub states: Option<Vec<(String, [Calibration; 2])>>,
+    pub states: Option<BeforeAfter>,
 }
 
 /// Reads a case on its own grid, applies the map, and writes the calibrated probabilities on that grid: NIfTI as one
@@ -161,7 +164,7 @@ fn states(
     written: &Path,
     reference: &Path,
     nested: Option<&Nested>,
-) -> Result<Vec<(String, [Calibration; 2])>> {
+) -> Result<BeforeAfter> {
     let volume = scores::read_reference(reference)?;
     let judged: Vec<bool> = volume.values().iter().map(|&label| Some(label) != how.ignored).collect();
     let measure = |files: &Files, kind: Scores, reading: &Reading| -> Result<Vec<Calibration>> {

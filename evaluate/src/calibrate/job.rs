@@ -10,7 +10,7 @@ use segcal_metrics::calibration::{Calibration, Region};
 use segcal_metrics::measure::Nested;
 use segcal_metrics::volume::Label;
 
-use super::apply::{Applied, How, Mend, apply};
+use super::apply::{Applied, BeforeAfter, How, Mend, apply};
 use super::calibration;
 use super::local::{self, Local, LocalMap};
 use super::map::{Map, MapFile, Method};
@@ -93,7 +93,7 @@ pub struct Fitted {
     /// The file that was written.
     pub file: MapFile,
     /// Calibration without the map and with it; of regions one for each, by its name.
-    pub states: Vec<(String, [Calibration; 2])>,
+    pub states: BeforeAfter,
 }
 
 /// Fits a map, other than a local one, and writes its file.
@@ -140,7 +140,7 @@ fn fit_regions(
     source: Source<'_>,
     request: &FitRequest<'_>,
     nested: &Nested,
-) -> Result<(Map, Vec<(String, [Calibration; 2])>)> {
+) -> Result<(Map, BeforeAfter)> {
     method.expect_of_regions()?;
     let (mut maps, mut states) = (Vec::new(), Vec::new());
     for (channel, region) in nested.regions.iter().enumerate() {
@@ -240,7 +240,7 @@ pub struct AppliedAll {
 
 impl AppliedAll {
     /// The voxels of all cases together, before and after, where there are references.
-    pub fn pooled(&self) -> Option<Vec<(String, [Calibration; 2])>> {
+    pub fn pooled(&self) -> Option<BeforeAfter> {
         self.cases.iter().filter_map(|case| case.states.clone()).reduce(|mut total, more| {
             let own = total.iter_mut().flat_map(|(_, states)| states);
             own.zip(more.iter().flat_map(|(_, states)| states)).for_each(|(total, more)| total.merge(more));

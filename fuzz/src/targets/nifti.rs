@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-use segcal_data::nifti;
 use segcal_core::Result;
+use segcal_data::nifti;
 
 use crate::input::{Bytes, answered, with_file};
 

@@ -11,7 +11,11 @@ pub fn target(bytes: &[u8]) {
         with_file(name, bytes, |path| {
             let labels = formats::read_labels(path);
             let image = formats::read_image(path)?;
-            assert_eq!(image.values().len(), image.channels() * image.grid.extent.iter().product::<usize>(), "numbers of the image");
+            assert_eq!(
+                image.values().len(),
+                image.channels() * image.grid.extent.iter().product::<usize>(),
+                "numbers of the image"
+            );
             labels.map(drop)
         });
     }

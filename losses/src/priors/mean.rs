@@ -23,8 +23,12 @@ pub struct Mean {
 
 impl Mean {
     /// Whether it is a share.
-    pub(crate) const NORMALISE: Param =
-        Param::new("normalise", "true", Range::Flag, "whether it is the share of the patch, or the number of its pixels");
+    pub(crate) const NORMALISE: Param = Param::new(
+        "normalise",
+        "true",
+        Range::Flag,
+        "whether it is the share of the patch, or the number of its pixels",
+    );
 }
 
 impl LabelPrior for Mean {

@@ -237,9 +237,8 @@ fn labels_of_mean(spills: &mut [Spill], classes: usize, regions: Option<&Nested>
         for ((best, label), &probability) in place.zip(piece) {
             match regions {
                 Some(nested) if probability > 0.5 => *label = nested.order[class],
-                Some(_) => {}
                 None if class == 0 || probability > *best => (*best, *label) = (probability, class as Label),
-                None => {}
+                _ => {}
             }
         }
         at += piece.len();

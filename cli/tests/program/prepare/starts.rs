@@ -212,7 +212,7 @@ fn atria_are_divided_by_the_published_lists() {
     let dataset = source.prepared("la", &["--crop", "0,0,0"]);
     assert_eq!(names(&dataset.train), ["MORE", "OTHER"]);
     let sorted = |cases: &[&'static str]| cases.iter().copied().collect::<std::collections::BTreeSet<_>>();
-    let found = |cases: &[segcal_data::Case]| names(cases).iter().map(|name| name.to_string()).collect::<Vec<_>>();
+    let found = |cases: &[segcal_data::Case]| names(cases).iter().map(ToString::to_string).collect::<Vec<_>>();
     assert!(found(&dataset.test).iter().map(String::as_str).eq(sorted(&LISTED[..20])));
     assert!(found(&dataset.val).iter().map(String::as_str).eq(sorted(&LISTED[20..])));
 }
