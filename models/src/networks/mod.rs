@@ -16,7 +16,6 @@ macro_rules! list {
 
 list! {
     unet
-    attunet
     unetpp
     unetpp_nested
     resunet
