@@ -16,6 +16,7 @@ macro_rules! list {
 
 list! {
     unet
+    attunet
     unetpp
     unetpp_nested
     resunet
