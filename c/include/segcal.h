@@ -23,7 +23,7 @@ typedef enum SegcalStatus {
   SEGCAL_STATUS_DEFECT = 2,
 } SegcalStatus;
 
-// What class scores are.
+// What class scores are: the values of a parameter `kind`.
 typedef enum SegcalScores {
   // Probabilities: not negative, of sum 1 over the classes.
   SEGCAL_SCORES_PROBABILITIES = 0,
@@ -90,7 +90,7 @@ size_t segcal_map_classes(const struct SegcalMap *map);
 // # Safety
 // The handle is alive, both arrays have `classes` (of the map) times `voxels` values.
 enum SegcalStatus segcal_map_apply(const struct SegcalMap *map,
-                                   enum SegcalScores kind,
+                                   int32_t kind,
                                    const float *scores,
                                    size_t voxels,
                                    float *probabilities);
@@ -109,7 +109,7 @@ struct SegcalOptions segcal_options(void);
 //
 // # Safety
 // The arrays have the lengths that `classes` and `grid` say; `figures` can be written.
-enum SegcalStatus segcal_measure(enum SegcalScores kind,
+enum SegcalStatus segcal_measure(int32_t kind,
                                  const float *scores,
                                  size_t classes,
                                  const uint16_t *labels,

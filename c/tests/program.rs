@@ -20,7 +20,7 @@ use segcal_train::settings::Settings;
 fn compiled(folder: &Path) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let exe = std::env::current_exe().unwrap();
-    let libraries = exe.parent().and_then(Path::parent).unwrap();
+    let libraries = exe.parent().unwrap();
     let out = folder.join("example");
     let mut cc = Command::new("cc");
     cc.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-o"]).arg(&out);

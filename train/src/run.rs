@@ -181,7 +181,7 @@ impl Verified {
                 .help("the files of two runs were mixed: restore the folder from a copy"));
         }
         if named != config.classes {
-            let problem = format!("there are {named} names, but the network has {} outputs", config.classes);
+            let problem = format!("class_names has {named} names, but the network has {} outputs", config.classes);
             return Err(Error::new(problem).help("the file was changed: restore it from a copy"));
         }
         expect_room_for(&*stored)?;

@@ -35,7 +35,7 @@ const FILES: [Given; 24] = [
         "checkpoint-class-names",
         "predict @ @x.nii --out out",
         2,
-        "class_names has 1 names, but the network has 3 classes",
+        "class_names has 1 names, but the network has 3 outputs",
     ),
     ("fuzz/1-40-nii", "predict run @a.nii --out out", 1, CHANNELS),
     ("fuzz/2-11-nii", "predict run @a.nii --out out", 1, CHANNELS),

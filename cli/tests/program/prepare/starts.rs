@@ -129,7 +129,8 @@ fn task(source: &Source, number: usize) {
 }
 
 fn prostate(source: &Source, number: u8) {
-    for (name, data) in [(format!("Case{number:02}"), [number, 2]), (format!("Case{number:02}_segmentation"), [0, 1])] {
+    for (name, data) in [(format!("Case{number:02}"), [number, 200]), (format!("Case{number:02}_segmentation"), [0, 1])]
+    {
         let header = format!(
             "NDims = 3\nDimSize = 2 1 1\nElementSpacing = 0.6 0.6 3.6\nElementType = MET_UCHAR\nElementDataFile = {name}.raw\n"
         );
