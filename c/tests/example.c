@@ -40,7 +40,7 @@ static void measure(void) {
     printf(" null %d", segcal_measure(SEGCAL_SCORES_LOGITS, NULL, 2, labels, &grid, NULL, &none));
     printf(" metric %d %d", segcal_figure(figures, "1", "dscc", &dsc), none == NULL);
     segcal_error(text, sizeof text);
-    printf(" (%.31s)\n", text);
+    printf(" (%.29s)\n", text);
     segcal_figures_free(figures);
     segcal_figures_free(NULL);
 }
