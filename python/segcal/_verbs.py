@@ -139,14 +139,25 @@ def _run(words: list[str], options: Mapping[str, Any], follow: Follow) -> dict[s
         text = process.stdout.read()
         status = process.wait()
     except BaseException:
-        process.send_signal(signal.SIGINT)
-        process.wait()
+        _stop(process)
         raise
     finally:
+        # A second Ctrl-C may have come before the first was passed on.
+        _stop(process)
         reader.join()
         process.stdout.close()
         process.stderr.close()
     return _document(status, text, lines)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Passes Ctrl-C on to a program that still runs, and each that follows while it ends."""
+    while process.poll() is None:
+        try:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 def _document(status: int, text: str, lines: list[str]) -> dict[str, Any]:

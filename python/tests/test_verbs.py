@@ -61,7 +61,8 @@ def test_ctrl_c_stops_the_program_and_is_raised() -> None:
         import os, signal
         from segcal import _verbs
         try:
-            _verbs._run(["verify"], {"cases": 1000000}, lambda line: os.kill(os.getpid(), signal.SIGINT))
+            # Twice at once: the second must not keep the first from the program.
+            _verbs._run(["verify"], {"cases": 1000000}, lambda line: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)])
         except KeyboardInterrupt:
             print("stopped")
     """)
