@@ -111,16 +111,18 @@ impl Failure {
 pub fn one_a_thread<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let done: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
+    let one_after_another = || {
+        while let Some(number) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&number| number < items.len()) {
+            let result = work(&items[number]);
+            *done[number].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        }
+    };
     std::thread::scope(|scope| {
-        for _ in 0..rayon::current_num_threads().min(items.len()) {
-            scope.spawn(|| {
-                while let Some(number) =
-                    Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&number| number < items.len())
-                {
-                    let result = work(&items[number]);
-                    *done[number].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-                }
-            });
+        let threads = rayon::current_num_threads().min(items.len());
+        let start = |_| std::thread::Builder::new().spawn_scoped(scope, one_after_another).is_ok();
+        // Where memory is short the system may give fewer threads, or none: then this one does the work.
+        if (0..threads).filter(|&thread| start(thread)).count() == 0 {
+            one_after_another();
         }
     });
     let results = done.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));

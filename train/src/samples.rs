@@ -4,6 +4,7 @@
 //! slices of any axis, 2-D images and 3-D patches are one mechanism.
 
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::Builder;
 
 use segcal_core::{Backend, Context, Elem, Error, Result, Rng, Shape, Tensor, memory};
 
@@ -255,7 +256,7 @@ pub fn flat_last(size: [usize; 3]) -> [usize; 3] {
 /// Cuts batches on a thread of its own, two ahead of their use, and hands them to `consume` one after the other.
 ///
 /// # Errors
-/// A case cannot be read, or `consume` fails; either ends both.
+/// A case cannot be read, or `consume` fails; either ends both. The system gives no thread.
 pub fn prefetched(
     cases: &dyn Source,
     blocks: &[Block],
@@ -264,7 +265,7 @@ pub fn prefetched(
 ) -> Result<()> {
     std::thread::scope(|scope| {
         let (sender, batches) = sync_channel(2);
-        scope.spawn(move || {
+        let cutting = move || {
             for chunk in blocks.chunks(batch) {
                 let cut = HostBatch::cut(cases, chunk);
                 let failed = cut.is_err();
@@ -273,7 +274,11 @@ pub fn prefetched(
                     return;
                 }
             }
-        });
+        };
+        // Want of memory, or of numbers for threads: the system does not say which.
+        Builder::new()
+            .spawn_scoped(scope, cutting)
+            .map_err(|error| memory::shortage(format!("no thread can be started for the batches: {error}")))?;
         consume_all(batches, &mut consume)
     })
 }
