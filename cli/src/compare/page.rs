@@ -6,8 +6,9 @@ use segcal_core::Result;
 use segcal_metrics::metric::Metric;
 
 use segcal_evaluate::described::Described;
-use segcal_evaluate::report::html::{arrow, definitions, document, section_of, shown};
+use segcal_evaluate::report::html::{definitions, document, section_of};
 use segcal_evaluate::report::plot::{Plot, Section};
+use segcal_evaluate::report::words::{arrow, shown};
 use segcal_evaluate::report::write_plots;
 
 use super::figures;

@@ -1,29 +1,45 @@
 //! The page: what matters at a glance, the worst cases, every figure with its interval, the plots, the definitions.
 
-use crate::verdict::Found;
 use segcal_metrics::definitions::METRICS;
-use segcal_metrics::metric::{Better, Metric};
+use segcal_metrics::metric::Metric;
 
 use super::plot::{Plot, Section};
 use super::plots::worst_first;
+use super::words::{arrow, shown, title};
+use super::{cases, first};
 use crate::Failure;
 use crate::cohort::{Cohort, Kind, Row};
 use crate::scores::Scores;
 use crate::state::Prediction;
 use crate::units::LengthUnit;
-use segcal_data::output::{self, escape};
+use segcal_data::{
+    hash,
+    output::{self, escape},
+};
 
 const STYLE: &str = include_str!("style.css");
 
+/// Where the sections are.
+const CONTENTS: &str = "<nav><a href=\"#glance\">At a glance</a> <a href=\"#calibration\">Calibration</a> \
+    <a href=\"#structures\">Structures</a> <a href=\"#worst\">Worst cases</a> <a href=\"#cases\">Cases</a> \
+    <a href=\"#definitions\">Definitions</a> <a href=\"#settings\">Settings</a></nav>\n";
+
+/// Structures whose worst cases are unfolded.
+const UNFOLDED: usize = 2;
+
+/// Metrics beside each other in a table: as many as paper is wide.
+const COLUMNS: usize = 6;
+
 /// The whole page as one file.
 pub fn page(cohort: &Cohort, plots: &[Plot]) -> String {
-    let mut page = head(cohort);
-    page += &glance(cohort);
+    let mut page = head(cohort) + CONTENTS;
+    page += &first::screen(cohort, &first_diagram(plots).map_or_else(String::new, figure));
     page += &empty_masks(cohort);
-    page += &worst_cases(cohort, plots);
-    page += &structures(cohort, plots);
     page += &calibration(cohort, plots);
     page += &logits(cohort, plots);
+    page += &structures(cohort, plots);
+    page += &worst_cases(cohort, plots);
+    page += &cases::table(cohort);
     let used = METRICS.iter().filter(|metric| cohort.rows.iter().any(|row| row.metric.key == metric.key));
     page += &definitions(used, cohort.length_unit());
     page += &settings(cohort);
@@ -62,59 +78,10 @@ fn left_out(cohort: &Cohort) -> String {
     format!("<p class=\"warn\"><b>{cases} left out</b> of every figure below.{lines}</p>\n")
 }
 
-/// What a reader with one minute needs: overlap, distance and volume of each structure, and whether the confidence holds.
-fn glance(cohort: &Cohort) -> String {
-    let agreement = format!("Surface agreement (NSD, {})", cohort.tolerance());
-    let columns = [
-        ("dsc", "Overlap (DSC)"),
-        ("hd95_max", "Distance (HD95)"),
-        ("hd95_pooled", "Distance (HD95, pooled)"),
-        ("nsd", &agreement),
-        ("volume_error", "Volume error"),
-    ];
-    let structures = cohort.structures();
-    let held = |key: &str| structures.iter().any(|of| cohort.row(Kind::Structure, of, key).is_some());
-    // The two HD95 agree closely; one is enough here.
-    let shown: Vec<_> =
-        columns.into_iter().filter(|(key, _)| held(key) && !(*key == "hd95_pooled" && held("hd95_max"))).collect();
-    let heads: String = shown.iter().map(|(_, title)| format!("<th class=\"n\">{title}</th>")).collect();
-    let line = |of: &&str| {
-        let cells: String =
-            shown.iter().map(|(key, _)| glance_cell(cohort, cohort.row(Kind::Structure, of, key))).collect();
-        format!("<tr><td>{}</td>{cells}</tr>\n", escape(&cohort.name(of)))
-    };
-    let lines: String = structures.iter().map(line).collect();
-    format!(
-        "<h2>At a glance</h2>\n{}<div class=\"wide\"><table><thead><tr><th>Structure</th>{heads}</tr></thead>\n{lines}</table></div>\n",
-        confidence_in_words(cohort)
-    )
-}
-
-/// A mean with its unit, interval beneath.
-fn glance_cell(cohort: &Cohort, row: Option<&Row>) -> String {
-    let Some(row) = row else { return "<td class=\"n\">&ndash;</td>".into() };
-    let value = |value: f64| match row.metric.key {
-        _ if !value.is_finite() => shown(value),
-        "volume_error" => format!("{:+.1} %", 100.0 * value),
-        _ if row.metric.unit == "1" => format!("{value:.3}"),
-        _ => format!("{value:.2} {}", cohort.unit(row.metric)),
-    };
-    let interval = row
-        .interval
-        .map_or_else(String::new, |[low, high]| format!("<br><small>[{}, {}]</small>", value(low), value(high)));
-    format!("<td class=\"n\"><b>{}</b>{interval}</td>", value(row.summary.mean))
-}
-
-/// Whether confidence and accuracy agree, where the choice of voxels does not look at the reference.
-fn confidence_in_words(cohort: &Cohort) -> String {
-    let sentences: Vec<String> = Found::each(cohort).iter().map(Found::in_words).collect();
-    match sentences.split_first() {
-        None => String::new(),
-        Some((first, others)) => {
-            let others: String = others.iter().map(|sentence| format!("; {sentence}")).collect();
-            format!("<p class=\"plain\">The predictions are <b>{first}</b>{others}.</p>\n")
-        }
-    }
+/// The reliability diagram of the first screen: where a structure is predicted, if anything is.
+fn first_diagram(plots: &[Plot]) -> Option<&Plot> {
+    let named = |name: &str| plots.iter().find(|plot| plot.name == name);
+    named("reliability-predicted").or_else(|| named("reliability-all"))
 }
 
 /// What no mean shows.
@@ -147,20 +114,10 @@ fn empty_masks(cohort: &Cohort) -> String {
     )
 }
 
-/// Whether more or less is better: an arrow, or nothing.
-pub fn arrow(metric: &Metric) -> &'static str {
-    match metric.better {
-        _ if !metric.judges() => "",
-        Better::Higher => "&uarr;",
-        Better::Lower => "&darr;",
-        Better::Zero => "&rarr; 0",
-    }
-}
-
 fn structures(cohort: &Cohort, plots: &[Plot]) -> String {
     let table = figures(cohort, Kind::Structure);
     format!(
-        "<h2>Structures</h2>\n<p class=\"lead\">Overlap and surface distance of each structure. Arrows say which way is \
+        "<h2 id=\"structures\">Structures</h2>\n<p class=\"lead\">Overlap and surface distance of each structure. Arrows say which way is \
          better.</p>\n{table}{}",
         section_of(Section::Cases, plots)
     )
@@ -168,13 +125,13 @@ fn structures(cohort: &Cohort, plots: &[Plot]) -> String {
 
 fn calibration(cohort: &Cohort, plots: &[Plot]) -> String {
     if !cohort.rows.iter().any(|row| row.kind == Kind::Region) {
-        return "<h2>Calibration</h2>\n<p class=\"lead\">Label maps hold no confidence: calibration is measured from \
+        return "<h2 id=\"calibration\">Calibration</h2>\n<p class=\"lead\">Label maps hold no confidence: calibration is measured from \
                 probabilities or logits.</p>\n"
             .into();
     }
     let band = cohort.band();
     let mut html = format!(
-        "<h2>Calibration</h2>\n<p class=\"lead\">How far the stated probabilities agree with how often they are right, by \
+        "<h2 id=\"calibration\">Calibration</h2>\n<p class=\"lead\">How far the stated probabilities agree with how often they are right, by \
          region: all voxels; predicted, where a structure is predicted; near, within {band} of the predicted boundary; each \
          predicted structure. The papers' regions are conditional on the reference: foreground, where the reference has a \
          structure; union, where reference or prediction has one; boundary, within {band} of the reference's boundary; \
@@ -198,7 +155,8 @@ fn calibration(cohort: &Cohort, plots: &[Plot]) -> String {
         ),
     ];
     for (section, title, lead) in parts {
-        let shown = section_of(section, plots);
+        let first = first_diagram(plots).map(|plot| &plot.name);
+        let shown = gallery(plots.iter().filter(|plot| plot.section == section && Some(&plot.name) != first));
         if !shown.is_empty() {
             html += &format!("<h3>{title}</h3>\n<p class=\"lead\">{lead}</p>\n{shown}");
         }
@@ -220,26 +178,40 @@ fn logits(cohort: &Cohort, plots: &[Plot]) -> String {
     format!("<h3>Logits by true class</h3>\n<p class=\"lead\">{what}</p>\n{shown}")
 }
 
-/// One line a metric, one column a structure or region.
+/// One line a structure or region, and as many tables as its metrics need to fit on paper.
 fn figures(cohort: &Cohort, kind: Kind) -> String {
     let rows: Vec<&Row> = cohort.rows.iter().filter(|row| row.kind == kind).collect();
     let mut names: Vec<&str> = rows.iter().map(|row| row.of.as_str()).collect();
     names.dedup();
-    let shown = |name: &str| match name.strip_prefix("structure:") {
-        Some(label) => format!("structure {}", cohort.name(label)),
-        None => cohort.name(name),
+    let metrics: Vec<&Metric> =
+        METRICS.iter().filter(|metric| rows.iter().any(|row| row.metric.key == metric.key)).collect();
+    let tables = metrics.len().div_ceil(COLUMNS).max(1);
+    metrics.chunks(metrics.len().div_ceil(tables).max(1)).map(|metrics| part(cohort, kind, &names, metrics)).collect()
+}
+
+/// Some metrics of every structure or region.
+fn part(cohort: &Cohort, kind: Kind, names: &[&str], metrics: &[&Metric]) -> String {
+    let head = |metric: &&Metric| {
+        let (definition, key) = (escape(metric.definition), cohort.headed(metric));
+        let title = title(metric);
+        format!("<th class=\"n\" title=\"{definition}\">{title}<br><small>{key} {}</small></th>", arrow(metric))
     };
-    let heads: String = names.iter().map(|name| format!("<th class=\"n\">{}</th>", escape(&shown(name)))).collect();
-    let metrics = METRICS.iter().filter(|metric| rows.iter().any(|row| row.metric.key == metric.key));
-    let lines: String = metrics
-        .map(|metric| {
-            let cells: String = names.iter().map(|name| cell(cohort.row(kind, name, metric.key))).collect();
-            let definition = escape(metric.definition);
-            let key = cohort.headed(metric);
-            format!("<tr><td class=\"key\" title=\"{definition}\">{key} {}</td>{cells}</tr>\n", arrow(metric))
-        })
-        .collect();
-    format!("<div class=\"wide\"><table><thead><tr><th></th>{heads}</tr></thead>\n{lines}</table></div>\n")
+    let heads: String = metrics.iter().map(head).collect();
+    let name = |name: &str| match name.split_once(':') {
+        Some(("structure", label)) => format!("structure {}", cohort.name(label)),
+        Some(("predicted", label)) => format!("predicted as {}", cohort.name(label)),
+        _ => cohort.name(name),
+    };
+    let line = |of: &&str| {
+        let cells: String = metrics.iter().map(|metric| cell(cohort.row(kind, of, metric.key))).collect();
+        format!("<tr><th scope=\"row\">{}</th>{cells}</tr>\n", escape(&name(of)))
+    };
+    let lines: String = names.iter().map(line).collect();
+    let what = if kind == Kind::Structure { "Structure" } else { "Region" };
+    format!(
+        "<div class=\"wide\"><table class=\"even\"><thead><tr><th>{what}</th>{heads}</tr></thead>\n<tbody>\n\
+         {lines}</tbody></table></div>\n"
+    )
 }
 
 /// Mean, interval beneath, and the bounds where an empty mask leaves the mean open.
@@ -259,22 +231,14 @@ fn cell(row: Option<&Row>) -> String {
     format!("<td class=\"n\">{}</td>", lines.join("<br>"))
 }
 
-/// Four digits where they mean something.
-pub fn shown(value: f64) -> String {
-    if value.is_nan() {
-        "&ndash;".into()
-    } else if value.is_infinite() {
-        if value > 0.0 { "&infin;".into() } else { "&minus;&infin;".into() }
-    } else if value != 0.0 && value.abs() < 1e-3 {
-        format!("{value:.1e}")
-    } else {
-        format!("{value:.4}")
-    }
-}
-
 /// The plots of a section.
 pub fn section_of(section: Section, plots: &[Plot]) -> String {
-    let figures: String = plots.iter().filter(|plot| plot.section == section).map(figure).collect();
+    gallery(plots.iter().filter(|plot| plot.section == section))
+}
+
+/// Plots beside each other.
+fn gallery<'a>(plots: impl Iterator<Item = &'a Plot>) -> String {
+    let figures: String = plots.map(figure).collect();
     if figures.is_empty() { figures } else { format!("<div class=\"plots\">{figures}</div>\n") }
 }
 
@@ -294,7 +258,8 @@ fn figure(plot: &Plot) -> String {
 /// The five worst cases by overlap of each structure, with slices of the worst of them.
 fn worst_cases(cohort: &Cohort, plots: &[Plot]) -> String {
     let mut html = String::new();
-    for of in cohort.structures() {
+    for (number, of) in cohort.structures().into_iter().enumerate() {
+        let folded = number >= UNFOLDED;
         let order = worst_first(cohort, of);
         if order.is_empty() {
             continue;
@@ -308,29 +273,35 @@ fn worst_cases(cohort: &Cohort, plots: &[Plot]) -> String {
             let cells = [
                 value(Kind::Structure, of, "dsc", case),
                 value(Kind::Structure, of, distance, case),
-                value(Kind::Region, "foreground", "ece", case),
+                value(Kind::Region, "predicted", "ece", case),
             ];
             let cells: String = cells.iter().map(|cell| format!("<td class=\"n\">{cell}</td>")).collect();
             format!("<tr><td>{}</td>{cells}</tr>\n", escape(&cohort.cases[case].case))
         };
         let lines: String = order.iter().take(5).map(line).collect();
         html += &format!(
-            "<h3>Structure {}</h3>\n<table><thead><tr><th>Case</th><th class=\"n\">dsc</th><th class=\"n\">{headed}</th>\
-             <th class=\"n\">ece, foreground</th></tr></thead>\n{lines}</table>\n",
-            escape(&cohort.name(of))
+            "{}\n<table><thead><tr><th>Case</th><th class=\"n\">dsc</th><th class=\"n\">{headed}</th>\
+             <th class=\"n\">ece, predicted</th></tr></thead>\n{lines}</table>\n",
+            worst_head(&cohort.name(of), folded)
         );
         let own = |plot: &&Plot| plot.section == Section::Worst && plot.of == of;
         let figures: String = plots.iter().filter(own).map(figure).collect();
-        html += &format!("<div class=\"plots\">{figures}</div>\n");
+        html += &format!("<div class=\"plots\">{figures}</div>\n{}", if folded { "</details>\n" } else { "" });
     }
     if html.is_empty() {
         return html;
     }
     format!(
-        "<h2>Worst cases</h2>\n<p class=\"lead\">The cases of least overlap, and of the worst of them the slice with most \
+        "<h2 id=\"worst\">Worst cases</h2>\n<p class=\"lead\">The cases of least overlap, and of the worst of them the slice with most \
          voxels in one contour only, seen as radiologists see it. The map shows the largest probability of each voxel: dark \
          is doubt.</p>\n{html}"
     )
+}
+
+/// The head of a structure's worst cases, which a click unfolds where they are folded.
+fn worst_head(name: &str, folded: bool) -> String {
+    let name = escape(name);
+    if folded { format!("<details><summary>Structure {name}</summary>") } else { format!("<h3>Structure {name}</h3>") }
 }
 
 /// The definitions of the metrics that are used, as a table.
@@ -346,10 +317,16 @@ pub fn definitions<'a>(used: impl Iterator<Item = &'a Metric>, lengths: LengthUn
         })
         .collect();
     format!(
-        "<h2>Definitions</h2>\n<table><thead><tr><th>metric</th><th>unit</th><th>definition</th><th>source</th></tr></thead>\n\
+        "<h2 id=\"definitions\">Definitions</h2>\n<table><thead><tr><th>metric</th><th>unit</th><th>definition</th><th>source</th></tr></thead>\n\
          {lines}</table>\n<p class=\"note\">Surface: mask minus its erosion by the face cross; outside the grid is \
          background. Distances between voxel centres. Bins (l, u], a probability of 0 in the first.</p>\n"
     )
+}
+
+/// One checksum of all predictions, references and images: pages with another were made from other files.
+fn fingerprint(cohort: &Cohort) -> String {
+    let sums: Vec<&str> = cohort.cases.iter().flat_map(|case| case.checksums.iter().map(String::as_str)).collect();
+    hash::of_bytes(sums.join("\n").as_bytes())
 }
 
 /// Everything else that a number depends on.
@@ -377,13 +354,14 @@ fn settings(cohort: &Cohort) -> String {
         ("band of the boundary", cohort.band()),
         ("distances", distances.into()),
         ("seed of the bootstrap", cohort.plan().seed.to_string()),
+        ("files read (SHA-256)", fingerprint(cohort)),
     ];
     if !measure.unions.is_empty() {
         rows.push(("unions of labels", measure.unions.iter().map(unions).collect::<Vec<_>>().join(", ")));
     }
     let lines: String = rows.iter().map(|(key, value)| format!("<dt>{key}</dt><dd>{}</dd>\n", escape(value))).collect();
     format!(
-        "<h2>Settings and files</h2>\n<dl>\n{lines}</dl>\n<p class=\"note\">Figures of single cases: cases.csv. Every plot lies \
+        "<h2 id=\"settings\">Settings and files</h2>\n<dl>\n{lines}</dl>\n<p class=\"note\">Figures of single cases: cases.csv. Every plot lies \
          in the folder plots as SVG and PNG, with the numbers behind it as CSV.</p>\n"
     )
 }

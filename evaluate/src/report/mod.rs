@@ -1,12 +1,16 @@
 //! The report of an evaluation: one self-contained HTML file, and every plot with the numbers behind it.
 //!
-//! `charts` draws, `plot` is one plot, `plots` says which a cohort has, `html` puts figures, plots and definitions on one page.
+//! `charts` draws, `plot` is one plot, `plots` says which a cohort has, `html` puts figures, plots and definitions on one page,
+//! which begins with `first` and ends with `cases`; `words` has titles and digits.
 
+mod cases;
 pub mod charts;
+mod first;
 pub mod html;
 mod logit_means;
 pub mod plot;
 pub mod plots;
+pub mod words;
 
 use segcal_core::{Context, Result};
 

@@ -1,0 +1,130 @@
+//! The first screen: whether the predictions are calibrated, which structure is not, and what to do.
+
+use segcal_data::output::escape;
+use segcal_metrics::calibration::Region;
+use segcal_metrics::verdict::{Call, Verdict};
+
+use super::words::{points, shown};
+use crate::cohort::{Cohort, Kind, Row};
+use crate::scores::Scores;
+use crate::state::Prediction;
+use crate::verdict::Found;
+
+/// Verdict, advice, and the table of structures with the reliability diagram beside it.
+pub(super) fn screen(cohort: &Cohort, reliability: &str) -> String {
+    let found = Found::each(cohort);
+    format!(
+        "<h2 id=\"glance\">At a glance</h2>\n{}{}<div class=\"beside\"><div class=\"wide\">{}</div>{reliability}</div>\n",
+        in_words(&found),
+        advice(cohort, &found),
+        table(cohort)
+    )
+}
+
+/// Whether confidence and accuracy agree, where the choice of voxels does not look at the reference.
+fn in_words(found: &[Found]) -> String {
+    let sentences: Vec<String> = found.iter().map(Found::in_words).collect();
+    match sentences.split_first() {
+        None => String::new(),
+        Some((first, others)) => {
+            let others: String = others.iter().map(|sentence| format!("; {sentence}")).collect();
+            format!("<p class=\"plain\">The predictions are <b>{first}</b>{others}.</p>\n")
+        }
+    }
+}
+
+/// Overlap and distance of each structure, and how its confidence compares with its accuracy where it is predicted.
+fn table(cohort: &Cohort) -> String {
+    let structures = cohort.structures();
+    let held = |key: &&str| structures.iter().any(|of| cohort.row(Kind::Structure, of, key).is_some());
+    let distance = ["hd95_max", "hd95_pooled"].into_iter().find(held);
+    let scores = cohort.measure.kind != Prediction::Segmentation;
+    let line = |of: &&str| {
+        let overlap = mean(cohort, cohort.row(Kind::Structure, of, "dsc"));
+        let distance = distance.map_or_else(String::new, |key| mean(cohort, cohort.row(Kind::Structure, of, key)));
+        let calibration = if scores { calibration(cohort, of) } else { String::new() };
+        let name = escape(&cohort.name(of));
+        format!("<tr><th scope=\"row\">{name}</th>{overlap}{distance}{calibration}</tr>\n")
+    };
+    let lines: String = structures.iter().map(line).collect();
+    let head = |title: &str, beneath: &str| format!("<th class=\"n\">{title}<br><small>{beneath}</small></th>");
+    let mut heads = head("Overlap", "DSC &uarr;");
+    if let Some(key) = distance {
+        heads += &head("Distance", if key == "hd95_max" { "HD95 &darr;" } else { "HD95, pooled &darr;" });
+    }
+    if scores {
+        heads += &(head("Confidence &minus; accuracy", "points [99 %] &rarr; 0") + &head("ECE", "&darr;"));
+    }
+    format!("<table><thead><tr><th>Structure</th>{heads}</tr></thead>\n<tbody>\n{lines}</tbody></table>")
+}
+
+/// A mean with its unit, interval beneath.
+fn mean(cohort: &Cohort, row: Option<&Row>) -> String {
+    let Some(row) = row else { return "<td class=\"n\">&ndash;</td>".into() };
+    let value = |value: f64| match row.metric.key {
+        _ if !value.is_finite() => shown(value),
+        _ if row.metric.unit == "1" => format!("{value:.3}"),
+        _ => format!("{value:.2} {}", cohort.unit(row.metric)),
+    };
+    let interval = row
+        .interval
+        .map_or_else(String::new, |[low, high]| format!("<br><small>[{}, {}]</small>", value(low), value(high)));
+    format!("<td class=\"n\"><b>{}</b>{interval}</td>", value(row.summary.mean))
+}
+
+/// Excess of confidence, with its direction, and ECE: of the voxels predicted to be the structure.
+fn calibration(cohort: &Cohort, of: &str) -> String {
+    let region = of
+        .parse()
+        .map_or_else(|_| format!("{of}/{}", Region::Predicted), |label| Region::PredictedAs(label).to_string());
+    let row = |key: &str| cohort.row(Kind::Region, &region, key);
+    let (Some(confidence), Some(accuracy)) = (row("confidence"), row("accuracy")) else {
+        return "<td class=\"n\">&ndash;</td><td class=\"n\">&ndash;</td>".into();
+    };
+    let Verdict { excess, call } = Verdict::new(&confidence.values, &accuracy.values, cohort.plan().seed);
+    let (class, word) = match call {
+        Call::Calibrated => ("", "interval holds 0"),
+        Call::OverConfident => (" off", "&uarr; over-confident"),
+        Call::UnderConfident => (" off", "&darr; under-confident"),
+        Call::Undecided => ("", "too few cases"),
+    };
+    let interval = match call {
+        Call::Undecided => String::new(),
+        _ => format!(" [{}, {}]", points(excess.lower.max(-1.0)), points(excess.upper.min(1.0))),
+    };
+    format!(
+        "<td class=\"n{class}\"><b>{}</b><small>{interval}</small><br><small>{word}</small></td>{}",
+        points(excess.estimate),
+        mean(cohort, row("ece"))
+    )
+}
+
+/// What follows from the verdict.
+fn advice(cohort: &Cohort, found: &[Found]) -> String {
+    let Some(first) = found.first() else { return String::new() };
+    let off = [Call::OverConfident, Call::UnderConfident];
+    let text = match first.verdict.call {
+        call if off.contains(&call) => mend(cohort),
+        Call::Undecided => "Evaluate more cases: one or two say nothing about how far the mean is off.".into(),
+        _ if found.iter().any(|found| off.contains(&found.verdict.call)) => format!(
+            "Where a structure is predicted there is nothing to mend. Mean confidence over all voxels is off: if the \
+             probability of background matters, {}",
+            mend(cohort)
+        ),
+        _ => "Nothing, by the mean confidence of these cases. Look at the structures and at the reliability diagrams below: \
+              errors of either sign may cancel in a mean. Evaluate again for another scanner or another hospital."
+            .into(),
+    };
+    format!("<p class=\"do\"><b>What to do.</b> {text}</p>\n")
+}
+
+/// The two commands of post-hoc calibration.
+fn mend(cohort: &Cohort) -> String {
+    let scores = if cohort.measure.kind == Prediction::Scores(Scores::Logits) { "logits" } else { "probabilities" };
+    format!(
+        "fit a temperature on cases that are neither in this evaluation nor in training, and apply it to these; overlap stays \
+         as it is:<br><code>segcal calibrate fit temperature --{scores} HELD_OUT --labels HELD_OUT_LABELS --out \
+         map.json</code><br><code>segcal calibrate apply map.json --{scores} THESE --out calibrated</code><br>The best \
+         temperature cannot be told from these cases without judging it on the cases that chose it."
+    )
+}
