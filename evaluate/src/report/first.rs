@@ -61,10 +61,14 @@ fn table(cohort: &Cohort) -> String {
 /// A mean with its unit, interval beneath.
 fn mean(cohort: &Cohort, row: Option<&Row>) -> String {
     let Some(row) = row else { return "<td class=\"n\">&ndash;</td>".into() };
-    let value = |value: f64| match row.metric.key {
-        _ if !value.is_finite() => shown(value),
-        _ if row.metric.unit == "1" => format!("{value:.3}"),
-        _ => format!("{value:.2} {}", cohort.unit(row.metric)),
+    let value = |value: f64| {
+        if !value.is_finite() {
+            shown(value)
+        } else if row.metric.unit == "1" {
+            format!("{value:.3}")
+        } else {
+            format!("{value:.2} {}", cohort.unit(row.metric))
+        }
     };
     let interval = row
         .interval
