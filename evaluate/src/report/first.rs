@@ -119,7 +119,7 @@ fn advice(cohort: &Cohort, found: &[Found]) -> String {
               errors of either sign may cancel in a mean. Evaluate again for another scanner or another hospital."
             .into(),
     };
-    format!("<p class=\"do\"><b>What to do.</b> {text}</p>\n")
+    format!("<p class=\"do\"><b>What to do:</b> {text}</p>\n")
 }
 
 /// The two commands of post-hoc calibration.
