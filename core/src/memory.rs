@@ -28,9 +28,12 @@ pub fn free() -> Option<u64> {
 
 /// The same for addresses that the process has: bytes that it may still write to.
 pub fn physical() -> Option<u64> {
-    let machine = read("/proc/meminfo").and_then(|text| kilobytes(&text, "MemAvailable:"));
     let group = read("/proc/self/cgroup").and_then(|text| group_free(Path::new("/sys/fs/cgroup"), &text));
-    [machine, group].into_iter().flatten().min()
+    [machine(), group].into_iter().flatten().min()
+}
+
+fn machine() -> Option<u64> {
+    read("/proc/meminfo").and_then(|text| kilobytes(&text, "MemAvailable:"))
 }
 
 fn read(path: &str) -> Option<String> {
@@ -69,18 +72,18 @@ pub fn is_shortage(error: &Error) -> bool {
 /// Refuses what there is no memory for.
 ///
 /// # Errors
-/// `what` needs more bytes than are [`free`]: a [`shortage`] where the machine has that many and the process may not take
-/// them; otherwise a mistake in what asks.
+/// `what` needs more bytes than are [`free`]: a [`shortage`] where the machine has that many and the process, or its
+/// control group, may not take them; otherwise a mistake in what asks.
 pub fn expect(bytes: u64, what: &str) -> Result<()> {
-    let free = if bytes > SMALL { free() } else { None };
-    match free {
-        Some(free) if bytes > free => {
-            let what = format!("{what} needs {} of memory, {} are free", in_words(bytes), in_words(free));
-            let has_machine = physical().is_none_or(|physical| bytes <= physical);
-            Err(if has_machine { shortage(what) } else { Error::new(what) })
-        }
+    match if bytes > SMALL { free() } else { None } {
+        Some(free) if bytes > free => Err(refusal(bytes, free, machine(), what)),
         _ => Ok(()),
     }
+}
+
+fn refusal(bytes: u64, free: u64, machine: Option<u64>, what: &str) -> Error {
+    let what = format!("{what} needs {} of memory, {} are free", in_words(bytes), in_words(free));
+    if machine.is_none_or(|machine| bytes <= machine) { shortage(what) } else { Error::new(what) }
 }
 
 /// Bytes as text, in MiB or GiB.
@@ -155,6 +158,8 @@ mod tests {
         let message = expect(1 << 60, "the volume").unwrap_err().to_string();
         assert!(message.starts_with("the volume needs 1073741824.0 GiB of memory, "), "{message}");
         assert!(!is_shortage(&expect(1 << 60, "x").unwrap_err()), "no machine has that much");
+        let is_short = |machine| is_shortage(&refusal(5, 4, machine, "x"));
+        assert!(is_short(Some(5)) && is_short(None) && !is_short(Some(4)), "what limits the process may be its group");
         let short = shortage("5 MiB of memory cannot be had").at("cpu").help("use less");
         assert_eq!(short.to_string(), "cpu: 5 MiB of memory cannot be had (use less)");
         assert!(is_shortage(&short) && !is_shortage(&Error::new("5 MiB")));
