@@ -1,5 +1,6 @@
 //! What is seen while work goes on, all of it on standard error: a bar on a terminal, plain lines otherwise.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -167,13 +168,18 @@ pub(crate) fn start_messages(level: log::LevelFilter) {
             metadata.target().starts_with("segcal") || detailed
         }
         fn log(&self, record: &log::Record<'_>) {
-            if self.enabled(record.metadata()) {
-                let kind = match record.level() {
-                    log::Level::Error => "error: ",
-                    log::Level::Warn => "warning: ",
-                    _ => "",
-                };
-                line(&format!("{kind}{}", record.args()));
+            if !self.enabled(record.metadata()) {
+                return;
+            }
+            match record.level() {
+                log::Level::Error => line(&format!("error: {}", record.args())),
+                log::Level::Warn => {
+                    let warning = format!("warning: {}", record.args());
+                    if is_news(&SAID, &warning) {
+                        line(&warning);
+                    }
+                }
+                _ => line(&record.args().to_string()),
             }
         }
         fn flush(&self) {}
@@ -181,6 +187,15 @@ pub(crate) fn start_messages(level: log::LevelFilter) {
     // A second call in one process only changes the level.
     let _ = log::set_logger(&Messages);
     log::set_max_level(level);
+}
+
+/// The warnings that were shown.
+static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// True the first time that it is asked of this warning: each training of a comparison finds the same in its data.
+fn is_news(said: &Mutex<BTreeSet<String>>, warning: &str) -> bool {
+    let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+    !said.contains(warning) && said.insert(warning.to_owned())
 }
 
 /// A panic is a bug of ours: one line says so, unless `RUST_BACKTRACE` asks for the details.
@@ -199,6 +214,12 @@ pub(crate) fn report_panics_in_one_line() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_warning_is_shown_once() {
+        let said = Mutex::default();
+        assert_eq!(["a", "b", "a", "b", "a"].map(|warning| is_news(&said, warning)), [true, true, false, false, false]);
+    }
 
     #[test]
     fn steps_of_all_threads_are_counted() {
