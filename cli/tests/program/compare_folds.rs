@@ -1,4 +1,4 @@
-//! `segcal compare` over the folds of a data set.
+//! `segcal compare` and `segcal train` over the folds of a data set.
 
 use std::fs;
 use std::path::PathBuf;
@@ -91,4 +91,52 @@ fn nothing_is_chosen_on_what_folds_measure() {
     assert!(refused(&format!("{plan}grid = {{ smooth = [1e-5, 1e-3] }}\n")).contains("folds: a grid and maps"));
     assert!(refused(&plan.replace("[0, 1, 2]", "[0, 0]")).contains("folds: is one fold or holds one twice"));
     assert!(refused(&plan.replace("[0, 1, 2]", "[0, 3]")).contains("fold 3 does not exist"));
+}
+
+#[test]
+fn a_training_of_all_folds_predicts_every_case_by_a_network_that_did_not_see_it() {
+    let scene = Scene::new();
+    let config = format!(
+        "data = '{}'\nepochs = 1\nbatch = 4\nsamples.size = [16, 16]\nnetwork = {{ levels = 2, base = 2 }}\nloss.name = 'ce'\n",
+        scene.path("cohort").display()
+    );
+    fs::write(scene.path("train.toml"), config).unwrap();
+    let train = |more: &[&str]| {
+        let (config, runs) = (scene.path("train.toml"), scene.path("runs"));
+        segcal(&[&["-q", "train", text(&config), "fold=all", "--out", text(&runs)], more].concat())
+    };
+    let done = train(&[]);
+    assert!(done.status.success(), "{}", stderr(&done));
+    let held_out = scene.path("runs/out-of-fold");
+    assert_eq!(fs::read_dir(held_out.join("segmentations")).unwrap().count(), 6);
+    // One fold, trained and predicted by itself, gives the same.
+    let (alone, predicted) = (scene.path("alone"), scene.path("predicted"));
+    let single = segcal(&["-q", "train", text(&scene.path("train.toml")), "fold=1", "--out", text(&alone)]);
+    assert!(single.status.success(), "{}", stderr(&single));
+    let single = segcal(&["-q", "predict", text(&alone), "--split", "val", "--out", text(&predicted)]);
+    assert!(single.status.success(), "{}", stderr(&single));
+    let files: Vec<_> =
+        fs::read_dir(predicted.join("probabilities")).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files.len(), 2);
+    for file in &files {
+        let pooled = held_out.join("probabilities").join(file.file_name().unwrap());
+        assert_eq!(fs::read(file).unwrap(), fs::read(pooled).unwrap(), "{}", file.display());
+    }
+    // A fold that is missing is made up for; without --resume nothing is touched.
+    fs::remove_dir_all(scene.path("runs/fold-2")).unwrap();
+    assert!(stderr(&train(&[])).contains("already contains a run"));
+    assert!(train(&["--resume"]).status.success());
+    assert!(scene.path("runs/fold-2/best.safetensors").exists());
+}
+
+#[test]
+fn all_folds_of_a_data_set_that_is_divided_once_are_refused() {
+    let scene = Scene::new();
+    let splits = fs::read(scene.path("cohort/splits_final.json")).unwrap();
+    let splits: Value = serde_json::from_slice(&splits).unwrap();
+    fs::write(scene.path("cohort/splits.json"), splits[0].to_string()).unwrap();
+    fs::write(scene.path("train.toml"), format!("data = '{}'\n", scene.path("cohort").display())).unwrap();
+    let refused = segcal(&["-q", "train", text(&scene.path("train.toml")), "fold=all"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("the data set is divided once"), "{}", stderr(&refused));
 }

@@ -1,6 +1,6 @@
 //! `dataset.json`, `splits.json` and `splits_final.json`.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
 use serde_json::{Map, Value};
@@ -97,10 +97,20 @@ pub(super) struct Division {
 impl Division {
     /// Reads `splits.json`, or one fold of `splits_final.json`, if there is one of them.
     pub(super) fn read(root: &Path, fold: usize) -> Result<Option<Self>> {
+        let Some((path, value)) = Self::file(root)? else { return Ok(None) };
+        Self::parse(&value, fold, path.display().to_string()).at(path.display()).map(Some)
+    }
+
+    /// How many folds that file lists: one where it divides the data set once.
+    pub(super) fn count(root: &Path) -> Result<Option<usize>> {
+        Ok(Self::file(root)?.map(|(_, value)| value.as_array().map_or(1, Vec::len)))
+    }
+
+    fn file(root: &Path) -> Result<Option<(PathBuf, Value)>> {
         for name in ["splits.json", "splits_final.json"] {
             let path = root.join(name);
             if let Some(value) = read_json(&path)? {
-                return Self::parse(&value, fold, path.display().to_string()).at(path.display()).map(Some);
+                return Ok(Some((path, value)));
             }
         }
         Ok(None)

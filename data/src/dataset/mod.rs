@@ -133,6 +133,19 @@ pub fn division(root: &Path) -> Result<Option<[Vec<String>; 3]>> {
     Ok(Division::read(root, 0)?.map(|division| [division.train, division.val, division.test]))
 }
 
+/// How many folds a data set has: those that its file lists, or those that [`Dataset::open_fold`] makes where there is none.
+/// One where it is divided once.
+///
+/// # Errors
+/// Those of [`Dataset::open`].
+pub fn folds(root: &Path) -> Result<usize> {
+    if let Some(count) = Division::count(root)? {
+        return Ok(count);
+    }
+    let dataset = Dataset::open(root)?;
+    Ok(if dataset.val.is_empty() { FOLDS.min(dataset.train.len()).max(1) } else { 1 })
+}
+
 impl Dataset {
     /// Refuses a data set that does not say which classes there are, or names fewer than two: there is nothing to tell
     /// apart then.

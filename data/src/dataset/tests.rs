@@ -72,6 +72,7 @@ fn channels_of_nnunet_and_its_folds() {
     );
     assert!(dataset.train[0].images[1].ends_with("x_01_0001.nii.gz"));
     assert_eq!(names(&Dataset::open_fold(root.path(), 1).unwrap().train), ["x_02"]);
+    assert_eq!(super::folds(root.path()).unwrap(), 2);
     let message = Dataset::open_fold(root.path(), 2).unwrap_err().to_string();
     assert!(message.contains("splits_final.json: fold 2"), "{message}");
 }
@@ -85,6 +86,7 @@ fn a_data_set_without_a_split_is_divided_into_five_folds() {
     let root = folder(&files);
     assert_eq!(Dataset::open(root.path()).unwrap().train.len(), 12, "as the files say");
     let folds: Vec<Dataset> = (0..5).map(|fold| Dataset::open_fold(root.path(), fold).unwrap()).collect();
+    assert_eq!(super::folds(root.path()).unwrap(), 5);
     let mut held: Vec<&str> = folds.iter().flat_map(|fold| names(&fold.val)).collect();
     held.sort_unstable();
     assert_eq!(held, (0..12).map(|case| format!("c{case:02}")).collect::<Vec<_>>(), "each case is held out once");
@@ -99,6 +101,7 @@ fn a_data_set_without_a_split_is_divided_into_five_folds() {
     // A data set that divides itself is not divided again, even where it validates on nothing.
     fs::write(root.path().join("splits.json"), r#"{"train": ["c00", "c01"], "test": ["c02"]}"#).unwrap();
     assert!(Dataset::open_fold(root.path(), 0).unwrap().val.is_empty());
+    assert_eq!(super::folds(root.path()).unwrap(), 1);
     let message = Dataset::open_fold(root.path(), 1).unwrap_err().to_string();
     assert!(message.contains("splits.json: fold 1") && message.contains("divides the data set once"), "{message}");
 }
