@@ -18,6 +18,7 @@ pub struct Heat {
     pub digits: usize,
 }
 
+/// Least width and the height of a cell.
 const CELL: [u32; 2] = [70, 30];
 const TOP: u32 = 34;
 /// Height of one line of a column's name.
@@ -28,13 +29,14 @@ const ENDS: [[f64; 3]; 2] = [[8.0, 81.0, 156.0], [239.0, 243.0, 255.0]];
 impl Heat {
     /// A column's name by its words, one beneath the other.
     fn words(&self) -> Vec<Vec<String>> {
-        let words = |name: &String| {
-            name.split(' ')
-                .map(|word| word.chars().take(9).collect::<String>())
-                .filter(|word| !word.is_empty())
-                .collect()
-        };
+        let words = |name: &String| name.split(' ').filter(|word| !word.is_empty()).map(short).collect();
         self.columns.iter().map(words).collect()
+    }
+
+    /// Width of a cell: room for the longest word above any column, which is not cut: the names tell the columns apart.
+    fn width(&self) -> u32 {
+        let longest = self.words().iter().flatten().map(|word| word.chars().count()).max().unwrap_or(0) as u32;
+        CELL[0].max(7 * longest + 6)
     }
 
     fn corner(&self) -> [u32; 2] {
@@ -55,14 +57,14 @@ impl Chart for Heat {
         let [left, top] = self.corner();
         // No narrower than its title.
         let wide = (24 + 8 * self.title.chars().count() as u32).max(320);
-        [(left + CELL[0] * self.columns.len() as u32 + 14).max(wide), top + CELL[1] * self.rows.len() as u32 + 14]
+        [(left + self.width() * self.columns.len() as u32 + 14).max(wide), top + CELL[1] * self.rows.len() as u32 + 14]
     }
 
     fn draw<D: DrawingBackend>(&self, page: &Page<'_, D>) -> Drawn<D> {
         page.title(&self.title)?;
-        let [left, top] = self.corner();
+        let ([left, top], width) = (self.corner(), self.width());
         for (column, words) in self.words().iter().enumerate() {
-            let x = left + CELL[0] * column as u32 + 3;
+            let x = left + width * column as u32 + 3;
             let first = top - 6 - LINE * words.len() as u32;
             for (line, word) in words.iter().enumerate() {
                 page.text(word, [x, first + LINE * line as u32], &page.font(11))?;
@@ -72,7 +74,7 @@ impl Chart for Heat {
             let y = top + CELL[1] * row as u32;
             page.text(&short(name), [12, y + 8], &page.font(13))?;
             for column in 0..self.columns.len() {
-                self.cell(page, [row, column], [left + CELL[0] * column as u32, y])?;
+                self.cell(page, [row, column], [left + width * column as u32, y])?;
             }
         }
         Ok(())
@@ -81,19 +83,19 @@ impl Chart for Heat {
 
 impl Heat {
     fn cell<D: DrawingBackend>(&self, page: &Page<'_, D>, [row, column]: [usize; 2], [x, y]: [u32; 2]) -> Drawn<D> {
-        let (value, [low, high]) = (self.values[row][column], self.range(column));
+        let (value, [low, high], width) = (self.values[row][column], self.range(column), self.width());
         if !value.is_finite() {
-            return page.text("–", [x + CELL[0] / 2 - 4, y + 8], &page.font(13));
+            return page.text("–", [x + width / 2 - 4, y + 8], &page.font(13));
         }
         let share = if high > low { (value - low) / (high - low) } else { 0.5 };
         let channel = |number: usize| (ENDS[0][number] + share * (ENDS[1][number] - ENDS[0][number])) as u8;
         let color = RGBColor(channel(0), channel(1), channel(2));
         let corner = |x: u32, y: u32| (page.px(x) as i32, page.px(y) as i32);
-        let area = [corner(x + 1, y + 1), corner(x + CELL[0] - 1, y + CELL[1] - 1)];
+        let area = [corner(x + 1, y + 1), corner(x + width - 1, y + CELL[1] - 1)];
         page.area.draw(&Rectangle::new(area, color.filled()))?;
         let text = format!("{value:.*}", self.digits);
         let ink = if share < 0.55 { WHITE } else { INK };
-        let at = x + (CELL[0] - 7 * text.chars().count() as u32) / 2;
+        let at = x + (width - 7 * text.chars().count() as u32) / 2;
         page.text(&text, [at, y + 8], &page.font(13).color(&ink))
     }
 }
