@@ -110,21 +110,31 @@ impl Chart for Bars {
     }
 }
 
-/// The names of the groups beneath the axis, each in the middle of its room.
+/// The names of the groups beneath the axis, each in the middle of its room, in two lines where one is too short.
 fn group_names<D: DrawingBackend>(page: &Page<'_, D>, groups: &[String], [wide, high]: [u32; 2]) -> Drawn<D> {
     let (left, right) = (66.0, f64::from(wide) - 16.0);
     let each = (right - left) / groups.len().max(1) as f64;
+    let most = ((each / 7.0) as usize).max(4);
     for (number, name) in groups.iter().enumerate() {
-        let most = ((each / 6.5) as usize).max(4);
-        let name: String = if name.chars().count() > most {
-            name.chars().take(most - 1).chain(['…']).collect()
-        } else {
-            name.clone()
-        };
-        let x = left + each * (number as f64 + 0.5) - 3.2 * name.chars().count() as f64;
-        page.text(&name, [x.max(0.0) as u32, high - 24], &page.font(12))?;
+        for (line, text) in in_lines(name, most).iter().enumerate() {
+            let x = left + each * (number as f64 + 0.5) - 3.3 * text.chars().count() as f64;
+            page.text(text, [x.max(0.0) as u32, high - 27 + 13 * line as u32], &page.font(12))?;
+        }
     }
     Ok(())
+}
+
+/// A name that is longer than `most` characters, broken at its first space; what is too long still is cut.
+fn in_lines(name: &str, most: usize) -> Vec<String> {
+    let parts = match name.split_once(' ') {
+        Some((first, second)) if name.chars().count() > most => vec![first, second],
+        _ => vec![name],
+    };
+    let cut = |part: &str| match part.chars().count() > most {
+        true => part.chars().take(most - 1).chain(['…']).collect(),
+        false => part.to_owned(),
+    };
+    parts.into_iter().map(cut).collect()
 }
 
 impl Chart for Shares {
@@ -166,5 +176,17 @@ impl Chart for Shares {
             }
         }
         group_names(page, &self.groups, self.size())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_broken_before_they_are_cut() {
+        assert_eq!(in_lines("usgra unet", 12), ["usgra unet"]);
+        assert_eq!(in_lines("hippocampus unet-tiny", 12), ["hippocampus", "unet-tiny"]);
+        assert_eq!(in_lines("hippocampus unet-tiny", 6), ["hippo…", "unet-…"]);
     }
 }
