@@ -130,9 +130,8 @@ fn in_lines(name: &str, most: usize) -> Vec<String> {
         Some((first, second)) if name.chars().count() > most => vec![first, second],
         _ => vec![name],
     };
-    let cut = |part: &str| match part.chars().count() > most {
-        true => part.chars().take(most - 1).chain(['…']).collect(),
-        false => part.to_owned(),
+    let cut = |part: &str| {
+        if part.chars().count() > most { part.chars().take(most - 1).chain(['…']).collect() } else { part.to_owned() }
     };
     parts.into_iter().map(cut).collect()
 }
