@@ -108,12 +108,12 @@ fn advice(cohort: &Cohort, found: &[Found]) -> String {
     let Some(first) = found.first() else { return String::new() };
     let off = [Call::OverConfident, Call::UnderConfident];
     let text = match first.verdict.call {
-        call if off.contains(&call) => mend(cohort),
+        call if off.contains(&call) => correction(cohort),
         Call::Undecided => "Evaluate more cases: one or two say nothing about how far the mean is off.".into(),
         _ if found.iter().any(|found| off.contains(&found.verdict.call)) => format!(
-            "Where a structure is predicted there is nothing to mend. Mean confidence over all voxels is off: if the \
+            "Where a structure is predicted, no correction is needed. Over all voxels the mean confidence is off: if the \
              probability of background matters, {}",
-            mend(cohort)
+            correction(cohort)
         ),
         _ => "Nothing, by the mean confidence of these cases. Look at the structures and at the reliability diagrams below: \
               errors of either sign may cancel in a mean. Evaluate again for another scanner or another hospital."
@@ -123,12 +123,12 @@ fn advice(cohort: &Cohort, found: &[Found]) -> String {
 }
 
 /// The two commands of post-hoc calibration.
-fn mend(cohort: &Cohort) -> String {
+fn correction(cohort: &Cohort) -> String {
     let scores = if cohort.measure.kind == Prediction::Scores(Scores::Logits) { "logits" } else { "probabilities" };
     format!(
         "fit a temperature on cases that are neither in this evaluation nor in training, and apply it to these; overlap stays \
          as it is:<br><code>segcal calibrate fit temperature --{scores} HELD_OUT --labels HELD_OUT_LABELS --out \
-         map.json</code><br><code>segcal calibrate apply map.json --{scores} THESE --out calibrated</code><br>The best \
-         temperature cannot be told from these cases without judging it on the cases that chose it."
+         map.json</code><br><code>segcal calibrate apply map.json --{scores} THESE --out calibrated</code><br>No \
+         temperature is given here: it would be judged on the cases that chose it."
     )
 }
