@@ -194,8 +194,7 @@ static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// True the first time that it is asked of this warning: each training of a comparison finds the same in its data.
 fn is_news(said: &Mutex<BTreeSet<String>>, warning: &str) -> bool {
-    let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-    !said.contains(warning) && said.insert(warning.to_owned())
+    said.lock().unwrap_or_else(PoisonError::into_inner).insert(warning.to_owned())
 }
 
 /// A panic is a bug of ours: one line says so, unless `RUST_BACKTRACE` asks for the details.
