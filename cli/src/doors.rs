@@ -5,12 +5,14 @@ use std::path::Path;
 
 use segcal_backends::{Device, Visitor, Watch};
 use segcal_core::{Backend, Result};
+use segcal_data::part::Part;
 use segcal_evaluate::calibrate::job::{self, AppliedAll, ApplyRequest, FitRequest};
 use segcal_evaluate::calibrate::local::Local;
 use segcal_evaluate::calibrate::map::MapFile;
 use segcal_evaluate::calibrate::recipe::Training;
 use segcal_evaluate::cohort::Cohort;
 use segcal_evaluate::inputs::Pair;
+use segcal_evaluate::parts::Record;
 use segcal_train::predict::Predicted;
 use segcal_train::settings::Settings;
 
@@ -124,6 +126,28 @@ impl Visitor for Evaluate<'_> {
             Some(pairs) => segcal_evaluate::job::evaluate_pairs(&backend, self.request, pairs, &observer),
             None => segcal_evaluate::evaluate(&backend, self.request, &observer),
         }
+    }
+}
+
+/// Measures a part of the cases of the request's paths.
+///
+/// # Errors
+/// Those of [`segcal_evaluate::job::evaluate_part`]; the backend is not available.
+pub fn evaluate_part(request: &segcal_evaluate::Request<'_>, part: Part, common: &Common) -> Result<Record> {
+    common.device(BackendName::Cpu)?.run(EvaluatePart { request, part, common })
+}
+
+struct EvaluatePart<'a> {
+    request: &'a segcal_evaluate::Request<'a>,
+    part: Part,
+    common: &'a Common,
+}
+
+impl Visitor for EvaluatePart<'_> {
+    type Output = Result<Record>;
+
+    fn visit<B: Backend>(self, backend: B) -> Self::Output {
+        segcal_evaluate::job::evaluate_part(&backend, self.request, self.part, &self.common.observer())
     }
 }
 

@@ -42,6 +42,16 @@ pub struct Parts {
     /// The part to work on, from 0: case k of the sorted list belongs to part k mod N. Parts may share a folder.
     #[arg(long, value_name = "I", default_value_t = 0, requires = "num_parts")]
     pub part_id: usize,
+    /// Take both from the variables of this scheduler's job array: each of its tasks is a part.
+    #[arg(long, value_name = "SCHEDULER", value_enum, conflicts_with_all = ["num_parts", "part_id"])]
+    pub parts_from: Option<Scheduler>,
+}
+
+/// What runs job arrays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scheduler {
+    /// `sbatch --array`.
+    Slurm,
 }
 
 impl Parts {
@@ -50,8 +60,32 @@ impl Parts {
     /// # Errors
     /// There is no such part.
     pub fn part(self) -> Result<Part> {
-        Part::new(self.part_id, self.num_parts).at("--part-id")
+        match self.parts_from {
+            Some(Scheduler::Slurm) => part_of_slurm(|variable| std::env::var(variable).ok()).at("--parts-from slurm"),
+            None => Part::new(self.part_id, self.num_parts).at("--part-id"),
+        }
     }
+}
+
+/// The part that a task of a Slurm job array is. The numbers of the tasks must be a stretch without gaps: of another array
+/// nobody knows which cases are whose.
+fn part_of_slurm(variable: impl Fn(&str) -> Option<String>) -> Result<Part> {
+    let number = |name: &'static str| {
+        let text = variable(name).ok_or_else(|| {
+            let error = Error::new("is not set").at(name);
+            error.help("run it as a task of a job array (sbatch --array=0-6), or give --num-parts and --part-id")
+        })?;
+        text.parse::<usize>().map_err(|_| Error::new(format!("\"{text}\" is not a whole number")).at(name))
+    };
+    let id = number("SLURM_ARRAY_TASK_ID")?;
+    let [count, first, last] =
+        [number("SLURM_ARRAY_TASK_COUNT")?, number("SLURM_ARRAY_TASK_MIN")?, number("SLURM_ARRAY_TASK_MAX")?];
+    if !(first..=last).contains(&id) || last - first + 1 != count {
+        let problem = format!("task {id} of {count} tasks from {first} to {last}: their numbers have gaps");
+        let remedy = "repeat the whole array with --resume, or give --num-parts and --part-id as they were at first";
+        return Err(Error::new(problem).help(remedy));
+    }
+    Part::new(id - first, count)
 }
 
 fn parse_count(text: &str) -> std::result::Result<usize, String> {
@@ -221,6 +255,27 @@ mod tests {
         for bad in ["0", "-1", "1025", "two", ""] {
             assert!(parse_threads(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_task_of_a_slurm_array_is_a_part() {
+        let part = |values: [&str; 4]| {
+            let names =
+                ["SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_MAX"];
+            let set: Vec<(&str, String)> = names.into_iter().zip(values.map(str::to_owned)).collect();
+            part_of_slurm(|name| {
+                set.iter().find(|(own, value)| *own == name && !value.is_empty()).map(|(_, v)| v.clone())
+            })
+            .map_err(|error| error.to_string())
+        };
+        assert_eq!(part(["0", "7", "0", "6"]), Ok(Part::new(0, 7).unwrap()));
+        assert_eq!(part(["7", "7", "1", "7"]), Ok(Part::new(6, 7).unwrap()));
+        for gaps in [["5", "2", "3", "5"], ["8", "4", "0", "12"], ["7", "7", "0", "6"]] {
+            assert!(part(gaps).unwrap_err().contains("have gaps"), "{gaps:?}");
+        }
+        assert!(part(["", "7", "0", "6"]).unwrap_err().contains("SLURM_ARRAY_TASK_ID: is not set"));
+        assert!(part(["3", "7", "", "6"]).unwrap_err().contains("SLURM_ARRAY_TASK_MIN: is not set"));
+        assert!(part(["x", "7", "0", "6"]).unwrap_err().contains("\"x\" is not a whole number"));
     }
 
     #[test]

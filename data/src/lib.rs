@@ -30,6 +30,7 @@ mod gzip;
 pub mod hash;
 pub mod limits;
 mod lock;
+pub mod made;
 pub mod names;
 pub mod nifti;
 pub mod npy;

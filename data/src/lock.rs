@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
+use segcal_models::whole_file;
 
 use crate::failure::write_failure;
 
@@ -34,7 +35,8 @@ impl Lock {
         Self::taken(path, remove, File::try_lock)
     }
 
-    /// The same beside others who take it so, and not beside one who takes it alone. The last of them removes the file.
+    /// The same beside others who take it so, and not beside one who takes it alone. The last of them removes the file,
+    /// and what those who were killed had begun.
     ///
     /// # Errors
     /// As [`Lock::take`].
@@ -87,7 +89,22 @@ impl Drop for Lock {
         if let Some(path) = &self.remove
             && (!self.shared || self.is_the_last_at(path))
         {
+            if let (true, Some(folder)) = (self.shared, path.parent()) {
+                remove_unfinished(folder);
+            }
             let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Removes what writers that were killed had begun, in a folder and in those directly inside. For one who holds its lock
+/// alone.
+pub(crate) fn remove_unfinished(folder: &Path) {
+    whole_file::remove_unfinished(folder);
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        // The type of the entry itself: a link is not followed.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            whole_file::remove_unfinished(&entry.path());
         }
     }
 }

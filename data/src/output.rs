@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::failure::WriteFailure;
 pub use crate::failure::{is_write_failure, write_failure};
-use crate::lock::LOCK;
 pub use crate::lock::Lock;
+use crate::lock::{self, LOCK};
 use crate::part::Part;
 use crate::xml;
 
@@ -302,13 +302,7 @@ impl OutputFolder {
 
     /// Removes what writers that were killed had begun, here and in the folders directly inside. For the one writer.
     pub fn remove_unfinished(&self) {
-        whole_file::remove_unfinished(&self.path);
-        for entry in std::fs::read_dir(&self.path).into_iter().flatten().flatten() {
-            // The type of the entry itself: a link is not followed.
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                whole_file::remove_unfinished(&entry.path());
-            }
-        }
+        lock::remove_unfinished(&self.path);
     }
 
     /// Where the folder is.

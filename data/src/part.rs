@@ -1,5 +1,7 @@
 //! One part of a list of cases, of several that are worked on apart: by the tasks of a job array, or on several machines.
 
+use std::fmt::{Display, Formatter};
+
 use segcal_core::{Error, Result};
 
 /// Part `id` of `count`, from 0: case `k` of the sorted list belongs to part `k mod count`.
@@ -32,6 +34,16 @@ impl Part {
         Err(error.help(format!("parts count from 0: 0 to {}", count.saturating_sub(1))))
     }
 
+    /// Its number, from 0.
+    pub const fn id(self) -> usize {
+        self.id
+    }
+
+    /// How many parts there are.
+    pub const fn count(self) -> usize {
+        self.count
+    }
+
     /// Whether there is no other part.
     pub const fn is_whole(self) -> bool {
         self.count == 1
@@ -40,5 +52,11 @@ impl Part {
     /// Its members of a sorted list.
     pub fn of<T>(self, sorted: Vec<T>) -> Vec<T> {
         sorted.into_iter().skip(self.id).step_by(self.count).collect()
+    }
+}
+
+impl Display for Part {
+    fn fmt(&self, out: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(out, "part {} of {}", self.id, self.count)
     }
 }

@@ -8,6 +8,7 @@ use segcal_core::{Backend, Error, Result};
 use segcal_data::hash;
 use segcal_data::observer::{self, Event, Observer, Steps, is_interruption};
 use segcal_data::output::{self, OutputFolder, is_write_failure};
+use segcal_data::part::Part;
 use segcal_metrics::volume::Label;
 use serde_json::json;
 
@@ -16,13 +17,14 @@ use super::cohort::{Cohort, Convention, Plan};
 use super::decide::decide;
 use super::described::Described;
 use super::inputs::{self, Holds, Pair};
+use super::parts::{self, Record};
 use super::pooled::Pooled;
 #[cfg(feature = "report")]
 use super::report;
 use super::state::{CaseState, Measure, Prediction, Unions};
 use super::states::SUMMARY;
 use super::states::{self, Stored};
-use super::{Failure, masks, one_a_thread, regional, slices, structures};
+use super::{Failure, masks, one_a_thread, regional, slices, stamps, structures};
 
 /// An evaluation.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +53,19 @@ pub struct Request<'a> {
 /// Predictions and references cannot be paired, no case can be evaluated, the results cannot be written, or the observer
 /// asks to stop.
 pub fn evaluate<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn Observer) -> Result<Cohort> {
+    evaluate_all(backend, request, found(request)?, observer)
+}
+
+/// The cases of an evaluation.
+struct Found {
+    described: Described,
+    /// By name.
+    pairs: Vec<Pair>,
+    /// Those that belong to no pair, and what is wrong.
+    unpaired: Vec<(String, Error)>,
+}
+
+fn found(request: &Request<'_>) -> Result<Found> {
     let holds = if request.measure.kind == Prediction::Segmentation { Holds::Labels } else { Holds::Scores };
     let described = described(request)?;
     let by_name = masks::pairs(request.predictions, request.labels, holds, &described.names)?;
@@ -63,7 +78,46 @@ pub fn evaluate<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn O
     let none =
         |case| (case, Error::new(format!("has a reference but no prediction in {}", request.predictions.display())));
     let unpaired = found.unusable.into_iter().chain(found.unpredicted.into_iter().map(none)).collect();
-    evaluate_all(backend, request, described, &found.pairs, unpaired, observer)
+    Ok(Found { described, pairs: found.pairs, unpaired })
+}
+
+/// Measures the cases of a part, and leaves their states and a record of them in the folder of the results, which the parts
+/// share; [`merge`](crate::merge::merge) makes the tables and the page of them.
+///
+/// # Errors
+/// As [`evaluate`], but for a part of which no case can be evaluated.
+pub fn evaluate_part<B: Backend>(
+    backend: &B,
+    request: &Request<'_>,
+    part: Part,
+    observer: &dyn Observer,
+) -> Result<Record> {
+    let mut found = found(request)?;
+    let measure = &checked(request, &found)?;
+    let unpaired = found.unpaired.iter().map(|(case, _)| case.as_str());
+    let all: BTreeSet<String> =
+        found.pairs.iter().map(|pair| pair.case.as_str()).chain(unpaired).map(str::to_owned).collect();
+    found.unpaired.sort_by(|a, b| a.0.cmp(&b.0));
+    let (pairs, unpaired) = (part.of(found.pairs), part.of(found.unpaired));
+    if request.resume {
+        states::expect_own_of(request.out, &pairs, measure)?;
+    }
+    let folder = OutputFolder::for_part(request.out, part)?;
+    remove_results(&folder)?;
+    parts::begin(&folder, part)?;
+    let mut failed: Vec<Failure> = unpaired.into_iter().map(|(case, error)| fail(&case, error, observer)).collect();
+    let names = found.described.names;
+    let job = Job { backend, pairs: &pairs, measure, names, folder: &folder, resume: request.resume };
+    let (measured, _, more) = job.run(observer)?;
+    failed.extend(more);
+    failed.sort();
+    let hashed = |state: &CaseState| {
+        Ok((states::name_of(&state.case), hash::of_file(&states::state_of(&folder, &state.case)?)?))
+    };
+    let states = measured.iter().map(hashed).collect::<Result<_>>()?;
+    let record = Record::new(part, all.iter().map(String::as_str), request.plan, states, failed);
+    record.write(&folder)?;
+    Ok(record)
 }
 
 /// Evaluates these pairs, wherever their files lie, and writes the results. Of the request's paths only those of the
@@ -77,33 +131,39 @@ pub fn evaluate_pairs<B: Backend>(
     pairs: &[Pair],
     observer: &dyn Observer,
 ) -> Result<Cohort> {
-    evaluate_all(backend, request, described(request)?, pairs, Vec::new(), observer)
+    let found = Found { described: described(request)?, pairs: pairs.to_vec(), unpaired: Vec::new() };
+    evaluate_all(backend, request, found, observer)
+}
+
+/// How the cases are measured, with what is decided of all of them.
+fn checked(request: &Request<'_>, found: &Found) -> Result<Measure> {
+    let measure = decided(request, found.described.clone(), &found.pairs)?;
+    if let (Prediction::Scores(_), None) = (measure.kind, &measure.nested) {
+        structures::expect_classes(&measure.unions, &found.pairs, &measure.reading)?;
+    }
+    Ok(measure)
 }
 
 /// Evaluates the pairs; the cases that belong to none are reported with those that fail.
 fn evaluate_all<B: Backend>(
     backend: &B,
     request: &Request<'_>,
-    described: Described,
-    pairs: &[Pair],
-    unpaired: Vec<(String, Error)>,
+    found: Found,
     observer: &dyn Observer,
 ) -> Result<Cohort> {
     let resume = request.resume;
-    let names = described.names.clone();
-    let measure = &decided(request, described, pairs)?;
-    if let (Prediction::Scores(_), None) = (measure.kind, &measure.nested) {
-        structures::expect_classes(&measure.unions, pairs, &measure.reading)?;
-    }
+    let measure = &checked(request, &found)?;
+    let Found { described: Described { names, .. }, pairs, unpaired } = found;
     if resume {
-        states::expect_own(request.out, pairs, &unpaired, measure)?;
+        states::expect_own(request.out, &pairs, &unpaired, measure)?;
     }
     let folder = OutputFolder::exclusive(request.out)?;
     remove_results(&folder)?;
+    parts::remove(&folder)?;
     let kept = if resume { pairs.iter().map(|pair| pair.case.as_str()).collect() } else { BTreeSet::new() };
     states::keep_only(&folder, &kept)?;
     let mut failed: Vec<Failure> = unpaired.into_iter().map(|(case, error)| fail(&case, error, observer)).collect();
-    let job = Job { backend, pairs, measure, names, folder: &folder, resume };
+    let job = Job { backend, pairs: &pairs, measure, names, folder: &folder, resume };
     let (states, pooled, more) = job.run(observer)?;
     failed.extend(more);
     if states.is_empty() {
@@ -249,6 +309,7 @@ impl<B: Backend> Job<'_, B> {
             return Ok(state);
         }
         states::remove(self.folder, &pair.case)?;
+        let stamps = stamps::of(pair);
         let (mut state, slices) = case::measure(self.backend, pair, self.measure)?;
         let names = self.names.iter().filter(|(label, _)| usize::from(**label) < state.classes);
         state.names = names.map(|(label, name)| (*label, name.clone())).collect();
@@ -256,6 +317,7 @@ impl<B: Backend> Job<'_, B> {
         // The state says that the case is done, so it comes last.
         slices::write(&states::slices_of(self.folder, &pair.case)?, &slices)?;
         stored.write(self.folder)?;
+        stamps::note(self.folder, &pair.case, stamps, &stored.state.checksums)?;
         Ok(stored.state)
     }
 
@@ -267,8 +329,18 @@ impl<B: Backend> Job<'_, B> {
         }
         let state = Stored::read(&path)?.state;
         let image = pair.image.as_deref().map(states::located);
+        if state.image != image {
+            return Ok(None);
+        }
+        if stamps::stand(self.folder, pair, &state.checksums) {
+            return Ok(Some(state));
+        }
+        let stamps = stamps::of(pair);
         // A file that cannot be read now is told when it is measured.
-        let same = state.image == image && states::checksums(pair).is_ok_and(|now| now == state.checksums);
-        Ok(same.then_some(state))
+        if states::checksums(pair).is_ok_and(|now| now == state.checksums) {
+            stamps::note(self.folder, &pair.case, stamps, &state.checksums)?;
+            return Ok(Some(state));
+        }
+        Ok(None)
     }
 }

@@ -7,19 +7,22 @@ use segcal_core::{Error, Result};
 use segcal_data::output::{self, OutputFolder};
 
 use crate::cohort::{Cohort, Plan};
+use crate::parts::{self, Record};
 use crate::pooled::Pooled;
 use crate::states::{self, Stored};
 use crate::{Failure, job};
 
-/// Joins the folders of evaluations, in whatever order, and writes the files of one evaluation of all their cases, to the same
-/// bits.
+/// Joins the folders of evaluations, or of parts that shared one, in whatever order, and writes the files of one evaluation of
+/// all their cases, to the same bits.
 ///
 /// # Errors
-/// A folder holds no states, two hold the same case or were measured with different settings, or the results cannot be
-/// written.
+/// A folder holds no states, a part is missing, two hold the same case or were measured with different settings, or the
+/// results cannot be written.
 pub fn merge(folders: &[PathBuf], out: &Path, plan: Plan) -> Result<Cohort> {
-    let (cases, pooled) = gather(folders)?;
-    let failed = failures(folders, &cases)?;
+    let sources = folders.iter().map(|folder| Source::read(folder)).collect::<Result<Vec<_>>>()?;
+    parts::expect_all(sources.iter().flat_map(|source| &source.parts), plan)?;
+    let (cases, pooled) = gather(&sources)?;
+    let failed = failures(&sources, &cases)?;
     let measure = cases.values().next().map(|(_, stored)| stored.measure.clone());
     let measure = measure.ok_or_else(|| Error::new("the folders hold no case"))?;
     let states = cases.values().map(|(_, stored)| stored.state.clone()).collect();
@@ -35,7 +38,45 @@ pub fn merge(folders: &[PathBuf], out: &Path, plan: Plan) -> Result<Cohort> {
         }
     }
     job::write(&cohort, &folder)?;
+    parts::remove(&folder)?;
     Ok(cohort)
+}
+
+/// A folder to join.
+struct Source<'a> {
+    folder: &'a Path,
+    /// The records of the parts that share it; none where it is one evaluation.
+    parts: Vec<Record>,
+}
+
+impl<'a> Source<'a> {
+    fn read(folder: &'a Path) -> Result<Self> {
+        Ok(Self { folder, parts: parts::read(folder)? })
+    }
+
+    /// The states, each of which is the one that the summary or the record of its part tells of.
+    fn states(&self) -> Result<Vec<PathBuf>> {
+        if self.parts.is_empty() {
+            return states_of(self.folder);
+        }
+        let told =
+            self.parts.iter().flat_map(|part| part.states.iter().map(move |state| (part.file(self.folder), state)));
+        told.map(|(record, (name, hash))| {
+            let path = self.folder.join(name);
+            states::expect(&path, hash, &record)?;
+            Ok(path)
+        })
+        .collect()
+    }
+
+    /// The cases that failed.
+    fn failures(&self) -> Result<Vec<Failure>> {
+        let summary = self.folder.join(states::SUMMARY);
+        if self.parts.is_empty() && summary.is_file() {
+            return Failure::read(&summary);
+        }
+        Ok(self.parts.iter().flat_map(|part| part.failed.clone()).collect())
+    }
 }
 
 /// Takes what the report's overlays show, where it is there, from beside a state.
@@ -52,11 +93,11 @@ fn copy_slices(state: &Path, to: &Path) -> Result<()> {
 type Cases = BTreeMap<String, (PathBuf, Stored)>;
 
 /// Every state; and the counters of all, which the states lack then.
-fn gather(folders: &[PathBuf]) -> Result<(Cases, Pooled)> {
+fn gather(sources: &[Source<'_>]) -> Result<(Cases, Pooled)> {
     let mut pooled = Pooled::default();
     let mut cases = Cases::new();
     let mut first: Option<(PathBuf, Stored)> = None;
-    for path in folders.iter().map(|folder| states_of(folder)).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
+    for path in sources.iter().map(Source::states).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
         let mut stored = Stored::read(&path)?;
         let name = stored.state.case.clone();
         pooled.add_all(&name, stored.state.take_counters());
@@ -84,13 +125,11 @@ fn states_of(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The cases that a part reports as failed, by its `summary.json`, and no part has measured.
-fn failures<T>(folders: &[PathBuf], cases: &BTreeMap<String, T>) -> Result<Vec<Failure>> {
+/// The cases that a folder reports as failed, and none has measured.
+fn failures<T>(sources: &[Source<'_>], cases: &BTreeMap<String, T>) -> Result<Vec<Failure>> {
     let mut failed = BTreeMap::new();
-    for path in folders.iter().map(|folder| folder.join("summary.json")).filter(|path| path.is_file()) {
-        for failure in Failure::read(&path)? {
-            failed.entry(failure.case.clone()).or_insert(failure);
-        }
+    for failure in sources.iter().map(Source::failures).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
+        failed.entry(failure.case.clone()).or_insert(failure);
     }
     Ok(failed.into_values().filter(|failure| !cases.contains_key(&failure.case)).collect())
 }

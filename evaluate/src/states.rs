@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Pair;
+use super::stamps;
 use super::state::{CaseState, Measure};
 use segcal_data::hash::{self, Hash};
 use segcal_data::output::{self, OutputFolder};
@@ -49,22 +50,31 @@ pub fn expect_whole(folder: &Path) -> Result<()> {
     let Summary { files } = summary.at(path.display())?;
     // Summaries of earlier versions name no files.
     let Some(mut files) = files else { return Ok(()) };
-    let changed = |what: &str, at: &Path| {
-        let error = Error::new(format!("{what} the evaluation of {}", path.display())).at(at.display());
-        Err(error.help("evaluate the cases again"))
-    };
     for state in list(folder)? {
         let name = format!("{FOLDER}/{}", state.file_name().unwrap_or_default().display());
-        match files.remove(&name) {
-            None => return changed("is not of", &state),
-            Some(expected) if hash::of_file(&state)? != expected => return changed("was changed after", &state),
-            Some(_) => {}
-        }
+        let expected = files.remove(&name).ok_or_else(|| changed("is not of", &path, &state))?;
+        expect(&state, &expected, &path)?;
     }
     match files.keys().find(|name| name.starts_with(FOLDER)) {
-        Some(name) => changed("is missing from", &folder.join(name)),
+        Some(name) => Err(changed("is missing from", &path, &folder.join(name))),
         None => Ok(()),
     }
+}
+
+/// Refuses a state that is not the one that a summary or a record tells of.
+///
+/// # Errors
+/// It is another one, or cannot be read.
+pub fn expect(state: &Path, hash: &str, told_by: &Path) -> Result<()> {
+    if !state.is_file() {
+        return Err(changed("is missing from", told_by, state));
+    }
+    if hash::of_file(state)? == hash { Ok(()) } else { Err(changed("was changed after", told_by, state)) }
+}
+
+fn changed(what: &str, told_by: &Path, at: &Path) -> Error {
+    let error = Error::new(format!("{what} the evaluation of {}", told_by.display())).at(at.display());
+    error.help("evaluate the cases again")
 }
 
 /// One case, and how it was measured.
@@ -199,6 +209,18 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Refuses to go on where a case of these has a state of other files or settings; nothing is written.
+///
+/// # Errors
+/// A state is malformed or does not belong to this evaluation.
+pub fn expect_own_of(folder: &Path, pairs: &[Pair], measure: &Measure) -> Result<()> {
+    let by_name = pairs.iter().map(|pair| (pair.case.as_str(), pair)).collect();
+    let paths = pairs.iter().map(|pair| folder.join(name_of(&pair.case)));
+    paths
+        .filter(|path| path.is_file())
+        .try_for_each(|path| Stored::read(&path)?.expect(measure, &by_name).at(path.display()))
+}
+
 /// Refuses to go on in a folder that holds a state of other files, settings or cases; nothing is written. Of the cases
 /// that belong to no pair any state may be there.
 ///
@@ -249,7 +271,8 @@ fn is_state(path: &Path) -> bool {
 pub fn remove(folder: &OutputFolder, case: &str) -> Result<()> {
     // The state says that the slices are there, so it goes first.
     output::remove_file(&state_of(folder, case)?)?;
-    output::remove_file(&slices_of(folder, case)?)
+    output::remove_file(&slices_of(folder, case)?)?;
+    stamps::remove(folder, case)
 }
 
 /// A file as it is called from everywhere: its own name in its folder's real path.

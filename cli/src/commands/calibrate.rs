@@ -15,6 +15,7 @@ use segcal_evaluate::scores::Scores;
 use segcal_metrics::calibration::{Calibration, Region};
 use serde_json::{Map as Object, Value, json};
 
+use crate::options::Parts;
 use crate::output;
 use crate::reading::Believed;
 use crate::{Common, Outcome, doors};
@@ -129,6 +130,12 @@ pub struct ApplyArgs {
     /// Folder of the calibrated probabilities.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// Skip the cases whose files stand, made of the same map, scores and options; figures are of all.
+    #[arg(long)]
+    pub resume: bool,
+    /// Which of the cases; figures are of these.
+    #[command(flatten)]
+    pub parts: Parts,
 }
 
 /// The kinds of maps, for the command line.
@@ -215,6 +222,8 @@ fn apply(args: &ApplyArgs, common: &Common) -> Result<Outcome> {
         labels: args.labels.as_deref(),
         images: args.images.as_deref(),
         out: &args.out,
+        part: args.parts.part()?,
+        resume: args.resume,
     };
     let applied = doors::apply(&request, common)?;
     let report = Report { applied: &applied, states: applied.pooled() };
@@ -250,15 +259,22 @@ impl Report<'_> {
         (sum(|case| case.changed), sum(|case| case.voxels))
     }
 
+    /// How many of the cases were there before.
+    fn kept(&self) -> usize {
+        self.applied.cases.iter().filter(|case| case.kept).count()
+    }
+
     fn tables(&self, out: &Path) -> String {
         let (changed, voxels) = self.changed();
-        let share = 100.0 * changed as f64 / voxels as f64;
+        let share = if voxels > 0 { 100.0 * changed as f64 / voxels as f64 } else { 0.0 };
+        let kept = self.kept();
+        let kept = if kept > 0 { format!(", {kept} of them as they were") } else { String::new() };
         let mut text = format!("{}\n", self.applied.summary);
         for case in self.applied.cases.iter().filter(|case| case.changed > 0) {
             text += &format!("{}: {} of {} voxels change their label\n", case.case, case.changed, case.voxels);
         }
         text += &format!(
-            "{} cases, {changed} of {voxels} voxels ({share:.4} %) change their label\n",
+            "{} cases{kept}, {changed} of {voxels} voxels ({share:.4} %) change their label\n",
             self.applied.cases.len()
         );
         if let Some(states) = &self.states {
@@ -277,6 +293,7 @@ impl Report<'_> {
         json!({
             "method": self.applied.method.name(),
             "cases": self.applied.cases.iter().map(case).collect::<Vec<_>>(),
+            "kept": self.kept(),
             "voxels": voxels,
             "changed_labels": changed,
             "fitted_on": self.applied.fitted_on,

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use segcal_core::{Error, Result};
 use serde_json::{Value, json};
 
+use crate::options::Parts;
 use crate::{Common, Outcome, output};
 use segcal_data::{self as data, Case, Dataset, Grid, Volume};
 
@@ -21,6 +22,9 @@ pub struct Args {
     /// The folder of the data set.
     #[arg(value_name = "DATASET")]
     pub dataset: PathBuf,
+    /// Which of the cases; duplicates are looked for among these.
+    #[command(flatten)]
+    pub parts: Parts,
 }
 
 /// What was found out about one case.
@@ -42,7 +46,7 @@ struct Finding {
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let (dataset, problems) = Dataset::scan(&args.dataset, 0)?;
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    let cases: Vec<_> = dataset.cases().collect();
+    let cases: Vec<_> = args.parts.part()?.of(dataset.cases().collect());
     let progress = common.progress("checking", cases.len());
     let mut findings: Vec<Finding> = cases
         .par_iter()
@@ -244,12 +248,13 @@ fn as_text(dataset: &Dataset, findings: &[Finding], problems: &[String]) -> Stri
     let found = problems.iter().chain(findings.iter().flat_map(|finding| &finding.problems));
     let found: Vec<String> = found.map(|problem| format!("  {problem}\n")).collect();
     let axes = summary(findings.iter().filter_map(|finding| finding.grid.as_ref()).map(axes_of));
+    let of = |part: &str| findings.iter().filter(|finding| finding.part == part).count();
     let counts = format!(
         "{} ({} train, {} val, {} test), layout {}, axes {axes}",
         output::counted(findings.len(), "case"),
-        dataset.train.len(),
-        dataset.val.len(),
-        dataset.test.len(),
+        of("train"),
+        of("val"),
+        of("test"),
         dataset.layout.as_str()
     );
     let verdict = match found.len() {

@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use clap::ArgGroup;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use segcal_core::{Error, Result};
+use segcal_data::part::Part;
 use segcal_evaluate::cohort::{Cohort, Convention, Kind, Plan};
+use segcal_evaluate::parts::Record;
 use segcal_evaluate::scores::Scores;
 use segcal_evaluate::settings::Settings;
 use segcal_evaluate::state::{Measure, Prediction};
 use segcal_evaluate::{Failure, Request};
 use segcal_metrics::empty::Policy;
+use serde_json::json;
 
+use crate::options::Parts;
 use crate::reading::Believed;
 use crate::{Common, Outcome, doors, output};
 
@@ -78,6 +82,9 @@ pub struct Args {
     /// Skip the cases that are done and whose files have not changed since.
     #[arg(long)]
     pub resume: bool,
+    /// Which of the cases: `segcal merge DIR --out DIR` joins what the parts leave in one folder.
+    #[command(flatten)]
+    pub parts: Parts,
 }
 
 pub(crate) fn parse_policy(name: &str) -> std::result::Result<Policy, String> {
@@ -133,8 +140,26 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         plan: Plan { empty: args.empty, convention: args.convention, seed: args.seed },
         resume: args.resume,
     };
+    let part = args.parts.part()?;
+    if !part.is_whole() {
+        let record = doors::evaluate_part(&request, part, common)?;
+        return print_part(&record, part, &args.out, common);
+    }
     let cohort = doors::evaluate(&request, None, common)?;
     print(&cohort, &args.out, common)
+}
+
+/// Prints what a part has left.
+fn print_part(record: &Record, part: Part, out: &Path, common: &Common) -> Result<Outcome> {
+    let (cases, failed) = (record.states.len(), &record.failed);
+    if common.json {
+        output::print_json(&json!({ "part": part.id(), "of": part.count(), "cases": cases, "failed": failed }))?;
+    } else {
+        let left_out: String = failed.iter().map(|Failure { case, error }| format!("left out: {case}: {error}\n")).collect();
+        let (of, out) = (output::counted(cases + failed.len(), "case"), out.display());
+        output::print(&format!("{left_out}{part}: {cases} of {of} measured; once all parts are, segcal merge {out} --out {out}\n"))?;
+    }
+    Ok(Outcome::of(failed.len()))
 }
 
 /// Prints what was found; some cases may have failed.

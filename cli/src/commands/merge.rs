@@ -10,13 +10,16 @@ use segcal_metrics::empty::Policy;
 use super::evaluate;
 use crate::{Common, Outcome};
 
-/// Join the folders of several evaluations into one.
+/// Join the folders of several evaluations, or the parts in one folder.
 ///
 /// Reads the state of every case (`states/*.json`) and writes the files of one run over all cases, to the same bits, in
-/// whatever order the folders are given. The options must be those of that one run. A case that failed in one part and
-/// is in no other is reported.
+/// whatever order the folders are given. The options must be those of that one run. Where parts share a folder (`evaluate
+/// --num-parts`), each must be there; one that is missing is named. A case that failed in one folder and is in no other is
+/// reported.
 #[derive(clap::Args, Clone, Debug)]
-#[command(after_help = "Example:\n  segcal merge evaluation-1 evaluation-2 --out evaluation")]
+#[command(after_help = "Examples:\n  \
+    segcal merge evaluation-1 evaluation-2 --out evaluation\n  \
+    segcal merge evaluation --out evaluation")]
 pub struct Args {
     /// Folders that `segcal evaluate` or `segcal merge` wrote.
     #[arg(required = true, value_name = "DIR")]

@@ -7,6 +7,7 @@ use segcal_core::Result;
 use segcal_data::prepare::{self, Choices, Folds, Frame, RECIPES, Request};
 use serde_json::json;
 
+use crate::options::Parts;
 use crate::output;
 use crate::{Common, Outcome};
 
@@ -58,6 +59,9 @@ pub struct Args {
     /// Endings of the names of labels that are the structures, from class 1 on (bids).
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub labels: Vec<String>,
+    /// Which of the cases. Parts share OUT; when all are written, the same command without parts finds and describes them.
+    #[command(flatten)]
+    pub parts: Parts,
 }
 
 fn recipes() -> impl TypedValueParser<Value = &'static str> {
@@ -120,6 +124,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         folds: args.folds,
         seed: args.seed,
         choices: Choices { images: args.images.clone(), labels: args.labels.clone() },
+        part: args.parts.part()?,
     };
     let prepared = prepare::prepare(&request, &common.observer())?;
     let ([train, val, test], failed) = (prepared.counts, prepared.failed.len());
@@ -131,7 +136,8 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     } else {
         let failures = if failed > 0 { format!(", {failed} failed") } else { String::new() };
         let out = args.out.display();
-        output::print(&format!("{out}: {train} to train, {val} to validate, {test} to test{failures}\n"))?;
+        let part = if request.part.is_whole() { String::new() } else { format!("{}: ", request.part) };
+        output::print(&format!("{out}: {part}{train} to train, {val} to validate, {test} to test{failures}\n"))?;
     }
     Ok(Outcome::of(failed))
 }

@@ -180,6 +180,8 @@ impl Unit<'_> {
             labels: None,
             images: images.next(),
             out: &path.join("probabilities"),
+            part: Part::WHOLE,
+            resume: false,
         };
         match doors::apply(&request, common)?.failed.into_iter().next() {
             None => Ok(()),

@@ -1,18 +1,16 @@
 //! Preparing a data set: which scan goes where, reading, resizing, writing, describing.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use segcal_core::{Context, Error, Result};
 use serde_json::{Map, Value, json};
 
+use super::sources::Sources;
 use super::{Choices, Cohort, Folds, Frame, Label, Part, Recipe, Scan, split, volumes};
-use crate::hash::Hash;
-use crate::lock::LOCK;
 use crate::observer::{self, Event, Observer, Steps, is_interruption};
 use crate::output::{self, OutputFolder, is_write_failure};
-use crate::{Volume, limits, nifti};
+use crate::{Volume, limits, names, nifti, part};
 
 /// What is to be prepared.
 pub struct Request<'a> {
@@ -32,6 +30,9 @@ pub struct Request<'a> {
     pub seed: u64,
     /// What the layout leaves open.
     pub choices: Choices,
+    /// Which of the cases are written. Parts share the folder, and the request for all of them, which comes last, finds
+    /// what they wrote and describes it.
+    pub part: part::Part,
 }
 
 /// What became of a data set.
@@ -57,7 +58,8 @@ pub fn prepare(request: &Request<'_>, observer: &dyn Observer) -> Result<Prepare
     let plan = plan(request, &cohort)?;
     held_out(request, plan.iter().map(|(scan, part)| (scan.subject.as_str(), *part)))?;
     let folder = open(request)?;
-    forget_replaced(&folder, &plan)?;
+    let plan = request.part.of(plan);
+    forget_replaced(&folder, &plan, request.part)?;
     let steps = Steps::begin(observer, "preparing", plan.len());
     let results: Vec<Result<Written>> = plan
         .par_iter()
@@ -81,7 +83,9 @@ pub fn prepare(request: &Request<'_>, observer: &dyn Observer) -> Result<Prepare
         }
     }
     let channels = channels(&cohort, &written)?;
-    describe(&folder, request, &cohort, &channels, &written)?;
+    if request.part.is_whole() {
+        describe(&folder, request, &cohort, &channels, &written)?;
+    }
     let counts = Part::ALL.map(|part| written.iter().filter(|case| case.part == part).count());
     Ok(Prepared { counts, failed })
 }
@@ -159,7 +163,7 @@ fn open(request: &Request<'_>) -> Result<OutputFolder> {
             .at(request.out.display())
             .help("choose a new folder"));
     }
-    let folder = OutputFolder::exclusive(request.out)?;
+    let folder = OutputFolder::for_part(request.out, request.part)?;
     let is_filled = holds_files(request.out)?;
     let file = folder.file("prepare.json")?;
     if is_filled {
@@ -174,44 +178,24 @@ fn open(request: &Request<'_>) -> Result<OutputFolder> {
     Ok(folder)
 }
 
-/// Whether there is more in a folder than the lock that this process holds there.
+/// Whether there is more in a folder than locks, and what other parts are writing.
 fn holds_files(folder: &Path) -> Result<bool> {
     let entries = std::fs::read_dir(folder).at(folder.display())?;
-    Ok(entries.flatten().any(|entry| entry.file_name() != LOCK))
+    Ok(entries.flatten().any(|entry| !names::is_hidden(&entry.path())))
 }
-
-/// The SHA-256 of the files that each case was made from.
-const SOURCES: &str = "sources.json";
 
 /// Removes the cases that were made from other files than those that are there now, and notes these: what lies in the
 /// folder afterwards is of them.
-fn forget_replaced(folder: &OutputFolder, plan: &[(&Scan, Part)]) -> Result<()> {
-    let file = folder.file(SOURCES)?;
-    let before = limits::read_text(&file).ok().and_then(|text| serde_json::from_str(&text).ok());
-    let before: BTreeMap<String, String> = before.unwrap_or_default();
-    // What cannot be read is said where the case is made.
-    let hashed = |(scan, _): &(&Scan, Part)| Some((scan.name.clone(), hash(scan).ok()?));
-    let now: BTreeMap<String, String> = plan.par_iter().filter_map(hashed).collect();
-    let is_kept = |scan: &Scan| now.get(&scan.name).is_some_and(|hash| before.get(&scan.name) == Some(hash));
-    for (scan, part) in plan.iter().filter(|(scan, _)| !is_kept(scan)) {
+fn forget_replaced(folder: &OutputFolder, plan: &[(&Scan, Part)], part: part::Part) -> Result<()> {
+    let sources = Sources::of(folder, plan)?;
+    for (scan, part) in plan.iter().filter(|(scan, _)| !sources.are_those_of(scan)) {
         let images = (0..).map(|channel| image_at(folder, scan, *part, channel));
         let images = images.take_while(|path| path.as_ref().is_ok_and(|path| path.is_file()));
         for path in images.collect::<Vec<_>>().into_iter().chain([label_at(folder, scan, *part)]) {
             output::remove_file(&path?)?;
         }
     }
-    if now == before { Ok(()) } else { output::write_text(&file, &output::to_json(&now)?) }
-}
-
-fn hash(scan: &Scan) -> Result<String> {
-    let mut hash = Hash::default();
-    let labels: Vec<&PathBuf> = match &scan.label {
-        Label::Unknown => Vec::new(),
-        Label::Map(path, _) => vec![path],
-        Label::Masks(masks) => masks.iter().flatten().collect(),
-    };
-    scan.images.iter().chain(labels).try_for_each(|path| hash.file(path))?;
-    Ok(hash.hex())
+    sources.note(folder, part)
 }
 
 /// Where a channel of a scan goes.
@@ -242,8 +226,11 @@ fn write(folder: &OutputFolder, scan: &Scan, part: Part, cohort: &Cohort, frame:
     let label_at = label_at(folder, scan, part)?;
     let known = cohort.channels.len();
     let is_labelled = matches!(scan.label, Label::Unknown) || label_at.is_file();
-    if known > 0 && is_labelled && (0..known).all(|channel| image_at(channel).is_ok_and(|path| path.is_file())) {
-        return Ok(Written { name: scan.name.clone(), subject: scan.subject.clone(), part, channels: known });
+    let is_there = |channel: &usize| image_at(*channel).is_ok_and(|path| path.is_file());
+    // The label is written last: beside it, every channel is there.
+    let there = if known == 0 && label_at.is_file() { (0..).take_while(is_there).count() } else { known };
+    if there > 0 && is_labelled && (0..there).all(|channel| is_there(&channel)) {
+        return Ok(Written { name: scan.name.clone(), subject: scan.subject.clone(), part, channels: there });
     }
     let image = volumes::image(scan)?;
     let label = volumes::label(scan, &image.grid, cohort.classes.len(), cohort.ignore_label)?;

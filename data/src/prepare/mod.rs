@@ -8,6 +8,7 @@
 mod frame;
 mod job;
 mod recipes;
+mod sources;
 pub mod split;
 pub mod tree;
 pub mod volumes;

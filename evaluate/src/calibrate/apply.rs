@@ -15,6 +15,7 @@ use crate::axes::Order;
 use crate::inputs::Files;
 use crate::reading::{Background, Reading};
 use crate::scores::{self, Frame, Notes, Scores};
+use segcal_data::made::{Note, Recipe};
 use segcal_data::output::OutputFolder;
 use segcal_data::{Volume, nifti, npy};
 
@@ -29,6 +30,11 @@ pub trait Mend: Sync {
     /// The regions that the scores are of, where they are problems of their own.
     fn nested(&self) -> Option<&Nested> {
         None
+    }
+
+    /// The files that it needs of a case beside the scores.
+    fn inputs(&self, _case: &str) -> Vec<PathBuf> {
+        Vec::new()
     }
 
     /// Turns logits `[k, d, h, w]` into calibrated probabilities, in place.
@@ -79,49 +85,86 @@ pub struct Applied {
     pub changed: usize,
     /// Calibration before and after, where there is a reference; of regions for each, by its name.
     pub states: Option<BeforeAfter>,
+    /// Whether the file was there before.
+    pub kept: bool,
 }
 
-/// Reads a case on its own grid, applies the map, and writes the calibrated probabilities on that grid: NIfTI as one
-/// volume with the class last (`.nii.gz`), `.npy` and `.npz` as they came. With a reference, both files are then
-/// measured against it.
-///
-/// # Errors
-/// The case cannot be read, has another number of classes, or cannot be written; or the reference does not fit.
-pub fn apply(
-    map: &dyn Mend,
-    case: &str,
-    files: &Files,
-    how: &How<'_>,
-    reference: Option<&PathBuf>,
-    folder: &OutputFolder,
-) -> Result<Applied> {
-    let (mut values, classes, frame) = match map.nested() {
-        None => scores::read_own(files, how.kind, how.own)?,
-        Some(nested) => {
-            let (values, frame) = scores::read_own_regions(files, how.kind, how.own, nested)?;
-            (values, nested.regions.len(), frame)
+/// A map, what it is applied to, and where the results go.
+pub struct Application<'a> {
+    /// The map.
+    pub map: &'a dyn Mend,
+    /// How the files are read.
+    pub how: How<'a>,
+    /// The folder of the results.
+    pub folder: &'a OutputFolder,
+    /// The map and the options, of which every file is made.
+    pub recipe: Recipe,
+    /// Whether cases are kept whose files stand, made of the same.
+    pub resume: bool,
+}
+
+/// The names of what is counted of a case.
+const COUNTS: [&str; 2] = ["voxels", "changed_labels"];
+
+impl Application<'_> {
+    /// Reads a case on its own grid, applies the map, and writes the calibrated probabilities on that grid: NIfTI as one
+    /// volume with the class last (`.nii.gz`), `.npy` and `.npz` as they came. With a reference, both files are then
+    /// measured against it.
+    ///
+    /// # Errors
+    /// The case cannot be read, has another number of classes, or cannot be written; or the reference does not fit.
+    pub fn case(&self, case: &str, files: &Files, reference: Option<&PathBuf>) -> Result<Applied> {
+        let inputs = [files.all(), &self.map.inputs(case)].concat();
+        let standing = if self.resume { self.recipe.standing(case, &inputs, self.folder) } else { None };
+        let applied = match standing.and_then(|note| self.kept(case, &note)) {
+            Some(kept) => kept,
+            None => self.made(case, files, &inputs)?,
+        };
+        let measured = |path: &PathBuf| states(files, &self.how, &applied.file, path, self.map.nested());
+        let states = reference.map(measured).transpose()?;
+        Ok(Applied { states, ..applied })
+    }
+
+    /// What the note of a case says of it.
+    fn kept(&self, case: &str, note: &Note) -> Option<Applied> {
+        let file = self.folder.path().join(note.files().next()?);
+        let [voxels, changed] = COUNTS.map(|name| usize::try_from(*note.counts.get(name)?).ok());
+        Some(Applied { case: case.to_owned(), file, voxels: voxels?, changed: changed?, states: None, kept: true })
+    }
+
+    fn made(&self, case: &str, files: &Files, inputs: &[PathBuf]) -> Result<Applied> {
+        Recipe::forget(case, self.folder)?;
+        let (map, how) = (self.map, &self.how);
+        let (mut values, classes, frame) = match map.nested() {
+            None => scores::read_own(files, how.kind, how.own)?,
+            Some(nested) => {
+                let (values, frame) = scores::read_own_regions(files, how.kind, how.own, nested)?;
+                (values, nested.regions.len(), frame)
+            }
+        };
+        if classes != map.classes() {
+            let problem = format!("has {classes} classes, the map {}", map.classes());
+            return Err(Error::new(problem).at(files.first().display()));
         }
-    };
-    if classes != map.classes() {
-        let problem = format!("has {classes} classes, the map {}", map.classes());
-        return Err(Error::new(problem).at(files.first().display()));
+        let before = labels(&values, how.kind, map);
+        match map.nested() {
+            _ if how.kind == Scores::Logits => {}
+            None => logits_of(&mut values),
+            Some(_) => log_odds_of(&mut values),
+        }
+        map.recalibrate(case, &mut values, &frame)?;
+        if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
+            let error = Error::new(format!("the map gives {bad} for these scores")).at(files.first().display());
+            return Err(error.help("fit the map again, on scores like these"));
+        }
+        let after = labels(&values, Scores::Probabilities, map);
+        let (voxels, changed) = (before.len(), changed_labels(&before, &after));
+        let name = write(values, classes, frame, case, self.folder)?;
+        let file = self.folder.path().join(&name);
+        let counts = COUNTS.into_iter().map(str::to_owned).zip([voxels, changed].map(|count| count as u64));
+        self.recipe.note((case, inputs), &[name], counts.collect(), self.folder)?;
+        Ok(Applied { case: case.to_owned(), file, voxels, changed, states: None, kept: false })
     }
-    let before = labels(&values, how.kind, map);
-    match map.nested() {
-        _ if how.kind == Scores::Logits => {}
-        None => logits_of(&mut values),
-        Some(_) => log_odds_of(&mut values),
-    }
-    map.recalibrate(case, &mut values, &frame)?;
-    if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
-        let error = Error::new(format!("the map gives {bad} for these scores")).at(files.first().display());
-        return Err(error.help("fit the map again, on scores like these"));
-    }
-    let after = labels(&values, Scores::Probabilities, map);
-    let (voxels, changed) = (before.len(), changed_labels(&before, &after));
-    let file = write(values, classes, frame, case, folder)?;
-    let states = reference.map(|reference| states(files, how, &file, reference, map.nested())).transpose()?;
-    Ok(Applied { case: case.to_owned(), file, voxels, changed, states })
 }
 
 /// The label map of scores.
@@ -136,25 +179,23 @@ fn labels(values: &[f32], kind: Scores, map: &dyn Mend) -> Vec<Label> {
     }
 }
 
+/// Writes the probabilities of a case, and gives the name of the file in the folder.
 fn write(values: Vec<f32>, classes: usize, frame: Frame, case: &str, folder: &OutputFolder) -> Result<PathBuf> {
-    let named = |ending: &str| folder.file(format!("{case}.{ending}"));
+    let ending = match &frame {
+        Frame::Grid(_) => "nii.gz",
+        Frame::Array { archive: false, .. } => "npy",
+        Frame::Array { archive: true, .. } => "npz",
+    };
+    let name = PathBuf::from(format!("{case}.{ending}"));
+    let path = folder.file(&name)?;
     match frame {
-        Frame::Grid(grid) => {
-            let path = named("nii.gz")?;
-            nifti::write(&path, &Volume::new(values, classes, grid))?;
-            Ok(path)
-        }
-        Frame::Array { shape, archive: false } => {
-            let path = named("npy")?;
-            npy::write(&path, &shape, &values)?;
-            Ok(path)
-        }
+        Frame::Grid(grid) => nifti::write(&path, &Volume::new(values, classes, grid))?,
+        Frame::Array { shape, archive: false } => npy::write(&path, &shape, &values)?,
         Frame::Array { shape, archive: true } => {
-            let path = named("npz")?;
             npy::write_archive(&path, &[("probabilities", &shape, &values)])?;
-            Ok(path)
         }
     }
+    Ok(name)
 }
 
 /// Calibration of what was given and of what was written.

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Backend, Context, Error, Result};
+use segcal_data::made::{self, Recipe};
 use segcal_data::observer::{self, Event, Observer, Steps, is_interruption};
 use segcal_data::output::{self, Lock, OutputFolder, is_write_failure};
+use segcal_data::part::Part;
 use segcal_metrics::calibration::{Calibration, Region};
 use segcal_metrics::measure::Nested;
 use segcal_metrics::volume::Label;
 
-use super::apply::{Applied, BeforeAfter, How, Mend, apply};
+use super::apply::{Application, Applied, BeforeAfter, How, Mend};
 use super::calibration;
 use super::local::{self, Local, LocalMap};
 use super::map::{Map, MapFile, Method};
@@ -222,6 +224,10 @@ pub struct ApplyRequest<'a> {
     pub images: Option<&'a Path>,
     /// Folder of the calibrated probabilities.
     pub out: &'a Path,
+    /// Which of the cases are calibrated. Parts may share a folder.
+    pub part: Part,
+    /// Whether cases are kept whose files stand, made of the same map, scores and options.
+    pub resume: bool,
 }
 
 /// What became of the cases.
@@ -259,12 +265,14 @@ pub fn apply_all<B: Backend>(backend: B, request: &ApplyRequest<'_>, observer: &
         let file = local::describe(request.map)?;
         file.expect(request.kind, false).at(request.map.display())?;
         let map = LocalMap::load(request.map, &file, images(request.images)?, backend)?;
-        let summary = format!("local temperatures of epoch {}", file.map.epoch);
-        return apply_to(&map, About { method: Method::Local, summary, fitted_on: &file.cases }, request, observer);
+        let (summary, arithmetic) = (format!("local temperatures of epoch {}", file.map.epoch), map.arithmetic());
+        let about = About { method: Method::Local, summary, fitted_on: &file.cases, arithmetic };
+        return apply_to(&map, about, request, observer);
     }
     let file = MapFile::read(request.map)?;
     file.expect(request.kind, file.map.ignores_offsets()).at(request.map.display())?;
-    let about = About { method: file.map.method(), summary: file.map.summary(), fitted_on: &file.cases };
+    let (method, summary) = (file.map.method(), file.map.summary());
+    let about = About { method, summary, fitted_on: &file.cases, arithmetic: String::new() };
     apply_to(&file, about, request, observer)
 }
 
@@ -273,6 +281,8 @@ struct About<'a> {
     method: Method,
     summary: String,
     fitted_on: &'a [String],
+    /// What the bits of its network depend on, where it is one.
+    arithmetic: String,
 }
 
 fn apply_to(
@@ -281,22 +291,25 @@ fn apply_to(
     request: &ApplyRequest<'_>,
     observer: &dyn Observer,
 ) -> Result<AppliedAll> {
-    let items = items(request.scores, request.labels)?;
+    let every = items(request.scores, request.labels)?;
+    let pairs: Vec<Pair> = every.iter().filter_map(paired).collect();
+    let items = request.part.of(every);
     let names = items.iter().map(|(case, ..)| case);
     let fitted_on: Vec<String> = names.filter(|case| about.fitted_on.contains(case)).cloned().collect();
     for case in &fitted_on {
         log::warn!("{case}: the map was fitted on a case of this name; its results are optimistically biased");
     }
     let folder = other_folder(request)?;
-    let pairs: Vec<Pair> = items.iter().filter_map(paired).collect();
+    // Of all cases, so that every part decides alike.
     let reading = decide(&pairs, map.nested().map_or(Content::Classes, Content::Regions), request.reading)?;
     let ignored = request.ignored.or_else(|| request.labels.and_then(|labels| Described::beside(labels).ignored));
     // The order that the references decide is not needed to write a file as it came.
     let how = How { kind: request.kind, own: request.reading, reading: &reading, ignored };
+    let work = Application { map, how, folder: &folder, recipe: recipe(request, &about)?, resume: request.resume };
     let steps = Steps::begin(observer, "calibrate", items.len());
     let results = one_a_thread(&items, |(case, files, reference)| {
         observer::check(observer)?;
-        let applied = apply(map, case, files, &how, reference.as_ref(), &folder).at(case);
+        let applied = work.case(case, files, reference.as_ref()).at(case);
         steps.step(case);
         applied
     });
@@ -312,10 +325,17 @@ fn apply_to(
             }
         }
     }
-    if cases.is_empty() {
+    if cases.is_empty() && !failed.is_empty() && request.part.is_whole() {
         return Err(Error::new("no case could be calibrated").at(request.scores.display()));
     }
     Ok(AppliedAll { method: about.method, summary: about.summary, fitted_on, cases, failed })
+}
+
+/// What every case is made of beside its own files.
+fn recipe(request: &ApplyRequest<'_>, about: &About<'_>) -> Result<Recipe> {
+    let own = serde_json::to_string(request.reading).map_err(Error::from_source)?;
+    let kind = if request.kind == Scores::Logits { "logits" } else { "probabilities" };
+    Recipe::of(&made::options(&[&kind, &own, &about.arithmetic]), [request.map.to_path_buf()])
 }
 
 /// The folder of the results, which must not be that of the scores.
@@ -327,7 +347,7 @@ fn other_folder(request: &ApplyRequest<'_>) -> Result<OutputFolder> {
         let error = Error::new("is the folder of the input, which is never overwritten").at(request.out.display());
         return Err(error.help("choose another --out"));
     }
-    OutputFolder::exclusive(request.out)
+    OutputFolder::for_part(request.out, request.part)
 }
 
 /// A case to apply the map to, with its reference if there is one.

@@ -323,11 +323,21 @@ impl<B: Backend> LocalMap<B> {
         let (classes, channels) = (file.classes, file.map.image_channels);
         Ok(Self { backend, network, parameters, classes, channels, images })
     }
+
+    /// What the bits of its results depend on beside its inputs.
+    pub fn arithmetic(&self) -> String {
+        self.backend.arithmetic()
+    }
 }
 
 impl<B: Backend> Mend for LocalMap<B> {
     fn classes(&self) -> usize {
         self.classes
+    }
+
+    fn inputs(&self, case: &str) -> Vec<PathBuf> {
+        // What is missing is told of when the case is made.
+        image_of(&self.images, case).map(Path::to_path_buf).into_iter().collect()
     }
 
     fn recalibrate(&self, case: &str, logits: &mut [f32], frame: &Frame) -> Result<()> {

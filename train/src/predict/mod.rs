@@ -1,12 +1,13 @@
 //! Segmentations, probabilities and logits of images, written in the geometry of each image.
 
 mod files;
-mod made;
 mod split;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Backend, Error, Result};
+use segcal_data::made::{self, Recipe};
 use segcal_data::observer::{Event, Observer, Steps};
 use segcal_data::output::OutputFolder;
 use segcal_data::part::Part;
@@ -22,7 +23,6 @@ use super::run::Trained;
 use super::spacings::Spacings;
 pub use files::{FileFormat, Output};
 use files::{write_labels, write_scores};
-use made::Recipe;
 pub use split::Split;
 
 /// What is to be predicted, and where it goes.
@@ -100,9 +100,10 @@ fn recipe<B: Backend>(backend: &B, request: &Request<'_>) -> Result<Recipe> {
     let Noise { sigma, seed } = request.noise;
     let mut names: Vec<&str> = request.write.iter().map(|output| output.name()).collect();
     names.sort_unstable();
+    let options = made::options(&[&names.join(","), &request.format.name(), &sigma, &seed, &backend.arithmetic()]);
     Recipe::of(
-        request.runs,
-        &made::options(&[&names.join(","), &request.format.name(), &sigma, &seed, &backend.arithmetic()]),
+        &options,
+        request.runs.iter().flat_map(|run| ["best.safetensors", "config.toml"].map(|file| run.join(file))),
     )
 }
 
@@ -132,12 +133,12 @@ impl<B: Backend> Job<'_, B> {
     fn case(&self, case: &Case) -> Result<bool> {
         let files: Vec<PathBuf> =
             self.request.write.iter().map(|output| output.file(&case.name, self.request.format)).collect();
-        if self.request.resume && self.recipe.stands(case, &files, self.folder) {
+        if self.request.resume && self.recipe.standing(&case.name, &case.images, self.folder).is_some() {
             return Ok(true);
         }
-        Recipe::forget(case, self.folder)?;
+        Recipe::forget(&case.name, self.folder)?;
         self.predict(case)?;
-        self.recipe.note(case, &files, self.folder)?;
+        self.recipe.note((&case.name, &case.images), &files, BTreeMap::new(), self.folder)?;
         Ok(false)
     }
 

@@ -1,0 +1,79 @@
+//! The SHA-256 of the files that each case was made from: `sources.json`, and while parts share a folder one file of each.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use segcal_core::{Context, Result};
+
+use super::{Label, Part, Scan};
+use crate::hash::Hash;
+use crate::output::{self, OutputFolder};
+use crate::{limits, part};
+
+/// Hashes by case.
+type Hashes = BTreeMap<String, String>;
+
+/// What cases were made from, and what they are made from now.
+pub(super) struct Sources {
+    files: Vec<PathBuf>,
+    /// What each file tells.
+    before: Vec<Hashes>,
+    now: Hashes,
+}
+
+impl Sources {
+    /// Those of these scans.
+    ///
+    /// # Errors
+    /// The folder cannot be read. What is wrong with a scan is said where its case is made.
+    pub(super) fn of(folder: &OutputFolder, plan: &[(&Scan, Part)]) -> Result<Self> {
+        let entries = std::fs::read_dir(folder.path()).at(folder.path().display())?;
+        let is_one = |name: &str| name == NAME || name.starts_with("sources-") && name.ends_with(".json");
+        let named = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_one));
+        let files: Vec<PathBuf> = named.map(|entry| entry.path()).collect();
+        let hashed = |(scan, _): &(&Scan, Part)| Some((scan.name.clone(), hash(scan).ok()?));
+        let now = plan.par_iter().filter_map(hashed).collect();
+        Ok(Self { before: files.iter().filter_map(|path| read(path)).collect(), files, now })
+    }
+
+    /// Whether what lies in the folder of a scan was made from the files that are there now. Where two files tell of it,
+    /// nobody knows which is the older, and both must.
+    pub(super) fn are_those_of(&self, scan: &Scan) -> bool {
+        let mut told = self.before.iter().filter_map(|before| before.get(&scan.name)).peekable();
+        self.now.get(&scan.name).is_some_and(|now| told.peek().is_some() && told.all(|before| before == now))
+    }
+
+    /// Notes what the cases of a part are made from.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub(super) fn note(&self, folder: &OutputFolder, part: part::Part) -> Result<()> {
+        let of_part = || format!("sources-{}-of-{}.json", part.id(), part.count());
+        let own = folder.file(if part.is_whole() { NAME.to_owned() } else { of_part() })?;
+        if read(&own).as_ref() != Some(&self.now) {
+            output::write_text(&own, &output::to_json(&self.now)?)?;
+        }
+        // The file of all cases tells what those of the parts told.
+        let told = self.files.iter().filter(|path| part.is_whole() && **path != own);
+        told.map(|path| output::remove_file(path)).collect()
+    }
+}
+
+/// The file of all cases.
+const NAME: &str = "sources.json";
+
+fn read(path: &Path) -> Option<Hashes> {
+    serde_json::from_str(&limits::read_text(path).ok()?).ok()
+}
+
+fn hash(scan: &Scan) -> Result<String> {
+    let mut hash = Hash::default();
+    let labels: Vec<&PathBuf> = match &scan.label {
+        Label::Unknown => Vec::new(),
+        Label::Map(path, _) => vec![path],
+        Label::Masks(masks) => masks.iter().flatten().collect(),
+    };
+    scan.images.iter().chain(labels).try_for_each(|path| hash.file(path))?;
+    Ok(hash.hex())
+}
