@@ -32,6 +32,7 @@ mod nifti_corpus;
 mod nnunet;
 #[cfg(unix)]
 mod outputs;
+mod parts;
 #[cfg(target_os = "linux")]
 mod peak;
 mod pipeline;
