@@ -125,7 +125,7 @@ class Scene:
         root = (self.folder / out).parent
         files = {}
         for path in sorted(root.rglob("*")):
-            if path.is_file():
+            if path.is_file() and path.parent.name != "stamps":
                 files[str(path.relative_to(root))] = comparable(path)
         return files
 

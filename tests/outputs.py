@@ -17,7 +17,7 @@ and compare it with that after it. What differs from run to run is taken out bef
 - JSON: the working folder, where a state names its files by their full paths, and the checksums of states, which
   contain it;
 - help and completions: only the names of the options are kept, so that a sentence may be improved;
-- devices: not listed; it tells of the machine.
+- devices, and the stamps of an evaluation: not listed; they tell of the machine.
 """
 
 import argparse
@@ -411,7 +411,8 @@ def entry(path, folder):
 def entries(folder):
     hashes = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.relative_to(folder).parts[0] != "in" and path.name != ".lock":
+        tells = path.name != ".lock" and path.parent.name != "stamps"
+        if path.is_file() and tells and path.relative_to(folder).parts[0] != "in":
             found = hashes.setdefault(entry(path, folder), hashlib.sha256())
             data = content(path, folder)
             if path.parent.name in ("plots", "slices"):

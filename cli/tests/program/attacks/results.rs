@@ -38,13 +38,14 @@ pub(super) fn others(folder: &Path) -> PathBuf {
     to
 }
 
-/// Every file of a folder with its bytes.
+/// Every file of a folder with its bytes; but not the stamps of an evaluation, which tell of the machine.
 fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files.extend(tree(&path));
+            let is_stamps = path.file_name().is_some_and(|name| name == "stamps");
+            files.extend(if is_stamps { BTreeMap::new() } else { tree(&path) });
         } else {
             files.insert(path.clone(), fs::read(&path).unwrap());
         }
