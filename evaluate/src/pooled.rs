@@ -131,9 +131,17 @@ impl Pooled {
 
     fn ece_interval(&self, region: Region, seed: u64) -> Option<[f64; 2]> {
         let cases: Vec<&Excesses> = self.cases.values().filter_map(|case| case.get(&region)).collect();
+        if cases.len() < 2 {
+            return None;
+        }
         let drawn = |sample: &[usize]| ece(sample.iter().map(|&case| cases[case]));
-        let interval =
-            (cases.len() > 1).then(|| Bootstrap::new(cases.len(), DEFAULT_REPLICATES, seed, drawn).bca(0.95))?;
+        let all = total(cases.iter().copied());
+        let without = |case: usize| {
+            let bins = all.bins.iter().zip(&cases[case].bins).map(|(all, own)| all - own).collect();
+            Excesses { voxels: all.voxels - cases[case].voxels, bins }.ece()
+        };
+        let bootstrap = Bootstrap::leaving_out(cases.len(), DEFAULT_REPLICATES, seed, drawn, without);
+        let interval = bootstrap.bca(0.95);
         Some([interval.lower, interval.upper])
     }
 }
@@ -147,15 +155,26 @@ fn excesses(calibration: &Calibration) -> BTreeMap<Region, Excesses> {
     Region::every(calibration.classes()).into_iter().filter_map(of).collect()
 }
 
+impl Excesses {
+    fn ece(&self) -> f64 {
+        self.bins.iter().map(|sum| sum.abs()).sum::<f64>() / self.voxels as f64
+    }
+}
+
+/// Those of some cases together.
+fn total<'a>(cases: impl Iterator<Item = &'a Excesses>) -> Excesses {
+    let mut total = Excesses { voxels: 0, bins: Vec::new() };
+    for Excesses { voxels, bins } in cases {
+        total.voxels += voxels;
+        total.bins.resize(bins.len(), 0.0);
+        total.bins.iter_mut().zip(bins).for_each(|(sum, bin)| *sum += bin);
+    }
+    total
+}
+
 /// The ECE of some cases together.
 fn ece<'a>(cases: impl Iterator<Item = &'a Excesses>) -> f64 {
-    let (mut voxels, mut sums) = (0, Vec::new());
-    for Excesses { voxels: own, bins } in cases {
-        voxels += own;
-        sums.resize(bins.len(), 0.0);
-        sums.iter_mut().zip(bins).for_each(|(sum, bin)| *sum += bin);
-    }
-    sums.iter().map(|sum: &f64| sum.abs()).sum::<f64>() / voxels as f64
+    total(cases).ece()
 }
 
 impl Counters {

@@ -38,8 +38,19 @@ impl Bootstrap {
     /// Draws `replicates` samples of `cases` cases and computes `figure` of each, given as case numbers in the order
     /// of the draw. A figure may be NaN (a sample without any defined case); such replicates do not count.
     pub fn new(cases: usize, replicates: usize, seed: u64, figure: impl Fn(&[usize]) -> f64 + Sync) -> Self {
-        let draw = |rng: Rng| (0..cases as u64).map(|draw| rng.below(draw, cases)).collect();
-        Self::drawn(cases, replicates, seed, draw, figure)
+        Self::drawn(cases, replicates, seed, |rng| drawn(rng, cases), &figure, others(cases, &figure))
+    }
+
+    /// The same of a figure that is known at once without one case, which `without` gives: of many cases, the figures of
+    /// all others would take most of the time.
+    pub fn leaving_out(
+        cases: usize,
+        replicates: usize,
+        seed: u64,
+        figure: impl Fn(&[usize]) -> f64 + Sync,
+        without: impl Fn(usize) -> f64 + Sync,
+    ) -> Self {
+        Self::drawn(cases, replicates, seed, |rng| drawn(rng, cases), figure, without)
     }
 
     /// The same for cases of several groups (data sets), numbered one group after the other: each replicate draws as many
@@ -53,7 +64,8 @@ impl Bootstrap {
             };
             groups.iter().enumerate().flat_map(of_group).collect()
         };
-        Self::drawn(groups.iter().sum(), replicates, seed, draw, figure)
+        let cases = groups.iter().sum();
+        Self::drawn(cases, replicates, seed, draw, &figure, others(cases, &figure))
     }
 
     fn drawn(
@@ -62,23 +74,28 @@ impl Bootstrap {
         seed: u64,
         draw: impl Fn(Rng) -> Vec<usize> + Sync,
         figure: impl Fn(&[usize]) -> f64 + Sync,
+        without: impl Fn(usize) -> f64 + Sync,
     ) -> Self {
         let all: Vec<usize> = (0..cases).collect();
         let replicate = |number: usize| figure(&draw(Rng::new(seed).stream(number as u64)));
         let drawn = if cases == 0 { 0 } else { replicates };
         let mut values: Vec<f64> = (0..drawn).into_par_iter().map(replicate).filter(|value| !value.is_nan()).collect();
         values.sort_unstable_by(f64::total_cmp);
-        let without = |left_out: usize| {
-            let others: Vec<usize> = all.iter().copied().filter(|&case| case != left_out).collect();
-            figure(&others)
-        };
         let jackknife = (0..cases).into_par_iter().map(without).filter(|value| !value.is_nan()).collect();
         Self { estimate: figure(&all), replicates: values, jackknife }
     }
 
     /// The mean of one value per case, NaN values left out.
     pub fn of_mean(values: &[f64], replicates: usize, seed: u64) -> Self {
-        Self::new(values.len(), replicates, seed, |sample| mean_defined(sample.iter().map(|&case| values[case])))
+        let defined = || values.iter().copied().filter(|value| !value.is_nan());
+        let (sum, count) = (defined().sum::<f64>(), defined().count() as f64);
+        let figure = |sample: &[usize]| mean_defined(sample.iter().map(|&case| values[case]));
+        let without = |case: usize| match values[case] {
+            own if own.is_nan() => sum / count,
+            own if sum.is_finite() => (sum - own) / (count - 1.0),
+            _ => others(values.len(), figure)(case),
+        };
+        Self::leaving_out(values.len(), replicates, seed, figure, without)
     }
 
     /// The mean paired difference `a - b`, cases without either value left out.
@@ -166,6 +183,16 @@ impl Bootstrap {
     }
 }
 
+/// As many case numbers as there are cases, drawn with replacement.
+fn drawn(rng: Rng, cases: usize) -> Vec<usize> {
+    (0..cases as u64).map(|draw| rng.below(draw, cases)).collect()
+}
+
+/// The figure of all cases but one.
+fn others(cases: usize, figure: impl Fn(&[usize]) -> f64) -> impl Fn(usize) -> f64 {
+    move |left_out| figure(&(0..cases).filter(|&case| case != left_out).collect::<Vec<usize>>())
+}
+
 /// Mean of `count` values and its standard error, with one degree of freedom less.
 fn mean_and_error(values: impl Iterator<Item = f64> + Clone, count: usize) -> (f64, f64) {
     let count = count as f64;
@@ -195,6 +222,19 @@ mod tests {
     fn a_constant_has_an_interval_of_no_width() {
         let interval = Bootstrap::of_mean(&[2.0; 7], 200, 1).bca(0.95);
         assert_eq!(interval, Interval { estimate: 2.0, lower: 2.0, upper: 2.0 });
+    }
+
+    #[test]
+    fn a_mean_without_one_case_is_that_of_the_others() {
+        let values: Vec<f64> = (0..40).map(|i| if i == 7 { f64::NAN } else { Rng::new(2).normal(i) }).collect();
+        let mean = |sample: &[usize]| mean_defined(sample.iter().map(|&case| values[case]));
+        let (at_once, each) = (Bootstrap::of_mean(&values, 200, 3), Bootstrap::new(values.len(), 200, 3, mean));
+        assert_eq!(at_once.replicates, each.replicates);
+        // Sums of 40 numbers near 1 are right to 40 roundings.
+        let close = at_once.jackknife.iter().zip(&each.jackknife).all(|(a, b)| (a - b).abs() < 40.0 * f64::EPSILON);
+        assert!(close && at_once.jackknife.len() == 40);
+        let infinite = Bootstrap::of_mean(&[1.0, f64::INFINITY, 3.0], 10, 1);
+        assert_eq!(infinite.jackknife, [f64::INFINITY, 2.0, f64::INFINITY]);
     }
 
     #[test]

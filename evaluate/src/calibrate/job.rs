@@ -1,6 +1,6 @@
 //! Fitting a map on the cases of a folder, and applying one to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Backend, Context, Error, Result};
@@ -295,7 +295,8 @@ fn apply_to(
     let pairs: Vec<Pair> = every.iter().filter_map(paired).collect();
     let items = request.part.of(every);
     let names = items.iter().map(|(case, ..)| case);
-    let fitted_on: Vec<String> = names.filter(|case| about.fitted_on.contains(case)).cloned().collect();
+    let fitted: BTreeSet<&String> = about.fitted_on.iter().collect();
+    let fitted_on: Vec<String> = names.filter(|case| fitted.contains(case)).cloned().collect();
     for case in &fitted_on {
         log::warn!("{case}: the map was fitted on a case of this name; its results are optimistically biased");
     }

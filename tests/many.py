@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""How long a merge of many states takes, and how much memory: states of a few phantoms under many names, in seven parts.
+
+    cargo build --release -p segcal --no-default-features
+    python3 tests/many.py target/release/segcal 1000 10000 100000
+
+Prints seconds and memory of `segcal merge OUT --out OUT` for each number of cases.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+PARTS = 7
+
+
+def templates(program, folder):
+    cohort, out = folder / "cohort", folder / "evaluation"
+    subprocess.run([program, "-q", "phantom", cohort, *"--train 1 --val 1 --test 8 --size 4,6,6".split()], check=True)
+    scores = ["--probabilities", cohort / "posteriorsTs", "--labels", cohort / "labelsTs"]
+    subprocess.run([program, "-q", "evaluate", *scores, "--out", out], check=True, stdout=subprocess.DEVNULL)
+    return [path.read_text() for path in sorted((out / "states").glob("*.json"))]
+
+
+def varied(figures, draw):
+    """The figures of one structure or region, each a little different."""
+    for name, value in figures.items():
+        if isinstance(value, dict) and "measured" in value:
+            value["measured"] *= draw.uniform(0.9, 1.1)
+        elif isinstance(value, float):
+            figures[name] = value * draw.uniform(0.9, 1.1)
+
+
+def write(texts, cases, folder):
+    """States and records of parts as `segcal evaluate --num-parts` leaves them."""
+    draw, records = random.Random(0), [{} for _ in range(PARTS)]
+    (folder / "states").mkdir(parents=True)
+    (folder / "parts").mkdir()
+    for number in range(cases):
+        name = f"case_{number:07}"
+        document = json.loads(texts[number % len(texts)])
+        document.pop("sha256")
+        state = document["state"]
+        state["case"], state["slices"] = name, []
+        for figures in [*state["structures"].values(), *state["regions"].values()]:
+            varied(figures, draw)
+        text = json.dumps(document, separators=(",", ":"))
+        text = f'{text[:-1]},"sha256":"{hashlib.sha256(text.encode()).hexdigest()}"}}'
+        (folder / "states" / f"{name}.json").write_text(text)
+        records[number % PARTS][f"states/{name}.json"] = hashlib.sha256(text.encode()).hexdigest()
+    for part, states in enumerate(records):
+        record = {"schema": "segcal.part/1", "part": part, "of": PARTS, "list": "simulated", "states": states, "failed": []}
+        record["plan"] = "--empty nan --convention segcal --seed 0"
+        (folder / "parts" / f"{part}-of-{PARTS}.json").write_text(json.dumps(record))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program", type=pathlib.Path)
+    parser.add_argument("cases", type=int, nargs="+")
+    options = parser.parse_args()
+    program = options.program.resolve()
+    print("  cases  seconds  ms a case  MiB  KiB a case")
+    for cases in options.cases:
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            write(templates(program, folder), cases, folder / "many")
+            started = time.monotonic()
+            merge = subprocess.Popen([program, "-q", "merge", folder / "many", "--out", folder / "many"],
+                                     stdout=subprocess.DEVNULL)
+            _, status, used = os.wait4(merge.pid, 0)
+            seconds, mib = time.monotonic() - started, used.ru_maxrss / 1024
+            if status:
+                sys.exit(f"merge ended with {status}")
+            print(f"{cases:7} {seconds:8.1f} {1000 * seconds / cases:10.2f} {mib:4.0f} {1024 * mib / cases:11.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
