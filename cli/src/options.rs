@@ -67,8 +67,8 @@ impl Parts {
     }
 }
 
-/// The part that a task of a Slurm job array is. The numbers of the tasks must be a stretch without gaps: of another array
-/// nobody knows which cases are whose.
+/// The part that a task of a Slurm job array is. The numbers of the tasks must go on from 0 or from 1: an array of other
+/// numbers is one that repeats some tasks of another, and nobody knows how that one dealt the cases.
 fn part_of_slurm(variable: impl Fn(&str) -> Option<String>) -> Result<Part> {
     let number = |name: &'static str| {
         let text = variable(name).ok_or_else(|| {
@@ -80,8 +80,8 @@ fn part_of_slurm(variable: impl Fn(&str) -> Option<String>) -> Result<Part> {
     let id = number("SLURM_ARRAY_TASK_ID")?;
     let [count, first, last] =
         [number("SLURM_ARRAY_TASK_COUNT")?, number("SLURM_ARRAY_TASK_MIN")?, number("SLURM_ARRAY_TASK_MAX")?];
-    if !(first..=last).contains(&id) || last - first + 1 != count {
-        let problem = format!("task {id} of {count} tasks from {first} to {last}: their numbers have gaps");
+    if first > 1 || !(first..=last).contains(&id) || last - first + 1 != count {
+        let problem = format!("task {id} is of {count}, from {first} to {last}, and not of all from 0 or 1 on");
         let remedy = "repeat the whole array with --resume, or give --num-parts and --part-id as they were at first";
         return Err(Error::new(problem).help(remedy));
     }
@@ -270,8 +270,8 @@ mod tests {
         };
         assert_eq!(part(["0", "7", "0", "6"]), Ok(Part::new(0, 7).unwrap()));
         assert_eq!(part(["7", "7", "1", "7"]), Ok(Part::new(6, 7).unwrap()));
-        for gaps in [["5", "2", "3", "5"], ["8", "4", "0", "12"], ["7", "7", "0", "6"]] {
-            assert!(part(gaps).unwrap_err().contains("have gaps"), "{gaps:?}");
+        for other in [["5", "2", "3", "5"], ["2", "1", "2", "2"], ["8", "4", "0", "12"], ["7", "7", "0", "6"]] {
+            assert!(part(other).unwrap_err().contains("not of all from 0 or 1 on"), "{other:?}");
         }
         assert!(part(["", "7", "0", "6"]).unwrap_err().contains("SLURM_ARRAY_TASK_ID: is not set"));
         assert!(part(["3", "7", "", "6"]).unwrap_err().contains("SLURM_ARRAY_TASK_MIN: is not set"));

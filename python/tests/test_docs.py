@@ -26,7 +26,7 @@ def test_docstrings(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-PAGES = ["README.md", "docs/python.md"]
+PAGES = ["README.md", "docs/python.md", "docs/cluster.md"]
 BLOCKS = [
     (page, block)
     for page in PAGES
@@ -38,6 +38,9 @@ BLOCKS = [
 def test_examples_of_the_pages_run(page: str, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "torch" in block:
         pytest.importorskip("torch", reason="PyTorch is not installed: its example does not run")
+    for module in ("dask", "ray"):
+        if f"import {module}\n" in block:
+            pytest.importorskip(module, reason=f"{module} is not installed: its example does not run")
     if "predictions/" in block:
         pytest.skip("needs a folder of predictions; tests of the verbs run it")
     monkeypatch.chdir(tmp_path)

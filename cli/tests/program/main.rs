@@ -6,6 +6,8 @@ mod beliefs;
 mod calculators;
 mod calibrate;
 mod cases;
+#[cfg(unix)]
+mod cluster;
 mod common;
 mod compare;
 mod compare_folds;
