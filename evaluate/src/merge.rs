@@ -9,6 +9,7 @@ use segcal_data::output::{self, OutputFolder};
 use crate::cohort::{Cohort, Plan};
 use crate::parts::{self, Record};
 use crate::pooled::Pooled;
+use crate::state::{CaseState, Measure};
 use crate::states::{self, Stored};
 use crate::{Failure, job};
 
@@ -21,16 +22,14 @@ use crate::{Failure, job};
 pub fn merge(folders: &[PathBuf], out: &Path, plan: Plan) -> Result<Cohort> {
     let sources = folders.iter().map(|folder| Source::read(folder)).collect::<Result<Vec<_>>>()?;
     parts::expect_all(sources.iter().flat_map(|source| &source.parts), plan)?;
-    let (cases, pooled) = gather(&sources)?;
-    let failed = failures(&sources, &cases)?;
-    let measure = cases.values().next().map(|(_, stored)| stored.measure.clone());
+    let Gathered { paths, states, measure, pooled } = gather(&sources)?;
+    let failed = failures(&sources, &paths)?;
     let measure = measure.ok_or_else(|| Error::new("the folders hold no case"))?;
-    let states = cases.values().map(|(_, stored)| stored.state.clone()).collect();
     let cohort = Cohort::new(states, pooled, measure, plan)?.without(failed);
     let folder = OutputFolder::exclusive(out)?;
     job::remove_results(&folder)?;
-    states::keep_only(&folder, &cases.keys().map(String::as_str).collect())?;
-    for (name, (path, _)) in &cases {
+    states::keep_only(&folder, &paths.keys().map(String::as_str).collect())?;
+    for (name, path) in &paths {
         copy_slices(path, &states::slices_of(&folder, name)?)?;
         // Its counters were added to those of the others.
         if *path != states::state_of(&folder, name)? {
@@ -89,30 +88,38 @@ fn copy_slices(state: &Path, to: &Path) -> Result<()> {
     output::write_atomic(to, |out| Ok(out.write_all(&bytes)?))
 }
 
-/// States by the name of their case, with the file that each came from.
-type Cases = BTreeMap<String, (PathBuf, Stored)>;
+/// What the states of all sources hold.
+#[derive(Default)]
+struct Gathered {
+    /// The file of each case.
+    paths: BTreeMap<String, PathBuf>,
+    /// Without their counters.
+    states: Vec<CaseState>,
+    /// How all of them were measured.
+    measure: Option<Measure>,
+    /// The counters of all.
+    pooled: Pooled,
+}
 
-/// Every state; and the counters of all, which the states lack then.
-fn gather(sources: &[Source<'_>]) -> Result<(Cases, Pooled)> {
-    let mut pooled = Pooled::default();
-    let mut cases = Cases::new();
-    let mut first: Option<(PathBuf, Stored)> = None;
-    for path in sources.iter().map(Source::states).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
-        let mut stored = Stored::read(&path)?;
-        let name = stored.state.case.clone();
-        pooled.add_all(&name, stored.state.take_counters());
-        let (reference, other) = first.get_or_insert_with(|| (path.clone(), stored.clone()));
-        if stored.measure != other.measure {
-            let problem = format!("was measured with other settings than {}", reference.display());
-            let remedy = format!("evaluate both alike: {}", stored.measure.differences(&other.measure));
+fn gather(sources: &[Source<'_>]) -> Result<Gathered> {
+    let mut all = Gathered::default();
+    let paths: Vec<PathBuf> = sources.iter().map(Source::states).collect::<Result<Vec<_>>>()?.concat();
+    for path in &paths {
+        let Stored { mut state, measure, .. } = Stored::read(path)?;
+        let first = all.measure.get_or_insert_with(|| measure.clone());
+        if *first != measure {
+            let problem = format!("was measured with other settings than {}", paths[0].display());
+            let remedy = format!("evaluate both alike: {}", measure.differences(first));
             return Err(Error::new(problem).at(path.display()).help(remedy));
         }
-        if let Some((other, _)) = cases.insert(name.clone(), (path.clone(), stored)) {
-            let problem = format!("the case {name} is in {} too", other.display());
+        if let Some(other) = all.paths.insert(state.case.clone(), path.clone()) {
+            let problem = format!("the case {} is in {} too", state.case, other.display());
             return Err(Error::new(problem).at(path.display()).help("leave one of the two out"));
         }
+        all.pooled.add_all(&state.case, state.take_counters());
+        all.states.push(state);
     }
-    Ok((cases, pooled))
+    Ok(all)
 }
 
 /// The states of a folder, of which there must be one at least.
