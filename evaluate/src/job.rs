@@ -17,6 +17,7 @@ use super::cohort::{Cohort, Convention, Plan};
 use super::decide::decide;
 use super::described::Described;
 use super::inputs::{self, Holds, Pair};
+use super::layout::Layout;
 use super::parts::{self, Record};
 use super::pooled::Pooled;
 #[cfg(feature = "report")]
@@ -99,20 +100,22 @@ pub fn evaluate_part<B: Backend>(
         found.pairs.iter().map(|pair| pair.case.as_str()).chain(unpaired).map(str::to_owned).collect();
     found.unpaired.sort_by(|a, b| a.0.cmp(&b.0));
     let (pairs, unpaired) = (part.of(found.pairs), part.of(found.unpaired));
+    let layout = Layout::of(all.len());
     if request.resume {
-        states::expect_own_of(request.out, &pairs, measure)?;
+        states::expect_own_of(request.out, layout, &pairs, measure)?;
     }
     let folder = OutputFolder::for_part(request.out, part)?;
     remove_results(&folder)?;
     parts::begin(&folder, part)?;
     let mut failed: Vec<Failure> = unpaired.into_iter().map(|(case, error)| fail(&case, error, observer)).collect();
     let names = found.described.names;
-    let job = Job { backend, pairs: &pairs, measure, names, folder: &folder, resume: request.resume };
+    let job = Job { backend, pairs: &pairs, measure, names, folder: &folder, layout, resume: request.resume };
     let (measured, _, more) = job.run(observer)?;
     failed.extend(more);
     failed.sort();
     let hashed = |state: &CaseState| {
-        Ok((states::name_of(&state.case), hash::of_file(&states::state_of(&folder, &state.case)?)?))
+        let name = states::name_of(layout, &state.case);
+        Ok((name.clone(), hash::of_file(&folder.path().join(name))?))
     };
     let states = measured.iter().map(hashed).collect::<Result<_>>()?;
     let record = Record::new(part, all.iter().map(String::as_str), request.plan, states, failed);
@@ -161,9 +164,10 @@ fn evaluate_all<B: Backend>(
     remove_results(&folder)?;
     parts::remove(&folder)?;
     let kept = if resume { pairs.iter().map(|pair| pair.case.as_str()).collect() } else { BTreeSet::new() };
-    states::keep_only(&folder, &kept)?;
+    let layout = Layout::of(pairs.len() + unpaired.len());
+    states::keep_only(&folder, layout, &kept)?;
     let mut failed: Vec<Failure> = unpaired.into_iter().map(|(case, error)| fail(&case, error, observer)).collect();
-    let job = Job { backend, pairs: &pairs, measure, names, folder: &folder, resume };
+    let job = Job { backend, pairs: &pairs, measure, names, folder: &folder, layout, resume };
     let (states, pooled, more) = job.run(observer)?;
     failed.extend(more);
     if states.is_empty() {
@@ -261,7 +265,8 @@ pub fn write(cohort: &Cohort, folder: &OutputFolder) -> Result<()> {
         files.insert((*name).to_owned(), hash::of_file(&folder.path().join(name))?);
     }
     for case in &cohort.cases {
-        files.insert(states::name_of(&case.case), hash::of_file(&states::state_of(folder, &case.case)?)?);
+        let name = states::name_of(cohort.layout(), &case.case);
+        files.insert(name.clone(), hash::of_file(&folder.path().join(name))?);
     }
     let mut summary = cohort.to_json();
     summary["files"] = json!(files);
@@ -274,6 +279,7 @@ struct Job<'a, B> {
     measure: &'a Measure,
     names: BTreeMap<Label, String>,
     folder: &'a OutputFolder,
+    layout: Layout,
     resume: bool,
 }
 
@@ -308,22 +314,22 @@ impl<B: Backend> Job<'_, B> {
         if let Some(state) = self.done(pair)? {
             return Ok(state);
         }
-        states::remove(self.folder, &pair.case)?;
+        states::remove(self.folder, self.layout, &pair.case)?;
         let stamps = stamps::of(pair);
         let (mut state, slices) = case::measure(self.backend, pair, self.measure)?;
         let names = self.names.iter().filter(|(label, _)| usize::from(**label) < state.classes);
         state.names = names.map(|(label, name)| (*label, name.clone())).collect();
         let stored = Stored::new(self.measure.clone(), state);
         // The state says that the case is done, so it comes last.
-        slices::write(&states::slices_of(self.folder, &pair.case)?, &slices)?;
-        stored.write(self.folder)?;
-        stamps::note(self.folder, &pair.case, stamps, &stored.state.checksums)?;
+        slices::write(&states::slices_of(self.folder, self.layout, &pair.case)?, &slices)?;
+        stored.write(self.folder, self.layout)?;
+        stamps::note(self.folder, (self.layout, &pair.case), stamps, &stored.state.checksums)?;
         Ok(stored.state)
     }
 
     /// The state of a case that is done, if its files hold what was measured.
     fn done(&self, pair: &Pair) -> Result<Option<CaseState>> {
-        let path = states::state_of(self.folder, &pair.case)?;
+        let path = states::state_of(self.folder, self.layout, &pair.case)?;
         if !self.resume || !path.exists() {
             return Ok(None);
         }
@@ -332,13 +338,13 @@ impl<B: Backend> Job<'_, B> {
         if state.image != image {
             return Ok(None);
         }
-        if stamps::stand(self.folder, pair, &state.checksums) {
+        if stamps::stand(self.folder, self.layout, pair, &state.checksums) {
             return Ok(Some(state));
         }
         let stamps = stamps::of(pair);
         // A file that cannot be read now is told when it is measured.
         if states::checksums(pair).is_ok_and(|now| now == state.checksums) {
-            stamps::note(self.folder, &pair.case, stamps, &state.checksums)?;
+            stamps::note(self.folder, (self.layout, &pair.case), stamps, &state.checksums)?;
             return Ok(Some(state));
         }
         Ok(None)

@@ -3,7 +3,7 @@
 //! [`job`] does all of it for a folder. [`inputs`] pairs predictions with references by case name, [`reading`] is what is
 //! believed of their files, [`masks`] are label maps as one file a class, [`regional`] says whether scores are of regions and [`decide`] settles the [`axes`] of arrays, [`scores`] reads probabilities onto the
 //! reference's grid, [`structures`] lists what is measured of them, [`case`] measures one case into a [`state`],
-//! [`states`] stores what is done, [`stamps`] knows files without reading them, [`parts`] share a folder, [`cohort`] makes the tables of many states, [`slices`] keeps what its overlays show and
+//! [`states`] stores what is done (where [`layout`] says), [`stamps`] knows files without reading them, [`parts`] share a folder, [`cohort`] makes the tables of many states, [`slices`] keeps what its overlays show and
 //! [`plane`] cuts whole ones,
 //! [`methods`] reads those tables of several methods back and puts them side by side, [`ranking`] ranks them; [`units`]
 //! says what lengths are in. [`calibrate`] fits post-hoc maps and applies them to stored scores; `report` (a feature)
@@ -50,6 +50,7 @@ pub mod decide;
 pub mod described;
 pub mod inputs;
 pub mod job;
+pub mod layout;
 pub mod masks;
 pub mod merge;
 pub mod methods;

@@ -28,14 +28,15 @@ pub fn merge(folders: &[PathBuf], out: &Path, plan: Plan) -> Result<Cohort> {
     let cohort = Cohort::new(states, pooled, measure, plan)?.without(failed);
     let folder = OutputFolder::exclusive(out)?;
     job::remove_results(&folder)?;
-    states::keep_only(&folder, &paths.keys().map(String::as_str).collect())?;
+    let layout = cohort.layout();
     for (name, path) in &paths {
-        copy_slices(path, &states::slices_of(&folder, name)?)?;
+        copy_slices(path, &states::slices_of(&folder, layout, name)?)?;
         // Its counters were added to those of the others.
-        if *path != states::state_of(&folder, name)? {
-            Stored::read(path)?.write(&folder)?;
+        if *path != states::state_of(&folder, layout, name)? {
+            Stored::read(path)?.write(&folder, layout)?;
         }
     }
+    states::keep_only(&folder, layout, &paths.keys().map(String::as_str).collect())?;
     job::write(&cohort, &folder)?;
     parts::remove(&folder)?;
     Ok(cohort)

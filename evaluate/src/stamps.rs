@@ -9,6 +9,7 @@ use segcal_data::{self as data, limits, nifti};
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Pair;
+use super::layout::Layout;
 
 /// Size in bytes, the two times of change (of content and of anything) in seconds and nanoseconds, and the inode.
 pub type Stamp = (u64, [i64; 2], [i64; 2], u64);
@@ -54,8 +55,8 @@ fn stamp(_: &Path) -> Option<Stamp> {
 }
 
 /// Whether the files of a case are, by their stamps, those with these checksums.
-pub fn stand(folder: &OutputFolder, pair: &Pair, checksums: &[String]) -> bool {
-    let stored = limits::read_text(&folder.path().join(name(&pair.case))).ok();
+pub fn stand(folder: &OutputFolder, layout: Layout, pair: &Pair, checksums: &[String]) -> bool {
+    let stored = limits::read_text(&folder.path().join(name(layout, &pair.case))).ok();
     let stored: Option<Stamps> = stored.and_then(|text| serde_json::from_str(&text).ok());
     stored.is_some_and(|stored| stored.checksums == checksums && of(pair).is_some_and(|now| now == stored.files))
 }
@@ -64,23 +65,28 @@ pub fn stand(folder: &OutputFolder, pair: &Pair, checksums: &[String]) -> bool {
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn note(folder: &OutputFolder, case: &str, stamps: Option<Vec<Stamp>>, checksums: &[String]) -> Result<()> {
-    let Some(files) = stamps else { return remove(folder, case) };
+pub fn note(
+    folder: &OutputFolder,
+    (layout, case): (Layout, &str),
+    stamps: Option<Vec<Stamp>>,
+    checksums: &[String],
+) -> Result<()> {
+    let Some(files) = stamps else { return remove(folder, layout, case) };
     let stamps = Stamps { files, checksums: checksums.to_vec() };
     let text = serde_json::to_string(&stamps).map_err(Error::from_source)?;
-    output::write_text(&folder.file(name(case))?, &text)
+    output::write_text(&folder.file(name(layout, case))?, &text)
 }
 
 /// Removes the stamps of a case, if there are any.
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn remove(folder: &OutputFolder, case: &str) -> Result<()> {
-    output::remove_file(&folder.path().join(name(case)))
+pub fn remove(folder: &OutputFolder, layout: Layout, case: &str) -> Result<()> {
+    output::remove_file(&folder.path().join(name(layout, case)))
 }
 
-fn name(case: &str) -> PathBuf {
-    Path::new("stamps").join(format!("{case}.json"))
+fn name(layout: Layout, case: &str) -> String {
+    layout.file("stamps", case, "json")
 }
 
 #[cfg(all(test, unix))]
@@ -101,18 +107,18 @@ mod tests {
         let pair = Pair { case, prediction: Files::One(prediction.clone()), reference, masks, image };
         assert_eq!(of(&pair), None, "too new to tell from a change");
         std::thread::sleep(Duration::from_millis(2100));
-        let folder = OutputFolder::create(root.path().join("out")).unwrap();
+        let (folder, few) = (OutputFolder::create(root.path().join("out")).unwrap(), Layout::of(1));
         // Stamps count for their checksums, whatever these are: no file is read.
         let sums = ["of the prediction".to_owned(), "of the reference".to_owned()];
-        note(&folder, "a", of(&pair), &sums).unwrap();
-        assert!(stand(&folder, &pair, &sums));
-        assert!(!stand(&folder, &pair, &sums[..1]));
+        note(&folder, (few, "a"), of(&pair), &sums).unwrap();
+        assert!(stand(&folder, few, &pair, &sums));
+        assert!(!stand(&folder, few, &pair, &sums[..1]));
         fs::write(&prediction, "abd").unwrap();
         std::thread::sleep(Duration::from_millis(2100));
-        assert!(!stand(&folder, &pair, &sums), "the same size, another time");
-        note(&folder, "a", of(&pair), &sums).unwrap();
-        assert!(stand(&folder, &pair, &sums));
-        remove(&folder, "a").unwrap();
-        assert!(!stand(&folder, &pair, &sums));
+        assert!(!stand(&folder, few, &pair, &sums), "the same size, another time");
+        note(&folder, (few, "a"), of(&pair), &sums).unwrap();
+        assert!(stand(&folder, few, &pair, &sums));
+        remove(&folder, few, "a").unwrap();
+        assert!(!stand(&folder, few, &pair, &sums));
     }
 }

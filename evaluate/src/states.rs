@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Pair;
+use super::layout::Layout;
 use super::stamps;
 use super::state::{CaseState, Measure};
 use segcal_data::hash::{self, Hash};
@@ -23,8 +24,8 @@ const FOLDER: &str = "states";
 pub const SUMMARY: &str = "summary.json";
 
 /// Name of a case's state in the folder of an evaluation.
-pub fn name_of(case: &str) -> String {
-    format!("{FOLDER}/{case}.json")
+pub fn name_of(layout: Layout, case: &str) -> String {
+    layout.file(FOLDER, case, "json")
 }
 
 /// Refuses the folder of an evaluation that was not completed, or that holds states of another one or states that were
@@ -51,7 +52,7 @@ pub fn expect_whole(folder: &Path) -> Result<()> {
     // Summaries of earlier versions name no files.
     let Some(mut files) = files else { return Ok(()) };
     for state in list(folder)? {
-        let name = format!("{FOLDER}/{}", state.file_name().unwrap_or_default().display());
+        let name = state.strip_prefix(folder).unwrap_or(&state).to_string_lossy().replace('\\', "/");
         let expected = files.remove(&name).ok_or_else(|| changed("is not of", &path, &state))?;
         expect(&state, &expected, &path)?;
     }
@@ -128,9 +129,9 @@ impl Stored {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn write(&self, folder: &OutputFolder) -> Result<()> {
+    pub fn write(&self, folder: &OutputFolder, layout: Layout) -> Result<()> {
         let text = serde_json::to_string(self).map_err(Error::from_source)?;
-        output::write_text(&state_of(folder, &self.state.case)?, &sealed(&text))
+        output::write_text(&state_of(folder, layout, &self.state.case)?, &sealed(&text))
     }
 
     /// Refuses a state of other settings, or of other files than the case's.
@@ -177,16 +178,16 @@ fn unsealed(text: &str) -> Result<String> {
 ///
 /// # Errors
 /// The case's name is not a file name.
-pub fn state_of(folder: &OutputFolder, case: &str) -> Result<PathBuf> {
-    folder.file(Path::new(FOLDER).join(format!("{case}.json")))
+pub fn state_of(folder: &OutputFolder, layout: Layout, case: &str) -> Result<PathBuf> {
+    folder.file(name_of(layout, case))
 }
 
 /// Where the voxels of a case's slices are stored.
 ///
 /// # Errors
 /// The case's name is not a file name.
-pub fn slices_of(folder: &OutputFolder, case: &str) -> Result<PathBuf> {
-    folder.file(Path::new(FOLDER).join(format!("{case}.npz")))
+pub fn slices_of(folder: &OutputFolder, layout: Layout, case: &str) -> Result<PathBuf> {
+    folder.file(layout.file(FOLDER, case, "npz"))
 }
 
 /// The state files of an evaluation, by name.
@@ -194,28 +195,40 @@ pub fn slices_of(folder: &OutputFolder, case: &str) -> Result<PathBuf> {
 /// # Errors
 /// The folder holds no folder of states, or that cannot be read.
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    let inside = folder.join(FOLDER);
-    let entries = fs::read_dir(&inside)
-        .map_err(|error| Error::from(error).help("give a folder that segcal evaluate wrote"))
-        .at(inside.display())?;
-    let paths = entries.map(|entry| Ok(entry.at(inside.display())?.path())).collect::<Result<Vec<PathBuf>>>()?;
-    // Files that begin with a dot are those of a write that was cut off.
-    let whole = |path: &PathBuf| {
-        let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-        !hidden && path.extension().is_some_and(|ending| ending == "json")
-    };
-    let mut found: Vec<PathBuf> = paths.into_iter().filter(whole).collect();
+    let (mut found, shards) = inside(&folder.join(FOLDER))?;
+    for shard in shards {
+        found.extend(inside(&shard)?.0);
+    }
     found.sort();
     Ok(found)
+}
+
+/// The state files directly inside a folder, and the folders that may hold more.
+fn inside(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let (mut found, mut shards) = (Vec::new(), Vec::new());
+    let entries = fs::read_dir(folder)
+        .map_err(|error| Error::from(error).help("give a folder that segcal evaluate wrote"))
+        .at(folder.display())?;
+    for entry in entries {
+        let path = entry.at(folder.display())?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if Layout::has_shard(&name) && path.is_dir() {
+            shards.push(path);
+        } else if !name.starts_with('.') && name.ends_with(".json") {
+            // Files that begin with a dot are those of a write that was cut off.
+            found.push(path);
+        }
+    }
+    Ok((found, shards))
 }
 
 /// Refuses to go on where a case of these has a state of other files or settings; nothing is written.
 ///
 /// # Errors
 /// A state is malformed or does not belong to this evaluation.
-pub fn expect_own_of(folder: &Path, pairs: &[Pair], measure: &Measure) -> Result<()> {
+pub fn expect_own_of(folder: &Path, layout: Layout, pairs: &[Pair], measure: &Measure) -> Result<()> {
     let by_name = pairs.iter().map(|pair| (pair.case.as_str(), pair)).collect();
-    let paths = pairs.iter().map(|pair| folder.join(name_of(&pair.case)));
+    let paths = pairs.iter().map(|pair| folder.join(name_of(layout, &pair.case)));
     paths
         .filter(|path| path.is_file())
         .try_for_each(|path| Stored::read(&path)?.expect(measure, &by_name).at(path.display()))
@@ -231,28 +244,31 @@ pub fn expect_own(folder: &Path, pairs: &[Pair], unpaired: &[(String, Error)], m
         return Ok(());
     }
     let pairs = pairs.iter().map(|pair| (pair.case.as_str(), pair)).collect();
+    let unpaired: BTreeSet<&str> = unpaired.iter().map(|(case, _)| case.as_str()).collect();
     for path in list(folder)? {
         let stored = Stored::read(&path)?;
-        if !unpaired.iter().any(|(case, _)| *case == stored.state.case) {
+        if !unpaired.contains(stored.state.case.as_str()) {
             stored.expect(measure, &pairs).at(path.display())?;
         }
     }
     Ok(())
 }
 
-/// Removes the states of all cases but these, so that none is taken for one of this evaluation. Files that are not states
-/// stay.
+/// Removes the states of all cases but these, and those that lie in the place of another number of cases, so that none is
+/// taken for one of this evaluation. Files that are not states stay.
 ///
 /// # Errors
 /// The folder cannot be read or written.
-pub fn keep_only(folder: &OutputFolder, cases: &BTreeSet<&str>) -> Result<()> {
+pub fn keep_only(folder: &OutputFolder, layout: Layout, cases: &BTreeSet<&str>) -> Result<()> {
     if !folder.path().join(FOLDER).is_dir() {
         return Ok(());
     }
     for path in list(folder.path())? {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        if !cases.contains(&*name) && is_state(&path) {
-            remove(folder, &name)?;
+        let is_own = cases.contains(&*name) && path == folder.path().join(name_of(layout, &name));
+        if !is_own && is_state(&path) {
+            remove_file_and_slices(&path)?;
+            stamps::remove(folder, layout, &name)?;
         }
     }
     Ok(())
@@ -268,11 +284,15 @@ fn is_state(path: &Path) -> bool {
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn remove(folder: &OutputFolder, case: &str) -> Result<()> {
+pub fn remove(folder: &OutputFolder, layout: Layout, case: &str) -> Result<()> {
+    remove_file_and_slices(&state_of(folder, layout, case)?)?;
+    stamps::remove(folder, layout, case)
+}
+
+fn remove_file_and_slices(state: &Path) -> Result<()> {
     // The state says that the slices are there, so it goes first.
-    output::remove_file(&state_of(folder, case)?)?;
-    output::remove_file(&slices_of(folder, case)?)?;
-    stamps::remove(folder, case)
+    output::remove_file(state)?;
+    output::remove_file(&state.with_extension("npz"))
 }
 
 /// A file as it is called from everywhere: its own name in its folder's real path.
@@ -325,11 +345,27 @@ mod tests {
         {
             fs::write(folder.file(Path::new(FOLDER).join(name)).unwrap(), text).unwrap();
         }
-        keep_only(&folder, &BTreeSet::from(["a"])).unwrap();
+        keep_only(&folder, Layout::of(3), &BTreeSet::from(["a"])).unwrap();
         assert_eq!(list(root.path()).unwrap().len(), 3);
-        keep_only(&folder, &BTreeSet::new()).unwrap();
+        keep_only(&folder, Layout::of(3), &BTreeSet::new()).unwrap();
         let left: Vec<_> = list(root.path()).unwrap().iter().map(|path| path.file_stem().unwrap().to_owned()).collect();
         assert_eq!(left, ["b", "c"]);
+    }
+
+    #[test]
+    fn states_of_very_many_cases_lie_in_folders_of_their_own() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = OutputFolder::create(root.path()).unwrap();
+        let (few, many) = (Layout::of(10_000), Layout::of(10_001));
+        for (layout, case) in [(few, "a"), (many, "a"), (many, "b")] {
+            fs::write(state_of(&folder, layout, case).unwrap(), r#"{"measure": {}, "state": {}}"#).unwrap();
+        }
+        assert_eq!(list(root.path()).unwrap().len(), 3);
+        keep_only(&folder, many, &BTreeSet::from(["a", "b"])).unwrap();
+        assert_eq!(
+            list(root.path()).unwrap(),
+            [root.path().join("states/3e/b.json"), root.path().join("states/ca/a.json")]
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use segcal_metrics::metric::Metric;
 use segcal_metrics::volume::Label;
 
 use super::Failure;
+use super::layout::Layout;
 use super::pooled::Pooled;
 use super::state::{CaseState, Measure};
 use super::units::LengthUnit;
@@ -188,6 +189,11 @@ impl Cohort {
         self.failed = failed;
         self.failed.sort();
         self
+    }
+
+    /// Where the files of each case lie.
+    pub const fn layout(&self) -> Layout {
+        Layout::of(self.cases.len() + self.failed.len())
     }
 
     /// How the cohort is summarised.

@@ -237,7 +237,8 @@ fn overlays(cohort: &Cohort, folder: &OutputFolder) -> Result<Vec<Plot>> {
         for case in worst_first(cohort, structure).into_iter().take(WORST) {
             let state = &cohort.cases[case];
             let Some(number) = state.slices.iter().position(|slice| slice.structure == structure) else { continue };
-            match slices_of(folder, &state.case).and_then(|path| slices::read(&path, number, state.slices[number].size))
+            match slices_of(folder, cohort.layout(), &state.case)
+                .and_then(|path| slices::read(&path, number, state.slices[number].size))
             {
                 Ok(layers) => plots.push(overlay(cohort, state, case, number, layers).at(&state.case)?),
                 Err(error) => log::warn!("{}: the report shows no slice: {error}", state.case),
