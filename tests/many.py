@@ -53,8 +53,11 @@ def write(texts, cases, folder):
             varied(figures, draw)
         text = json.dumps(document, separators=(",", ":"))
         text = f'{text[:-1]},"sha256":"{hashlib.sha256(text.encode()).hexdigest()}"}}'
-        (folder / "states" / f"{name}.json").write_text(text)
-        records[number % PARTS][f"states/{name}.json"] = hashlib.sha256(text.encode()).hexdigest()
+        shard = hashlib.sha256(name.encode()).hexdigest()[:2] + "/" if cases > 10_000 else ""
+        path = folder / f"states/{shard}{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        records[number % PARTS][f"states/{shard}{name}.json"] = hashlib.sha256(text.encode()).hexdigest()
     for part, states in enumerate(records):
         record = {"schema": "segcal.part/1", "part": part, "of": PARTS, "list": "simulated", "states": states, "failed": []}
         record["plan"] = "--empty nan --convention segcal --seed 0"
