@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use segcal_core::{Error, Result};
 use segcal_data::output::{self, OutputFolder};
@@ -11,7 +12,7 @@ use crate::parts::{self, Record};
 use crate::pooled::Pooled;
 use crate::state::{CaseState, Measure};
 use crate::states::{self, Stored};
-use crate::{Failure, job};
+use crate::{Failure, job, one_a_thread};
 
 /// Joins the folders of evaluations, or of parts that shared one, in whatever order, and writes the files of one evaluation of
 /// all their cases, to the same bits.
@@ -24,7 +25,6 @@ pub fn merge(folders: &[PathBuf], out: &Path, plan: Plan) -> Result<Cohort> {
     parts::expect_all(sources.iter().flat_map(|source| &source.parts), plan)?;
     let Gathered { paths, states, measure, pooled } = gather(&sources)?;
     let failed = failures(&sources, &paths)?;
-    let measure = measure.ok_or_else(|| Error::new("the folders hold no case"))?;
     let cohort = Cohort::new(states, pooled, measure, plan)?.without(failed);
     let folder = OutputFolder::exclusive(out)?;
     job::remove_results(&folder)?;
@@ -90,37 +90,43 @@ fn copy_slices(state: &Path, to: &Path) -> Result<()> {
 }
 
 /// What the states of all sources hold.
-#[derive(Default)]
 struct Gathered {
     /// The file of each case.
     paths: BTreeMap<String, PathBuf>,
     /// Without their counters.
     states: Vec<CaseState>,
     /// How all of them were measured.
-    measure: Option<Measure>,
+    measure: Measure,
     /// The counters of all.
     pooled: Pooled,
 }
 
 fn gather(sources: &[Source<'_>]) -> Result<Gathered> {
-    let mut all = Gathered::default();
-    let paths: Vec<PathBuf> = sources.iter().map(Source::states).collect::<Result<Vec<_>>>()?.concat();
-    for path in &paths {
-        let Stored { mut state, measure, .. } = Stored::read(path)?;
-        let first = all.measure.get_or_insert_with(|| measure.clone());
-        if *first != measure {
-            let problem = format!("was measured with other settings than {}", paths[0].display());
-            let remedy = format!("evaluate both alike: {}", measure.differences(first));
+    let files: Vec<PathBuf> = sources.iter().map(Source::states).collect::<Result<Vec<_>>>()?.concat();
+    let first = files.first().ok_or_else(|| Error::new("the folders hold no case"))?;
+    let measure = Stored::read(first)?.measure;
+    let pooled = Mutex::new(Pooled::default());
+    let read = one_a_thread(&files, |path| {
+        let mut stored = Stored::read(path)?;
+        if stored.measure != measure {
+            let problem = format!("was measured with other settings than {}", first.display());
+            let remedy = format!("evaluate both alike: {}", stored.measure.differences(&measure));
             return Err(Error::new(problem).at(path.display()).help(remedy));
         }
-        if let Some(other) = all.paths.insert(state.case.clone(), path.clone()) {
+        // Added at once, so that the counters of one case a thread are in memory.
+        let counters = stored.state.take_counters();
+        pooled.lock().unwrap_or_else(PoisonError::into_inner).add_all(&stored.state.case, counters);
+        Ok(stored.state)
+    });
+    let states = read.into_iter().collect::<Result<Vec<CaseState>>>()?;
+    let mut paths = BTreeMap::new();
+    for (state, path) in states.iter().zip(&files) {
+        if let Some(other) = paths.insert(state.case.clone(), path.clone()) {
             let problem = format!("the case {} is in {} too", state.case, other.display());
             return Err(Error::new(problem).at(path.display()).help("leave one of the two out"));
         }
-        all.pooled.add_all(&state.case, state.take_counters());
-        all.states.push(state);
     }
-    Ok(all)
+    Ok(Gathered { paths, states, measure, pooled: pooled.into_inner().unwrap_or_else(PoisonError::into_inner) })
 }
 
 /// The states of a folder, of which there must be one at least.
