@@ -81,7 +81,7 @@ impl Bootstrap {
         let drawn = if cases == 0 { 0 } else { replicates };
         let mut values: Vec<f64> = (0..drawn).into_par_iter().map(replicate).filter(|value| !value.is_nan()).collect();
         values.sort_unstable_by(f64::total_cmp);
-        let jackknife = (0..cases).into_par_iter().map(without).filter(|value| !value.is_nan()).collect();
+        let jackknife = (0..cases).into_par_iter().map(&without).filter(|value| !value.is_nan()).collect();
         Self { estimate: figure(&all), replicates: values, jackknife }
     }
 

@@ -110,7 +110,8 @@ impl Scene {
 fn blocks(language: &str) -> Vec<String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cluster.md");
     let page = fs::read_to_string(page).unwrap();
-    let starts = page.split(&format!("```{language}\n")).skip(1);
+    let fence = format!("```{language}\n");
+    let starts = page.split(&fence).skip(1);
     starts.map(|block| block.split("```").next().unwrap().to_owned()).collect()
 }
 

@@ -246,7 +246,7 @@ fn the_tasks_of_a_slurm_array_are_parts() {
     };
     for id in ["3", "1", "2"] {
         let told = json(&task(id, "3", "3"));
-        assert_eq!(told["part"].as_u64().unwrap() + 1, id.parse().unwrap());
+        assert_eq!(told["part"].as_u64().unwrap() + 1, id.parse::<u64>().unwrap());
     }
     done(&scene.merge(&["parts"], "parts", &[]));
     done(&scene.evaluate("whole", &[]));
