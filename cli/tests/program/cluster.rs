@@ -134,12 +134,11 @@ fn the_commands_of_the_page_do_what_it_says() {
         if block.contains("fold.sh") && !scene.path("cohort/splits_final.json").exists() {
             scene.divide_into_folds();
         }
-        match block.strip_prefix("#!/bin/bash\n# ") {
-            Some(script) => fs::write(scene.path(script.split('\n').next().unwrap()), &block).unwrap(),
-            None => {
-                scene.done(&block);
-                run += 1;
-            }
+        if let Some(script) = block.strip_prefix("#!/bin/bash\n# ") {
+            fs::write(scene.path(script.split('\n').next().unwrap()), &block).unwrap();
+        } else {
+            scene.done(&block);
+            run += 1;
         }
     }
     assert_eq!(run, 4, "Slurm, LSF, a comparison, folds");

@@ -228,7 +228,7 @@ fn write(folder: &OutputFolder, scan: &Scan, part: Part, cohort: &Cohort, frame:
     let is_labelled = matches!(scan.label, Label::Unknown) || label_at.is_file();
     let is_there = |channel: &usize| image_at(*channel).is_ok_and(|path| path.is_file());
     // The label is written last: beside it, every channel is there.
-    let there = if known == 0 && label_at.is_file() { (0..).take_while(is_there).count() } else { known };
+    let there = if known == 0 && label_at.is_file() { (0..1 << 16).take_while(is_there).count() } else { known };
     if there > 0 && is_labelled && (0..there).all(|channel| is_there(&channel)) {
         return Ok(Written { name: scan.name.clone(), subject: scan.subject.clone(), part, channels: there });
     }

@@ -29,9 +29,12 @@ impl Sources {
     /// The folder cannot be read. What is wrong with a scan is said where its case is made.
     pub(super) fn of(folder: &OutputFolder, plan: &[(&Scan, Part)]) -> Result<Self> {
         let entries = std::fs::read_dir(folder.path()).at(folder.path().display())?;
-        let is_one = |name: &str| name == NAME || name.starts_with("sources-") && name.ends_with(".json");
-        let named = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_one));
-        let files: Vec<PathBuf> = named.map(|entry| entry.path()).collect();
+        let is_one = |path: &PathBuf| {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let named = stem == "sources" || stem.starts_with("sources-");
+            named && path.extension().is_some_and(|ending| ending == "json")
+        };
+        let files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_one).collect();
         let hashed = |(scan, _): &(&Scan, Part)| Some((scan.name.clone(), hash(scan).ok()?));
         let now = plan.par_iter().filter_map(hashed).collect();
         Ok(Self { before: files.iter().filter_map(|path| read(path)).collect(), files, now })
@@ -55,8 +58,8 @@ impl Sources {
             output::write_text(&own, &output::to_json(&self.now)?)?;
         }
         // The file of all cases tells what those of the parts told.
-        let told = self.files.iter().filter(|path| part.is_whole() && **path != own);
-        told.map(|path| output::remove_file(path)).collect()
+        let mut told = self.files.iter().filter(|path| part.is_whole() && **path != own);
+        told.try_for_each(|path| output::remove_file(path))
     }
 }
 
