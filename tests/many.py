@@ -23,7 +23,8 @@ PARTS = 7
 
 def templates(program, folder):
     cohort, out = folder / "cohort", folder / "evaluation"
-    subprocess.run([program, "-q", "phantom", cohort, *"--train 1 --val 1 --test 8 --size 4,6,6".split()], check=True)
+    subprocess.run([program, "-q", "phantom", cohort, *"--train 1 --val 1 --test 8 --size 4,6,6".split()], check=True,
+                   stdout=subprocess.DEVNULL)
     scores = ["--probabilities", cohort / "posteriorsTs", "--labels", cohort / "labelsTs"]
     subprocess.run([program, "-q", "evaluate", *scores, "--out", out], check=True, stdout=subprocess.DEVNULL)
     return [path.read_text() for path in sorted((out / "states").glob("*.json"))]

@@ -89,7 +89,8 @@ fn name(layout: Layout, case: &str) -> String {
     layout.file("stamps", case, "json")
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::fs;
     use std::time::Duration;
