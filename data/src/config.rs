@@ -2,7 +2,7 @@
 //!
 //! A config is a table that starts as the defaults; the file and then the overrides are laid over it. A key that the
 //! defaults do not have is an error that names the nearest one, except inside tables whose keys another list owns
-//! (the parameters of a loss).
+//! (the parameters of a loss). A table with the key `preset` may be given as that word alone.
 
 use std::path::Path;
 
@@ -51,9 +51,22 @@ fn merge(base: &mut Table, over: Table) {
     for (key, value) in over {
         match (base.get_mut(&key), value) {
             (Some(Value::Table(inner)), Value::Table(value)) => merge(inner, value),
+            (Some(slot @ Value::String(_)), Value::Table(value)) => {
+                let mut inner = preset(slot.clone());
+                merge(&mut inner, value);
+                *slot = Value::Table(inner);
+            }
             (_, value) => drop(base.insert(key, value)),
         }
     }
+}
+
+/// The key of a table that a single word in place of the table stands for.
+const PRESET: &str = "preset";
+
+/// The table that a single word stands for.
+fn preset(word: Value) -> Table {
+    Table::from_iter([(PRESET.to_owned(), word)])
 }
 
 /// The tables of a file.
@@ -151,6 +164,8 @@ pub fn lay(base: &mut Table, over: Table, prefix: &str, open: &[&str]) -> Result
         let full = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         match (base.get_mut(&key), value) {
             (Some(Value::Table(inner)), Value::Table(value)) => lay(inner, value, &full, open)?,
+            // The word takes the place of all that was given before.
+            (Some(Value::Table(inner)), word @ Value::String(_)) if inner.contains_key(PRESET) => *inner = preset(word),
             (Some(old), value) => *old = fitting(&full, old, value)?,
             (None, value) if is_open => {
                 base.insert(key, value);

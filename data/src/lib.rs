@@ -43,6 +43,7 @@ pub mod phantom;
 pub mod png;
 pub mod prepare;
 mod properties;
+pub mod resample;
 mod scatter;
 pub mod volume;
 pub mod xml;

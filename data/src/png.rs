@@ -94,12 +94,24 @@ pub fn write_labels(path: &Path, labels: &Volume<i32>) -> Result<()> {
     if bytes.len() < labels.values().len() {
         return Err(Error::new("a label is not in 0..=255").at(path.display()).help("write NIfTI"));
     }
+    write(path, [w, h], ColorType::Grayscale, &bytes)
+}
+
+/// Writes a picture of `[width, height]` pixels, row by row, each red, green and blue, whole or not at all.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_colours(path: &Path, size: [usize; 2], pixels: &[[u8; 3]]) -> Result<()> {
+    write(path, size, ColorType::Rgb, pixels.as_flattened())
+}
+
+fn write(path: &Path, [width, height]: [usize; 2], color: ColorType, bytes: &[u8]) -> Result<()> {
     output::write_atomic(path, |out| {
-        let mut encoder = png::Encoder::new(out, w as u32, h as u32);
-        encoder.set_color(ColorType::Grayscale);
+        let mut encoder = png::Encoder::new(out, width as u32, height as u32);
+        encoder.set_color(color);
         encoder.set_depth(BitDepth::Eight);
         let mut writer = encoder.write_header().map_err(Error::from_source)?;
-        writer.write_image_data(&bytes).map_err(Error::from_source)?;
+        writer.write_image_data(bytes).map_err(Error::from_source)?;
         writer.finish().map_err(Error::from_source)
     })
 }

@@ -131,6 +131,35 @@ impl Grid {
         grid
     }
 
+    /// The grid of `extent` voxels from `start`, which may lie outside.
+    ///
+    /// # Errors
+    /// The extent is none.
+    pub fn part(&self, start: [isize; 3], extent: [usize; 3]) -> Result<Self> {
+        let mut affine = self.affine;
+        for row in &mut affine {
+            // Columns of the affine are x, y, z.
+            row[3] += (0..3).map(|axis| row[axis] * start[2 - axis] as f64).sum::<f64>();
+        }
+        Ok(Self { sized: self.sized, ..Self::new(extent, affine, self.space)? })
+    }
+
+    /// The grid of `size` voxels that covers the same space: its first voxel lies half a new step behind the outer face.
+    ///
+    /// # Errors
+    /// A size of 0.
+    pub fn resized(&self, size: [usize; 3]) -> Result<Self> {
+        let mut affine = self.affine;
+        for (axis, spatial) in [2, 1, 0].into_iter().enumerate() {
+            let scale = self.extent[spatial] as f64 / size[spatial] as f64;
+            for (row, old) in affine.iter_mut().zip(&self.affine) {
+                row[axis] = old[axis] * scale;
+                row[3] += old[axis] * (0.5 * scale - 0.5);
+            }
+        }
+        Self::new(size, affine, self.space)
+    }
+
     /// The columns of the affine without the offset.
     pub(super) fn linear(&self) -> Matrix3 {
         std::array::from_fn(|row| std::array::from_fn(|column| self.affine[row][column]))

@@ -124,12 +124,7 @@ fn cut<T: Copy + Default>(volume: &Volume<T>, start: [isize; 3], extent: [usize;
             }
         }
     }
-    let mut affine = volume.grid.affine;
-    for row in &mut affine {
-        // Columns of the affine are x, y, z.
-        row[3] += (0..3).map(|axis| row[axis] * start[2 - axis] as f64).sum::<f64>();
-    }
-    Ok(Volume::new(values, volume.channels(), Grid::new(extent, affine, volume.grid.space)?))
+    Ok(Volume::new(values, volume.channels(), volume.grid.part(start, extent)?))
 }
 
 #[cfg(test)]

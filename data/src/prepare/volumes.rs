@@ -121,25 +121,11 @@ pub fn resample(volume: Volume<f32>, size: [usize; 3], interpolation: Interpolat
     }
     let (shape, channels) = (volume.shape(), volume.channels());
     let sampling = Sampling::resize(extent, size, interpolation);
-    let grid = resized_grid(&volume.grid, size)?;
+    let grid = volume.grid.resized(size)?;
     let backend = Cpu::new(None)?;
     let source = backend.upload(volume.data.into_raw_vec_and_offset().0);
     let resized = backend.resample((&source, shape), &sampling, shape.with_spatial(size));
     Ok(Volume::new(backend.download(&resized)?, channels, grid))
-}
-
-/// The grid of `size` voxels that covers the same space: its first voxel lies half a new step behind the outer face.
-fn resized_grid(grid: &Grid, size: [usize; 3]) -> Result<Grid> {
-    let mut affine = grid.affine;
-    for (axis, spatial) in [2, 1, 0].into_iter().enumerate() {
-        let scale = grid.extent[spatial] as f64 / size[spatial] as f64;
-        for row in 0..3 {
-            let step = grid.affine[row][axis];
-            affine[row][axis] = step * scale;
-            affine[row][3] += step * (0.5 * scale - 0.5);
-        }
-    }
-    Grid::new(size, affine, grid.space)
 }
 
 #[cfg(test)]
@@ -156,7 +142,7 @@ mod tests {
     fn a_resized_volume_covers_the_same_space() {
         let affine = [[0.0, -1.5, 0.0, 40.0], [2.0, 0.0, 0.1, -3.0], [0.0, 0.0, 5.0, 7.0]];
         let grid = Grid::new([4, 6, 8], affine, 1).unwrap();
-        let resized = resized_grid(&grid, [8, 3, 16]).unwrap();
+        let resized = grid.resized([8, 3, 16]).unwrap();
         assert!(centre(&grid).iter().zip(centre(&resized)).all(|(a, b)| (a - b).abs() < 1e-12));
         let total = |grid: &Grid| -> [f64; 3] {
             let spacing = grid.spacing_mm();
