@@ -1,5 +1,6 @@
 //! A training from its settings to its run folder.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use segcal_backends::Watch;
@@ -15,6 +16,7 @@ use super::regions;
 use super::run;
 use super::run_folder::RunFolder;
 use super::settings::{Input, Settings};
+use super::sheet;
 use super::source::{Cache, Source};
 use super::spacings::Spacings;
 use super::trainer::{Data, Trainer};
@@ -92,7 +94,8 @@ pub fn trainer<'a, B: Backend>(
     let classes = Classes { count: data.classes.len(), ignored: data.ignore_label };
     let regions = regions::nested(&data)?;
     let spacings = Spacings::of(&data.train);
-    if let Some(mixed) = spacings.as_ref().and_then(Spacings::mixed) {
+    let seen = spacings.as_ref().filter(|_| !settings.input.resamples());
+    if let Some(mixed) = seen.and_then(Spacings::mixed) {
         log::warn!("{}: {mixed}", settings.data.display());
     }
     let cache = |cases| Arc::new(Cache::new(cases, settings.input.clone(), classes));
@@ -115,6 +118,16 @@ pub fn trainer<'a, B: Backend>(
         return Ok(trainer);
     }
     trainer.beginning_with(&segcal_data::checkpoint::load(&settings.init).at("init")?).at("init")
+}
+
+/// Writes a picture of samples as the training that the settings describe would change them; see [`sheet`](super::sheet).
+///
+/// # Errors
+/// The data set or a case cannot be read, or the file cannot be written.
+pub fn draw_samples(settings: &Settings, path: &Path) -> Result<()> {
+    let data = open(settings)?;
+    let classes = Classes { count: data.classes.len(), ignored: data.ignore_label };
+    sheet::write(&Cache::new(data.train, settings.input.clone(), classes), settings, path)
 }
 
 fn open(settings: &Settings) -> Result<Dataset> {

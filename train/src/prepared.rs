@@ -1,9 +1,11 @@
-//! Volumes ready for the network: read, normalised and checked against their labels.
+//! Volumes ready for the network: read, cut, normalised, resampled and checked against their labels.
 
 use std::path::PathBuf;
 
 use segcal_core::{Context, Error, Result};
 
+use super::frame::Frame;
+use super::normalise::normalise;
 use super::settings::Input;
 use segcal_data::{self as data, Case, Grid, Volume};
 
@@ -31,11 +33,38 @@ impl Prepared {
     }
 }
 
-/// Reads and normalises one image: its channels, checked to lie on one grid.
+/// An image ready for the network, and how it lies in the image of the file.
+pub struct Ready {
+    /// `[channels, d, h, w]` on the frame's grid.
+    pub image: Volume<f32>,
+    /// From the file's grid to that of the image, and back.
+    pub frame: Frame,
+}
+
+impl Ready {
+    /// Cuts, normalises and resamples an image.
+    fn of(image: Volume<f32>, input: &Input) -> Result<Self> {
+        let frame = Frame::of(&image, input)?;
+        let mut image = frame.cut(image)?;
+        let extent = image.grid.extent;
+        normalise(image.data.as_slice_mut().expect("volumes are in standard layout"), extent, input)?;
+        Ok(Self { image: frame.resampled(image)?, frame })
+    }
+}
+
+/// Reads and prepares one image.
+///
+/// # Errors
+/// As [`read_channels`]; the settings name fewer channels, or ask for voxels of a size of an image that has none.
+pub fn prepare_image(case: &Case, input: &Input) -> Result<Ready> {
+    Ready::of(read_channels(case)?, input)
+}
+
+/// Reads one image as it is stored: its channels, checked to lie on one grid.
 ///
 /// # Errors
 /// A file is malformed, holds NaN or infinity, or the channels lie on different grids.
-pub fn prepare_image(case: &Case, input: &Input) -> Result<Volume<f32>> {
+pub fn read_channels(case: &Case) -> Result<Volume<f32>> {
     let mut values = Vec::new();
     let mut first: Option<(Grid, &PathBuf)> = None;
     let mut channels = 0;
@@ -55,9 +84,7 @@ pub fn prepare_image(case: &Case, input: &Input) -> Result<Volume<f32>> {
             ))?,
         }
         channels += volume.channels();
-        let mut data = volume.data.into_raw_vec_and_offset().0;
-        scale(&mut data, &volume.grid, input);
-        values.append(&mut data);
+        values.append(&mut volume.data.into_raw_vec_and_offset().0);
     }
     let Some((grid, _)) = first else { return Err(Error::new("the case has no image")) };
     Ok(Volume::new(values, channels, grid))
@@ -76,7 +103,7 @@ pub(super) fn expect_channels(image: &Volume<f32>, taken: usize) -> Result<()> {
 ///
 /// # Errors
 /// An intensity is not finite.
-pub fn prepare_volume(mut image: Volume<f32>, input: &Input) -> Result<Volume<f32>> {
+pub fn prepare_volume(mut image: Volume<f32>, input: &Input) -> Result<Ready> {
     let grid = image.grid.clone();
     let extent = image.data.shape();
     if extent[1..] != grid.extent {
@@ -86,49 +113,10 @@ pub fn prepare_volume(mut image: Volume<f32>, input: &Input) -> Result<Volume<f3
     if !image.data.is_standard_layout() {
         image.data = image.data.as_standard_layout().into_owned();
     }
-    let values = image.data.as_slice_mut().expect("put into standard layout above");
-    if let Some(bad) = values.iter().find(|x| !x.is_finite()) {
+    if let Some(bad) = image.values().iter().find(|x| !x.is_finite()) {
         return Err(Error::new(format!("the image holds the value {bad}")).help("replace NaN and infinity first"));
     }
-    scale(values, &grid, input);
-    Ok(image)
-}
-
-/// Normalises each channel by itself.
-fn scale(values: &mut [f32], grid: &Grid, input: &Input) {
-    values.chunks_mut(grid.extent.iter().product()).for_each(|channel| normalise(channel, input.clip_percentiles));
-}
-
-/// Shifts and scales to `[0, 1]` between two percentiles; values beyond are clipped. A constant image becomes 0.
-fn normalise(values: &mut [f32], [low, high]: [f64; 2]) {
-    let (low, high) = percentiles(values, low, high);
-    let (range, scale) = if high > low { (high - low, 1.0 / (high - low)) } else { (0.0, 0.0) };
-    if range.is_finite() && scale.is_finite() {
-        values.iter_mut().for_each(|value| *value = ((*value - low) * scale).clamp(0.0, 1.0));
-    } else {
-        // At the ends of f32 the range or its inverse overflows, and infinity times 0 is not a number.
-        let (low, range) = (f64::from(low), f64::from(high) - f64::from(low));
-        values.iter_mut().for_each(|value| *value = ((f64::from(*value) - low) / range).clamp(0.0, 1.0) as f32);
-    }
-}
-
-/// The values at two percentiles, interpolated between ranks as NumPy does; 0 and 100 are minimum and maximum.
-fn percentiles(values: &[f32], low: f64, high: f64) -> (f32, f32) {
-    if values.is_empty() {
-        return (0.0, 0.0);
-    }
-    let mut sorted = values.to_vec();
-    let mut at = |percent: f64| {
-        let rank = percent / 100.0 * (values.len() - 1) as f64;
-        let (_, &mut lower, above) = sorted.select_nth_unstable_by(rank as usize, f32::total_cmp);
-        let upper = above.iter().copied().fold(f32::INFINITY, f32::min);
-        match rank.fract() {
-            0.0 => lower,
-            share if (upper - lower).is_finite() => lower + (upper - lower) * share as f32,
-            share => (f64::from(lower) + (f64::from(upper) - f64::from(lower)) * share) as f32,
-        }
-    };
-    (at(low), at(high))
+    Ready::of(image, input)
 }
 
 /// Reads a labelled case.
@@ -137,15 +125,16 @@ fn percentiles(values: &[f32], low: f64, high: f64) -> (f32, f32) {
 /// Those of [`prepare_image`]; there is no label, it lies on another grid, or it holds neither a class of `classes` nor
 /// the label to ignore.
 pub fn prepare(case: &Case, input: &Input, classes: &Classes) -> Result<Prepared> {
-    let image = prepare_image(case, input).at(&case.name)?;
+    let Ready { image, frame } = prepare_image(case, input).at(&case.name)?;
     let path = case.label.as_ref().ok_or_else(|| Error::new("has no label").at(&case.name))?;
     let label = data::read_labels(path)?;
     if label.channels() != 1 {
         let problem = format!("holds {} volumes where a label map has one", label.channels());
         return Err(Error::new(problem).at(path.display()).help("give the volume that belongs to the image"));
     }
-    image.grid.expect_same("the image", &label.grid, "the label").at(path.display()).at(&case.name)?;
+    frame.whole.expect_same("the image", &label.grid, "the label").at(path.display()).at(&case.name)?;
     classes.expect(&label).at(path.display())?;
+    let label = frame.label(label)?;
     Ok(Prepared { name: case.name.clone(), image, label })
 }
 
@@ -174,34 +163,5 @@ impl Classes {
     /// Whether a label is of a structure.
     pub(super) fn is_foreground(&self, label: i32) -> bool {
         label != 0 && Some(label) != self.ignored
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn normalising_maps_the_percentiles_to_zero_and_one() {
-        let mut values: Vec<f32> = (0..=100).map(|x| x as f32).collect();
-        normalise(&mut values, [10.0, 90.0]);
-        assert_eq!((values[0], values[10], values[50], values[90], values[100]), (0.0, 0.0, 0.5, 1.0, 1.0));
-        assert_eq!(percentiles(&[4.0, 1.0, 2.0], 25.0, 100.0), (1.5, 4.0));
-        let mut flat = vec![3.0; 4];
-        normalise(&mut flat, [0.0, 100.0]);
-        assert_eq!(flat, [0.0; 4]);
-    }
-
-    #[test]
-    fn normalising_the_largest_and_smallest_numbers_gives_numbers() {
-        let mut large = vec![-3e38_f32, 0.0, 3e38];
-        normalise(&mut large, [0.0, 100.0]);
-        assert_eq!(large, [0.0, 0.5, 1.0]);
-        let mut small = vec![0.0_f32, 1e-45, 2.8e-45];
-        normalise(&mut small, [0.0, 100.0]);
-        assert_eq!(small, [0.0, 0.5, 1.0]);
-        let mut between = vec![-3e38_f32, 3e38];
-        normalise(&mut between, [25.0, 75.0]);
-        assert_eq!(between, [0.0, 1.0]);
     }
 }

@@ -7,11 +7,11 @@ use segcal_core::{Backend, Context, Error, Reference, Result, memory};
 use segcal_losses::{Criterion, State};
 use segcal_models::{self as models, Network, NetworkConfig, Optimiser, Parameters, Stored};
 
+use super::block::flat_last;
 use super::chain::{self, Link};
 use super::infer::{Predictor, Scores, Tiling};
 use super::prepared::prepare_volume;
 use super::run_folder;
-use super::samples::flat_last;
 use super::settings::Settings;
 use super::spacings::Spacings;
 use segcal_data::config::from_table;
@@ -275,9 +275,9 @@ impl<B: Backend> Trained<B> {
             let problem = format!("the image has {} channels, the network takes {channels}", image.channels());
             return Err(Error::new(problem));
         }
-        let image = prepare_volume(image, &self.settings.input)?;
+        let ready = prepare_volume(image, &self.settings.input)?;
         let tiling = Tiling { samples: &self.settings.samples, stride: self.network.stride(), batch: BATCH };
-        let values = self.predictor(backend).scores(&image, &tiling, scores)?;
-        Ok(Volume::new(values, self.outputs(), image.grid))
+        let values = self.predictor(backend).scores_of_file(&ready, &tiling, scores)?;
+        Ok(Volume::new(values, self.outputs(), ready.frame.whole))
     }
 }

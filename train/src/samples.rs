@@ -3,37 +3,20 @@
 //! A slice is a block whose extent is 1 along one axis; dropping that axis gives the `[1, h, w]` of a 2-D network. So
 //! slices of any axis, 2-D images and 3-D patches are one mechanism.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Builder;
 
+use rayon::prelude::*;
 use segcal_core::{Backend, Context, Elem, Error, Result, Rng, Shape, Tensor, memory};
 
-use super::augment::Orientation;
+use super::augment::{self, Orientation};
+use super::block::{Block, cut_block, flat_last};
 use super::prepared::Classes;
-use super::settings::{Augment, SampleKind, Samples};
+use super::settings::{Augment, Operators, SampleKind, Samples};
 use super::source::Source;
 use segcal_data::hash::Hash;
 use segcal_data::{Volume, limits};
-
-/// A block of a case: `size` voxels from `start`, which may lie outside, where image and label are 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// Number of the case.
-    pub case: usize,
-    /// First voxel along `[d, h, w]`.
-    pub start: [isize; 3],
-    /// Extent along `[d, h, w]`.
-    pub size: [usize; 3],
-    /// Where its voxels go when it is cut.
-    pub orientation: Orientation,
-}
-
-impl Block {
-    /// A block as it lies in its case.
-    pub fn plain(case: usize, start: [isize; 3], size: [usize; 3]) -> Self {
-        Self { case, start, size, orientation: Orientation::default() }
-    }
-}
 
 /// All slices of all cases, in order; each padded or cropped to the configured size about its centre. With `skip_empty` only
 /// those that show a structure.
@@ -75,13 +58,17 @@ fn random_patches(cases: &dyn Source, samples: &Samples, rng: Rng) -> Result<Vec
         let prepared = cases.get(case)?;
         let extent = prepared.image.grid.extent;
         let labels = prepared.label.values();
-        let foreground: Vec<usize> =
-            (0..labels.len()).filter(|&voxel| cases.classes().is_foreground(labels[voxel])).collect();
+        let mut structures: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
+        for voxel in (0..labels.len()).filter(|&voxel| cases.classes().is_foreground(labels[voxel])) {
+            structures.entry(if samples.by_class { labels[voxel] } else { 1 }).or_default().push(voxel);
+        }
+        let structures: Vec<Vec<usize>> = structures.into_values().collect();
         for number in 0..samples.per_volume {
             let rng = rng.stream(case as u64).stream(number as u64);
-            let on_foreground = !foreground.is_empty() && rng.uniform(0) < samples.foreground_share;
+            let on_foreground = !structures.is_empty() && rng.uniform(0) < samples.foreground_share;
             let start = if on_foreground {
-                let voxel = foreground[rng.below(1, foreground.len())];
+                let structure = &structures[rng.below(5, structures.len())];
+                let voxel = structure[rng.below(1, structure.len())];
                 let at = [voxel / (extent[1] * extent[2]), voxel / extent[2] % extent[1], voxel % extent[2]];
                 // Not moved into the volume: the voxel would not be in the middle.
                 std::array::from_fn(|axis| at[axis] as isize - size[axis] as isize / 2)
@@ -118,12 +105,17 @@ pub fn epoch_blocks(cases: &dyn Source, samples: &Samples, rng: Rng) -> Result<V
     Ok(rng.stream(0).permutation(blocks.len()).into_iter().map(|number| blocks[number]).collect())
 }
 
-/// Gives each block of an epoch a random orientation.
-pub fn orient(blocks: &mut [Block], augment: &Augment, rng: Rng) {
-    if !augment.is_none() {
-        let numbered = blocks.iter_mut().zip(0..);
-        numbered.for_each(|(block, number)| block.orientation = Orientation::draw(augment, rng.stream(number)));
+/// Gives each block of an epoch a random orientation, and random numbers of its own for the operators of `augment`.
+pub fn vary(blocks: &mut [Block], augment: &Augment, [orientations, changes]: [Rng; 2]) {
+    for (block, number) in blocks.iter_mut().zip(0..) {
+        block.orientation = Orientation::draw(augment, orientations.stream(number));
+        block.changes = augment.operators.is_some().then(|| changes.stream(number));
     }
+}
+
+/// The shape of the images of one step.
+pub fn batch_shape(samples: &Samples, batch: usize, channels: usize) -> Shape {
+    Shape::new(batch, channels, 1, 1, 1).with_spatial(flat_last(samples.block_size()))
 }
 
 /// Refuses samples of which one step cannot fit: image, label, and the `numbers` of the network are the least that it
@@ -159,6 +151,27 @@ pub fn expect_room_for_blocks(cases: usize, samples: &Samples) -> Result<()> {
         .at("samples.per_volume")
 }
 
+/// A block that has been cut out of its case.
+struct Cut {
+    image: Vec<f32>,
+    label: Vec<f32>,
+    channels: usize,
+    case: String,
+}
+
+impl Cut {
+    fn of(cases: &dyn Source, block: &Block, operators: Option<&Operators>) -> Result<Self> {
+        let prepared = cases.get(block.case)?;
+        let (mut image, mut label) = match operators.zip(block.changes) {
+            Some((operators, rng)) => augment::changed(&prepared, block, operators, rng),
+            None => block.cut(&prepared),
+        };
+        block.orientation.apply(&mut image, block.size);
+        block.orientation.apply(&mut label, block.size);
+        Ok(Self { image, label, channels: prepared.image.channels(), case: prepared.name.clone() })
+    }
+}
+
 /// Images and labels of one step, on the host.
 pub struct HostBatch {
     images: Vec<f32>,
@@ -168,22 +181,20 @@ pub struct HostBatch {
 }
 
 impl HostBatch {
-    /// Cuts the blocks out of their volumes.
+    /// Cuts the blocks out of their volumes, side by side; those that have random numbers are changed by the operators.
     ///
     /// # Errors
     /// A case cannot be read.
-    pub fn cut(cases: &dyn Source, blocks: &[Block]) -> Result<Self> {
+    pub fn cut(cases: &dyn Source, blocks: &[Block], operators: Option<&Operators>) -> Result<Self> {
+        let cut: Vec<Result<Cut>> = blocks.par_iter().map(|block| Cut::of(cases, block, operators)).collect();
         let (mut images, mut labels, mut channels) = (Vec::new(), Vec::new(), 0);
         let mut names = Vec::with_capacity(blocks.len());
-        for block in blocks {
-            let prepared = cases.get(block.case)?;
-            channels = prepared.image.channels();
-            let (image, label) = (images.len(), labels.len());
-            cut_block(&prepared.image, block, |x| x, &mut images);
-            cut_block(&prepared.label, block, |class| class as f32, &mut labels);
-            block.orientation.apply(&mut images[image..], block.size);
-            block.orientation.apply(&mut labels[label..], block.size);
-            names.push(prepared.name.clone());
+        for cut in cut {
+            let mut cut = cut?;
+            channels = cut.channels;
+            images.append(&mut cut.image);
+            labels.append(&mut cut.label);
+            names.push(cut.case);
         }
         let spatial = flat_last(blocks.first().map_or([0; 3], |block| block.size));
         let shape = Shape::new(blocks.len(), channels, 1, 1, 1).with_spatial(spatial);
@@ -191,6 +202,21 @@ impl HostBatch {
             return Err(Error::new("the cases of one batch differ in their number of channels").at(names.join(", ")));
         }
         Ok(Self { images, labels, shape, cases: names })
+    }
+
+    /// The shape of the images; the labels have one channel.
+    pub const fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Images, `[n, c, d, h, w]`.
+    pub fn images(&self) -> &[f32] {
+        &self.images
+    }
+
+    /// Labels, `[n, 1, d, h, w]`.
+    pub fn labels(&self) -> &[f32] {
+        &self.labels
     }
 
     /// Number of samples.
@@ -219,55 +245,21 @@ impl HostBatch {
     }
 }
 
-/// Appends the block's numbers, channel by channel; 0 outside the volume.
-pub fn cut_block<T: Copy>(volume: &Volume<T>, block: &Block, convert: impl Fn(T) -> f32, out: &mut Vec<f32>) {
-    let extent = volume.grid.extent;
-    let inside = |axis: usize, offset: usize| {
-        let at = block.start[axis] + offset as isize;
-        (at >= 0 && (at as usize) < extent[axis]).then_some(at as usize)
-    };
-    // The run of columns that lies inside is the same for every row.
-    let before = (-block.start[2]).clamp(0, block.size[2] as isize) as usize;
-    let first = (block.start[2].max(0) as usize).min(extent[2]);
-    let run = (extent[2] - first).min(block.size[2] - before);
-    for channel in 0..volume.channels() {
-        let plane = &volume.values()[channel * extent.iter().product::<usize>()..];
-        for d in 0..block.size[0] {
-            for h in 0..block.size[1] {
-                let filled = out.len();
-                out.resize(filled + block.size[2], 0.0);
-                let (Some(z), Some(y)) = (inside(0, d), inside(1, h)) else { continue };
-                let row = (z * extent[1] + y) * extent[2] + first;
-                let target = &mut out[filled + before..filled + before + run];
-                target.iter_mut().zip(&plane[row..row + run]).for_each(|(to, &from)| *to = convert(from));
-            }
-        }
-    }
-}
-
-/// The extents with one axis of extent 1 moved to the front: a slice of any axis as `[1, h, w]`.
-pub fn flat_last(size: [usize; 3]) -> [usize; 3] {
-    match size {
-        [a, 1, b] | [a, b, 1] => [1, a, b],
-        other => other,
-    }
-}
-
-/// Cuts batches on a thread of its own, two ahead of their use, and hands them to `consume` one after the other.
+/// Cuts batches beside their use, two ahead of it, and hands them to `consume` one after the other.
 ///
 /// # Errors
 /// A case cannot be read, or `consume` fails; either ends both. The system gives no thread.
 pub fn prefetched(
     cases: &dyn Source,
     blocks: &[Block],
-    batch: usize,
+    (batch, augment): (usize, &Augment),
     mut consume: impl FnMut(usize, HostBatch) -> Result<()>,
 ) -> Result<()> {
     std::thread::scope(|scope| {
         let (sender, batches) = sync_channel(2);
         let cutting = move || {
             for chunk in blocks.chunks(batch) {
-                let cut = HostBatch::cut(cases, chunk);
+                let cut = HostBatch::cut(cases, chunk, augment.operators.as_ref());
                 let failed = cut.is_err();
                 // The consumer stops listening when it fails; then there is nothing left to do here.
                 if sender.send(cut).is_err() || failed {
@@ -295,16 +287,6 @@ mod tests {
     use super::*;
     use segcal_data::Grid;
 
-    fn volume() -> Volume<f32> {
-        Volume::new((0..24).map(|x| x as f32 + 1.0).collect(), 1, Grid::unknown([2, 3, 4]))
-    }
-
-    fn cut(start: [isize; 3], size: [usize; 3]) -> Vec<f32> {
-        let mut out = Vec::new();
-        cut_block(&volume(), &Block::plain(0, start, size), |x| x, &mut out);
-        out
-    }
-
     #[test]
     fn a_step_that_cannot_fit_is_refused_before_it_begins() {
         let samples = |height: usize| Shape::new(1, 1, 1, height, 46_340);
@@ -316,15 +298,6 @@ mod tests {
             let message = expect_room(samples(46_340), 1 << 52).unwrap_err().to_string();
             assert!(message.contains("GiB") && message.contains("lower batch"), "{message}");
         }
-    }
-
-    #[test]
-    fn a_block_inside_is_copied_and_outside_is_zero() {
-        assert_eq!(cut([1, 1, 1], [1, 2, 2]), [18.0, 19.0, 22.0, 23.0]);
-        assert_eq!(cut([0, -1, -1], [1, 2, 3]), [0.0, 0.0, 0.0, 0.0, 1.0, 2.0]);
-        assert_eq!(cut([0, 2, 2], [1, 2, 4]), [11.0, 12.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
-        assert_eq!(cut([5, 0, 9], [1, 1, 2]), [0.0, 0.0]);
-        assert_eq!(cut([0, 0, -5], [1, 1, 2]), [0.0, 0.0]);
     }
 
     fn one_case(label: &[(usize, i32)]) -> crate::source::Memory {
@@ -366,11 +339,24 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_of_any_axis_is_flat() {
-        assert_eq!(flat_last([1, 5, 6]), [1, 5, 6]);
-        assert_eq!(flat_last([5, 1, 6]), [1, 5, 6]);
-        assert_eq!(flat_last([5, 6, 1]), [1, 5, 6]);
-        assert_eq!(flat_last([4, 5, 6]), [4, 5, 6]);
+    fn by_class_each_structure_is_as_often_in_the_middle_however_small() {
+        // Three voxels of the class 1, nine of the class 2.
+        let label: Vec<(usize, i32)> = (0..12).map(|voxel| (5 * voxel, if voxel < 3 { 1 } else { 2 })).collect();
+        let grid = Grid::unknown([3, 4, 5]);
+        let mut labels = vec![0; 60];
+        label.iter().for_each(|&(voxel, class)| labels[voxel] = class);
+        let image = Volume::new(vec![0.5; 60], 1, grid.clone());
+        let prepared = crate::prepared::Prepared { name: "a".into(), image, label: Volume::new(labels, 1, grid) };
+        let cases = crate::source::Memory::new(vec![prepared], Classes { count: 3, ignored: None }).unwrap();
+        let small = |by_class: &str| {
+            let size = ["samples.kind=patches", "samples.size=[1,1,1]", "samples.per_volume=2000"];
+            let keys = [&size[..], &["samples.foreground_share=1.0", by_class]].concat();
+            let blocks = random_patches(&cases, &samples(&keys), Rng::new(3)).unwrap();
+            blocks.iter().filter(|block| (block.start[0] * 4 + block.start[1]) < 3).count()
+        };
+        // 1000 and 500 of 2000 expected, standard deviations 22 and 19.
+        assert!((890..=1110).contains(&small("samples.by_class=true")));
+        assert!((405..=595).contains(&small("samples.by_class=false")));
     }
 
     #[test]

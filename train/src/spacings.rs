@@ -35,7 +35,7 @@ impl Spacings {
         differ.then(|| {
             format!(
                 "the training images have voxels of {} to {} mm along z, y, x; the network sees voxels, not mm: resample them \
-                 to one size",
+                 to one size, for example by input.spacing",
                 written(self.smallest),
                 written(self.largest)
             )

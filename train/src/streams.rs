@@ -8,3 +8,5 @@ pub(super) const VIEWS: u64 = 2;
 pub(super) const DROPOUT: u64 = 3;
 /// Flips and turns of an epoch's blocks.
 pub(super) const ORIENTATIONS: u64 = 4;
+/// The operators that change an epoch's blocks.
+pub(super) const CHANGES: u64 = 5;

@@ -26,7 +26,7 @@ use super::settings::{Samples, Settings};
 use super::source::Source;
 use super::spacings::Spacings;
 use super::stopped::{is_stopped, stopped};
-use super::streams::{DROPOUT, EPOCHS, ORIENTATIONS, VIEWS};
+use super::streams::{CHANGES, DROPOUT, EPOCHS, ORIENTATIONS, VIEWS};
 use super::term_means::TermMeans;
 use super::validation::{self, Judged, Validation};
 use super::{divergence, patience, supervision};
@@ -83,8 +83,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         settings: &'a Settings,
     ) -> Result<Self> {
         let channels = data.training.get(0)?.image.channels();
-        let sample = segcal_core::Shape::new(settings.batch, channels, 1, 1, 1)
-            .with_spatial(samples::flat_last(settings.samples.block_size()));
+        let sample = samples::batch_shape(&settings.samples, settings.batch, channels);
         network.accepts(sample).at("samples.size")?;
         samples::expect_room_for_blocks(data.training.len().max(data.validation.len()), &settings.samples)?;
         samples::expect_room(sample, network.step_numbers(sample))?;
@@ -253,14 +252,15 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         let rng = Rng::new(self.settings.seed).stream(EPOCHS).stream(self.epoch as u64);
         let training = self.data.training.clone();
         let mut blocks = samples::epoch_blocks(&*training, &self.settings.samples, rng)?;
-        samples::orient(&mut blocks, &self.settings.augment, self.stream(ORIENTATIONS, 0));
+        let augment = &self.settings.augment;
+        samples::vary(&mut blocks, augment, [ORIENTATIONS, CHANGES].map(|purpose| self.stream(purpose, 0)));
         let steps = blocks.len().div_ceil(self.settings.batch);
         let bar = Steps::begin(observer, format!("epoch {}/{}", self.epoch + 1, self.settings.epochs), steps);
         let (mut terms, mut hash) = (TermMeans::default(), Hash::default());
         let mut running: Option<Running<B>> = None;
         // What validation asked for is not part of a step.
         self.watch.look();
-        samples::prefetched(&*training, &blocks, self.settings.batch, |number, batch| {
+        samples::prefetched(&*training, &blocks, (self.settings.batch, augment), |number, batch| {
             observer::check(observer).at(format!("epoch {}, step {}", self.epoch + 1, number + 1))?;
             batch.add_to(&mut hash);
             // The batch moves to the device while that still works on the one before.
@@ -345,7 +345,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
             let blocks = samples::epoch_blocks(&*self.data.validation, &all, Rng::new(self.settings.seed))?;
             for chunk in blocks.chunks(self.settings.batch) {
                 observer::check(observer).at(format!("epoch {}, validation", self.epoch + 1))?;
-                let (images, labels) = HostBatch::cut(&*self.data.validation, chunk)?.upload(self.backend);
+                let (images, labels) = HostBatch::cut(&*self.data.validation, chunk, None)?.upload(self.backend);
                 let logits = self.network.forward(&self.parameters, &images, Mode::Evaluate);
                 self.objective.observe(&Batch::new(&logits, &labels))?;
             }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use segcal_core::Result;
 
 use super::planes::Planes;
-use crate::samples::Block;
+use crate::block::Block;
 
 /// The mean of tiles that come in the order of the planes that they begin in: a plane is done as soon as a tile begins
 /// behind it, so no more are held than a tile is thick.

@@ -7,6 +7,7 @@
 //! Results come plane by plane, so that a caller who keeps none needs memory for as many as a tile is thick, however
 //! large the volume and however many its classes.
 
+mod back;
 mod mixture;
 mod planes;
 mod spill;
@@ -15,8 +16,10 @@ mod tiles;
 use segcal_core::{Backend, Elem, Error, Result, Shape, Tensor, ops, stable};
 use segcal_models::{Mode, Network, Parameters};
 
-use crate::prepared::expect_channels;
-use crate::samples::{Block, cut_block, expect_room, flat_last};
+use crate::block::{Block, cut_block, flat_last};
+use crate::prepared::{Ready, expect_channels};
+use crate::samples::expect_room;
+use back::Back;
 use mixture::Mixture;
 pub use planes::Planes;
 use segcal_data::Volume;
@@ -39,6 +42,20 @@ impl Heads {
         if regions.is_some() { Self::Sigmoid } else { Self::Softmax }
     }
 
+    /// The scores of a voxel that was cut off: background. Of classes, the first has all probability; of regions none has any.
+    fn outside(self, scores: Scores, outputs: usize) -> Vec<f32> {
+        let all = |first: f32, other: f32| (0..outputs).map(|k| if k == 0 { first } else { other }).collect::<Vec<_>>();
+        let [probabilities, logits] = match self {
+            Self::Softmax => [all(1.0, 0.0), all(SURE, -SURE)],
+            Self::Sigmoid => [all(0.0, 0.0), all(-SURE, -SURE)],
+        };
+        match scores {
+            Scores::Probabilities => probabilities,
+            Scores::Logits => logits,
+            Scores::Both => [probabilities, logits].concat(),
+        }
+    }
+
     fn probabilities<B: Backend>(self, logits: &Tensor<B>) -> Tensor<B> {
         match self {
             Self::Softmax => stable::softmax(logits),
@@ -46,6 +63,9 @@ impl Heads {
         }
     }
 }
+
+/// The logit of what is certain where an image was cut off, and less of what is not: probabilities of 1 and 0 in 32 bits.
+const SURE: f32 = 20.0;
 
 /// What is wanted of each voxel.
 ///
@@ -97,18 +117,39 @@ impl<'a, B: Backend> Predictor<'a, B> {
     /// # Errors
     /// As [`Predictor::probabilities`].
     pub fn scores(&self, image: &Volume<f32>, tiling: &Tiling<'_>, scores: Scores) -> Result<Vec<f32>> {
-        let extent = image.grid.extent;
-        let (planes, volume) = (tiling.planes(extent), extent.iter().product::<usize>());
-        let mut values = Vec::new();
-        self.each_plane(image, tiling, scores, |number, plane| {
-            values.resize(plane.len() / planes.voxels() * volume, 0.0);
-            for (class, plane) in plane.chunks_exact(planes.voxels()).enumerate() {
-                let class = &mut values[class * volume..][..volume];
-                plane.iter().enumerate().for_each(|(place, &p)| class[planes.voxel(number, place)] = p);
-            }
-            Ok(())
-        })?;
-        Ok(values)
+        let planes = tiling.planes(image.grid.extent);
+        collected(planes, |each| self.each_plane(image, tiling, scores, each))
+    }
+
+    /// The same on the grid of the image's file.
+    ///
+    /// # Errors
+    /// As [`Predictor::probabilities`].
+    pub fn scores_of_file(&self, ready: &Ready, tiling: &Tiling<'_>, scores: Scores) -> Result<Vec<f32>> {
+        let planes = tiling.planes(ready.frame.whole.extent);
+        collected(planes, |each| self.each_plane_of_file(ready, tiling, scores, each))
+    }
+
+    /// As [`Predictor::each_plane`], on the grid of the image's file: linear between what the network sees, and background
+    /// where the image was cut off.
+    ///
+    /// # Errors
+    /// As [`Predictor::each_plane`].
+    pub fn each_plane_of_file(
+        &self,
+        ready: &Ready,
+        tiling: &Tiling<'_>,
+        scores: Scores,
+        mut each: impl FnMut(usize, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let (image, frame) = (&ready.image, &ready.frame);
+        if frame.is_whole() {
+            return self.each_plane(image, tiling, scores, each);
+        }
+        let outside = self.heads.outside(scores, self.network.config().classes);
+        let mut back = Back::new(frame, tiling.planes(image.grid.extent).axis, outside);
+        self.each_plane(image, tiling, scores, |number, plane| back.take(number, plane, &mut each))?;
+        back.finish(&mut each)
     }
 
     /// The same plane by plane, in order: `each` is given the number and the scores `[k][place]` of each of
@@ -181,4 +222,22 @@ impl<'a, B: Backend> Predictor<'a, B> {
         Error::new(format!("the network's output is not finite{place}"))
             .help("the training diverged: train with a lower learning rate or with clip_norm")
     }
+}
+
+/// Planes that come one after the other, as one array `[k, d, h, w]`.
+fn collected(
+    planes: Planes,
+    all: impl FnOnce(&mut dyn FnMut(usize, &[f32]) -> Result<()>) -> Result<()>,
+) -> Result<Vec<f32>> {
+    let volume = planes.extent.iter().product::<usize>();
+    let mut values = Vec::new();
+    all(&mut |number, plane| {
+        values.resize(plane.len() / planes.voxels() * volume, 0.0);
+        for (class, plane) in plane.chunks_exact(planes.voxels()).enumerate() {
+            let class = &mut values[class * volume..][..volume];
+            plane.iter().enumerate().for_each(|(place, &p)| class[planes.voxel(number, place)] = p);
+        }
+        Ok(())
+    })?;
+    Ok(values)
 }

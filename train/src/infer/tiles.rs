@@ -1,7 +1,7 @@
 //! How a volume is cut into tiles.
 
 use super::planes::Planes;
-use crate::samples::Block;
+use crate::block::Block;
 use crate::settings::{SampleKind, Samples};
 
 /// How a volume is cut into tiles.

@@ -20,6 +20,7 @@ pub use super::noise::Noise;
 use super::prepared;
 use super::regions;
 use super::run::Trained;
+use super::settings::Input;
 use super::spacings::Spacings;
 pub use files::{FileFormat, Output};
 use files::{write_labels, write_scores};
@@ -187,17 +188,19 @@ impl<B: Backend> Job<'_, B> {
     /// The scores of one run, where any are kept, with the grid of the image; of a single run the labels as well.
     fn run(&self, trained: &Trained<B>, case: &Case, labels: &mut Vec<Label>) -> Result<(Option<Spill>, Grid)> {
         let case = case.with_channels(trained.network.config().in_channels);
-        let mut image = prepared::prepare_image(&case, &trained.settings.input)?;
+        let mut ready = prepared::prepare_image(&case, &trained.settings.input)?;
+        let grid = ready.frame.whole.clone();
         if let Some(spacings) = &trained.spacings {
-            warn_of_spacing(&case.name, &image.grid, spacings);
+            warn_of_spacing(&case.name, &grid, spacings, &trained.settings.input);
         }
-        self.request.noise.add_to(&case.name, image.data.as_slice_mut().expect("volumes are in standard layout"));
+        let values = ready.image.data.as_slice_mut().expect("volumes are in standard layout");
+        self.request.noise.add_to(&case.name, values);
         let predictor = trained.predictor(self.backend);
         let stride = trained.network.stride();
         let tiling = Tiling { samples: &trained.settings.samples, stride, batch: self.request.batch };
-        let planes = tiling.planes(image.grid.extent);
+        let planes = tiling.planes(grid.extent);
         let classes = trained.outputs();
-        *labels = limits::zeroed(image.grid.extent.iter().product())?;
+        *labels = limits::zeroed(grid.extent.iter().product())?;
         let kept = match (self.needs_probabilities(), self.wants(Output::Logits)) {
             (true, true) => Some(Scores::Both),
             (true, false) => Some(Scores::Probabilities),
@@ -206,7 +209,7 @@ impl<B: Backend> Job<'_, B> {
             (false, false) => None,
         };
         let mut spill = kept.map(|_| Spill::create(self.folder.path(), planes)).transpose()?;
-        predictor.each_plane(&image, &tiling, kept.unwrap_or(Scores::Probabilities), |number, plane| {
+        predictor.each_plane_of_file(&ready, &tiling, kept.unwrap_or(Scores::Probabilities), |number, plane| {
             let (first, rest) = plane.split_at(classes * planes.voxels());
             let own = match &trained.regions {
                 Some(nested) => nested.label_map(first),
@@ -216,14 +219,16 @@ impl<B: Backend> Job<'_, B> {
             let kept = if self.needs_probabilities() || rest.is_empty() { plane } else { rest };
             spill.as_mut().map_or(Ok(()), |spill| spill.push(kept))
         })?;
-        Ok((spill, image.grid))
+        Ok((spill, grid))
     }
 }
 
-/// Tells of voxels of another size than any that the network has seen: nothing is resampled.
-fn warn_of_spacing(name: &str, grid: &Grid, trained: &Spacings) {
-    if let Some(foreign) = trained.foreign(grid) {
-        log::warn!("{name}: {foreign}; the network sees voxels, not mm: resample the image first");
+/// Tells of voxels of another size than any that the network has seen.
+fn warn_of_spacing(name: &str, grid: &Grid, trained: &Spacings, input: &Input) {
+    match trained.foreign(grid) {
+        Some(foreign) if input.resamples() => log::warn!("{name}: {foreign}; it is resampled as those were"),
+        Some(foreign) => log::warn!("{name}: {foreign}; the network sees voxels, not mm: resample the image first"),
+        None => {}
     }
 }
 

@@ -1,0 +1,133 @@
+//! The samples of a training: slices or patches, of which size, from where.
+
+use segcal_core::{Context, Error, Result};
+use segcal_data::limits;
+use serde::{Deserialize, Serialize};
+
+/// What the network is shown.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Samples {
+    /// Whole slices, or patches at random places.
+    pub kind: SampleKind,
+    /// Axis across slices and two-dimensional patches.
+    pub axis: SliceAxis,
+    /// Extent in voxels: `[h, w]` of a slice (padded or cropped to it) or of a two-dimensional patch, `[d, h, w]` of a
+    /// three-dimensional patch. The network has as many dimensions.
+    pub size: Vec<usize>,
+    /// Patches of each volume in one epoch.
+    pub per_volume: usize,
+    /// Share of the patches that are centred on a foreground voxel; at the border they reach beyond the volume, where image
+    /// and label are 0.
+    pub foreground_share: f64,
+    /// Whether those are of each structure of the volume alike, however small; else of each voxel.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_class: bool,
+    /// Whether slices without any structure are left out of training.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_empty: bool,
+}
+
+/// Whole slices, or patches at random places.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum SampleKind {
+    Slices,
+    Patches,
+}
+
+impl SampleKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slices => "slices",
+            Self::Patches => "patches",
+        }
+    }
+}
+
+/// An axis of the file: z is the last of NIfTI's three.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum SliceAxis {
+    X,
+    Y,
+    Z,
+}
+
+impl SliceAxis {
+    /// Its place in `[d, h, w]`.
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Z => 0,
+            Self::Y => 1,
+            Self::X => 2,
+        }
+    }
+
+    /// The places of the other two, in order.
+    pub const fn others(self) -> [usize; 2] {
+        match self {
+            Self::Z => [1, 2],
+            Self::Y => [0, 2],
+            Self::X => [0, 1],
+        }
+    }
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::X => "x",
+            Self::Y => "y",
+            Self::Z => "z",
+        }
+    }
+}
+
+impl Samples {
+    /// Extent of a sample along the volume's `[d, h, w]`; 1 across slices and two-dimensional patches.
+    pub fn block_size(&self) -> [usize; 3] {
+        match self.size[..] {
+            [d, h, w] => [d, h, w],
+            [a, b] => match self.axis {
+                SliceAxis::Z => [1, a, b],
+                SliceAxis::Y => [a, 1, b],
+                SliceAxis::X => [a, b, 1],
+            },
+            _ => unreachable!("sizes are checked when the config is read"),
+        }
+    }
+
+    /// Spatial dimensions of the network that sees such samples.
+    pub fn dims(&self) -> usize {
+        self.size.len()
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let fits = match self.kind {
+            SampleKind::Slices => self.size.len() == 2,
+            SampleKind::Patches => [2, 3].contains(&self.size.len()),
+        };
+        if !fits || self.size.contains(&0) {
+            let problem = format!("{:?} are not the extents of {}", self.size, self.kind.as_str());
+            return Err(Error::new(problem)
+                .at("samples.size")
+                .help("[h, w] for slices, [h, w] or [d, h, w] for patches, all above 0"));
+        }
+        limits::count(&self.size).at("samples.size")?;
+        if !(0.0..=1.0).contains(&self.foreground_share) {
+            return Err(
+                Error::new(format!("{} is not in [0, 1]", self.foreground_share)).at("samples.foreground_share")
+            );
+        }
+        if self.skip_empty && self.kind == SampleKind::Patches {
+            let error = Error::new("is for slices").at("samples.skip_empty");
+            return Err(error.help("patches are centred on structures by foreground_share"));
+        }
+        positive("samples.per_volume", self.per_volume)
+    }
+}
+
+pub(super) fn positive(key: &str, value: usize) -> Result<()> {
+    if value == 0 { Err(Error::new("0 is not a positive number").at(key)) } else { Ok(()) }
+}
