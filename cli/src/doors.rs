@@ -13,6 +13,7 @@ use segcal_evaluate::calibrate::recipe::Training;
 use segcal_evaluate::cohort::Cohort;
 use segcal_evaluate::inputs::Pair;
 use segcal_evaluate::parts::Record;
+use segcal_train::plan;
 use segcal_train::predict::Predicted;
 use segcal_train::settings::Settings;
 
@@ -43,6 +44,28 @@ impl Visitor for Train<'_> {
 
     fn visit<B: Backend>(self, backend: B) -> Result<()> {
         segcal_train::train(&backend, self.watch, self.settings, self.resume, &self.common.observer())
+    }
+}
+
+/// Makes a training config from a data set, measured on the backend.
+///
+/// # Errors
+/// Those of [`segcal_train::plan::plan`]; the backend is not available.
+pub fn plan(request: &plan::Request<'_>, common: &Common) -> Result<plan::Plan> {
+    let _listening = Listening::start()?;
+    common.device(BackendName::Cpu)?.run(MakePlan { request, common })
+}
+
+struct MakePlan<'a> {
+    request: &'a plan::Request<'a>,
+    common: &'a Common,
+}
+
+impl Visitor for MakePlan<'_> {
+    type Output = Result<plan::Plan>;
+
+    fn visit<B: Backend>(self, backend: B) -> Self::Output {
+        plan::plan(&backend, self.request, &self.common.observer())
     }
 }
 

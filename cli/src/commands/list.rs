@@ -2,16 +2,17 @@
 
 use clap::ValueEnum;
 use segcal_backends::Device;
-use segcal_core::Result;
+use segcal_core::{Error, Result};
 use segcal_losses::{Convention, Given, Loss, Prior, Spec};
 use segcal_metrics::definitions::METRICS;
 use segcal_metrics::metric::Metric;
 use segcal_models::{NetworkEntry, networks as list_of_networks};
+use segcal_train::settings::{Operators, Preset, Settings};
 use serde_json::{Value, json};
 
 use crate::{Common, Outcome, output};
 
-/// List losses, priors, metrics, networks and backends, with parameters and sources.
+/// List losses, priors, metrics, networks, augmentations and backends, with parameters and sources.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal list losses\n  segcal list priors --json")]
 pub struct Args {
@@ -31,6 +32,8 @@ pub enum Kind {
     Metrics,
     /// Networks.
     Networks,
+    /// Random changes of training samples, with the values of each preset of `augment`.
+    Augmentations,
     /// Backends of this build.
     Backends,
 }
@@ -45,6 +48,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         Kind::Priors => Prior::SPECS,
         Kind::Metrics => return metrics(common),
         Kind::Networks => return networks(common),
+        Kind::Augmentations => return augmentations(common),
         Kind::Backends => return backends(common),
     };
     if common.json {
@@ -114,6 +118,27 @@ fn network_as_text(entry: &NetworkEntry) -> String {
     };
     let head = format!("{}: {}\n    {}\n    {}\n", entry.name, entry.doc, entry.paper, entry.source);
     head + &entry.keys.iter().map(key).collect::<String>()
+}
+
+/// The operators with the values of each preset, for square slices.
+fn augmentations(common: &Common) -> Result<Outcome> {
+    let samples = Settings::default().samples;
+    let values = |preset| serde_json::to_value(Operators::of(preset, &samples)).map_err(Error::from_source);
+    let [none, light, nnunet] =
+        [values(Preset::None)?, values(Preset::Light)?, values(Preset::Nnunet)?];
+    if common.json {
+        let row = |(name, doc): &(&str, &str)| {
+            json!({ "name": name, "doc": doc, "none": none[*name], "light": light[*name], "nnunet": nnunet[*name] })
+        };
+        output::print_json(&Operators::DOCS.iter().map(row).collect::<Vec<_>>())?;
+    } else {
+        let row = |(name, doc): &(&str, &str)| {
+            let of = |preset: &str, values: &Value| format!("    {preset}: {}\n", values[*name]);
+            format!("augment.{name}: {doc}\n{}{}", of("light", &light), of("nnunet", &nnunet))
+        };
+        output::print(&Operators::DOCS.iter().map(row).collect::<Vec<_>>().join("\n"))?;
+    }
+    Ok(Outcome::Done)
 }
 
 fn backends(common: &Common) -> Result<Outcome> {

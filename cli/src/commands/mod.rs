@@ -95,6 +95,7 @@ verbs! {
     Demo demo,
     Phantom phantom,
     Prepare prepare,
+    Plan plan,
     Train train,
     Predict predict,
     Export export,

@@ -1,8 +1,9 @@
 //! `segcal train CONFIG [key=value…]`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use segcal_core::Result;
+use segcal_train::job;
 use segcal_train::settings::Settings;
 
 use crate::{Common, Outcome, doors, output};
@@ -16,7 +17,8 @@ mod folds;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  \
     segcal train configs/hippocampus.toml data=../hippocampus loss.name=nacl out=runs/nacl\n  \
-    segcal train configs/hippocampus.toml data=../hippocampus fold=all out=runs/folds")]
+    segcal train configs/hippocampus.toml data=../hippocampus fold=all out=runs/folds\n  \
+    segcal train configs/hippocampus.toml data=../hippocampus augment=nnunet --draw-samples samples.png")]
 pub struct Args {
     /// The config, a TOML file.
     pub config: PathBuf,
@@ -27,6 +29,10 @@ pub struct Args {
     /// Go on with a run that was interrupted, or that is to have more epochs.
     #[arg(long)]
     pub resume: bool,
+    /// Do not train: draw samples as training would change them (augment=light, augment=nnunet and its single keys), each
+    /// in a row beginning with the sample as it lies in its case, labels in colour.
+    #[arg(long, value_name = "FILE.png", conflicts_with = "resume")]
+    pub draw_samples: Option<PathBuf>,
     /// Folder of the run; the same as out=FOLDER.
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
@@ -42,14 +48,22 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     if let Some(out) = &args.out {
         settings.out.clone_from(out);
     }
+    if let Some(path) = &args.draw_samples {
+        job::draw_samples(&settings, path)?;
+        return printed(path, "samples", common);
+    }
     if !all.is_empty() {
         return folds::run(&settings, args.resume, common);
     }
     doors::train(&settings, args.resume, common)?;
+    printed(&settings.out, "run", common)
+}
+
+fn printed(path: &Path, what: &str, common: &Common) -> Result<Outcome> {
     if common.json {
-        output::print_json(&serde_json::json!({ "run": settings.out }))?;
+        output::print_json(&serde_json::json!({ what: path }))?;
     } else {
-        output::print(&format!("{}\n", settings.out.display()))?;
+        output::print(&format!("{}\n", path.display()))?;
     }
     Ok(Outcome::Done)
 }

@@ -50,6 +50,42 @@ fn killed_at_random_moments_it_ends_with_the_same_bytes() {
     assert!(kills >= 20, "{kills} kills");
 }
 
+/// Every random change of a sample, always or often.
+const AUGMENTED: &[&str] = &[
+    "augment=nnunet",
+    "augment.rotation.p=0.8",
+    "augment.scaling.p=0.8",
+    "augment.elastic={p=0.8,spacing=4}",
+    "augment.noise.p=0.8",
+    "augment.blur.p=0.8",
+    "augment.contrast.p=0.8",
+    "augment.low_resolution.p=0.8",
+    "augment.gamma.p=0.8",
+    "augment.gamma_inverted.p=0.8",
+    "augment.cutouts.p=0.8",
+];
+
+#[test]
+fn with_every_augmentation_on_the_bits_do_not_depend_on_threads_or_kills() {
+    let scene = Scene::new();
+    let patches = &["samples.kind=patches", "samples.size=[4,16,16]"];
+    for (name, kind) in [("slices", &[][..]), ("patches", patches)] {
+        let keys = [AUGMENTED, kind].concat();
+        let mut child = scene.start_and_wait(name, &keys);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let epochs = format!("epochs={}", scene.epochs(name) + 1);
+        let resumed = scene.trained(name, &[&keys[..], &["--resume", &epochs, "--threads", "2"]].concat());
+        for threads in ["1", "2", "3"] {
+            let run = format!("{name}-{threads}");
+            let whole = scene.trained(&run, &[&keys[..], &[&epochs, "--threads", threads]].concat());
+            assert!(resumed == whole, "{run}: {epochs}: the bytes differ");
+        }
+        let plain = scene.trained(&format!("{name}-plain"), &[kind, &[&epochs]].concat());
+        assert!(plain != resumed, "{name}: nothing was changed");
+    }
+}
+
 #[test]
 fn asked_to_stop_it_says_how_to_go_on_and_goes_on() {
     let scene = Scene::new();

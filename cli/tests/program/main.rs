@@ -38,6 +38,7 @@ mod parts;
 #[cfg(target_os = "linux")]
 mod peak;
 mod pipeline;
+mod plan;
 mod power_cut;
 mod predict;
 mod prepare;

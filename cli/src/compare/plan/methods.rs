@@ -155,11 +155,8 @@ impl Reading<'_> {
 /// A key of a grid as a key of a training config: a plain one is a parameter of the loss.
 fn full(key: &str) -> String {
     let known = Settings::known_keys();
-    if key.contains('.') || (known.contains_key(key) && !OPEN.contains(&key)) {
-        key.into()
-    } else {
-        format!("loss.{key}")
-    }
+    let parameters = OPEN.contains(&key) && key != "augment";
+    if key.contains('.') || (known.contains_key(key) && !parameters) { key.into() } else { format!("loss.{key}") }
 }
 
 /// A value as part of a folder's name and of a table.
