@@ -134,8 +134,15 @@ impl Pooled {
         if cases.len() < 2 {
             return None;
         }
-        let drawn = |sample: &[usize]| ece(sample.iter().map(|&case| cases[case]));
-        let all = total(cases.iter().copied());
+        // Side by side in memory: of many cases, a draw waits for each that lies elsewhere.
+        let width = cases[0].bins.len();
+        let bins: Vec<f64> = cases.iter().flat_map(|case| case.bins.iter().copied()).collect();
+        let voxels: Vec<u64> = cases.iter().map(|case| case.voxels).collect();
+        let drawn = |sample: &[usize]| {
+            let of = |&case: &usize| (voxels[case], &bins[case * width..(case + 1) * width]);
+            total(sample.iter().map(of)).ece()
+        };
+        let all = total(cases.iter().map(|case| (case.voxels, &case.bins[..])));
         let without = |case: usize| {
             let bins = all.bins.iter().zip(&cases[case].bins).map(|(all, own)| all - own).collect();
             Excesses { voxels: all.voxels - cases[case].voxels, bins }.ece()
@@ -161,20 +168,15 @@ impl Excesses {
     }
 }
 
-/// Those of some cases together.
-fn total<'a>(cases: impl Iterator<Item = &'a Excesses>) -> Excesses {
+/// Those of some cases together, each given by its voxels and bins.
+fn total<'a>(cases: impl Iterator<Item = (u64, &'a [f64])>) -> Excesses {
     let mut total = Excesses { voxels: 0, bins: Vec::new() };
-    for Excesses { voxels, bins } in cases {
+    for (voxels, bins) in cases {
         total.voxels += voxels;
         total.bins.resize(bins.len(), 0.0);
         total.bins.iter_mut().zip(bins).for_each(|(sum, bin)| *sum += bin);
     }
     total
-}
-
-/// The ECE of some cases together.
-fn ece<'a>(cases: impl Iterator<Item = &'a Excesses>) -> f64 {
-    total(cases).ece()
 }
 
 impl Counters {
@@ -214,6 +216,10 @@ mod tests {
         Counters { calibration, equal_mass: EqualMass::new(2, 15), logits: None }
     }
 
+    fn both(case: &Excesses) -> (u64, &[f64]) {
+        (case.voxels, &case.bins)
+    }
+
     fn pooled(order: impl Iterator<Item = u64>) -> Pooled {
         let mut pooled = Pooled::default();
         order.for_each(|seed| pooled.add(&seed.to_string(), counters(seed, 0.02 * seed as f64)));
@@ -224,7 +230,7 @@ mod tests {
     fn the_interval_of_the_pooled_ece_is_of_that_figure_and_of_no_order() {
         let forth = pooled(0..12);
         let estimate = forth.figures()["all"]["ece"].0;
-        let own = ece(forth.cases.values().map(|case| &case[&Region::All]));
+        let own = total(forth.cases.values().map(|case| both(&case[&Region::All]))).ece();
         assert!((own - estimate).abs() < 1e-12, "{own} and {estimate}");
         let [lower, upper] = forth.ece_intervals(0)["all"];
         assert!(lower < estimate && estimate < upper && upper - lower < 0.2, "{lower} {estimate} {upper}");
@@ -240,7 +246,7 @@ mod tests {
         for seed in [0, 2, 3] {
             merged.merge(&counters(seed, 0.02 * seed as f64).calibration);
         }
-        let drawn = ece([2, 0, 2, 3].into_iter().map(|case: usize| cases[case]));
+        let drawn = total([2, 0, 2, 3].into_iter().map(|case: usize| both(cases[case]))).ece();
         assert!((drawn - merged.region(Region::Predicted).ece()).abs() < 1e-12);
     }
 }

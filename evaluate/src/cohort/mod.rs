@@ -4,6 +4,7 @@ mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rayon::prelude::*;
 use segcal_core::{Error, Result};
 use segcal_metrics::bootstrap::{Bootstrap, DEFAULT_REPLICATES};
 use segcal_metrics::calibration::Region;
@@ -143,14 +144,15 @@ impl Cohort {
         let measured_in = LengthUnit::common(cases.iter().map(|case| (case.case.as_str(), case.length_unit)))?;
         let structures = names(&cases, |case| case.structures.keys());
         let regions = names(&cases, |case| case.regions.keys());
-        let mut rows = Vec::new();
+        let mut wanted = Vec::new();
         for (kind, names) in [(Kind::Structure, structures), (Kind::Region, regions)] {
             for of in names {
                 let metrics = METRICS.iter().filter(|metric| metric.per_structure() == (kind == Kind::Structure));
                 let metrics = metrics.filter(|metric| plan.convention.has(kind, &of, metric.key));
-                rows.extend(metrics.map(|metric| row(&cases, kind, &of, metric, plan)));
+                wanted.extend(metrics.map(|metric| (kind, of.clone(), metric)));
             }
         }
+        let rows: Vec<Row> = wanted.par_iter().map(|(kind, of, metric)| row(&cases, *kind, of, metric, plan)).collect();
         let mut first = BTreeMap::new();
         for (number, row) in rows.iter().enumerate() {
             first.entry((row.kind, row.of.clone())).or_insert(number);

@@ -341,14 +341,12 @@ fn settings(cohort: &Cohort) -> String {
         LengthUnit::Mm => "in mm, by the voxel size of the labels",
         LengthUnit::Voxels => "in voxels, every voxel of size 1",
     };
-    let document = cohort.to_json();
-    let word = |key: &str| document[key].as_str().unwrap_or_default().to_owned();
     let unions = |(name, labels): (&String, &Vec<u16>)| format!("{name} = {labels:?}");
     let mut rows = vec![
         ("program", format!("segcal {}", env!("CARGO_PKG_VERSION"))),
         ("predictions", given.into()),
-        ("definitions", word("convention")),
-        ("empty masks", word("empty_policy")),
+        ("definitions", cohort.plan().convention.name().into()),
+        ("empty masks", cohort.plan().empty.name().into()),
         ("bins", measure.bins.to_string()),
         ("tolerance of nsd", cohort.tolerance()),
         ("band of the boundary", cohort.band()),
