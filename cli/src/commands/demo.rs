@@ -70,6 +70,7 @@ fn train_and_evaluate(
         batch: 16,
         format: FileFormat::Nifti,
         write: &[Output::Segmentations, Output::Probabilities],
+        mirror: false,
         noise: Noise::default(),
         part: Part::WHOLE,
         resume: false,

@@ -124,11 +124,11 @@ fn network_as_text(entry: &NetworkEntry) -> String {
 fn augmentations(common: &Common) -> Result<Outcome> {
     let samples = Settings::default().samples;
     let values = |preset| serde_json::to_value(Operators::of(preset, &samples)).map_err(Error::from_source);
-    let [none, light, nnunet] =
-        [values(Preset::None)?, values(Preset::Light)?, values(Preset::Nnunet)?];
+    let [none, light, nnunet] = [values(Preset::None)?, values(Preset::Light)?, values(Preset::Nnunet)?];
     if common.json {
         let row = |(name, doc): &(&str, &str)| {
-            json!({ "name": name, "doc": doc, "none": none[*name], "light": light[*name], "nnunet": nnunet[*name] })
+            let [none, light, nnunet] = [&none, &light, &nnunet].map(|values| &values[*name]);
+            json!({ "name": name, "doc": doc, "none": none, "light": light, "nnunet": nnunet })
         };
         output::print_json(&Operators::DOCS.iter().map(row).collect::<Vec<_>>())?;
     } else {

@@ -96,6 +96,7 @@ impl Unit<'_> {
             batch: BATCH,
             format: FileFormat::Nifti,
             write: if self.keeps_logits(view) { &ALL_OUTPUTS[..] } else { &ALL_OUTPUTS[..2] },
+            mirror: false,
             // The same for every method, another one for each seed, level and case.
             noise: Noise { sigma: view.noise(), seed: self.seed },
             part: Part::WHOLE,

@@ -249,3 +249,34 @@ fn a_run_without_validation_cases_keeps_its_last_epoch() {
     let rates: Vec<&str> = table.lines().skip(1).map(|line| line.split(',').nth(1).unwrap()).collect();
     assert_eq!(rates, ["0.001", "0.0005"]);
 }
+
+#[test]
+fn with_mirrorings_a_mirrored_image_has_the_mirrored_prediction() {
+    let scene = Scene::new();
+    scene.train("mirrored", &["augment.flips=[\"x\", \"y\"]"]);
+    let image = data::read_image(&scene.path("cohort/imagesTr/phantom_001.nii.gz")).unwrap();
+    let mut turned = image.clone();
+    turned.data.invert_axis(ndarray::Axis(3));
+    turned.data = turned.data.as_standard_layout().into_owned();
+    let (plain, other) = (scene.path("plain.nii"), scene.path("other.nii"));
+    data::nifti::write(&plain, &image).unwrap();
+    data::nifti::write(&other, &turned).unwrap();
+    let predicted = |image: &Path, out: &str, more: &[&str]| {
+        let (run, out) = (scene.path("mirrored"), scene.path(out));
+        Scene::done(&[&["predict", text(&run), text(image), "--out", text(&out)][..], more].concat());
+        let name = image.file_stem().unwrap().to_str().unwrap();
+        data::read_image(&out.join(format!("probabilities/{name}.nii.gz"))).unwrap()
+    };
+    let worst = |out: &str, more: &[&str]| {
+        let (a, mut b) = (predicted(&plain, out, more), predicted(&other, out, more));
+        b.data.invert_axis(ndarray::Axis(3));
+        a.data.iter().zip(&b.data).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    // The mean of the same four numbers in another order.
+    assert!(worst("mean", &["--mirror"]) < 1e-6);
+    assert!(worst("single", &[]) > 1e-4);
+    let (run, out) = (scene.path("run"), scene.path("refused"));
+    let refused = segcal(&["predict", text(&run), text(&plain), "--out", text(&out), "--mirror"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("augment.flips"), "{}", stderr(&refused));
+}

@@ -15,6 +15,16 @@ pub struct Orientation {
 }
 
 impl Orientation {
+    /// Every way to mirror along some of these axes of `[d, h, w]`, the first leaving all as it is.
+    pub fn mirrorings(axes: &[usize]) -> Vec<Self> {
+        let mirrored = |chosen: usize| {
+            let mut one = Self::default();
+            axes.iter().enumerate().for_each(|(bit, &axis)| one.flips[axis] = chosen >> bit & 1 == 1);
+            one
+        };
+        (0..1 << axes.len()).map(mirrored).collect()
+    }
+
     /// Draws one.
     pub fn draw(augment: &Augment, rng: Rng) -> Self {
         let mut drawn = Self::default();
@@ -84,6 +94,23 @@ mod tests {
             turns[axis] = 1;
             (0..4).for_each(|_| Orientation { flips: [false; 3], turns }.apply(&mut numbers, [3; 3]));
             assert_eq!(numbers[5], 5.0);
+        }
+    }
+
+    #[test]
+    fn mirrorings_are_all_and_each_undoes_itself() {
+        let all = Orientation::mirrorings(&[0, 2]);
+        assert_eq!(
+            all.iter().map(|one| one.flips).collect::<Vec<_>>(),
+            [[false; 3], [true, false, false], [false, false, true], [true, false, true]]
+        );
+        for one in all {
+            let numbers: Vec<f32> = (0..24).map(|x| x as f32).collect();
+            let mut mirrored = numbers.clone();
+            one.apply(&mut mirrored, [2, 3, 4]);
+            assert_eq!(mirrored == numbers, one == Orientation::default());
+            one.apply(&mut mirrored, [2, 3, 4]);
+            assert_eq!(mirrored, numbers);
         }
     }
 

@@ -16,6 +16,7 @@ mod tiles;
 use segcal_core::{Backend, Elem, Error, Result, Shape, Tensor, ops, stable};
 use segcal_models::{Mode, Network, Parameters};
 
+use crate::augment::Orientation;
 use crate::block::{Block, cut_block, flat_last};
 use crate::prepared::{Ready, expect_channels};
 use crate::samples::expect_room;
@@ -91,17 +92,26 @@ pub struct Predictor<'a, B: Backend> {
     pub parameters: &'a Parameters<B>,
     /// The device.
     pub backend: &'a B,
+    /// The mirrorings whose mean the scores are.
+    mirrorings: Vec<Orientation>,
 }
 
 impl<'a, B: Backend> Predictor<'a, B> {
     /// A network whose outputs are of these regions, or of classes.
-    pub const fn new(
+    pub fn new(
         network: &'a dyn Network<B>,
         parameters: &'a Parameters<B>,
         regions: Option<&Nested>,
         backend: &'a B,
     ) -> Self {
-        Self { network, heads: Heads::of(regions), parameters, backend }
+        Self { network, heads: Heads::of(regions), parameters, backend, mirrorings: vec![Orientation::default()] }
+    }
+
+    /// The same, whose scores are the mean over all mirrorings along these axes of the volume, `[d, h, w]`; what is mirrored is
+    /// each tile, and the mean that of probabilities and of logits, each by itself.
+    #[must_use]
+    pub fn mirrored(self, axes: &[usize]) -> Self {
+        Self { mirrorings: Orientation::mirrorings(axes), ..self }
     }
 
     /// Probabilities `[k, d, h, w]` of one prepared image.
@@ -190,10 +200,39 @@ impl<'a, B: Backend> Predictor<'a, B> {
         self.network.accepts(tile.with(0, 1))
     }
 
-    /// Scores `[tile][k][voxel of the tile]`.
+    /// Scores `[tile][k][voxel of the tile]`: the mean over the mirrorings.
     fn batch(&self, image: &Volume<f32>, tiles: &[Block], scores: Scores) -> Result<Vec<f32>> {
+        let mut mean: Vec<f32> = Vec::new();
+        for (number, mirroring) in self.mirrorings.iter().enumerate() {
+            let mut own = self.mirrored_batch(image, tiles, scores, *mirroring)?;
+            mirroring.apply(&mut own, tiles[0].size);
+            if number == 0 {
+                mean = own;
+            } else {
+                mean.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+            }
+        }
+        if self.mirrorings.len() > 1 {
+            let share = 1.0 / self.mirrorings.len() as f32;
+            mean.iter_mut().for_each(|sum| *sum *= share);
+        }
+        Ok(mean)
+    }
+
+    /// The scores of mirrored tiles, mirrored as those.
+    fn mirrored_batch(
+        &self,
+        image: &Volume<f32>,
+        tiles: &[Block],
+        scores: Scores,
+        mirroring: Orientation,
+    ) -> Result<Vec<f32>> {
         let mut values = Vec::new();
-        tiles.iter().for_each(|tile| cut_block(image, tile, |x| x, &mut values));
+        for tile in tiles {
+            let start = values.len();
+            cut_block(image, tile, |x| x, &mut values);
+            mirroring.apply(&mut values[start..], tile.size);
+        }
         let shape = Shape::new(tiles.len(), image.channels(), 1, 1, 1).with_spatial(flat_last(tiles[0].size));
         let input = Tensor::new(self.backend, shape, values.iter().map(|&x| B::Elem::of(f64::from(x))).collect());
         let logits = self.network.forward(self.parameters, &input, Mode::Evaluate);

@@ -7,7 +7,6 @@ use segcal_data::observer::{self, Observer, Silent, Steps};
 use segcal_data::{Grid, Volume};
 use toml::Value;
 
-use super::Request;
 use super::fingerprint::Fingerprint;
 use super::rules::Frame;
 use super::text::{Decision, settings};
@@ -30,6 +29,8 @@ const SMALLEST: [usize; 2] = [32, 64];
 const WORTH: f64 = 1.5;
 /// The most epochs, as nnU-Net's.
 const MOST_EPOCHS: f64 = 1000.0;
+/// Steps that are measured, after one that is not.
+const MEASURED: usize = 3;
 /// Patches of the same shape shrink by this factor along each axis.
 const SHRINK: f64 = 0.85;
 /// Measured are sizes that differ by this factor at least.
@@ -48,7 +49,7 @@ struct Fit<'a, B: Backend> {
     backend: &'a B,
     seen: &'a Fingerprint,
     frame: &'a Frame,
-    request: &'a Request<'a>,
+    minutes: f64,
 }
 
 /// Decides the patch, the network, the batch and the epochs, and gives all decisions.
@@ -56,11 +57,11 @@ pub(super) fn fit<B: Backend>(
     backend: &B,
     seen: &Fingerprint,
     frame: &Frame,
-    request: &Request<'_>,
+    minutes: f64,
     observer: &dyn Observer,
 ) -> Result<Vec<Decision>> {
-    let fit = Fit { backend, seen, frame, request };
-    let allowed = request.minutes * 60.0 / STEPS;
+    let fit = Fit { backend, seen, frame, minutes };
+    let allowed = minutes * 60.0 / STEPS;
     let ladder = fit.ladder();
     let bar = Steps::begin(observer, "measuring steps", ladder.len());
     let (mut best, mut seconds) = (None, 0.0);
@@ -143,10 +144,11 @@ impl<B: Backend> Fit<'_, B> {
         (image / candidate.topology.patch.iter().product::<usize>() as f64).ceil() as usize
     }
 
-    /// Seconds of a step: the second of two, of the training itself on one image of random numbers.
+    /// Seconds of a step of the training itself on one image of random numbers: the least of a few after the first, since what
+    /// else the machine does only adds.
     fn seconds(&self, candidate: &Candidate) -> Result<f64> {
-        let mut settings = settings(&self.network_and_samples(candidate))?;
-        (settings.epochs, settings.samples.per_volume) = (2, candidate.batch);
+        let mut settings = settings(&self.network_and_samples(candidate, true))?;
+        (settings.epochs, settings.samples.per_volume) = (1 + MEASURED, candidate.batch);
         let grid = Grid::unknown(settings.samples.block_size());
         let (rng, voxels) = (Rng::new(0), grid.extent.iter().product::<usize>());
         let channels = self.seen.channel_count;
@@ -164,18 +166,21 @@ impl<B: Backend> Fit<'_, B> {
         let network = run::network(&settings, channels, classes.count)?;
         let objective = target(&settings.loss, channels, None, None)?;
         let records = Trainer::new(self.backend, network, objective, data, &settings)?.run(&Silent)?;
-        records.last().map(|record| record.seconds).ok_or_else(|| Error::new("no step was measured"))
+        Ok(records.iter().skip(1).map(|record| record.seconds).fold(f64::INFINITY, f64::min))
     }
 
     /// The decisions that a step depends on.
-    fn network_and_samples(&self, candidate: &Candidate) -> Vec<Decision> {
+    fn network_and_samples(&self, candidate: &Candidate, fits: bool) -> Vec<Decision> {
         let Candidate { topology, width, batch } = candidate;
         let (patch, extent) = (&topology.patch, self.frame.largest_patch());
         let whole = patch.iter().zip(&extent).all(|(patch, extent)| patch >= extent);
-        let why = if whole {
-            "the median image, padded to what the strides divide".to_owned()
-        } else {
-            format!("the largest of its shape whose {STEPS} steps fit into {} minutes", self.request.minutes)
+        let minutes = self.minutes;
+        let why = match (whole, fits) {
+            (true, _) => "the median image, padded to what the strides divide".to_owned(),
+            (false, true) => format!("the largest of its shape whose {STEPS} steps fit into {minutes} minutes"),
+            (false, false) => {
+                format!("the smallest that is tried: {STEPS} of its steps do not fit into {minutes} minutes")
+            }
         };
         let most = if patch.len() == 3 { 320 } else { 512 };
         let widths: Vec<Value> =
@@ -225,16 +230,17 @@ impl<B: Backend> Fit<'_, B> {
             });
         let planes = self.frame.across.map_or(1.0, |axis| self.frame.extent[axis]);
         let validation = self.seen.validation as f64 * overlapping * planes / candidate.batch as f64 / 3.0;
-        let epochs = (self.request.minutes * 60.0 / (seconds * (steps + validation))).clamp(1.0, MOST_EPOCHS).floor();
+        let epochs = (self.minutes * 60.0 / (seconds * (steps + validation))).clamp(1.0, MOST_EPOCHS).floor();
         let mut decisions = vec![Decision::new(
             "epochs",
             epochs as i64,
             format!(
                 "{steps} steps of {seconds:.2} s each, measured on this machine, and validation: {} minutes in all",
-                self.request.minutes
+                self.minutes
             ),
         )];
-        decisions.extend(self.network_and_samples(candidate));
+        let fits = seconds * STEPS <= self.minutes * 60.0;
+        decisions.extend(self.network_and_samples(candidate, fits));
         decisions.extend([
             Decision::new("samples.per_volume", per_volume as i64, "patches that cover the median image about once"),
             Decision::new(

@@ -64,7 +64,7 @@ pub fn plan<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn Obser
     }
     let fingerprint = Fingerprint::of(&data, observer).at(request.data.display())?;
     let frame = rules::Frame::of(&fingerprint);
-    let fitted = budget::fit(backend, &fingerprint, &frame, request, observer)?;
+    let fitted = budget::fit(backend, &fingerprint, &frame, request.minutes, observer)?;
     let mut decisions = vec![Decision::new("data", request.data.display().to_string(), "the data set")];
     if request.fold > 0 {
         decisions.push(Decision::new("fold", request.fold as i64, "as asked for"));

@@ -42,6 +42,8 @@ pub struct Request<'a> {
     pub format: FileFormat,
     /// What is written.
     pub write: &'a [Output],
+    /// Whether scores are the mean over all mirrorings along the axes that the training mirrored.
+    pub mirror: bool,
     /// What is added to the prepared images.
     pub noise: Noise,
     /// Which of the cases are predicted. Parts may share a folder.
@@ -74,6 +76,10 @@ pub fn predict<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn Ob
     }
     let trained: Vec<Trained<B>> = request.runs.iter().map(|run| Trained::open(run, backend)).collect::<Result<_>>()?;
     expect_same_classes(&trained, request.runs)?;
+    if let Some(run) = trained.iter().position(|trained| trained.settings.augment.flips.is_empty() && request.mirror) {
+        let error = Error::new("the training mirrored no samples, so that the mean over mirrorings is none of its own");
+        return Err(error.at(request.runs[run].display()).help("train with augment=nnunet or augment.flips"));
+    }
     let folder = OutputFolder::for_part(request.out, request.part)?;
     let cases = request.part.of(request.cases.iter().collect());
     let job = Job { trained: &trained, backend, folder: &folder, request, recipe: recipe(backend, request)? };
@@ -101,7 +107,8 @@ fn recipe<B: Backend>(backend: &B, request: &Request<'_>) -> Result<Recipe> {
     let Noise { sigma, seed } = request.noise;
     let mut names: Vec<&str> = request.write.iter().map(|output| output.name()).collect();
     names.sort_unstable();
-    let options = made::options(&[&names.join(","), &request.format.name(), &sigma, &seed, &backend.arithmetic()]);
+    let arithmetic = backend.arithmetic() + if request.mirror { ", mirrored" } else { "" };
+    let options = made::options(&[&names.join(","), &request.format.name(), &sigma, &seed, &arithmetic]);
     Recipe::of(
         &options,
         request.runs.iter().flat_map(|run| ["best.safetensors", "config.toml"].map(|file| run.join(file))),
@@ -195,7 +202,9 @@ impl<B: Backend> Job<'_, B> {
         }
         let values = ready.image.data.as_slice_mut().expect("volumes are in standard layout");
         self.request.noise.add_to(&case.name, values);
-        let predictor = trained.predictor(self.backend);
+        let mirrored = if self.request.mirror { trained.settings.augment.flips.as_slice() } else { &[] };
+        let axes: Vec<usize> = mirrored.iter().map(|axis| axis.index()).collect();
+        let predictor = trained.predictor(self.backend).mirrored(&axes);
         let stride = trained.network.stride();
         let tiling = Tiling { samples: &trained.settings.samples, stride, batch: self.request.batch };
         let planes = tiling.planes(grid.extent);

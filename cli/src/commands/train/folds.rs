@@ -48,6 +48,7 @@ fn predict(settings: &Settings, out: &Path, common: &Common) -> Result<Predicted
         batch: settings.batch,
         format: FileFormat::default(),
         write: &[Output::Segmentations, Output::Probabilities],
+        mirror: false,
         noise: Noise { sigma: 0.0, seed: 0 },
         part: Part::WHOLE,
         resume: true,
