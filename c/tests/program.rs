@@ -51,8 +51,11 @@ fn numbers(line: &str) -> Vec<f32> {
 
 fn trained(folder: &Path) -> PathBuf {
     let recipe = Recipe { spatial: [4, 16, 16], ..Recipe::default() };
-    phantom::write(&phantom::Request { out: &folder.join("cohort"), counts: [2, 1, 0], recipe, seed: 1 }, &Silent)
-        .unwrap();
+    phantom::write(
+        &phantom::Request { out: &folder.join("cohort"), prefix: "phantom", counts: [2, 1, 0], recipe, seed: 1 },
+        &Silent,
+    )
+    .unwrap();
     let keys = ["epochs=1", "samples.size=[16,16]", "network={levels=2,base=4}"];
     let run = folder.join("run");
     let settings = Settings { data: folder.join("cohort"), out: run.clone(), ..Settings::with(&keys).unwrap() };

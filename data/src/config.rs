@@ -211,15 +211,28 @@ fn unknown_key<'a>(full: &str, key: &str, known: impl Iterator<Item = &'a str>) 
 /// # Errors
 /// A key is unknown, missing or of the wrong type.
 pub fn from_table<T: serde::de::DeserializeOwned>(table: Table) -> Result<T> {
-    table.try_into().map_err(|error: toml::de::Error| serde_error(&error.to_string()))
+    from_rest(table, &[])
+}
+
+/// As [`from_table`], what is left of a table whose keys `taken` were read before.
+///
+/// # Errors
+/// A key is unknown, missing or of the wrong type.
+pub fn from_rest<T: serde::de::DeserializeOwned>(table: Table, taken: &[&str]) -> Result<T> {
+    table.try_into().map_err(|error: toml::de::Error| serde_error(&error.to_string(), taken))
 }
 
 /// Rewrites serde's error about an unknown name to suggest the closest known one.
-fn serde_error(message: &str) -> Error {
-    let error = Error::new(message.trim().replace('\n', " "));
+fn serde_error(message: &str, taken: &[&str]) -> Error {
     let mut names = message.split('`').skip(1).step_by(2);
-    let given = names.next().filter(|_| message.starts_with("unknown"));
-    match given.and_then(|given| nearest(given, names)) {
+    let Some(given) = names.next().filter(|_| message.starts_with("unknown")) else {
+        return Error::new(message.trim().replace('\n', " "));
+    };
+    if message.starts_with("unknown field") {
+        return unknown_key(given, given, names.chain(taken.iter().copied()));
+    }
+    let error = Error::new(message.trim().replace('\n', " "));
+    match nearest(given, names) {
         Some(near) => error.help(format!("did you mean {near}?")),
         None => error,
     }
@@ -268,6 +281,20 @@ mod tests {
         let over = merged(&["loss.name=ce".into(), "net.name=1".into()]).unwrap();
         assert_eq!(lay_named(&mut base, over, &defaults(), &["loss", "net"]).unwrap(), ["loss.margin"]);
         assert_eq!(base["net"].to_string(), "{ width = 4, base = 8, name = 1 }");
+    }
+
+    #[test]
+    fn keys_that_were_read_before_are_known_too() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Rest {
+            #[expect(dead_code, reason = "only its name matters")]
+            beta1: f64,
+        }
+        let error =
+            |entry: &str| from_rest::<Rest>(entry.parse().unwrap(), &["learning_rate"]).unwrap_err().to_string();
+        assert_eq!(error("lr = 1"), "lr: unknown config key (known here: beta1, learning_rate)");
+        assert_eq!(error("learning_rat = 1"), "learning_rat: unknown config key (did you mean learning_rate?)");
     }
 
     #[test]

@@ -88,6 +88,18 @@ impl Described {
         })
     }
 
+    /// The first label that has another name in the description of the references.
+    pub fn differs(&self, references: &Self) -> Option<String> {
+        let same = |one: &str, other: &str| one.trim().eq_ignore_ascii_case(other.trim());
+        self.names.iter().find_map(|(label, name)| {
+            let other = references.names.get(label).filter(|other| !same(name, other))?;
+            Some(format!(
+                "its dataset.json calls label {label} \"{name}\", that beside the references \"{other}\": if the classes are in another \
+                 order, every figure of them is wrong"
+            ))
+        })
+    }
+
     /// Whether it says anything that changes a figure.
     pub const fn is_silent(&self) -> bool {
         self.ignored.is_none() && self.nested.is_none()
@@ -109,6 +121,22 @@ fn nested(regions: Vec<Structure>, order: &serde_json::Value) -> Option<Nested> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn classes_in_another_order_are_noticed() {
+        let named = |names: [&str; 2]| Described {
+            names: (1..).zip(names.map(str::to_owned)).collect(),
+            ..Described::default()
+        };
+        let references = named(["Anterior", "Posterior"]);
+        let doubt = named(["Posterior", "Anterior"]).differs(&references).unwrap();
+        assert!(
+            doubt.starts_with("its dataset.json calls label 1 \"Posterior\", that beside the references \"Anterior\""),
+            "{doubt}"
+        );
+        assert_eq!(named(["anterior", " Posterior"]).differs(&references), None);
+        assert_eq!(Described::default().differs(&references), None);
+    }
 
     #[test]
     fn labels_are_named_by_either_kind_of_dataset_json() {

@@ -190,11 +190,13 @@ fn described(request: &Request<'_>) -> Result<Described> {
     if let Some(file) = request.dataset {
         return Described::read(file);
     }
-    let beside = Described::beside(request.labels);
+    let (beside, within) = (Described::beside(request.labels), Described::within(request.predictions));
     if beside != Described::default() {
+        if let Some(doubt) = within.differs(&beside) {
+            log::warn!("{}: {doubt}", request.predictions.display());
+        }
         return Ok(beside);
     }
-    let within = Described::within(request.predictions);
     if !within.is_silent() {
         log::warn!(
             "{}: its dataset.json names regions or an ignored label; there is none beside the labels, so it is believed",

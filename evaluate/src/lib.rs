@@ -19,7 +19,7 @@
 //! let folder = tempfile::tempdir()?;
 //! let (data, out) = (folder.path().join("cohort"), folder.path().join("evaluation"));
 //! let recipe = phantom::Recipe { spatial: [4, 16, 16], ..Default::default() };
-//! phantom::write(&phantom::Request { out: &data, counts: [1, 0, 2], recipe, seed: 1 }, &Silent)?;
+//! phantom::write(&phantom::Request { out: &data, prefix: "phantom", counts: [1, 0, 2], recipe, seed: 1 }, &Silent)?;
 //! let request = Request {
 //!     predictions: &data.join("posteriorsTs"),
 //!     labels: &data.join("labelsTs"),

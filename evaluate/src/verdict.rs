@@ -65,11 +65,11 @@ impl Found {
             100.0 * self.confidence,
             100.0 * self.accuracy
         );
+        let call = self.verdict.call.name();
         match self.verdict.call {
-            Call::Calibrated => format!("calibrated within the interval {place}: {numbers} ({interval})"),
-            Call::OverConfident => format!("over-confident {place}: {numbers} ({interval})"),
-            Call::UnderConfident => format!("under-confident {place}: {numbers} ({interval})"),
-            Call::Undecided => format!("too few cases to tell {place}: {numbers} ({} points)", points(excess.estimate)),
+            Call::Calibrated => format!("{call} within the interval {place}: {numbers} ({interval})"),
+            Call::OverConfident | Call::UnderConfident => format!("{call} {place}: {numbers} ({interval})"),
+            Call::Undecided => format!("{call} {place}: {numbers} ({} points)", points(excess.estimate)),
         }
     }
 

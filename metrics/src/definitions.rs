@@ -1,4 +1,4 @@
-//! THE table of metrics: key, unit, range, direction, definition, source, and the function that computes it.
+//! THE table of metrics: key, title, unit, range, direction, definition, source, and the function that computes it.
 //!
 //! The command line, the report, the summaries and the tests iterate [`METRICS`]; a metric is one function on a state
 //! and one row here.
@@ -51,10 +51,10 @@ const POSITIVE: [f64; 2] = [0.0, f64::INFINITY];
 
 /// Writes rows of the table.
 macro_rules! metrics {
-    ($($key:literal, $unit:literal, $range:expr, $better:ident, $compute:expr, $definition:literal, $source:literal;)*) => {
+    ($($key:literal, $title:literal, $unit:literal, $range:expr, $better:ident, $compute:expr, $definition:literal, $source:literal;)*) => {
         /// Every metric, in the order of the report.
         pub const METRICS: &[Metric] = &[$(Metric {
-            key: $key, unit: $unit, range: $range, better: Better::$better,
+            key: $key, title: $title, unit: $unit, range: $range, better: Better::$better,
             definition: $definition, source: $source, subject: $compute.subject(),
         }),*];
 
@@ -66,57 +66,57 @@ macro_rules! metrics {
 use Compute::{Calibration, Description, EqualMass as Mass, Overlap, Surface as Distance};
 
 metrics! {
-    "dsc", "1", UNIT, Higher, Overlap(Counts::dsc),
+    "dsc", "Dice coefficient", "1", UNIT, Higher, Overlap(Counts::dsc),
         "2 TP / (2 TP + FP + FN) in voxels of the structure", "Dice 1945";
-    "iou", "1", UNIT, Higher, Overlap(Counts::iou),
+    "iou", "Intersection over union", "1", UNIT, Higher, Overlap(Counts::iou),
         "TP / (TP + FP + FN) in voxels of the structure", "Jaccard 1912";
-    "sensitivity", "1", UNIT, Higher, Overlap(Counts::sensitivity),
+    "sensitivity", "Sensitivity", "1", UNIT, Higher, Overlap(Counts::sensitivity),
         "TP / (TP + FN) in voxels of the structure", "recall, true positive rate";
-    "precision", "1", UNIT, Higher, Overlap(Counts::precision),
+    "precision", "Precision", "1", UNIT, Higher, Overlap(Counts::precision),
         "TP / (TP + FP) in voxels of the structure", "positive predictive value";
-    "volume_error", "1", [-1.0, f64::INFINITY], Zero, Overlap(Counts::volume_error),
+    "volume_error", "Relative volume error", "1", [-1.0, f64::INFINITY], Zero, Overlap(Counts::volume_error),
         "predicted volume / reference volume - 1, signed", "relative volume difference";
-    "hd", "mm", POSITIVE, Lower, Distance(|surface, _| surface.figure(SurfaceDistances::hd)),
+    "hd", "Hausdorff distance", "mm", POSITIVE, Lower, Distance(|surface, _| surface.figure(SurfaceDistances::hd)),
         "largest distance from an edge voxel of one mask to the edge of the other, both directions", "Hausdorff 1914";
-    "hd95_max", "mm", POSITIVE, Lower, Distance(|surface, _| surface.figure(SurfaceDistances::hd95_max)),
+    "hd95_max", "95th percentile Hausdorff distance", "mm", POSITIVE, Lower, Distance(|surface, _| surface.figure(SurfaceDistances::hd95_max)),
         "larger of the two directed 95th percentiles of the surface distances, linear interpolation", "MONAI, Metrics Reloaded";
-    "hd95_pooled", "mm", POSITIVE, Lower, Distance(|surface, _| surface.figure(SurfaceDistances::hd95_pooled)),
+    "hd95_pooled", "95th percentile distance, directions pooled", "mm", POSITIVE, Lower, Distance(|surface, _| surface.figure(SurfaceDistances::hd95_pooled)),
         "95th percentile of the surface distances of both directions together, linear interpolation", "MedPy; MbLS, NACL, CRaC";
-    "asd", "mm", POSITIVE, Lower, Distance(|surface, _| surface.figure(SurfaceDistances::asd)),
+    "asd", "Average surface distance", "mm", POSITIVE, Lower, Distance(|surface, _| surface.figure(SurfaceDistances::asd)),
         "mean distance from the prediction's edge voxels to the reference's edge", "MedPy; MbLS";
-    "assd", "mm", POSITIVE, Lower, Distance(|surface, _| surface.figure(SurfaceDistances::assd)),
+    "assd", "Average symmetric surface distance", "mm", POSITIVE, Lower, Distance(|surface, _| surface.figure(SurfaceDistances::assd)),
         "mean of the surface distances of both directions together", "MedPy since 0.5, MONAI";
-    "masd", "mm", POSITIVE, Lower, Distance(|surface, _| surface.figure(SurfaceDistances::masd)),
+    "masd", "Mean average surface distance", "mm", POSITIVE, Lower, Distance(|surface, _| surface.figure(SurfaceDistances::masd)),
         "mean of the two directed mean surface distances", "Metrics Reloaded, panoptica";
-    "nsd", "1", UNIT, Higher, Distance(Surface::nsd),
+    "nsd", "Normalised surface Dice", "1", UNIT, Higher, Distance(Surface::nsd),
         "share of the edge voxels of both masks within the tolerance of the other edge, equality counts", "Nikolov et al. 2021, on voxels";
-    "ece", "1", UNIT, Lower, Calibration(RegionBins::ece),
+    "ece", "Expected calibration error", "1", UNIT, Lower, Calibration(RegionBins::ece),
         "sum over bins of (share of voxels) |accuracy - mean confidence| of the largest probability; equal-width bins (l, u] with f32 edges, 0 in the first", "Guo et al. 2017; MbLS Eq. 8";
-    "mce", "1", UNIT, Lower, Calibration(RegionBins::mce),
+    "mce", "Maximum calibration error", "1", UNIT, Lower, Calibration(RegionBins::mce),
         "largest |accuracy - mean confidence| over the non-empty bins of ece", "Guo et al. 2017";
-    "ace", "1", UNIT, Lower, Calibration(RegionBins::ace),
+    "ace", "Average calibration error", "1", UNIT, Lower, Calibration(RegionBins::ace),
         "plain mean of |accuracy - mean confidence| over the non-empty bins of ece", "Neumann et al. 2018, equal-width";
-    "aece", "1", UNIT, Lower, Mass(|figures| figures.aece),
+    "aece", "Adaptive calibration error", "1", UNIT, Lower, Mass(|figures| figures.aece),
         "as ece with bins of equal mass: ranks cut at floor(r n / R), voxels of equal confidence shared in proportion", "Nguyen and O'Connor 2015";
-    "cece_mean", "1", UNIT, Lower, Calibration(RegionBins::cece_mean),
+    "cece_mean", "Classwise calibration error, mean", "1", UNIT, Lower, Calibration(RegionBins::cece_mean),
         "classwise ECE: per class, sum over bins of (share of voxels) |class frequency - mean probability|; mean over all classes, bins as ece", "Kull et al. 2019; the authors' code";
-    "cece_sum", "1", POSITIVE, Lower, Calibration(RegionBins::cece_sum),
+    "cece_sum", "Classwise calibration error, sum", "1", POSITIVE, Lower, Calibration(RegionBins::cece_sum),
         "as cece_mean, summed over the classes", "MbLS, NACL (as printed)";
-    "tace", "1", UNIT, Lower, Mass(|figures| figures.tace),
+    "tace", "Thresholded adaptive calibration error", "1", UNIT, Lower, Mass(|figures| figures.tace),
         "per class, probabilities above 1e-3 in bins of equal mass, plain mean of |frequency - mean probability| over bins, then over classes that have any", "CRaC appendix B; Nixon et al. 2019";
-    "tcece", "1", UNIT, Lower, Calibration(RegionBins::tcece),
+    "tcece", "Thresholded classwise calibration error", "1", UNIT, Lower, Calibration(RegionBins::tcece),
         "cece_mean of the probabilities above 1e-3, shares of the retained count (what the CRaC code reports as TACE)", "CRaC's public code";
-    "brier", "1", [0.0, 2.0], Lower, Calibration(RegionBins::brier),
+    "brier", "Brier score", "1", [0.0, 2.0], Lower, Calibration(RegionBins::brier),
         "mean over voxels of the sum over classes of (probability - indicator)^2", "Brier 1950";
-    "brier_foreground", "1", UNIT, Lower, Calibration(RegionBins::brier_foreground),
+    "brier_foreground", "Brier score, foreground against background", "1", UNIT, Lower, Calibration(RegionBins::brier_foreground),
         "mean over voxels of (summed foreground probability - [label not 0])^2", "MEEP, K = 2";
-    "brier_plus", "1", UNIT, Lower, Calibration(RegionBins::brier_plus),
+    "brier_plus", "Brier score inside the reference structures", "1", UNIT, Lower, Calibration(RegionBins::brier_plus),
         "stratified Brier: brier_foreground over the voxels whose reference label is not 0", "Wallace and Dahabreh 2014; MEEP";
-    "nll", "nat", POSITIVE, Lower, Calibration(RegionBins::nll),
+    "nll", "Negative log-likelihood", "nat", POSITIVE, Lower, Calibration(RegionBins::nll),
         "mean over voxels of -ln(probability of the reference label); a probability below 2^-126 counts as 2^-126", "log loss";
-    "accuracy", "1", UNIT, Higher, Calibration(RegionBins::accuracy),
+    "accuracy", "Accuracy", "1", UNIT, Higher, Calibration(RegionBins::accuracy),
         "share of voxels whose most probable class is the reference label; of equal probabilities the first class", "-";
-    "confidence", "1", UNIT, Higher, Description(RegionBins::confidence),
+    "confidence", "Mean confidence", "1", UNIT, Higher, Description(RegionBins::confidence),
         "mean of the largest probability; calibrated where it equals the accuracy", "-";
 }
 

@@ -31,6 +31,8 @@ pub enum Subject {
 pub struct Metric {
     /// Key in files and on the command line.
     pub key: &'static str,
+    /// What pages call it, above its key.
+    pub title: &'static str,
     /// `1` for a ratio, `mm` for a distance, `nat` for a log-likelihood.
     pub unit: &'static str,
     /// Smallest and largest possible value.

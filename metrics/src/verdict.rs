@@ -29,6 +29,18 @@ pub enum Call {
     Undecided,
 }
 
+impl Call {
+    /// As it is said in a sentence.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Calibrated => "calibrated",
+            Self::OverConfident => "over-confident",
+            Self::UnderConfident => "under-confident",
+            Self::Undecided => "too few cases to tell",
+        }
+    }
+}
+
 /// The excess of confidence over accuracy with its interval, and what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {

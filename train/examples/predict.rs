@@ -41,7 +41,8 @@ fn main() -> Result<()> {
 
 fn one_epoch(backend: &Cpu, folder: &Path) -> Result<PathBuf> {
     let recipe = Recipe { spatial: [4, 16, 16], ..Recipe::default() };
-    let request = phantom::Request { out: &folder.join("cohort"), counts: [2, 1, 0], recipe, seed: 1 };
+    let request =
+        phantom::Request { out: &folder.join("cohort"), prefix: "phantom", counts: [2, 1, 0], recipe, seed: 1 };
     phantom::write(&request, &Silent)?;
     let keys = ["epochs=1", "samples.size=[16,16]", "network={levels=2,base=4}"];
     let run = folder.join("run");

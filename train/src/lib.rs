@@ -12,7 +12,7 @@
 //! let (folder, backend) = (tempfile::tempdir()?, Cpu::new(None)?);
 //! let (data, out) = (folder.path().join("cohort"), folder.path().join("run"));
 //! let recipe = phantom::Recipe { spatial: [4, 16, 16], ..Default::default() };
-//! phantom::write(&phantom::Request { out: &data, counts: [2, 1, 0], recipe, seed: 1 }, &Silent)?;
+//! phantom::write(&phantom::Request { out: &data, prefix: "phantom", counts: [2, 1, 0], recipe, seed: 1 }, &Silent)?;
 //! let keys = ["epochs=1", "loss.name=nacl", "samples.size=[16,16]", "network={levels=2,base=4}"];
 //! let settings = Settings { data: data.clone(), out: out.clone(), ..Settings::with(&keys)? };
 //! segcal_train::train(&backend, Watch::default(), &settings, false, &Silent)?;

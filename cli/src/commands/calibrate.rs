@@ -81,8 +81,9 @@ pub struct FitArgs {
     /// Reference label maps, a file or a folder.
     #[arg(long, value_name = "Y")]
     pub labels: PathBuf,
-    /// The voxels to fit on: all, foreground, union, or structure:k. Maps are applied to all voxels: only a temperature
-    /// fitted on another region leaves the background in its place.
+    /// The voxels to fit on: all, predicted (where a structure is predicted), predicted:k, foreground, union or structure:k.
+    /// Maps are applied to all voxels: only a temperature fitted on a part of them leaves the background in its place. The
+    /// last three are chosen by the reference labels: a map fitted there is biased, as even the true posterior looks wrong.
     #[arg(long, value_name = "REGION", default_value = "all")]
     pub region: Region,
     /// Images for `local`, a file or a folder, one file a case.

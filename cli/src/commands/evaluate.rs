@@ -6,11 +6,12 @@ use clap::ArgGroup;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use segcal_core::{Error, Result};
 use segcal_data::part::Part;
-use segcal_evaluate::cohort::{Cohort, Convention, Kind, Plan};
+use segcal_evaluate::cohort::{Cohort, Convention, Kind, Plan, Row};
 use segcal_evaluate::parts::Record;
 use segcal_evaluate::scores::Scores;
 use segcal_evaluate::settings::Settings;
 use segcal_evaluate::state::{Measure, Prediction};
+use segcal_evaluate::verdict::Found;
 use segcal_evaluate::{Failure, Request};
 use segcal_metrics::empty::Policy;
 use serde_json::json;
@@ -155,9 +156,12 @@ fn print_part(record: &Record, part: Part, out: &Path, common: &Common) -> Resul
     if common.json {
         output::print_json(&json!({ "part": part.id(), "of": part.count(), "cases": cases, "failed": failed }))?;
     } else {
-        let left_out: String = failed.iter().map(|Failure { case, error }| format!("left out: {case}: {error}\n")).collect();
+        let left_out: String =
+            failed.iter().map(|Failure { case, error }| format!("left out: {case}: {error}\n")).collect();
         let (of, out) = (output::counted(cases + failed.len(), "case"), out.display());
-        output::print(&format!("{left_out}{part}: {cases} of {of} measured; once all parts are, segcal merge {out} --out {out}\n"))?;
+        output::print(&format!(
+            "{left_out}{part}: {cases} of {of} measured; once all parts are, segcal merge {out} --out {out}\n"
+        ))?;
     }
     Ok(Outcome::of(failed.len()))
 }
@@ -172,21 +176,27 @@ pub(crate) fn print(cohort: &Cohort, out: &Path, common: &Common) -> Result<Outc
     Ok(Outcome::of(cohort.failed.len()))
 }
 
-/// The figures that are looked at first.
+/// The verdicts, then the figures that are looked at first.
 fn table(cohort: &Cohort, out: &Path) -> String {
-    let mut text = format!("{:<14} {:<12} {:>9} {:>21}\n", "of", "metric", "mean", "95 % interval");
-    let shown = |kind: Kind, of: &str, key: &str| match kind {
-        Kind::Structure => ["dsc", "hd95_max", "hd95_pooled", "assd"].contains(&key),
-        Kind::Region => {
-            ["all", "foreground"].contains(&of.rsplit('/').next().unwrap_or(of))
-                && ["ece", "cece_mean", "tace", "nll"].contains(&key)
+    let mut text: String = Found::each(cohort).iter().map(|found| sentence(&found.in_words())).collect();
+    let shown = |row: &&Row| {
+        let (of, key) = (row.of.as_str(), row.metric.key);
+        match row.kind {
+            Kind::Structure => ["dsc", "hd95_max", "hd95_pooled", "assd"].contains(&key),
+            Kind::Region => {
+                ["all", "foreground"].contains(&of.rsplit('/').next().unwrap_or(of))
+                    && ["ece", "cece_mean", "tace", "nll"].contains(&key)
+            }
         }
     };
-    for row in cohort.rows.iter().filter(|row| shown(row.kind, &row.of, row.metric.key)) {
+    let mut lines = vec![["", "metric", "mean", "95 % interval"].map(str::to_owned).to_vec()];
+    lines.extend(cohort.rows.iter().filter(shown).map(|row| {
         let interval = row.interval.map_or_else(String::new, |[low, high]| format!("[{low:.4}, {high:.4}]"));
         let unit = if row.metric.unit == "1" { "" } else { cohort.unit(row.metric) };
-        text += &format!("{:<14} {:<12} {:>9.4} {interval:>21} {unit}\n", row.of, row.metric.key, row.summary.mean);
-    }
+        let mean = format!("{:.4}", row.summary.mean);
+        vec![cohort.name(&row.of), row.metric.key.to_owned(), mean, interval, unit.to_owned()]
+    }));
+    text += &output::table(&lines);
     for row in cohort.emptiness() {
         let empty = &row.summary.empty;
         let any = empty.any() > 0;
@@ -218,4 +228,11 @@ fn table(cohort: &Cohort, out: &Path) -> String {
         text += &format!("left out: {case}: {error}\n");
     }
     text + &format!("{}\n", out.join("report.html").display())
+}
+
+/// A line that begins with a capital.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}\n", letters.as_str())
 }

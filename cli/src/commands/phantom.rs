@@ -64,7 +64,13 @@ impl Args {
             label_noise: self.label_noise,
             ..Recipe::default()
         };
-        Request { out: &self.out, counts: [self.train, self.val, self.test], recipe, seed: self.seed }
+        Request {
+            out: &self.out,
+            prefix: "phantom",
+            counts: [self.train, self.val, self.test],
+            recipe,
+            seed: self.seed,
+        }
     }
 }
 

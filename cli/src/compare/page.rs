@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use segcal_core::Result;
+use segcal_metrics::bootstrap::Interval;
 use segcal_metrics::metric::Metric;
 
 use segcal_evaluate::described::Described;
+use segcal_evaluate::ranking::{ColumnFigures, Ranking};
 use segcal_evaluate::report::html::{definitions, document, section_of};
 use segcal_evaluate::report::plot::{Plot, Section};
 use segcal_evaluate::report::words::{arrow, shown};
@@ -104,39 +106,54 @@ fn head(results: &Results<'_>) -> String {
     html
 }
 
-/// The rank of every method in every column and over all of them.
+/// The ranks of every method over all columns, and in each.
 fn ranks(results: &Results<'_>, plots: &[Plot]) -> String {
     let ranking = &results.overall[0];
-    let over_all = rank_columns(ranking);
-    // What is over all columns comes first: the table may be wider than the page.
-    let names =
-        over_all.iter().map(|of| of.0.to_owned()).chain(ranking.columns.iter().map(|column| ranking.name(column)));
-    let heads: String =
-        names.map(|name| format!("<th class=\"n\">{}</th>", escape(&name).replace(' ', "<br>"))).collect();
-    let mut columns: Vec<(Vec<f64>, usize)> = over_all.into_iter().map(|(_, ranks, digits)| (ranks, digits)).collect();
-    columns.extend(ranking.columns.iter().map(|of| (of.ranks.clone(), 0)));
-    let intervals = [&ranking.case_ranks, &ranking.friedman_ranks];
-    let line = |method: usize| {
-        let cell = |(number, (ranks, digits)): (usize, &(Vec<f64>, usize))| {
-            let (text, place) = (format!("{:.digits$}", ranks[method]), ranked_place(ranks, method));
-            let with = number.checked_sub(1).and_then(|at| intervals.get(at));
-            let interval = with.map_or_else(String::new, |of| {
-                format!("<br><small>[{:.2}, {:.2}]</small>", of[method].lower, of[method].upper)
-            });
-            format!("<td class=\"n\">{}{interval}</td>", emphasised(text, place, ranks.len()))
-        };
-        let cells: String = columns.iter().enumerate().map(cell).collect();
-        format!("<tr><td>{}</td>{cells}</tr>\n", escape(&ranking.methods[method]))
-    };
-    let lines: String = (0..ranking.methods.len()).map(line).collect();
     format!(
         "<h2>Ranks</h2>\n<p class=\"lead\">Of every method in every column, without noise: 1 is the best, equal values share \
          the smaller rank. Sum rank and Friedman rank are sum and mean over the columns, the final rank is that of the \
          Friedman rank; the mean case rank is that of the ranks within each case, whose seeds are averaged first. In brackets \
-         95 % intervals over cases, drawn within each data set.</p>\n<div class=\"wide\"><table><thead><tr><th>Method</th>\
-         {heads}</tr></thead>\n{lines}</table></div>\n{}",
+         95 % intervals over cases, drawn within each data set.</p>\n{}{}{}",
+        ranks_over_all(ranking),
+        ranks_by_column(ranking),
         section_of(Section::Ranks, plots)
     )
+}
+
+fn ranks_over_all(ranking: &Ranking) -> String {
+    let columns = rank_columns(ranking);
+    let heads: String =
+        columns.iter().map(|(name, ..)| format!("<th class=\"n\">{}</th>", name.replace(' ', "<br>"))).collect();
+    let intervals = [None, Some(&ranking.case_ranks), Some(&ranking.friedman_ranks), None];
+    let line = |method: usize| {
+        let cell = |((_, ranks, digits), of): (&(_, Vec<f64>, usize), Option<&Vec<Interval>>)| {
+            let (text, place) = (format!("{:.digits$}", ranks[method]), ranked_place(ranks, method));
+            let interval = of.map_or_else(String::new, |of| {
+                format!(" <small>[{:.2}, {:.2}]</small>", of[method].lower, of[method].upper)
+            });
+            format!("<td class=\"n\">{}{interval}</td>", emphasised(text, place, ranks.len()))
+        };
+        let cells: String = columns.iter().zip(intervals).map(cell).collect();
+        format!("<tr><td>{}</td>{cells}</tr>\n", escape(&ranking.methods[method]))
+    };
+    let lines: String = (0..ranking.methods.len()).map(line).collect();
+    format!("<div class=\"wide\"><table><thead><tr><th>Method</th>{heads}</tr></thead>\n{lines}</table></div>\n")
+}
+
+/// A line a column: there may be many of them, and methods are few.
+fn ranks_by_column(ranking: &Ranking) -> String {
+    let heads: String =
+        ranking.methods.iter().map(|method| format!("<th class=\"n\">{}</th>", escape(method))).collect();
+    let line = |column: &ColumnFigures| {
+        let cell = |method: usize| {
+            let (text, place) = (column.ranks[method].to_string(), ranked_place(&column.ranks, method));
+            format!("<td class=\"n\">{}</td>", emphasised(text, place, column.ranks.len()))
+        };
+        let cells: String = (0..ranking.methods.len()).map(cell).collect();
+        format!("<tr><td>{}</td>{cells}</tr>\n", escape(&ranking.name(column)))
+    };
+    let lines: String = ranking.columns.iter().map(line).collect();
+    format!("<div class=\"wide\"><table><thead><tr><th>Column</th>{heads}</tr></thead>\n{lines}</table></div>\n")
 }
 
 fn ranked_place(ranks: &[f64], method: usize) -> Option<usize> {

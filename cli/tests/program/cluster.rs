@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::common::{stderr, stdout};
+use crate::common::{stderr, stdout, volumes};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -158,5 +158,5 @@ fn the_commands_of_the_page_do_what_it_says() {
     let compared: Value = serde_json::from_slice(&scene.read("compared/summary.json")).unwrap();
     let table = String::from_utf8(scene.read("compared/tables.md")).unwrap();
     assert!(compared["failed"] == json!([]) && table.contains("| ce |") && table.contains("| dice |"), "{table}");
-    assert_eq!(fs::read_dir(scene.path("runs/out-of-fold/segmentations")).unwrap().count(), 6);
+    assert_eq!(volumes(&scene.path("runs/out-of-fold/segmentations")).len(), 6);
 }

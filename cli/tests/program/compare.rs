@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::common::{segcal, stderr, stdout, text};
+use crate::common::{segcal, stderr, stdout, text, volumes};
 use segcal_core::Rng;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -152,7 +152,7 @@ fn noise_changes_predictions_and_without_it_they_are_those_of_the_other_verbs() 
     for name in ["cases.csv", "summary.csv"] {
         assert!(bytes(evaluation.join(name)) == bytes(run.join("evaluation-noise-0").join(name)), "{name}");
     }
-    let cases: Vec<_> = fs::read_dir(&probabilities).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let cases = volumes(&probabilities);
     assert_eq!(cases.len(), 2);
     for case in cases {
         let own = |noise: &str| bytes(run.join(format!("predictions-noise-{noise}/probabilities")).join(&case));

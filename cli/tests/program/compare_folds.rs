@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::common::{segcal, stderr, stdout, text};
+use crate::common::{segcal, stderr, stdout, text, volumes};
 
 struct Scene(tempfile::TempDir);
 
@@ -108,19 +108,18 @@ fn a_training_of_all_folds_predicts_every_case_by_a_network_that_did_not_see_it(
     let done = train(&[]);
     assert!(done.status.success(), "{}", stderr(&done));
     let held_out = scene.path("runs/out-of-fold");
-    assert_eq!(fs::read_dir(held_out.join("segmentations")).unwrap().count(), 6);
+    assert_eq!(volumes(&held_out.join("segmentations")).len(), 6);
     // One fold, trained and predicted by itself, gives the same.
     let (alone, predicted) = (scene.path("alone"), scene.path("predicted"));
     let single = segcal(&["-q", "train", text(&scene.path("train.toml")), "fold=1", "--out", text(&alone)]);
     assert!(single.status.success(), "{}", stderr(&single));
     let single = segcal(&["-q", "predict", text(&alone), "--split", "val", "--out", text(&predicted)]);
     assert!(single.status.success(), "{}", stderr(&single));
-    let files: Vec<_> =
-        fs::read_dir(predicted.join("probabilities")).unwrap().map(|file| file.unwrap().path()).collect();
-    assert_eq!(files.len(), 2);
-    for file in &files {
-        let pooled = held_out.join("probabilities").join(file.file_name().unwrap());
-        assert_eq!(fs::read(file).unwrap(), fs::read(pooled).unwrap(), "{}", file.display());
+    let names = volumes(&predicted.join("probabilities"));
+    assert_eq!(names.len(), 2);
+    for name in &names {
+        let [own, pooled] = [&predicted, &held_out].map(|out| fs::read(out.join("probabilities").join(name)).unwrap());
+        assert!(own == pooled, "{name}");
     }
     // A fold that is missing is made up for; without --resume nothing is touched.
     fs::remove_dir_all(scene.path("runs/fold-2")).unwrap();

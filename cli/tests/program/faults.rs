@@ -113,6 +113,9 @@ fn predictions_on_a_full_disk_are_whole_or_not_there() {
         let kinds = ["segmentations", "probabilities"].map(|kind| scene.path("after/out").join(kind));
         for entry in kinds.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten() {
             let path = entry.unwrap().path();
+            if path.ends_with("dataset.json") {
+                continue;
+            }
             let read = segcal(&["info", path.to_str().unwrap()]);
             assert!(read.status.success(), "{}: {}", path.display(), stderr(&read));
         }

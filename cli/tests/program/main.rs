@@ -13,6 +13,7 @@ mod compare;
 mod compare_folds;
 mod compare_wide;
 mod definitions;
+mod demo;
 #[cfg(unix)]
 mod diverged;
 mod evaluate;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{path_in, segcal, stderr, stdout, text};
+use crate::common::{path_in, segcal, stderr, stdout, text, volumes};
 use segcal_data::{self as data, Volume, nifti, npy};
 use serde_json::{Value, json};
 
@@ -77,11 +77,10 @@ fn a_region_model_from_training_to_figures() {
     let write = "--write=segmentations,probabilities,logits";
     ran(&["-q", "predict", text(&run), text(&images), "--out", text(&out), write]);
     let read = |name: &str| data::read_image(&out.join(name)).unwrap();
-    let cases: Vec<String> = fs::read_dir(out.join("segmentations"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .collect();
+    let cases = volumes(&out.join("segmentations"));
     assert_eq!(cases.len(), 2);
+    let names = segcal_evaluate::described::Described::within(&out.join("probabilities"));
+    assert_eq!(names.nested.unwrap().order, [1, 2]);
     for case in &cases {
         let (p, z) = (read(&format!("probabilities/{case}")), read(&format!("logits/{case}")));
         assert_eq!((p.channels(), z.channels()), (2, 2));

@@ -16,6 +16,8 @@ use crate::{Grid, Volume, nifti};
 pub struct Request<'a> {
     /// Folder of the data set; must be empty or absent.
     pub out: &'a Path,
+    /// How the names of its volumes begin.
+    pub prefix: &'a str,
     /// Number of volumes to train, to validate and to test on.
     pub counts: [usize; 3],
     /// How a phantom is drawn.
@@ -29,14 +31,14 @@ pub struct Request<'a> {
 /// # Errors
 /// A size is out of range, the folder is not empty, it cannot be written, or the observer asks to stop.
 pub fn write(request: &Request<'_>, observer: &dyn Observer) -> Result<()> {
-    let Request { out, counts: [train, val, test], recipe, seed } = request;
+    let Request { out, prefix, counts: [train, val, test], recipe, seed } = request;
     check(recipe, *train)?;
     if out.exists() && fs::read_dir(out).at(out.display())?.next().is_some() {
         return Err(Error::new("is not empty").at(out.display()).help("choose a new folder"));
     }
     let folder = OutputFolder::exclusive(*out)?;
     let total = train + val + test;
-    let names: Vec<String> = (0..total).map(|number| format!("phantom_{number:03}")).collect();
+    let names: Vec<String> = (0..total).map(|number| format!("{prefix}_{number:03}")).collect();
     let steps = Steps::begin(observer, "phantom", total);
     for (number, name) in names.iter().enumerate() {
         observer::check(observer)?;

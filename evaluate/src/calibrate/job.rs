@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Backend, Context, Error, Result};
+use segcal_data::limits;
 use segcal_data::made::{self, Recipe};
 use segcal_data::observer::{self, Event, Observer, Steps, is_interruption};
 use segcal_data::output::{self, Lock, OutputFolder, is_write_failure};
@@ -301,6 +302,7 @@ fn apply_to(
         log::warn!("{case}: the map was fitted on a case of this name; its results are optimistically biased");
     }
     let folder = other_folder(request)?;
+    carry_names(request.scores, &folder)?;
     // Of all cases, so that every part decides alike.
     let reading = decide(&pairs, map.nested().map_or(Content::Classes, Content::Regions), request.reading)?;
     let ignored = request.ignored.or_else(|| request.labels.and_then(|labels| Described::beside(labels).ignored));
@@ -337,6 +339,15 @@ fn recipe(request: &ApplyRequest<'_>, about: &About<'_>) -> Result<Recipe> {
     let own = serde_json::to_string(request.reading).map_err(Error::from_source)?;
     let kind = if request.kind == Scores::Logits { "logits" } else { "probabilities" };
     Recipe::of(&made::options(&[&kind, &own, &about.arithmetic]), [request.map.to_path_buf()])
+}
+
+/// Copies the `dataset.json` that lies with the scores, so that their classes keep their names.
+fn carry_names(scores: &Path, folder: &OutputFolder) -> Result<()> {
+    let description = scores.join("dataset.json");
+    if !description.is_file() {
+        return Ok(());
+    }
+    output::write_text(&folder.file("dataset.json")?, &limits::read_text(&description)?)
 }
 
 /// The folder of the results, which must not be that of the scores.

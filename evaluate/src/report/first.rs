@@ -108,12 +108,12 @@ fn advice(cohort: &Cohort, found: &[Found]) -> String {
     let Some(first) = found.first() else { return String::new() };
     let off = [Call::OverConfident, Call::UnderConfident];
     let text = match first.verdict.call {
-        call if off.contains(&call) => correction(cohort),
+        call if off.contains(&call) => correction(cohort, first.region),
         Call::Undecided => "Evaluate more cases: one or two say nothing about how far the mean is off.".into(),
         _ if found.iter().any(|found| off.contains(&found.verdict.call)) => format!(
             "Where a structure is predicted, no correction is needed. Over all voxels the mean confidence is off: if the \
              probability of background matters, {}",
-            correction(cohort)
+            correction(cohort, Region::All)
         ),
         _ => "Nothing, by the mean confidence of these cases. Look at the structures and at the reliability diagrams below: \
               errors of either sign may cancel in a mean. Evaluate again for another scanner or another hospital."
@@ -122,12 +122,13 @@ fn advice(cohort: &Cohort, found: &[Found]) -> String {
     format!("<p class=\"do\"><b>What to do:</b> {text}</p>\n")
 }
 
-/// The two commands of post-hoc calibration.
-fn correction(cohort: &Cohort) -> String {
+/// The two commands of post-hoc calibration, fitted where the verdict was taken.
+fn correction(cohort: &Cohort, region: Region) -> String {
+    let region = if region == Region::All { String::new() } else { format!(" --region {region}") };
     let scores = if cohort.measure.kind == Prediction::Scores(Scores::Logits) { "logits" } else { "probabilities" };
     format!(
         "fit a temperature on cases that are neither in this evaluation nor in training, and apply it to these; overlap stays \
-         as it is:<br><code>segcal calibrate fit temperature --{scores} HELD_OUT --labels HELD_OUT_LABELS --out \
+         as it is:<br><code>segcal calibrate fit temperature --{scores} HELD_OUT --labels HELD_OUT_LABELS{region} --out \
          map.json</code><br><code>segcal calibrate apply map.json --{scores} THESE --out calibrated</code><br>No \
          temperature is given here: it would be judged on the cases that chose it."
     )

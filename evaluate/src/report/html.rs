@@ -5,7 +5,7 @@ use segcal_metrics::metric::Metric;
 
 use super::plot::{Plot, Section};
 use super::plots::worst_first;
-use super::words::{arrow, shown, title};
+use super::words::{arrow, shown};
 use super::{cases, first};
 use crate::Failure;
 use crate::cohort::{Cohort, Kind, Row};
@@ -193,7 +193,7 @@ fn figures(cohort: &Cohort, kind: Kind) -> String {
 fn part(cohort: &Cohort, kind: Kind, names: &[&str], metrics: &[&Metric]) -> String {
     let head = |metric: &&Metric| {
         let (definition, key) = (escape(metric.definition), cohort.headed(metric));
-        let title = title(metric);
+        let title = metric.title;
         format!("<th class=\"n\" title=\"{definition}\">{title}<br><small>{key} {}</small></th>", arrow(metric))
     };
     let heads: String = metrics.iter().map(head).collect();

@@ -41,22 +41,15 @@ pub fn of(cohort: &Cohort, folder: &OutputFolder) -> Result<Vec<Plot>> {
     let pooled = cohort.pooled.counters();
     plots.extend(of_problems(cohort)?);
     if let Some(calibration) = pooled.map(|counters| &counters.calibration) {
-        let of = |region| (region, calibration.region(region));
         let many = calibration.classes() > MOST_CLASSES;
         let shown = |region: &Region| match region {
             Region::Structure(_) => !many,
             Region::PredictedAs(_) => false,
             _ => true,
         };
-        let regions = || Region::every(calibration.classes()).into_iter().filter(shown).map(of);
-        let filled = || regions().filter(|(_, bins)| bins.voxels() > 0);
-        for (region, bins) in filled() {
-            plots.push(reliability_plot(
-                &region.to_string(),
-                &of_region(cohort, region),
-                "accuracy",
-                &reliability::top_label(&bins),
-            )?);
+        let regions = || Region::every(calibration.classes()).into_iter().filter(shown);
+        for region in regions() {
+            plots.extend(reliability(cohort, region)?);
         }
         let all = calibration.region(Region::All);
         for class in 1..if many { 1 } else { calibration.classes() } {
@@ -68,7 +61,8 @@ pub fn of(cohort: &Cohort, folder: &OutputFolder) -> Result<Vec<Plot>> {
                 &reliability::of_class(&all, class),
             )?);
         }
-        for (region, bins) in filled() {
+        let filled = regions().map(|region| (region, calibration.region(region))).filter(|(_, bins)| bins.voxels() > 0);
+        for (region, bins) in filled {
             plots.push(confidence_plot(&region.to_string(), &of_region(cohort, region), &bins)?);
         }
     }
@@ -104,6 +98,19 @@ fn of_problems(cohort: &Cohort) -> Result<Vec<Plot>> {
         plots.push(reliability_plot(&file, &shown, "frequency", &reliability::of_class(&all, 1))?);
     }
     Ok(plots)
+}
+
+/// The reliability diagram of a region; none where it holds no voxel, or where there are no scores.
+///
+/// # Errors
+/// The drawing library fails.
+pub fn reliability(cohort: &Cohort, region: Region) -> Result<Option<Plot>> {
+    let bins = cohort.pooled.counters().map(|counters| counters.calibration.region(region));
+    let of = |bins: RegionBins| {
+        let bars = reliability::top_label(&bins);
+        reliability_plot(&region.to_string(), &of_region(cohort, region), "accuracy", &bars)
+    };
+    bins.filter(|bins| bins.voxels() > 0).map(of).transpose()
 }
 
 fn of_region(cohort: &Cohort, region: Region) -> String {

@@ -1,41 +1,6 @@
-//! What metrics are called on a page, and how many digits of a number are shown.
+//! Arrows, and how many digits of a number are shown.
 
 use segcal_metrics::metric::{Better, Metric};
-
-/// Titles of the metrics, whose keys stand beneath.
-const TITLES: [(&str, &str); 26] = [
-    ("dsc", "Overlap (Dice)"),
-    ("iou", "Overlap (IoU)"),
-    ("sensitivity", "Sensitivity"),
-    ("precision", "Precision"),
-    ("volume_error", "Volume error"),
-    ("hd", "Hausdorff distance"),
-    ("hd95_max", "95 % distance, larger direction"),
-    ("hd95_pooled", "95 % distance, directions pooled"),
-    ("asd", "Mean distance, prediction to reference"),
-    ("assd", "Mean distance, directions pooled"),
-    ("masd", "Mean distance, mean of directions"),
-    ("nsd", "Surface agreement"),
-    ("ece", "Calibration error"),
-    ("mce", "Largest error of a bin"),
-    ("ace", "Error, bins weighted equally"),
-    ("aece", "Error, bins of equal mass"),
-    ("cece_mean", "Error by class, mean"),
-    ("cece_sum", "Error by class, sum"),
-    ("tace", "Error by class, equal mass"),
-    ("tcece", "Error by class, above a threshold"),
-    ("brier", "Brier score"),
-    ("brier_foreground", "Brier score, structure or not"),
-    ("brier_plus", "Brier score, reference structures"),
-    ("nll", "Negative log-likelihood"),
-    ("accuracy", "Accuracy"),
-    ("confidence", "Mean confidence"),
-];
-
-/// A metric's title in words; its key, where it has none.
-pub fn title(metric: &Metric) -> &'static str {
-    TITLES.iter().find(|(key, _)| *key == metric.key).map_or(metric.key, |(_, title)| title)
-}
 
 /// Whether more or less is better: an arrow, or nothing.
 pub fn arrow(metric: &Metric) -> &'static str {
@@ -73,13 +38,6 @@ pub fn points(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use segcal_metrics::definitions::METRICS;
-
-    #[test]
-    fn every_metric_has_a_title_and_every_title_a_metric() {
-        assert!(METRICS.iter().all(|metric| title(metric) != metric.key));
-        assert!(TITLES.iter().all(|(key, _)| METRICS.iter().any(|metric| metric.key == *key)));
-    }
 
     #[test]
     fn digits_by_size() {

@@ -36,6 +36,11 @@ impl Output {
         }
     }
 
+    /// The file that says what its classes are, as nnU-Net leaves one beside its predictions.
+    pub(super) fn description(self) -> PathBuf {
+        Path::new(self.name()).join("dataset.json")
+    }
+
     /// The file of a case, below the folder of the results.
     pub fn file(self, case: &str, format: FileFormat) -> PathBuf {
         let ending = if self == Self::Segmentations { format.of_labels() } else { format.name() };

@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use segcal_core::{Backend, Error, Result};
 use segcal_data::made::{self, Recipe};
 use segcal_data::observer::{Event, Observer, Steps};
-use segcal_data::output::OutputFolder;
+use segcal_data::output::{self, OutputFolder};
 use segcal_data::part::Part;
 use segcal_data::{Case, Grid, limits};
 use segcal_metrics::measure::Nested;
 use segcal_metrics::volume::{Label, Probabilities};
+
+use serde_json::{Map, Value, json};
 
 use super::infer::{Mean, Scores, Spill, Tiling};
 pub use super::noise::Noise;
@@ -81,6 +83,9 @@ pub fn predict<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn Ob
         return Err(error.at(request.runs[run].display()).help("train with augment=nnunet or augment.flips"));
     }
     let folder = OutputFolder::for_part(request.out, request.part)?;
+    for output in request.write {
+        output::write_text(&folder.file(output.description())?, &output::to_json(&description(&trained[0]))?)?;
+    }
     let cases = request.part.of(request.cases.iter().collect());
     let job = Job { trained: &trained, backend, folder: &folder, request, recipe: recipe(backend, request)? };
     let steps = Steps::begin(observer, "predict", cases.len());
@@ -100,6 +105,18 @@ pub fn predict<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn Ob
         }
     }
     Ok(predicted)
+}
+
+/// The names of the classes, in the form of the Medical Segmentation Decathlon; of regions, in that of nnU-Net.
+fn description<B: Backend>(trained: &Trained<B>) -> Value {
+    let Some(nested) = &trained.regions else {
+        let labels: Map<_, _> =
+            trained.class_names.iter().enumerate().map(|(class, name)| (class.to_string(), json!(name))).collect();
+        return json!({ "labels": labels });
+    };
+    let mut labels = Map::from_iter([("background".to_owned(), json!(0))]);
+    labels.extend(nested.regions.iter().map(|region| (region.name.clone(), json!(region.labels))));
+    json!({ "labels": labels, "regions_class_order": nested.order })
 }
 
 /// What every case is made of. The batch is left out: results do not depend on it.

@@ -178,7 +178,9 @@ impl Settings {
         let given = table.remove("learning_rate");
         let rate = given.as_ref().and_then(|rate| rate.as_float().or(rate.as_integer().map(|whole| whole as f64)));
         match rate {
-            Some(rate) if rate > 0.0 && rate.is_finite() => Ok((from_table(table).at("optimiser")?, rate)),
+            Some(rate) if rate > 0.0 && rate.is_finite() => {
+                Ok((config::from_rest(table, &["learning_rate"]).at("optimiser")?, rate))
+            }
             _ => {
                 let given = given.map_or_else(|| "nothing".into(), |given| given.to_string());
                 let error = Error::new(format!("{given} is not a positive number")).at("optimiser.learning_rate");

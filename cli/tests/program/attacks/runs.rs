@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use segcal_data::{Grid, Volume, nifti};
 
 use super::super::common::training::Scene;
-use super::super::common::{segcal, stderr, text};
+use super::super::common::{segcal, stderr, text, volumes};
 use super::{limited, refused};
 
 /// An image of this many channels, beside those of the cohort.
@@ -38,9 +38,9 @@ fn labels_above_255_are_written_as_they_are() {
     scene.trained("run", &["epochs=1", "loss.name=ce", "network.levels=1", "network.norm=none"]);
     let out = scene.path("predicted");
     super::done(&["predict", text(&scene.path("run")), text(&scene.path("cohort/imagesTs")), "--out", text(&out)]);
-    let name = fs::read_dir(out.join("segmentations")).unwrap().next().unwrap().unwrap().file_name();
-    let labels = nifti::read_labels(&out.join("segmentations").join(&name)).unwrap();
-    let scores = nifti::read_image(&out.join("probabilities").join(&name)).unwrap();
+    let name = &volumes(&out.join("segmentations"))[0];
+    let labels = nifti::read_labels(&out.join("segmentations").join(name)).unwrap();
+    let scores = nifti::read_image(&out.join("probabilities").join(name)).unwrap();
     let voxels = labels.values().len();
     assert_eq!(scores.values().len(), 300 * voxels);
     for (voxel, &label) in labels.values().iter().enumerate() {
@@ -78,7 +78,7 @@ fn an_image_that_is_not_finite_fails_alone() {
         let words = [&format!("{name}.nii"), "holds the value"];
         refused(1, &["predict", text(&scene.path("run")), text(&images), "--out", text(&out)], &words);
         assert!(out.join("segmentations/good.nii.gz").is_file());
-        assert_eq!(fs::read_dir(out.join("segmentations")).unwrap().count(), 1, "nothing for {name}");
+        assert_eq!(volumes(&out.join("segmentations")).len(), 1, "nothing for {name}");
         fs::remove_file(images.join(format!("{name}.nii"))).unwrap();
     }
 }

@@ -30,6 +30,14 @@ pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// Names of the NIfTI files in a folder, in order.
+pub(crate) fn volumes(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".nii.gz")).collect();
+    names.sort();
+    names
+}
+
 /// Whether this process runs the test `name` (`module::function`) and nothing else; if not, runs it so, and passes if it
 /// does. For tests of what belongs to a process: its threads, memory, signals, or record of files.
 pub(crate) fn alone(name: &str) -> bool {

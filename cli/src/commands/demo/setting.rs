@@ -1,0 +1,69 @@
+//! The volumes and the trainings of the demo.
+
+use std::path::PathBuf;
+
+use segcal_data::phantom::{self, Recipe};
+use segcal_train::settings::{SampleKind, Samples, Settings};
+use toml::Table;
+
+use super::Args;
+
+/// The losses that networks are trained with.
+pub(super) const LOSSES: [&str; 2] = ["ce", "mbls"];
+
+/// Margin of MbLS, the least that the papers tried (NACL): where much is uncertain, logits need not lie far apart.
+const MARGIN: f64 = 3.0;
+
+/// A cohort to make.
+pub(super) struct Volumes {
+    pub(super) out: PathBuf,
+    prefix: &'static str,
+    counts: [usize; 3],
+    seed: u64,
+}
+
+impl Volumes {
+    pub(super) fn request(&self) -> phantom::Request<'_> {
+        // Blurred borders and noise, so that nobody can be certain; no stray labels, which would make every Hausdorff
+        // distance the size of the volume.
+        let recipe = Recipe { label_noise: 0.0, intensity_noise: 0.6, ..Recipe::default() };
+        phantom::Request { out: &self.out, prefix: self.prefix, counts: self.counts, recipe, seed: self.seed }
+    }
+}
+
+/// Four volumes to train on and twelve to test on, none to choose an epoch by: the last is kept, as over-fitted as it is. And
+/// six more to fit a temperature on.
+pub(super) fn cohorts(args: &Args) -> [(&'static str, Volumes); 2] {
+    let of = |name: &str, prefix, counts, seed: u64| Volumes { out: args.out.join(name), prefix, counts, seed };
+    let seed = u64::from(args.seed);
+    [
+        ("training and test", of("cohort", "phantom", [4, 0, 12], seed)),
+        ("held-out", of("held-out", "held_out", [1, 0, 6], seed + (1 << 32))),
+    ]
+}
+
+/// A training of the demo.
+pub(super) fn of_training(args: &Args, loss: &str) -> Settings {
+    let base = Settings::default();
+    let samples = Samples { kind: SampleKind::Slices, size: vec![48, 48], ..base.samples.clone() };
+    let mut settings = Settings {
+        data: args.out.join("cohort"),
+        out: args.out.join(loss),
+        epochs: usize::from(args.epochs),
+        seed: args.seed.into(),
+        batch: 8,
+        samples,
+        ..base
+    };
+    settings.network.extend(table(&[("levels", 3.into()), ("base", 16.into())]));
+    settings.optimiser.extend(table(&[("learning_rate", 3e-3.into())]));
+    settings.loss.insert("name".into(), loss.into());
+    if loss == "mbls" {
+        settings.loss.insert("margin".into(), MARGIN.into());
+    }
+    settings
+}
+
+fn table(pairs: &[(&str, toml::Value)]) -> Table {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+}
