@@ -120,7 +120,7 @@ pub fn trainer<'a, B: Backend>(
     trainer.beginning_with(&segcal_data::checkpoint::load(&settings.init).at("init")?).at("init")
 }
 
-/// Writes a picture of samples as the training that the settings describe would change them; see [`sheet`](super::sheet).
+/// Writes a picture of samples as the training that the settings describe would change them; see [`sheet`].
 ///
 /// # Errors
 /// The data set or a case cannot be read, or the file cannot be written.

@@ -1,7 +1,7 @@
 //! Random changes of training samples, drawn from counters: the same for the same seed, epoch and sample, whatever the number
 //! of threads and wherever a run was interrupted.
 //!
-//! A sample is cut out of its case along moved coordinates ([`Motion`]), so that what turns in from beyond its border is the
+//! A sample is cut out of its case along moved coordinates (`motion`), so that what turns in from beyond its border is the
 //! case and not padding; then intensities change, channel by channel, and at last flips and quarter turns change places.
 
 mod intensity;

@@ -9,7 +9,7 @@ use crate::frame::box_of;
 use crate::normalise::percentiles;
 use crate::prepared::read_channels;
 
-/// Foreground voxels of a case whose intensities are looked at, at most: of more, every so-manieth.
+/// Foreground voxels of a case whose intensities are looked at, at most; of more, voxels at equal distances in the list.
 const MOST_VOXELS: usize = 1 << 20;
 
 /// What the training cases of a data set are like.

@@ -1,7 +1,7 @@
 //! A training config made from a data set and measured on this machine: every decision with its reason.
 //!
-//! A [`Fingerprint`] of the training cases is taken; [`rules`] decide voxel size, intensities, dimensions and the shape of the
-//! network, as nnU-Net does (Isensee et al. 2021); [`budget`] measures steps of the training itself on the backend, and
+//! A [`Fingerprint`] of the training cases is taken; `rules` decide voxel size, intensities, dimensions and the shape of the
+//! network, as nnU-Net does (Isensee et al. 2021); `budget` measures steps of the training itself on the backend, and
 //! takes the largest patch and network whose steps fit into the time that is given.
 
 mod budget;

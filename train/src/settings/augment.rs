@@ -54,7 +54,7 @@ pub struct Operators {
     pub brightness: Channels,
     /// Distances from the mean times a factor, below or above 1 with equal probability; clipped to the range before.
     pub contrast: Channels,
-    /// Resolution of that factor: every so-manieth voxel along the axes, and linear interpolation between.
+    /// Resolution times that factor along the axes: the voxels between are left out and interpolated linearly.
     pub low_resolution: Channels,
     /// As `gamma`, of the inverted image.
     pub gamma_inverted: Channels,
