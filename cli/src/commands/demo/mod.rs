@@ -28,7 +28,7 @@ use segcal_train::predict::{FileFormat, Noise, Output};
 
 use crate::{Common, Outcome, doors, output};
 
-/// Show what calibration is, on synthetic data, in about a minute.
+/// Show what calibration is, on synthetic data, in a minute or two.
 ///
 /// Two networks are trained on four volumes: with cross entropy, and with MbLS, a calibration loss. The first is also corrected
 /// by a temperature fitted on six other volumes. All are evaluated on twelve more, beside the true posterior, which only
