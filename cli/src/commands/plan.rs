@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use segcal_core::Result;
+use segcal_core::{Error, Result};
 use segcal_data::output;
 use segcal_train::plan::Request;
 
@@ -20,7 +20,7 @@ use crate::{Common, Outcome, doors};
 pub struct Args {
     /// Folder of the data set.
     pub dataset: PathBuf,
-    /// The config to write.
+    /// The config to write; must not exist yet.
     #[arg(long, default_value = "plan.toml", value_name = "FILE")]
     pub out: PathBuf,
     /// Time that the training may take on this machine.
@@ -34,8 +34,13 @@ pub struct Args {
 /// Writes the plan and prints where it is.
 ///
 /// # Errors
-/// The data set or a case cannot be read, or the file cannot be written.
+/// The file exists already or cannot be written, or the data set or a case cannot be read.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
+    // It may have been edited, and steps are measured for minutes before it is written.
+    if args.out.exists() {
+        let error = Error::new("exists already, and a plan is never overwritten").at(args.out.display());
+        return Err(error.help("choose another --out, or remove it"));
+    }
     let request = Request { data: &args.dataset, fold: args.fold, minutes: args.minutes };
     let plan = doors::plan(&request, common)?;
     output::write_text(&args.out, &plan.text())?;

@@ -30,6 +30,10 @@ fn a_plan_trains_and_predicts_on_the_voxels_of_the_file() {
         let name = format!("{} = ", key.rsplit('.').next().unwrap());
         assert!(lines.any(|(reason, line)| line.starts_with(&name) && reason.starts_with("# ")), "{key}\n{written}");
     }
+    let again = segcal(&["plan", text(&cohort), "--out", text(&plan)]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(stderr(&again).contains("plan.toml: exists already"), "{}", stderr(&again));
+    assert_eq!(fs::read_to_string(&plan).unwrap(), written);
     // Every key can be changed; voxels of another size along each axis.
     let case = cohort.join("imagesTr/phantom_003.nii.gz");
     let image = data::read_image(&case).unwrap();
