@@ -40,7 +40,7 @@ def count(folder):
 
 
 def killed(words, out, after):
-    """Runs a part until it has written so many notes or states more, and kills it; whether it was still at work."""
+    """Runs a part, kills it after `after` further notes or states, and says whether it was still running."""
     before = count(out)
     part = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while part.poll() is None and count(out) < before + after:

@@ -58,7 +58,7 @@ impl Recipe {
         let text = limits::read_text(&folder.path().join(name(case))).ok()?;
         let note: Note = serde_json::from_str(&text).ok()?;
         let files: Vec<PathBuf> = note.files().map(Path::to_path_buf).collect();
-        // Inputs that cannot be read now are told of when the case is made.
+        // An input that cannot be read is reported when the case is made.
         let stands = sizes(&files, folder).is_some_and(|files| files == note.files)
             && self.of_case(case, inputs).is_ok_and(|made_of| made_of == note.made_of);
         stands.then_some(note)

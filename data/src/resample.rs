@@ -32,7 +32,7 @@ pub fn coarse_axis(old: [f64; 3], new: [f64; 3]) -> Option<usize> {
     axes.next().filter(|_| axes.next().is_none())
 }
 
-/// A linear map of the numbers along one axis: each new number is the sum of so many old ones with their weights.
+/// A linear map of the numbers along one axis: each new number is a weighted sum of a few old ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
     taps: Vec<(usize, f32)>,

@@ -163,7 +163,7 @@ pub fn begin(folder: &OutputFolder, part: Part) -> Result<()> {
     Ok(())
 }
 
-/// Removes every record: the cases are no longer those of parts.
+/// Removes the records of all parts, once the results are of all cases.
 ///
 /// # Errors
 /// The folder cannot be read or written.

@@ -1,5 +1,5 @@
 //! What the system says of the files of a case that was measured, `stamps/CASE.json`: as long as it says the same, they
-//! need not be read to know that they have not changed. A stamp is no result: it tells of one machine, and may be lost.
+//! need not be read to know that they have not changed. A stamp is not a result: it holds for one machine, and may be deleted.
 
 use std::path::{Path, PathBuf};
 

@@ -140,7 +140,7 @@ fn ranks_over_all(ranking: &Ranking) -> String {
     format!("<div class=\"wide\"><table><thead><tr><th>Method</th>{heads}</tr></thead>\n{lines}</table></div>\n")
 }
 
-/// A line a column: there may be many of them, and methods are few.
+/// One line for each column: columns may be many, methods are few.
 fn ranks_by_column(ranking: &Ranking) -> String {
     let heads: String =
         ranking.methods.iter().map(|method| format!("<th class=\"n\">{}</th>", escape(method))).collect();

@@ -156,7 +156,7 @@ fn parts_in_folders_of_their_own_are_joined_and_what_does_not_fit_is_told() {
     done(&scene.part("b", 2, 3, &["--resume"]));
     let dealt = scene.merge(&["a", "b"], "out", &[]);
     assert!(stderr(&dealt).contains("was dealt out of other cases than"), "{}", stderr(&dealt));
-    // Another number of parts begins anew, and keeps what is measured.
+    // With another number of parts the records are written again; cases that were measured are kept.
     for part in 0..2 {
         done(&scene.part("b", part, 2, &["--resume"]));
     }
@@ -191,7 +191,7 @@ fn a_calibration_is_applied_in_parts_and_keeps_what_stands() {
     .unwrap();
     assert_eq!(part("2", &["--resume"])["kept"], 1, "one is gone");
     assert_eq!(part("0", &["--resume"])["kept"], 2, "one has another input");
-    // Another map makes everything anew.
+    // With another map every case is calibrated again.
     let map = fs::read_to_string(scene.path("map.json")).unwrap();
     fs::write(scene.path("map.json"), map.replace("\"version\"", " \"version\"")).unwrap();
     assert_eq!(json(&scene.apply("parts", &["--resume"]))["kept"], 0);

@@ -336,7 +336,7 @@ impl<B: Backend> Mend for LocalMap<B> {
     }
 
     fn inputs(&self, case: &str) -> Vec<PathBuf> {
-        // What is missing is told of when the case is made.
+        // A missing image is reported when the case is calibrated.
         image_of(&self.images, case).map(Path::to_path_buf).into_iter().collect()
     }
 

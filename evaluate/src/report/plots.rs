@@ -100,7 +100,7 @@ fn of_problems(cohort: &Cohort) -> Result<Vec<Plot>> {
     Ok(plots)
 }
 
-/// The reliability diagram of a region; none where it holds no voxel, or where there are no scores.
+/// The reliability diagram of a region. `None` if the region holds no voxel or the cohort has label maps alone.
 ///
 /// # Errors
 /// The drawing library fails.

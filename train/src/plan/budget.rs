@@ -211,7 +211,7 @@ impl<B: Backend> Fit<'_, B> {
             Decision::new(
                 "loss.name",
                 "ce-dice",
-                "overlap and likelihood; loss.name=nacl and others are calibrated better",
+                "overlap and likelihood; for losses that limit confidence see segcal list losses",
             ),
         ]);
         decisions

@@ -8,9 +8,6 @@ use toml::Table;
 
 use super::Args;
 
-/// The losses that networks are trained with.
-pub(super) const LOSSES: [&str; 2] = ["ce", "mbls"];
-
 /// Margin of MbLS, the least that the papers tried (NACL): where much is uncertain, logits need not lie far apart.
 const MARGIN: f64 = 3.0;
 
