@@ -167,11 +167,11 @@ fn the_trainings_of_the_papers_can_begin() {
     }
 }
 
-/// The papers' tables as plans, on made-up data sets at the places they name.
+/// The papers' tables and the study as plans, on made-up data sets at the places they name.
 #[test]
 fn the_plans_of_the_papers_can_begin() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["acdc", "brats", "busi", "flare", "hpc", "la", "promise", "wmh"] {
+    for name in ["acdc", "brats", "busi", "flare", "hippocampus", "hpc", "la", "promise", "usgra", "wmh"] {
         let out = folder.path().join("prepared").join(name);
         let sizes = ["--train", "2", "--val", "1", "--test", "1", "--size", "4,32,32"];
         succeeded(&segcal(&[&["-q", "phantom", text(&out)][..], &sizes].concat()));
@@ -180,11 +180,11 @@ fn the_plans_of_the_papers_can_begin() {
     let table = |path: &PathBuf| {
         path.file_name().is_some_and(|name| {
             let name = name.to_string_lossy();
-            name.contains("-table") || name.contains("-figure")
+            name.contains("-table") || name.contains("-figure") || name.contains("study")
         })
     };
     let plans: Vec<PathBuf> = fs::read_dir(plans).unwrap().map(|entry| entry.unwrap().path()).filter(table).collect();
-    assert_eq!(plans.len(), 6);
+    assert_eq!(plans.len(), 9);
     for plan in plans {
         let mut command = Command::new(env!("CARGO_BIN_EXE_segcal"));
         let output = command.current_dir(folder.path()).arg("compare").arg(&plan).arg("--dry-run").output().unwrap();
