@@ -15,6 +15,7 @@ use segcal_evaluate::inputs::Pair;
 use segcal_evaluate::parts::Record;
 use segcal_train::plan;
 use segcal_train::predict::Predicted;
+use segcal_train::record::Finished;
 use segcal_train::settings::Settings;
 
 use crate::Common;
@@ -25,7 +26,7 @@ use crate::signals::Listening;
 ///
 /// # Errors
 /// Those of [`segcal_train::train()`]; the backend is not available.
-pub fn train(settings: &Settings, resume: bool, common: &Common) -> Result<()> {
+pub fn train(settings: &Settings, resume: bool, common: &Common) -> Result<Finished> {
     let device = common.device(BackendName::Cpu)?;
     let watch = device.watch();
     let _listening = Listening::start()?;
@@ -40,9 +41,9 @@ struct Train<'a> {
 }
 
 impl Visitor for Train<'_> {
-    type Output = Result<()>;
+    type Output = Result<Finished>;
 
-    fn visit<B: Backend>(self, backend: B) -> Result<()> {
+    fn visit<B: Backend>(self, backend: B) -> Self::Output {
         segcal_train::train(&backend, self.watch, self.settings, self.resume, &self.common.observer())
     }
 }

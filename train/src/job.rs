@@ -12,16 +12,19 @@ use segcal_losses::Criterion;
 use super::cases::Cases;
 use super::objective::{Target, target};
 use super::prepared::Classes;
+use super::record::Finished;
 use super::regions;
 use super::run;
 use super::run_folder::RunFolder;
+use super::samples;
 use super::settings::{Input, Settings};
 use super::sheet;
 use super::source::{Cache, Source};
 use super::spacings::Spacings;
 use super::trainer::{Data, Trainer};
 
-/// Trains as the settings say and fills the run folder; with `resume`, continues the run that is there.
+/// Trains as the settings say and fills the run folder; with `resume`, continues the run that is there. Gives the figures of all
+/// epochs.
 ///
 /// # Errors
 /// A setting or a case is malformed, the run folder is taken or belongs to other settings or cases, training diverges, a
@@ -32,7 +35,7 @@ pub fn train<B: Backend>(
     settings: &Settings,
     resume: bool,
     observer: &dyn Observer,
-) -> Result<()> {
+) -> Result<Finished> {
     let data = open(settings)?;
     if data.val.is_empty() {
         let what = format_args!("{}: no validation cases: the last epoch is kept", settings.data.display());
@@ -43,7 +46,15 @@ pub fn train<B: Backend>(
         observer.event(Event::Line(&what));
     }
     let cases = Cases::of(&data, observer)?;
+    let parts = format!(
+        "{}: {} training and {} validation cases, {} classes",
+        settings.data.display(),
+        data.train.len(),
+        data.val.len(),
+        data.classes.len()
+    );
     let mut trainer = trainer(backend, settings, data)?.watched(watch);
+    observer.event(Event::Line(&format_args!("{parts}; {}", described(&trainer, backend, settings))));
     trainer.check_cases(observer)?;
     let table = settings.to_table();
     let mut folder = if resume {
@@ -56,7 +67,23 @@ pub fn train<B: Backend>(
         folder.expect_cases(&cases)?;
         folder
     };
-    trainer.run_in(&mut folder, observer).at(settings.out.display())
+    trainer.run_in(&mut folder, observer).at(settings.out.display())?;
+    Ok(Finished { best_epoch: folder.best_epoch(), epochs: folder.records().to_vec() })
+}
+
+/// Network, device and size of a step, in words.
+fn described<B: Backend>(trainer: &Trainer<'_, B, Target>, backend: &B, settings: &Settings) -> String {
+    let network = trainer.network();
+    let config = network.config();
+    let sample = samples::batch_shape(&settings.samples, settings.batch, config.in_channels);
+    let bytes = network.step_numbers(sample).saturating_mul(size_of::<B::Elem>() as u64);
+    format!(
+        "{} with {} parameters on {}; a step of {sample} holds at least {} MiB",
+        config.name,
+        network.parameter_count(),
+        backend.arithmetic(),
+        bytes.div_ceil(1 << 20)
+    )
 }
 
 /// Whether the settings describe a training that can begin: builds everything that it needs, and writes nothing.

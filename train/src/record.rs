@@ -32,6 +32,23 @@ pub struct EpochRecord {
     pub hashes: Link,
 }
 
+/// A training that has come to its end.
+#[derive(Clone, Debug, Serialize, PartialEq)]
+pub struct Finished {
+    /// The epoch whose weights predict, from 1: the first of the largest mean foreground DSC on the validation volumes, the last
+    /// where there are none.
+    pub best_epoch: Option<usize>,
+    /// What each epoch gave.
+    pub epochs: Vec<EpochRecord>,
+}
+
+impl Finished {
+    /// The figures of the best epoch.
+    pub fn best(&self) -> Option<&EpochRecord> {
+        self.epochs.get(self.best_epoch?.checked_sub(1)?)
+    }
+}
+
 impl EpochRecord {
     /// The figures in one line for people.
     pub fn line(&self) -> String {

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use segcal_core::Result;
 use segcal_train::job;
+use segcal_train::record::Finished;
 use segcal_train::settings::Settings;
 
-use crate::{Common, Outcome, doors, output};
+use crate::{Common, Outcome, doors, output, progress};
 
 mod folds;
 
@@ -55,8 +56,26 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     if !all.is_empty() {
         return folds::run(&settings, args.resume, common);
     }
-    doors::train(&settings, args.resume, common)?;
+    let finished = doors::train(&settings, args.resume, common)?;
+    announce(&finished, &settings.out, common);
+    if common.json {
+        output::print_json(
+            &serde_json::json!({ "run": settings.out, "best_epoch": finished.best_epoch, "epochs": finished.epochs }),
+        )?;
+        return Ok(Outcome::Done);
+    }
     printed(&settings.out, "run", common)
+}
+
+/// The best epoch, and what to do next.
+fn announce(finished: &Finished, run: &Path, common: &Common) {
+    let Some(best) = finished.best().filter(|_| !common.quiet) else { return };
+    if best.dsc.0.is_nan() {
+        return progress::line(&format!("next: segcal predict {} IMAGES --out predictions", run.display()));
+    }
+    let (of, dsc, ece) = (finished.epochs.len(), best.dsc.0, best.ece.0);
+    progress::line(&format!("best epoch {} of {of}: validation DSC {dsc:.4}, ECE {ece:.4}", best.epoch));
+    progress::line(&format!("next: segcal predict {} --split val --out predictions", run.display()));
 }
 
 fn printed(path: &Path, what: &str, common: &Common) -> Result<Outcome> {

@@ -67,7 +67,7 @@ impl Unit<'_> {
         match step {
             Step::Train => {
                 self.forget_weights();
-                doors::train(&self.settings, self.settings.out.join("config.toml").exists(), common)
+                doors::train(&self.settings, self.settings.out.join("config.toml").exists(), common).map(drop)
             }
             Step::Predict(View::Calibrated(map, noise)) => self.calibrate(map, noise, common),
             Step::Predict(view) => self.predict(view, common),
