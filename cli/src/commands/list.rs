@@ -7,12 +7,13 @@ use segcal_losses::{Convention, Given, Loss, Prior, Spec};
 use segcal_metrics::definitions::METRICS;
 use segcal_metrics::metric::Metric;
 use segcal_models::{NetworkEntry, networks as list_of_networks};
+use segcal_train::settings::reference::{self, Key};
 use segcal_train::settings::{Operators, Preset, Settings};
 use serde_json::{Value, json};
 
 use crate::{Common, Outcome, output};
 
-/// List losses, priors, metrics, networks, augmentations and backends, with parameters and sources.
+/// List config keys, losses, priors, metrics, networks, augmentations and backends, with parameters and sources.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal list losses\n  segcal list priors --json")]
 pub struct Args {
@@ -34,6 +35,8 @@ pub enum Kind {
     Networks,
     /// Random changes of training samples, with the values of each preset of `augment`.
     Augmentations,
+    /// Keys of a training config, optimisers and schedules among them.
+    Config,
     /// Backends of this build.
     Backends,
 }
@@ -49,6 +52,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         Kind::Metrics => return metrics(common),
         Kind::Networks => return networks(common),
         Kind::Augmentations => return augmentations(common),
+        Kind::Config => return config(common),
         Kind::Backends => return backends(common),
     };
     if common.json {
@@ -137,6 +141,21 @@ fn augmentations(common: &Common) -> Result<Outcome> {
             format!("augment.{name}: {doc}\n{}{}", of("light", &light), of("nnunet", &nnunet))
         };
         output::print(&Operators::DOCS.iter().map(row).collect::<Vec<_>>().join("\n"))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// The keys of a training config; those of networks and losses are in lists of their own.
+fn config(common: &Common) -> Result<Outcome> {
+    if common.json {
+        output::print_json(&reference::keys())?;
+    } else {
+        let row = |key: &Key| {
+            let default = if key.default.is_null() { String::new() } else { format!(" = {}", key.default) };
+            let with = key.only_with.as_ref().map_or_else(String::new, |name| format!(" (with name = {name})"));
+            format!("{}{default}{with}: {}\n    {}\n", key.key, key.kind, key.doc)
+        };
+        output::print(&reference::keys().iter().map(row).collect::<String>())?;
     }
     Ok(Outcome::Done)
 }

@@ -1,11 +1,14 @@
 //! `segcal schema NAME`.
 
+use std::borrow::Cow;
+
 use clap::ValueEnum;
-use segcal_core::Result;
+use segcal_core::{Error, Result};
+use segcal_train::settings::reference;
 
 use crate::{Common, Outcome, output};
 
-/// Print the JSON Schema of a JSON output.
+/// Print the JSON Schema of a JSON output or of the training config.
 ///
 /// The schemas follow draft 2020-12. Keys may be added within a version of a schema; none is removed or changes its
 /// meaning.
@@ -32,19 +35,26 @@ pub enum Name {
     Info,
     /// What check prints.
     Check,
+    /// The config of train, for editors that complete and check TOML.
+    Config,
 }
 
 impl Name {
-    const fn text(self) -> &'static str {
-        match self {
+    fn text(self) -> Result<Cow<'static, str>> {
+        Ok(Cow::Borrowed(match self {
             Self::Evaluation => include_str!("../../schemas/evaluation.json"),
             Self::Comparison => include_str!("../../schemas/comparison.json"),
             Self::Ranking => include_str!("../../schemas/ranking.json"),
             Self::Map => include_str!("../../schemas/map.json"),
             Self::Info => include_str!("../../schemas/info.json"),
             Self::Check => include_str!("../../schemas/check.json"),
-        }
+            Self::Config => return Ok(Cow::Owned(config()?)),
+        }))
     }
+}
+
+fn config() -> Result<String> {
+    serde_json::to_string_pretty(&reference::schema()).map(|text| text + "\n").map_err(Error::from_source)
 }
 
 /// Prints the schema.
@@ -52,6 +62,6 @@ impl Name {
 /// # Errors
 /// Standard output cannot be written.
 pub fn run(args: &Args, _: &Common) -> Result<Outcome> {
-    output::print(args.name.text())?;
+    output::print(&args.name.text()?)?;
     Ok(Outcome::Done)
 }

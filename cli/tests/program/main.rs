@@ -12,6 +12,7 @@ mod common;
 mod compare;
 mod compare_folds;
 mod compare_wide;
+mod config_page;
 mod definitions;
 mod demo;
 #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! Adam and `AdamW`.
 
 use segcal_core::{Expr, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Update, in_range};
@@ -11,16 +12,16 @@ use super::{Update, in_range};
 /// g = gradient + weight_decay p          m = beta1 m + (1 - beta1) g        v = beta2 v + (1 - beta2) g^2
 /// p = p - rate / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Adam {
-    /// Memory of the first moment, in `[0, 1)`; 0.9.
+    /// Memory of the first moment, in `[0, 1)`.
     pub beta1: f64,
-    /// Memory of the second moment, in `[0, 1)`; 0.999.
+    /// Memory of the second moment, in `[0, 1)`.
     pub beta2: f64,
-    /// What keeps the quotient finite; 1e-8.
+    /// What keeps the quotient finite.
     pub epsilon: f64,
-    /// Strength of the penalty `weight_decay / 2 |p|^2`; 0.
+    /// Strength of the penalty `weight_decay / 2 |p|^2`.
     pub weight_decay: f64,
 }
 
@@ -32,16 +33,16 @@ impl Default for Adam {
 
 /// Adam with decoupled weight decay (Loshchilov and Hutter 2019): the gradient is used as it is, and
 /// `p = (1 - rate weight_decay) p` before the step.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdamW {
-    /// Memory of the first moment, in `[0, 1)`; 0.9.
+    /// Memory of the first moment, in `[0, 1)`.
     pub beta1: f64,
-    /// Memory of the second moment, in `[0, 1)`; 0.999.
+    /// Memory of the second moment, in `[0, 1)`.
     pub beta2: f64,
-    /// What keeps the quotient finite; 1e-8.
+    /// What keeps the quotient finite.
     pub epsilon: f64,
-    /// Share of a parameter that a step of rate 1 takes away; 0.01.
+    /// Share of a parameter that a step of rate 1 takes away.
     pub weight_decay: f64,
 }
 

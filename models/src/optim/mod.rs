@@ -9,6 +9,7 @@ pub use schedule::Schedule;
 pub use sgd::Sgd;
 
 use segcal_core::{Backend, Error, Expr, Result, Shape, Tensor, ops};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::params::{Gradients, Parameter, Parameters};
@@ -35,7 +36,7 @@ pub(crate) trait Update {
 }
 
 /// The optimisers by name: `name = "adam"` in a config, with the fields of the struct beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "lowercase")]
 pub enum Rule {
     /// Adaptive moments.

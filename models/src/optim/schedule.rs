@@ -1,6 +1,7 @@
 //! Learning-rate schedules.
 
 use segcal_core::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The learning rate of an epoch as a multiple of the base rate; `epoch` counts from 0, `epochs` is their number.
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// | `step` | `factor ^ (milestones that are <= epoch)`, or `factor ^ floor(epoch / every)` | 1, 1, 0.1, 0.1 |
 /// | `polynomial` | `(1 - epoch / epochs) ^ power`; with `warmup`, `(epoch + 1) / (warmup + 1)` in those epochs, then the same over the rest | 1, 0.772, 0.536, 0.287 |
 /// | `cosine` | `(1 + cos(pi epoch / epochs)) / 2` | 1, 0.854, 0.5, 0.146 |
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Schedule {
     /// The base rate throughout.
@@ -26,13 +27,13 @@ pub enum Schedule {
         /// The number of epochs between two drops, in place of milestones; 0: there are milestones.
         #[serde(default)]
         every: usize,
-        /// What each multiplies the rate by; 0.1.
+        /// What each multiplies the rate by.
         #[serde(default = "tenth")]
         factor: f64,
     },
     /// Down to nearly 0 along a power (Chen et al. 2018; nnU-Net with power 0.9).
     Polynomial {
-        /// The exponent; 0.9.
+        /// The exponent.
         #[serde(default = "nine_tenths")]
         power: f64,
         /// Epochs in which the rate rises to the base rate first.

@@ -1,6 +1,7 @@
 //! Stochastic gradient descent.
 
 use segcal_core::{Error, Expr, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Update, in_range};
@@ -11,14 +12,14 @@ use super::{Update, in_range};
 /// g = gradient + weight_decay p        m = momentum m + g
 /// p = p - rate m                       or, Nesterov: p - rate (g + momentum m)
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sgd {
-    /// Memory of the velocity, in `[0, 1)`; 0.9.
+    /// Memory of the velocity, in `[0, 1)`.
     pub momentum: f64,
-    /// Whether the step looks ahead; no.
+    /// Whether the step looks ahead.
     pub nesterov: bool,
-    /// Strength of the penalty `weight_decay / 2 |p|^2`; 0.
+    /// Strength of the penalty `weight_decay / 2 |p|^2`.
     pub weight_decay: f64,
 }
 

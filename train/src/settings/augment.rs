@@ -1,5 +1,6 @@
 //! How training samples are changed at random: the keys of `augment`, and the presets.
 
+use schemars::JsonSchema;
 use segcal_core::{Context, Error, Result};
 use segcal_data::config::{self, from_table};
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ pub struct Augment {
 }
 
 /// A set of values, by one word.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// Nothing happens.
@@ -35,7 +36,7 @@ pub enum Preset {
 }
 
 /// The operators in the order in which they are applied; then come flips and turns.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Operators {
     /// Axes along which voxels are moved by rotation, scaling and elastic deformation, and which lose resolution.
@@ -66,7 +67,7 @@ pub struct Operators {
 }
 
 /// How often, and how much.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Chance {
     /// Probability for a sample.
@@ -76,7 +77,7 @@ pub struct Chance {
 }
 
 /// How often, in how many of the channels, and how much.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Channels {
     /// Probability for a sample.
@@ -88,7 +89,7 @@ pub struct Channels {
 }
 
 /// Deformation by control points.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Elastic {
     /// Probability for a sample.
@@ -100,7 +101,7 @@ pub struct Elastic {
 }
 
 /// Boxes that are blanked.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Cutouts {
     /// Probability for a sample.

@@ -1,10 +1,11 @@
 //! How images are prepared: cut, intensities, voxel size.
 
+use schemars::JsonSchema;
 use segcal_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// How images are prepared, in the order of the keys; predictions go the way back.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
     /// Whether images are cut to the box of what is not 0 in all channels.
@@ -27,7 +28,7 @@ pub struct Input {
 }
 
 /// What the intensities of a channel become.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Normalise {
     /// Shares of the range between two percentiles of the volume.

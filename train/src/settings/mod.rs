@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 mod augment;
 mod input;
+pub mod reference;
 mod samples;
 
+use schemars::JsonSchema;
 use segcal_core::{Context, Error, Result};
 use segcal_data::config::{self, from_table};
-use segcal_models::Rule;
+use segcal_models::{Rule, Schedule};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -18,7 +20,7 @@ use samples::positive;
 pub use samples::{SampleKind, Samples, SliceAxis};
 
 /// A training run, resolved. Every key may be given in the file and overridden as `key=value`.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Folder of the data set (MSD, nnU-Net or PNG layout).
@@ -48,14 +50,19 @@ pub struct Settings {
     pub samples: Samples,
     /// How training samples are changed at random: a word (none, light, nnunet), or a table of it and what differs.
     #[serde(default, skip_serializing_if = "Augment::is_none")]
+    #[schemars(schema_with = "reference::augment")]
     pub augment: Augment,
     /// The network: keys of `segcal list networks`.
+    #[schemars(schema_with = "reference::network")]
     pub network: Table,
     /// The loss: `name`, `convention` and the parameters that `segcal list losses` shows.
+    #[schemars(schema_with = "reference::loss")]
     pub loss: Table,
-    /// The optimiser: `name` (adam, sgd), `learning_rate` and its own keys.
+    /// The optimiser: its name, `learning_rate` and its own keys.
+    #[schemars(schema_with = "reference::optimiser")]
     pub optimiser: Table,
-    /// The learning rate over the epochs: `name` (constant, step, polynomial, cosine) and its own keys.
+    /// The learning rate over the epochs: its name and its own keys.
+    #[schemars(with = "Schedule")]
     pub schedule: Table,
 }
 

@@ -1,11 +1,12 @@
 //! The samples of a training: slices or patches, of which size, from where.
 
+use schemars::JsonSchema;
 use segcal_core::{Context, Error, Result};
 use segcal_data::limits;
 use serde::{Deserialize, Serialize};
 
 /// What the network is shown.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Samples {
     /// Whole slices, or patches at random places.
@@ -29,7 +30,7 @@ pub struct Samples {
 }
 
 /// Whole slices, or patches at random places.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum SampleKind {
@@ -47,7 +48,7 @@ impl SampleKind {
 }
 
 /// An axis of the file: z is the last of NIfTI's three.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum SliceAxis {
