@@ -1,7 +1,7 @@
 //! Adam and `AdamW`.
 
-use segcal_core::{Expr, Result};
 use schemars::JsonSchema;
+use segcal_core::{Expr, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{Update, in_range};

@@ -8,8 +8,8 @@ pub use adam::{Adam, AdamW};
 pub use schedule::Schedule;
 pub use sgd::Sgd;
 
-use segcal_core::{Backend, Error, Expr, Result, Shape, Tensor, ops};
 use schemars::JsonSchema;
+use segcal_core::{Backend, Error, Expr, Result, Shape, Tensor, ops};
 use serde::{Deserialize, Serialize};
 
 use crate::params::{Gradients, Parameter, Parameters};

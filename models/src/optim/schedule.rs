@@ -1,7 +1,7 @@
 //! Learning-rate schedules.
 
-use segcal_core::{Error, Result};
 use schemars::JsonSchema;
+use segcal_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// The learning rate of an epoch as a multiple of the base rate; `epoch` counts from 0, `epochs` is their number.

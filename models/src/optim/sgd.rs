@@ -1,7 +1,7 @@
 //! Stochastic gradient descent.
 
-use segcal_core::{Error, Expr, Result};
 use schemars::JsonSchema;
+use segcal_core::{Error, Expr, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{Update, in_range};
