@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pickle
+import sys
 import tracemalloc
 from functools import reduce
 from pathlib import Path
@@ -181,6 +182,8 @@ def test_dask_gives_the_bits_of_one_pass() -> None:
 
 def test_ray_gives_the_bits_of_one_pass() -> None:
     ray = pytest.importorskip("ray", reason="Ray is not installed")
+    # Its workers do not know the folder of the tests.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     remote = ray.remote(update_calibration)
     assert sum(ray.get([remote.remote(seed) for seed in range(6)])) == one_pass(Calibration)
 
