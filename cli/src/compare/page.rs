@@ -79,7 +79,6 @@ const SECTIONS: [(Section, &str, &str); 6] = [
         "What each value of a grid gives on the validation part: means over the seeds, bars of one standard deviation. The \
          test part was measured with the chosen value alone.",
     ),
-    (Section::Logits, "Magnitude of logits", "Mean of the logits and of their magnitudes by true class and channel."),
     (
         Section::Cases,
         "Cases",
