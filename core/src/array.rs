@@ -1,12 +1,13 @@
-//! Tensors from arrays of the crate `ndarray`, and back.
+//! Conversions between tensors and arrays of the `ndarray` crate.
 
 use ndarray::{Array5, ArrayView, Dimension};
 
 use crate::{Backend, Error, Result, Shape, Tensor};
 
 impl<B: Backend> Tensor<B> {
-    /// The numbers of an array of one to five axes, which are the last ones of `[n, c, d, h, w]`; those before them have
-    /// the extent 1. An array in standard layout is copied once, to the device; another one is put in order first.
+    /// Creates a tensor from an array with one to five axes. They become the last axes of `[n, c, d, h, w]`; the axes
+    /// before them have extent 1. An array in standard layout is copied once, to the device; any other array is first
+    /// copied into standard order.
     ///
     /// ```
     /// use segcal_core::{Reference, Shape, Tensor};
@@ -18,7 +19,7 @@ impl<B: Backend> Tensor<B> {
     /// ```
     ///
     /// # Errors
-    /// The array has no axis, or more than five.
+    /// The array has no axes, or more than five.
     pub fn from_array<D: Dimension>(backend: &B, array: &ArrayView<'_, B::Elem, D>) -> Result<Self> {
         let extents = array.shape();
         let missing = 5usize.checked_sub(extents.len()).filter(|&missing| missing < 5).ok_or_else(|| {
@@ -33,8 +34,8 @@ impl<B: Backend> Tensor<B> {
         }
     }
 
-    /// The numbers as an array `[n, c, d, h, w]` in standard layout, moved to the host as by [`Tensor::to_vec`] and not
-    /// copied again.
+    /// Returns the values as an array `[n, c, d, h, w]` in standard layout, moved to the host as by [`Tensor::to_vec`]
+    /// and not copied again.
     ///
     /// # Errors
     /// As [`Backend::download`].

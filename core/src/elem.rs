@@ -1,12 +1,12 @@
-//! The two number types a backend may compute in.
+//! The two number types that a backend can compute with.
 
 use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-/// `f32` or `f64`: what the opcode table and the generic loops need of a number.
+/// `f32` or `f64`: the operations that the opcode table and the generic loops require of a number.
 ///
-/// The functions are those of the standard library in double precision, rounded once; a backend that computes in a
-/// type of its own overrides those for which it has faster ones.
+/// By default the functions are those of the standard library in double precision, rounded once. A backend with its own
+/// number type overrides those it can compute faster.
 pub trait Elem:
     Copy
     + Debug
@@ -55,7 +55,7 @@ pub trait Elem:
     fn ln_1p(self) -> Self {
         Self::of(self.f64().ln_1p())
     }
-    /// Square root. (A square root in double precision that is rounded to f32 is the f32 nearest to the exact one.)
+    /// Square root. (Rounding the double-precision square root to f32 gives the f32 nearest to the exact value.)
     #[must_use]
     #[inline]
     fn sqrt(self) -> Self {
@@ -67,7 +67,7 @@ pub trait Elem:
     fn tanh(self) -> Self {
         Self::of(self.f64().tanh())
     }
-    /// Largest integer that is not above x.
+    /// Largest integer that does not exceed x.
     #[must_use]
     #[inline]
     fn floor(self) -> Self {

@@ -1,15 +1,15 @@
-//! One opaque error for the whole project: what is wrong, where, and how to fix it.
+//! One opaque error type for the whole project: what went wrong, where, and how to fix it.
 
 use std::fmt;
 
-/// The result of everything that can fail at the border: files, configs, user arrays, device transfers.
+/// The result of everything that can fail at the boundary: files, configs, user arrays, device transfers.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What went wrong, where, and how to fix it.
 ///
-/// Printed as `PLACE: WHAT (REMEDY)` on one line. Places nest: each caller that knows more puts its own in front with
-/// [`Error::at`]. Names of files and keys may come from anyone, so whatever could drive a terminal is printed escaped:
-/// control characters, line ends, and the marks that turn the direction of writing.
+/// Printed as `PLACE: WHAT (REMEDY)` on one line. Places nest: each caller that knows more prepends its own with
+/// [`Error::at`]. Names of files and keys are untrusted, so characters that could control a terminal are printed
+/// escaped: control characters, line breaks, and bidirectional formatting marks.
 ///
 /// ```
 /// use segcal_core::Error;
@@ -26,12 +26,12 @@ struct Parts {
 }
 
 impl Error {
-    /// An error that says `what` is wrong.
+    /// An error whose message is `what`.
     pub fn new(what: impl Into<String>) -> Self {
         Self(Box::new(Parts { what: what.into(), places: Vec::new(), remedy: None, source: None }))
     }
 
-    /// An error that another library reported; its text becomes the message.
+    /// Wraps an error from another library; its text becomes the message.
     pub fn from_source(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         let source = source.into();
         let mut error = Self::new(source.to_string());
@@ -39,7 +39,8 @@ impl Error {
         error
     }
 
-    /// Puts a place (file, key, case) in front of the places that are known already. The same place is said once.
+    /// Prepends a place (file, key, case) to the places that are already known. A place that equals the first one is
+    /// not repeated.
     #[must_use]
     pub fn at(mut self, place: impl fmt::Display) -> Self {
         let place = place.to_string();
@@ -49,7 +50,7 @@ impl Error {
         self
     }
 
-    /// Says how to fix it. The first remedy given stays: the one nearest to the cause knows best.
+    /// Sets the remedy. The first remedy given is kept, because it comes from closest to the cause.
     #[must_use]
     pub fn help(mut self, remedy: impl Into<String>) -> Self {
         self.0.remedy.get_or_insert_with(|| remedy.into());
@@ -67,7 +68,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// A text as it may be shown on a terminal: whatever could drive it is escaped, line ends among it.
+/// Text that is safe to show on a terminal: characters that could control it, including line breaks, are escaped.
 ///
 /// ```
 /// assert_eq!(segcal_core::Printable("a\u{1b}[2Jμ\n").to_string(), r"a\u{1b}[2Jμ\n");
@@ -81,8 +82,8 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// Whether a terminal would act on the character instead of showing it: the control characters of ASCII and Latin-1,
-/// line and paragraph separators, and the embeddings, overrides, isolates and marks of bidirectional text.
+/// Whether a terminal would act on the character instead of showing it: ASCII and Latin-1 control characters, line and
+/// paragraph separators, and the embeddings, overrides, isolates and marks of bidirectional text.
 fn drives(c: char) -> bool {
     let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
@@ -106,12 +107,12 @@ impl From<std::io::Error> for Error {
     }
 }
 
-/// Adds a place to the error of any result.
+/// Adds a place to the error of a result.
 pub trait Context<T> {
-    /// Turns the error into an [`Error`] that names `place`.
+    /// Converts the error into an [`Error`] and prepends `place`.
     ///
     /// # Errors
-    /// The same as `self`, with the place in front.
+    /// The error of `self`, with the place prepended.
     fn at(self, place: impl fmt::Display) -> Result<T>;
 }
 

@@ -1,4 +1,4 @@
-//! Reverse-mode gradients: nodes, the walk from newest to oldest, and the one escape hatch.
+//! Reverse-mode gradients: graph nodes, the walk from newest to oldest, and [`custom`] as the escape hatch.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex};
 use crate::ops;
 use crate::{Backend, Shape, Tensor};
 
-/// From the gradient of an output to those of its inputs (`None` where there is none).
+/// Maps the gradient of an output to the gradients of its inputs (`None` for an input without gradient).
 type Vjp<B> = Box<dyn FnOnce(&Tensor<B>) -> Vec<Option<Tensor<B>>> + Send>;
 
-/// How one tracked tensor came about. Numbered by age, so that larger numbers never feed smaller ones.
+/// How one tracked tensor was computed. Ids increase with creation time, so a node's parents always have smaller ids.
 pub(crate) struct Node<B: Backend> {
     id: u64,
     shape: Shape,
     parents: Vec<Option<Arc<Node<B>>>>,
-    /// Absent for a leaf; taken by the walk, so that what it holds is freed as early as possible.
+    /// `None` for a leaf. The walk takes it out, so that the memory it holds is freed as early as possible.
     vjp: Option<Mutex<Option<Vjp<B>>>>,
 }
 
@@ -29,12 +29,12 @@ impl<B: Backend> Node<B> {
     fn take_vjp(&self) -> Option<Vjp<B>> {
         let vjp = self.vjp.as_ref()?;
         let taken = vjp.lock().expect("no panic while a gradient is taken").take();
-        Some(taken.expect("backward: this graph was walked before"))
+        Some(taken.expect("backward: part of this graph was already walked"))
     }
 }
 
-/// An operation of your own: `output` was made from `inputs` by means that were not recorded, and `vjp` turns the
-/// gradient of the output into those of the inputs, in their order (`None` for an input without gradient).
+/// Records a custom operation: `output` was computed from `inputs` without being recorded, and `vjp` maps the gradient
+/// of the output to those of the inputs, in the same order (`None` for an input without gradient).
 ///
 /// Nothing is recorded if no input is tracked. `vjp` should hold detached tensors only.
 pub fn custom<B: Backend>(
@@ -46,7 +46,7 @@ pub fn custom<B: Backend>(
 }
 
 impl<B: Backend> Tensor<B> {
-    /// Marks the tensor as one whose gradient is wanted: a leaf of the graph.
+    /// Returns the tensor as a leaf of the graph, whose gradient [`Tensor::backward`] computes.
     #[must_use]
     pub fn tracked(&self) -> Self {
         let mut leaf = self.detach();
@@ -59,7 +59,7 @@ impl<B: Backend> Tensor<B> {
         self.node.is_some()
     }
 
-    /// Records how a fresh tensor came about, if any input is tracked.
+    /// Records how a new tensor was computed, if any input is tracked.
     #[must_use]
     pub(crate) fn record(
         mut self,
@@ -73,21 +73,21 @@ impl<B: Backend> Tensor<B> {
         self
     }
 
-    /// Gradients of this scalar with respect to every tracked leaf it was made of.
+    /// Computes the gradients of this scalar with respect to every tracked leaf it depends on.
     ///
-    /// Consumes the scalar and frees the graph as it walks. Panics if the tensor is not a tracked scalar, or if a part
-    /// of its graph was walked before.
+    /// Consumes the scalar and frees the graph during the walk. Panics if the tensor is not a tracked scalar, or if
+    /// part of its graph was already walked.
     #[must_use]
     pub fn backward(self) -> Grads<B> {
         assert_eq!(self.shape(), Shape::SCALAR, "backward: the loss must be a scalar");
         let one = Self::full(self.backend(), Shape::SCALAR, 1.0);
-        let root = self.node.clone().expect("backward: nothing was tracked");
+        let root = self.node.clone().expect("backward: the tensor is not tracked");
         drop(self);
         walk(root, one)
     }
 }
 
-/// Nodes that wait for their gradient, by age, with the contributions that have come in so far.
+/// Nodes that still wait for their gradient, by id, with the contributions received so far.
 type Pending<B> = BTreeMap<u64, (Arc<Node<B>>, Vec<Tensor<B>>)>;
 
 fn walk<B: Backend>(root: Arc<Node<B>>, seed: Tensor<B>) -> Grads<B> {
@@ -101,25 +101,25 @@ fn walk<B: Backend>(root: Arc<Node<B>>, seed: Tensor<B>) -> Grads<B> {
         };
         for (parent, gradient) in node.parents.iter().zip(vjp(&gradient)) {
             let (Some(parent), Some(gradient)) = (parent, gradient) else { continue };
-            assert_eq!(gradient.shape(), parent.shape, "backward: a gradient has not the shape of its tensor");
+            assert_eq!(gradient.shape(), parent.shape, "backward: a gradient does not have the shape of its tensor");
             pending.entry(parent.id).or_insert_with(|| (parent.clone(), Vec::new())).1.push(gradient);
         }
     }
     Grads { leaves }
 }
 
-/// The gradients that [`Tensor::backward`] found.
+/// The gradients that [`Tensor::backward`] computed.
 pub struct Grads<B: Backend> {
     leaves: HashMap<u64, Tensor<B>>,
 }
 
 impl<B: Backend> Grads<B> {
-    /// The gradient of a tracked leaf; `None` if the loss does not depend on it.
+    /// Returns the gradient of a tracked leaf; `None` if the loss does not depend on it.
     pub fn of(&self, leaf: &Tensor<B>) -> Option<&Tensor<B>> {
         self.leaves.get(&leaf.node.as_ref()?.id)
     }
 
-    /// The same, taken out.
+    /// Like [`Grads::of`], but removes the gradient from `self` and returns it.
     pub fn take(&mut self, leaf: &Tensor<B>) -> Option<Tensor<B>> {
         self.leaves.remove(&leaf.node.as_ref()?.id)
     }

@@ -3,22 +3,23 @@
 //! # Ten minutes
 //!
 //! **Shapes.** Every tensor has the axes `[n, c, d, h, w]`. 2-D data has `d = 1`, a scalar is all ones, a label map has
-//! `c = 1`. Two shapes go together if on each axis they are equal or one is 1 ([`Shape`]).
+//! `c = 1`. Two shapes are compatible if, on each axis, they are equal or one of them is 1 ([`Shape`]).
 //!
 //! **Programs.** A pointwise function is written with [`Expr`] handles and ordinary operators. It becomes a
-//! [`Program`], a short list of opcodes, which a backend runs in one pass over memory. Its derivative
-//! ([`Program::vjp`]) is again a program.
+//! [`Program`], a short list of opcodes that a backend runs in one pass over memory. Its derivative ([`Program::vjp`])
+//! is also a program.
 //!
 //! **Operations.** [`ops`] holds everything that acts on tensors: [`ops::map`] and [`ops::sum`] run programs,
-//! [`ops::conv`] and its family convolve, and so on. Each stands in its file beside its gradient.
+//! [`ops::conv`] and its family convolve, and so on. Each operation is defined next to its gradient.
 //!
-//! **Gradients.** Nothing is recorded unless an input is [`Tensor::tracked`]. [`Tensor::backward`] consumes a scalar and
-//! gives the gradients of all tracked leaves.
+//! **Gradients.** Nothing is recorded unless an input is [`Tensor::tracked`]. [`Tensor::backward`] consumes a scalar
+//! and returns the gradients of all tracked leaves.
 //!
-//! **Backends.** [`Backend`] is the contract of 17 operations, closed under adjoint. [`Reference`] is its meaning: f64
-//! and plain loops. Fast backends live in `segcal-backends`; whatever is written here runs on all of them.
+//! **Backends.** [`Backend`] is a contract of 17 operations, closed under adjoint. [`Reference`] defines its meaning,
+//! in f64 and plain loops. Fast backends live in `segcal-backends`; code written against this crate runs on all of
+//! them.
 //!
-//! A classifier of single pixels, trained for a hundred steps:
+//! A per-pixel classifier, trained for a hundred steps:
 //!
 //! ```
 //! use segcal_core::{Backend, Geometry, Reference, Result, Rng, Shape, Tensor, axis, ops, stable};
@@ -27,7 +28,7 @@
 //! fn cross_entropy<B: Backend>(logits: &Tensor<B>, labels: &Tensor<B>) -> Tensor<B> {
 //!     let log_softmax = stable::log_softmax(logits);
 //!     let pixels = labels.shape().len() as f64;
-//!     // One where the channel is the label: a coordinate compared with an input.
+//!     // 1 where the channel equals the label: a coordinate compared with an input.
 //!     ops::sum_all(&[&log_softmax, labels], |p| {
 //!         p.input(1).equals(p.coord(axis::C)).select(-p.input(0), 0.0) * (1.0 / pixels)
 //!     })
@@ -48,7 +49,7 @@
 //!         let total = cross_entropy(&logits, &labels);
 //!         loss = total.item()?;
 //!         let gradients = total.backward();
-//!         // A runtime scalar: another learning rate is not another program.
+//!         // A runtime scalar, so that changing the learning rate does not create a new program.
 //!         let gradient = gradients.of(&leaf).expect("the loss depends on the weight");
 //!         weight = ops::map_over(weight.shape(), &[2.0], &[&weight, gradient], |p| {
 //!             p.input(0) - p.scalar(0) * p.input(1)
@@ -59,7 +60,7 @@
 //! }
 //! ```
 //!
-//! Next: [`Backend`] for the contract, the source of [`ops::map`] for how an operation and its gradient stand together.
+//! Next: [`Backend`] for the contract, and the source of [`ops::map`] for an operation defined with its gradient.
 
 #[cfg(feature = "ndarray")]
 mod array;

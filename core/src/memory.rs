@@ -1,20 +1,20 @@
-//! How much memory this process may still take, as the system tells: what everything that a file or a setting can scale
-//! asks before it allocates.
+//! How much more memory this process may use, as reported by the system. Code whose allocations scale with a file or a
+//! setting checks this first.
 //!
-//! A system that promises more than it has ends the process later, without a word; a limit of the process (`ulimit -v`)
-//! or of its container (cgroup v2) makes an allocation fail, which a Rust program does not survive. Asking first turns
-//! both into an error.
+//! A system that overcommits memory kills the process later, without a message. A limit on the process (`ulimit -v`) or
+//! on its container (cgroup v2) makes an allocation fail, which aborts a Rust program. Checking first turns both into
+//! an error.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
-/// Requests below this many bytes are not checked: asking costs more than they do.
+/// Requests of at most this many bytes are not checked: the check would cost more than the allocation.
 const SMALL: u64 = 1 << 24;
 
-/// Bytes that this process may still take: the least of what the machine has free, what its address space is limited to
-/// and what its control groups leave it. `None` where the system does not tell.
+/// Bytes that this process may still allocate: the minimum of what the machine has free, what the limit on its address
+/// space leaves, and what its control groups leave. `None` if the system does not report them.
 ///
 /// ```
 /// assert!(segcal_core::memory::free().is_none_or(|bytes| bytes > 1 << 20));
@@ -26,7 +26,8 @@ pub fn free() -> Option<u64> {
     [process, physical()].into_iter().flatten().min()
 }
 
-/// The same for addresses that the process has: bytes that it may still write to.
+/// Like [`free`], but ignores the limit on the address space: bytes of addresses that are already reserved and may
+/// still be written to.
 pub fn physical() -> Option<u64> {
     let group = read("/proc/self/cgroup").and_then(|text| group_free(Path::new("/sys/fs/cgroup"), &text));
     [machine(), group].into_iter().flatten().min()
@@ -40,7 +41,7 @@ fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
-/// Marks an error as want of memory.
+/// Marks an error as a shortage of memory.
 #[derive(Debug)]
 struct Shortage(String);
 
@@ -52,12 +53,12 @@ impl fmt::Display for Shortage {
 
 impl std::error::Error for Shortage {}
 
-/// The error of work that ends because the process gets no more memory; [`is_shortage`] knows it.
+/// The error for work that stops because the process gets no more memory; [`is_shortage`] recognises it.
 pub fn shortage(what: impl Into<String>) -> Error {
     Error::from_source(Shortage(what.into()))
 }
 
-/// Whether an error is want of memory, as opposed to input that cannot be read or wrong usage.
+/// Whether an error is a shortage of memory, as opposed to unreadable input or wrong usage.
 pub fn is_shortage(error: &Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
@@ -69,11 +70,11 @@ pub fn is_shortage(error: &Error) -> bool {
     false
 }
 
-/// Refuses what there is no memory for.
+/// Checks that there is enough memory for an allocation.
 ///
 /// # Errors
-/// `what` needs more bytes than are [`free`]: a [`shortage`] where the machine has that many and the process, or its
-/// control group, may not take them; otherwise a mistake in what asks.
+/// `what` needs more bytes than are [`free`]. The error is a [`shortage`] if the machine has them but the process, or
+/// its control group, may not use them; otherwise it is an ordinary error, since the request itself is at fault.
 pub fn expect(bytes: u64, what: &str) -> Result<()> {
     match if bytes > SMALL { free() } else { None } {
         Some(free) if bytes > free => Err(refusal(bytes, free, machine(), what)),
@@ -82,7 +83,7 @@ pub fn expect(bytes: u64, what: &str) -> Result<()> {
 }
 
 fn refusal(bytes: u64, free: u64, machine: Option<u64>, what: &str) -> Error {
-    let what = format!("{what} needs {} of memory, {} are free", in_words(bytes), in_words(free));
+    let what = format!("{what} needs {} of memory, but only {} are free", in_words(bytes), in_words(free));
     if machine.is_none_or(|machine| bytes <= machine) { shortage(what) } else { Error::new(what) }
 }
 
@@ -92,19 +93,19 @@ pub fn in_words(bytes: u64) -> String {
     if mib < 1024.0 { format!("{mib:.1} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
 }
 
-/// The line `name  123 kB` of a file of /proc.
+/// Parses the line `name 123 kB` of a file in /proc, in bytes.
 fn kilobytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The soft limit of the address space; `None` if there is none.
+/// The soft limit on the address space; `None` if it is unlimited.
 fn address_limit(limits: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// What the control groups of version 2 leave, that of the process and all above it.
+/// What the control groups (v2) leave: the minimum over the group of the process and all its ancestors.
 fn group_free(root: &Path, membership: &str) -> Option<u64> {
     let group = membership.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let folders = Path::new(group).ancestors().map(|folder| root.join(folder));
@@ -115,7 +116,7 @@ fn left_in(folder: &Path) -> Option<u64> {
     let read = |name: &str| -> Option<String> { std::fs::read_to_string(PathBuf::from(folder).join(name)).ok() };
     let limit: u64 = read("memory.max")?.trim().parse().ok()?;
     let used: u64 = read("memory.current")?.trim().parse().ok()?;
-    // Pages of files that were read are given up first.
+    // Pages of cached files are reclaimed first.
     let cached = read("memory.stat")
         .and_then(|text| text.lines().find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse::<u64>().ok()));
     Some(limit.saturating_sub(used.saturating_sub(cached.unwrap_or(0))))

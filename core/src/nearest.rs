@@ -1,7 +1,7 @@
-//! The known word that a mistyped one probably meant.
+//! Suggestions for mistyped words.
 
-/// The word of `known` with the smallest edit distance to `word`, if it is near enough to be a slip of the keys: at
-/// most a third of the letters (at least two) differ, or one begins with the other.
+/// The word of `known` with the smallest edit distance to `word`, if it is close enough to be a typing error: at most a
+/// third of the letters (or two, if that is more) differ, or one is a prefix of the other.
 ///
 /// ```
 /// assert_eq!(segcal_core::nearest("lamda", ["margin", "lambda"]), Some("lambda"));
@@ -18,7 +18,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     found.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 
-/// Number of letters to insert, delete or replace (Levenshtein 1966).
+/// Number of letters that must be inserted, deleted or replaced (Levenshtein 1966).
 fn edit_distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

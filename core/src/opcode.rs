@@ -1,35 +1,35 @@
-//! THE opcode table: every pointwise function of the project, once.
+//! The opcode table: the single definition of every pointwise function in the project.
 //!
-//! A row says all that there is to know about a function:
+//! A row holds everything there is to know about a function:
 //!
 //! | field | meaning |
 //! |---|---|
 //! | `arity` | number of arguments, 1 to 3 |
-//! | `rust` | the function, over any [`Elem`](crate::Elem) |
-//! | `expr` | the method of [`Expr`] that applies it, and its doc; `operator` where a trait of `std::ops` or a hand-written method does |
-//! | `wgsl` | the shader's text, `{0}`, `{1}`, `{2}` stand for the arguments; `with` a function that WGSL lacks |
-//! | `slopes` | gradients of the arguments `a, b, c`, given the value `y` and its gradient `g`; `None` where there is none |
+//! | `rust` | the function, for any [`Elem`](crate::Elem) |
+//! | `expr` | the method of [`Expr`] that applies it, and its doc; `operator` if a trait of `std::ops` or a hand-written method applies it |
+//! | `wgsl` | the WGSL expression, with `{0}`, `{1}`, `{2}` for the arguments; `with` adds a helper function that WGSL lacks |
+//! | `slopes` | gradients of the arguments `a, b, c`, given the value `y` and its gradient `g`; `None` if there is none |
 //! | `smooth` | [`Smoothness`] |
-//! | `domain` | where each argument may lie ([`Argument`]) |
-//! | `cpu`, `gpu` | the largest error of the f32 backends ([`Rounding`]), given the arguments |
+//! | `domain` | the allowed range of each argument ([`Argument`]) |
+//! | `cpu`, `gpu` | the largest error of the f32 backends for the given arguments ([`Rounding`]) |
 //!
-//! Everything that deals with opcodes is generated from it or iterates it: [`Opcode`], the methods of [`Expr`], the
-//! CPU's loops (through [`for_each_opcode!`](crate::for_each_opcode)), the GPU's shaders, the tests and the fuzzers. A
-//! new function is one new row; if it is not made of functions that are already there, it is also one method of
-//! [`Elem`](crate::Elem), which a backend may override with a faster one.
+//! Everything that deals with opcodes is generated from this table or iterates over it: [`Opcode`], the methods of
+//! [`Expr`], the CPU's loops (through [`for_each_opcode!`](crate::for_each_opcode)), the GPU's shaders, the tests and
+//! the fuzzers. Adding a function takes one new row. If it cannot be composed from existing functions, it also takes
+//! one new method of [`Elem`](crate::Elem), which a backend may override with a faster one.
 //!
-//! Comparisons give 1 for true and 0 for false, and NaN compares false. `Min` and `Max` keep a NaN in their first
-//! argument, so that `x.max(0)` does not hide one; at equality they take (and differentiate) the second argument, so
-//! that the derivative of `x.max(0)` at 0 is 0.
+//! Comparisons return 1 for true and 0 for false, and a comparison with NaN is false. `Min` and `Max` propagate a NaN
+//! in their first argument, so that `x.max(0)` does not hide it. If the arguments are equal they take (and
+//! differentiate) the second one, so that the derivative of `x.max(0)` at 0 is 0.
 
 use crate::program::Expr;
 
-/// How far the result of an opcode may lie from the exact function of its (rounded) arguments.
+/// How far the result of an opcode may be from the exact value of the function at its (rounded) arguments.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rounding {
     /// No rounding at all.
     Exact,
-    /// The nearest number, as IEEE 754 demands of + - * / and the square root.
+    /// The nearest representable number, as IEEE 754 requires of + - * / and the square root.
     Nearest,
     /// At most this many units in the last place.
     Ulps(f64),
@@ -42,27 +42,27 @@ pub enum Rounding {
 pub enum Smoothness {
     /// Everywhere inside its domain.
     Smooth,
-    /// Linear in pieces: everywhere but between pieces, which the slopes tell apart.
+    /// Piecewise linear: everywhere except at the joins, where the slopes pick one piece.
     Pieces,
-    /// Constant in pieces: it is not differentiated.
+    /// Piecewise constant: it is not differentiated.
     Steps,
 }
 
-/// Where an argument of a function may lie.
+/// The allowed range of an argument of a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument {
-    /// Anywhere.
+    /// Any value.
     Any,
-    /// At 0 or above.
+    /// At least 0.
     NonNegative,
-    /// Above -1.
+    /// Greater than -1.
     AboveMinusOne,
-    /// Anywhere but at 0.
+    /// Any value except 0.
     NonZero,
 }
 
-/// Calls the macro `$rows` with the whole table. The Rust functions are written over a type `E: Elem`, which the
-/// code around the call must have in scope.
+/// Calls the macro `$rows` with the whole table. The Rust functions refer to a type `E: Elem`, which must be in scope
+/// where the macro is called.
 #[macro_export]
 macro_rules! for_each_opcode {
     ($rows:ident) => {
@@ -112,7 +112,7 @@ macro_rules! for_each_opcode {
                 smooth: Smooth, domain: [Any, Any, Any], cpu: |_a, _b| Ulps(4.0), gpu: |_a, _b| Absolute(1e-5),
             }
             Floor {
-                arity: 1, rust: |a, _b, _c| a.floor(), expr: method floor "Largest integer that is not above x.",
+                arity: 1, rust: |a, _b, _c| a.floor(), expr: method floor "Largest integer that does not exceed x.",
                 wgsl: "floor({0})",
                 slopes: |_a, _b, _c, _y, _g| [None, None, None],
                 smooth: Steps, domain: [Any, Any, Any], cpu: |_a, _b| Exact, gpu: |_a, _b| Exact,
@@ -143,14 +143,14 @@ macro_rules! for_each_opcode {
             }
             Min {
                 arity: 2, rust: |a, b, _c| if a >= b { b } else { a },
-                expr: method min "The smaller of two; of equals the second, which then gets the whole gradient.",
+                expr: method min "The smaller of two; at equality the second, which then gets the whole gradient.",
                 wgsl: "select({0}, {1}, {0} >= {1})",
                 slopes: |a, b, _c, _y, g| [Some(a.lt(b).select(g, 0.0)), Some(a.lt(b).select(0.0, g)), None],
                 smooth: Pieces, domain: [Any, Any, Any], cpu: |_a, _b| Exact, gpu: |_a, _b| Exact,
             }
             Max {
                 arity: 2, rust: |a, b, _c| if a <= b { b } else { a },
-                expr: method max "The larger of two; of equals the second, which then gets the whole gradient.",
+                expr: method max "The larger of two; at equality the second, which then gets the whole gradient.",
                 wgsl: "select({0}, {1}, {0} <= {1})",
                 slopes: |a, b, _c, _y, g| [Some(b.lt(a).select(g, 0.0)), Some(b.lt(a).select(0.0, g)), None],
                 smooth: Pieces, domain: [Any, Any, Any], cpu: |_a, _b| Exact, gpu: |_a, _b| Exact,
@@ -194,8 +194,8 @@ macro_rules! for_each_opcode {
     };
 }
 
-/// `log(1 + x)`. In [-1/2, 1] by `2 atanh(x / (2 + x))` as a series, which does not cancel and does not depend on the
-/// order in which a compiler adds; outside, `log` itself is accurate.
+/// `log(1 + x)`. In [-1/2, 1] it is computed from the series of `2 atanh(x / (2 + x))`, which does not cancel and does
+/// not depend on the order in which a compiler adds; outside, `log` itself is accurate.
 const LOG1P: &str = "\
 fn log1p_(x: f32) -> f32 {
     if x < -0.5 || x > 1.0 {
@@ -208,7 +208,7 @@ fn log1p_(x: f32) -> f32 {
 }
 ";
 
-/// `x^y` for x >= 0, with `0^0 = 1` and `0^y` infinite for y < 0; WGSL leaves both open.
+/// `x^y` for x >= 0, with `0^0 = 1` and `0^y` infinite for y < 0; WGSL leaves both undefined.
 const POW: &str = "\
 fn pow_(x: f32, y: f32) -> f32 {
     if y == 0.0 {
@@ -221,12 +221,12 @@ fn pow_(x: f32, y: f32) -> f32 {
 }
 ";
 
-/// WGSL's bound of a logarithm: absolute near 1.
+/// The error bound of WGSL for a logarithm; it is absolute near 1.
 fn wgsl_log(x: f64) -> Rounding {
     if near_one(x) { Rounding::Absolute((-21f64).exp2()) } else { Rounding::Ulps(3.0) }
 }
 
-/// `exp2(e)` with `e = y log2 x`: an error of `e` is, times ln 2, a relative error of the power.
+/// `exp2(e)` with `e = y log2 x`: an error of `e`, times ln 2, is a relative error of the power.
 fn wgsl_pow(x: f64, y: f64) -> Rounding {
     let exponent = if x > 0.0 { (y * x.log2()).abs() } else { 0.0 };
     // 2^-21 is four units in the last place of 1; ln 2 < 3/4.
@@ -257,7 +257,7 @@ macro_rules! define {
             /// Every opcode, in the order of the table.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// Name as in the table.
+            /// The name in the table.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
             }
@@ -267,46 +267,46 @@ macro_rules! define {
                 match self { $(Self::$name => $arity,)* }
             }
 
-            /// WGSL expression with `{0}`, `{1}`, `{2}` for the arguments.
+            /// The WGSL expression, with `{0}`, `{1}`, `{2}` for the arguments.
             pub const fn wgsl(self) -> &'static str {
                 match self { $(Self::$name => $wgsl,)* }
             }
 
-            /// The WGSL function that [`Opcode::wgsl`] calls, if it is one that the language lacks.
+            /// The definition of the function that [`Opcode::wgsl`] calls, if WGSL lacks it.
             pub const fn wgsl_helper(self) -> Option<&'static str> {
                 match self { $(Self::$name => { let helper: &[&str] = &[$($helper)?]; helper.first().copied() })* }
             }
 
-            /// Where it has a derivative.
+            /// Where the function has a derivative.
             pub const fn smoothness(self) -> Smoothness {
                 match self { $(Self::$name => Smoothness::$smooth,)* }
             }
 
-            /// Where its arguments may lie; those beyond the arity are not read.
+            /// The allowed ranges of the arguments; those beyond the arity are not read.
             pub const fn domain(self) -> [Argument; 3] {
                 match self { $(Self::$name => [$(Argument::$domain),*],)* }
             }
 
-            /// The largest error on the CPU at these arguments, in f32; that of [`Reference`](crate::Reference) in f64.
+            /// The largest error at these arguments, on the CPU in f32 and by [`Reference`](crate::Reference) in f64.
             pub fn cpu_rounding(self, [a, b, _]: [f64; 3]) -> Rounding {
                 use Rounding::{Exact, Nearest, Ulps};
                 match self { $(Self::$name => { let ($ca, $cb) = (a, b); $cpu })* }
             }
 
-            /// The largest error in a shader at these arguments: the bound of the WGSL specification.
+            /// The largest error at these arguments in a shader, as bounded by the WGSL specification.
             pub fn gpu_rounding(self, [a, b, _]: [f64; 3]) -> Rounding {
                 use Rounding::{Absolute, Exact, Nearest, Ulps};
                 match self { $(Self::$name => { let ($ga, $gb) = (a, b); $gpu })* }
             }
 
-            /// The value at the arguments; those beyond the arity are not read.
+            /// The value of the function; arguments beyond the arity are not read.
             #[inline]
             pub fn eval<E: crate::Elem>(self, args: [E; 3]) -> E {
                 match self { $(Self::$name => { let [$a, $b, $c] = args; $rust })* }
             }
 
             /// Gradients of the arguments, given their expressions `a, b, c`, the value `y` and its gradient `g`;
-            /// `None` where there is none.
+            /// `None` if there is none.
             pub fn derivative<'b>(self, [a, b, c]: [Expr<'b>; 3], y: Expr<'b>, g: Expr<'b>) -> [Option<Expr<'b>>; 3] {
                 match self { $(Self::$name => { let ($da, $db, $dc, $dy, $dg) = (a, b, c, y, g); $slopes })* }
             }

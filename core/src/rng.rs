@@ -1,10 +1,10 @@
-//! Counter-based random numbers: the same bits everywhere, for any order of asking.
+//! Counter-based random numbers: the same bits everywhere, whatever the order of the calls.
 //!
-//! A number is a hash of (seed, stream, counter), so that nothing depends on who asked before, on threads or on the
-//! machine, and a resumed run goes on exactly. The hash is the finaliser of `SplitMix64` (Steele, Lea, Flood 2014)
-//! applied twice with the words mixed in between.
+//! A number is a hash of (seed, stream, counter), so it does not depend on earlier calls, on threads or on the machine,
+//! and a resumed run continues exactly. The hash is the finaliser of `SplitMix64` (Steele, Lea, Flood 2014), applied
+//! twice with the words mixed in between.
 
-/// A source of random numbers. `Copy`: two copies give the same numbers.
+/// A source of random numbers. It is `Copy`: two copies return the same numbers.
 ///
 /// ```
 /// use segcal_core::Rng;
@@ -18,12 +18,12 @@ pub struct Rng {
 }
 
 impl Rng {
-    /// The source of a seed.
+    /// Creates the source for a seed.
     pub const fn new(seed: u64) -> Self {
         Self { key: mix(seed ^ 0x9e37_79b9_7f4a_7c15) }
     }
 
-    /// An independent source, for a purpose, an epoch, a case.
+    /// Returns an independent source, for example for a purpose, an epoch or a case.
     #[must_use]
     pub const fn stream(self, number: u64) -> Self {
         Self { key: mix(self.key ^ mix(number.wrapping_add(0xd1b5_4a32_d192_ed03))) }
@@ -46,7 +46,7 @@ impl Rng {
 
     /// Uniform among `0..count`; panics if `count` is 0. (Multiply-shift; the bias is below `count` 2^-64.)
     pub fn below(self, counter: u64, count: usize) -> usize {
-        assert!(count > 0, "below: there is nothing to choose from");
+        assert!(count > 0, "below: the range is empty");
         ((u128::from(self.bits(counter)) * count as u128) >> 64) as usize
     }
 
@@ -77,7 +77,7 @@ const fn mix(mut z: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// Mean within five standard errors: 1/sqrt(12 n) for uniform, 1/sqrt(n) for normal numbers.
+    /// The mean is within five standard errors: 1/sqrt(12 n) for uniform, 1/sqrt(n) for normal numbers.
     #[test]
     fn moments() {
         let (rng, n) = (Rng::new(1), 100_000);
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(bits(last), [0x18be_b58e_ecc9_6f56, 0x8ce7_5cbe_42cb_ed75, 0xbc80_466b_98db_1314]);
     }
 
-    /// What is made of the bits, by the same second implementation.
+    /// Values derived from the bits, computed by the same second implementation.
     #[test]
     fn the_distributions_do_not_change() {
         let rng = Rng::new(7).stream(3);

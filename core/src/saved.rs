@@ -1,20 +1,20 @@
-//! What operations keep of their inputs until the gradient comes: the numbers, or the way to make them again.
+//! What operations keep of their inputs for the gradient: the values, or a recipe to recompute them.
 
 use std::sync::Arc;
 
 use crate::{Backend, Tensor};
 
-/// Makes a tensor's numbers again, to the same bits.
+/// Recomputes the values of a tensor, to the same bits.
 pub(crate) type Recipe<B> = Arc<dyn Fn() -> Tensor<B> + Send + Sync>;
 
-/// An input as an operation keeps it for its gradient.
+/// An input, as an operation keeps it for its gradient.
 pub(crate) enum Saved<B: Backend> {
     Numbers(Tensor<B>),
     Recipe(Recipe<B>),
 }
 
 impl<B: Backend> Saved<B> {
-    /// The numbers, without history.
+    /// The values, without history.
     pub(crate) fn numbers(&self) -> Tensor<B> {
         match self {
             Self::Numbers(tensor) => tensor.clone(),
@@ -24,11 +24,12 @@ impl<B: Backend> Saved<B> {
 }
 
 impl<B: Backend> Tensor<B> {
-    /// Says how to make these numbers again, to the same bits: operations that need them for their gradient then keep
-    /// the recipe and what it holds instead of the numbers. Nothing changes on a tensor that is not tracked.
+    /// Attaches a recipe that recomputes the values of this tensor, to the same bits. Operations that need the values
+    /// for their gradient then keep the recipe and what it captures instead of the values. Has no effect on a tensor
+    /// that is not tracked.
     ///
-    /// It pays where the recipe is one cheap pass over what is kept anyway; [`ops::concat`](crate::ops::concat) and
-    /// [`ops::upsample`](crate::ops::upsample) have recipes of their own.
+    /// This pays off if the recipe is one cheap pass over tensors that are kept anyway;
+    /// [`ops::concat`](crate::ops::concat) and [`ops::upsample`](crate::ops::upsample) attach their own recipes.
     #[must_use]
     pub fn with_recipe(mut self, make: impl Fn() -> Self + Send + Sync + 'static) -> Self {
         self.recipe = self.is_tracked().then(|| Arc::new(make) as Recipe<B>);
@@ -55,7 +56,7 @@ mod tests {
         Tensor::new(&Reference, shape, (0..shape.len() as u64).map(|i| rng.normal(i)).collect())
     }
 
-    /// A convolution keeps the recipe of its input, asks for the numbers once, and gives the same gradients.
+    /// A convolution keeps the recipe of its input, recomputes the values once, and returns the same gradients.
     #[test]
     fn gradients_through_a_recipe_are_those_of_the_numbers() {
         static MADE: AtomicUsize = AtomicUsize::new(0);
@@ -79,7 +80,7 @@ mod tests {
         assert_eq!(MADE.load(Ordering::Relaxed), 1);
     }
 
-    /// Recipes of recipes: what was enlarged is joined to what was not, and convolved.
+    /// Nested recipes: an enlarged tensor is concatenated with another one.
     #[test]
     fn enlarging_and_joining_have_recipes_that_give_the_same_bits() {
         let (low, skip) = (random(Shape::new(2, 2, 1, 2, 3), 0), random(Shape::new(2, 1, 1, 4, 6), 1));

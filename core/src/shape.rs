@@ -12,17 +12,17 @@ pub mod axis {
     pub const D: usize = 2;
     /// Height.
     pub const H: usize = 3;
-    /// Width; neighbours in memory.
+    /// Width; contiguous in memory.
     pub const W: usize = 4;
 }
 
 /// A position or an extent along `[n, c, d, h, w]`.
 pub type Index = [usize; 5];
 
-/// Extents along `[n, c, d, h, w]`. Every tensor has all five, and is contiguous with `w` fastest.
+/// Extents along `[n, c, d, h, w]`. Every tensor has all five axes and is contiguous, with `w` varying fastest.
 ///
 /// 2-D data has `d = 1`, a scalar is all ones, a label map has `c = 1`, a convolution weight is
-/// `[out, in, kd, kh, kw]`. Two shapes go together if on each axis they are equal or one of them is 1.
+/// `[out, in, kd, kh, kw]`. Two shapes are compatible if, on each axis, they are equal or one of them is 1.
 ///
 /// ```
 /// use segcal_core::Shape;
@@ -67,7 +67,7 @@ impl Shape {
         [self.0[axis::D], self.0[axis::H], self.0[axis::W]]
     }
 
-    /// Number of voxels of one channel, `d * h * w`.
+    /// Number of voxels in one channel, `d * h * w`.
     pub const fn voxels(self) -> usize {
         self.0[axis::D] * self.0[axis::H] * self.0[axis::W]
     }
@@ -78,20 +78,20 @@ impl Shape {
         self.0[0] * self.0[1] * self.voxels()
     }
 
-    /// The same shape with another extent along one axis.
+    /// The same shape with a different extent along one axis.
     #[must_use]
     pub const fn with(mut self, axis: usize, extent: usize) -> Self {
         self.0[axis] = extent;
         self
     }
 
-    /// The same shape with other spatial extents.
+    /// The same shape with different spatial extents.
     #[must_use]
     pub const fn with_spatial(self, [d, h, w]: [usize; 3]) -> Self {
         Self([self.0[0], self.0[1], d, h, w])
     }
 
-    /// The common shape of two that go together, or `None`.
+    /// The common shape of two compatible shapes, or `None` if they are not compatible.
     pub fn broadcast(self, other: Self) -> Option<Self> {
         let mut dims = [0; 5];
         for (axis, extent) in dims.iter_mut().enumerate() {
@@ -105,7 +105,7 @@ impl Shape {
         Some(Self(dims))
     }
 
-    /// Whether each axis is 1 or equal to that of `domain`, so that a view of this shape can be read over `domain`.
+    /// Whether each axis is 1 or equal to that of `domain`, so that a view of this shape can be broadcast to `domain`.
     pub fn broadcasts_to(self, domain: Self) -> bool {
         self.0.iter().zip(domain.0).all(|(&own, extent)| own == 1 || own == extent)
     }
@@ -116,7 +116,7 @@ impl Shape {
         [c * d * h * w, d * h * w, h * w, w, 1]
     }
 
-    /// Strides for reading a view of this shape over a larger domain: 0 along the axes that are repeated.
+    /// Strides for broadcasting a view of this shape to a larger domain: 0 along the axes that are repeated.
     pub fn broadcast_strides(self) -> Index {
         let mut strides = self.strides();
         for (stride, extent) in strides.iter_mut().zip(self.0) {
@@ -127,12 +127,12 @@ impl Shape {
         strides
     }
 
-    /// Place in memory of a coordinate.
+    /// The memory offset of a coordinate.
     pub fn offset(self, at: Index) -> usize {
         self.strides().iter().zip(at).map(|(stride, i)| stride * i).sum()
     }
 
-    /// Coordinate of a place in memory; the inverse of [`Shape::offset`].
+    /// The coordinate at a memory offset; the inverse of [`Shape::offset`].
     pub fn coordinate(self, mut offset: usize) -> Index {
         let mut at = [0; 5];
         for axis in (0..5).rev() {
@@ -159,17 +159,17 @@ impl fmt::Debug for Shape {
 /// Stride, padding, dilation and groups of a convolution, per spatial axis `[d, h, w]`.
 ///
 /// Along an axis of extent `l` with a kernel of `k` taps the output has
-/// `(l + 2 pad - dilation (k - 1) - 1) / stride + 1` places (rounded down), and output place `o` reads input places
-/// `o * stride - pad + tap * dilation`; those outside count as 0.
+/// `(l + 2 pad - dilation (k - 1) - 1) / stride + 1` elements (rounded down), and output element `o` reads the input
+/// elements `o * stride - pad + tap * dilation`; those outside the input count as 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Geometry {
     /// Step of the window.
     pub stride: [usize; 3],
-    /// Zeros assumed on both sides.
+    /// Number of implicit zeros on both sides.
     pub pad: [usize; 3],
     /// Distance between taps.
     pub dilation: [usize; 3],
-    /// Channels are cut into this many groups; output group `g` reads only input group `g`.
+    /// Channels are split into this many groups; output group `g` reads only input group `g`.
     pub groups: usize,
 }
 
@@ -182,8 +182,8 @@ impl Geometry {
         Self { pad: [kernel[0] / 2, kernel[1] / 2, kernel[2] / 2], ..Self::VALID }
     }
 
-    /// Output shape of a convolution of `x` with weight `w = [out, in / groups, kd, kh, kw]`, or `None` where the
-    /// two do not fit or the window is larger than the padded input.
+    /// Output shape of a convolution of `x` with weight `w = [out, in / groups, kd, kh, kw]`, or `None` if the two do
+    /// not fit or the window is larger than the padded input.
     pub fn output(&self, x: Shape, w: Shape) -> Option<Shape> {
         let fits = x.c() == w.c() * self.groups && w.n().is_multiple_of(self.groups);
         let mut out = [0; 3];
@@ -198,7 +198,7 @@ impl Geometry {
 
 /// A pooling window per spatial axis `[d, h, w]`, without padding.
 ///
-/// Along an axis of extent `l` the output has `(l - size) / stride + 1` places.
+/// Along an axis of extent `l` the output has `(l - size) / stride + 1` elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
     /// Extent of the window.
@@ -208,17 +208,17 @@ pub struct Window {
 }
 
 impl Window {
-    /// Windows side by side: the stride equals the size.
+    /// Adjacent windows: the stride equals the size.
     pub const fn tiles(size: [usize; 3]) -> Self {
         Self { size, stride: size }
     }
 
-    /// A window around every place where it fits: the stride is 1.
+    /// A window at every position where it fits: the stride is 1.
     pub const fn sliding(size: [usize; 3]) -> Self {
         Self { size, stride: [1; 3] }
     }
 
-    /// Output shape, or `None` where the window is larger than `x`.
+    /// Output shape, or `None` if the window is larger than `x`.
     pub fn output(&self, x: Shape) -> Option<Shape> {
         let mut out = [0; 3];
         for axis in 0..3 {
@@ -227,27 +227,27 @@ impl Window {
         Some(x.with_spatial(out))
     }
 
-    /// Number of places in one window.
+    /// Number of voxels in one window.
     pub const fn len(&self) -> usize {
         self.size[0] * self.size[1] * self.size[2]
     }
 
-    /// Whether the window holds no place.
+    /// Whether the window contains no voxels.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// How a resampled value is made of its neighbours.
+/// How a resampled value is computed from its neighbours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Interpolation {
     /// The voxel at `floor(s + 0.5)` along each axis.
     Nearest,
-    /// The (tri)linear mixture of the voxels around `s`.
+    /// The (tri)linear interpolation of the voxels around `s`.
     Linear,
 }
 
-/// What a resampled value is made of outside the grid.
+/// Which values resampling uses outside the grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Border {
     /// The source coordinate is clamped to `[0, extent - 1]`: the edge is repeated.
@@ -256,15 +256,15 @@ pub enum Border {
     Zero,
 }
 
-/// Where each output voxel of a resampling reads: source coordinate `s = matrix * [o, 1]` for output voxel `o`, both
-/// as `[d, h, w]` voxel indices.
+/// Where each output voxel of a resampling reads from: the source coordinate of output voxel `o` is
+/// `s = matrix * [o, 1]`, both as `[d, h, w]` voxel indices.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
     /// Three rows `[a_d, a_h, a_w, offset]`.
     pub matrix: [[f64; 4]; 3],
-    /// How neighbours are mixed.
+    /// How neighbours are interpolated.
     pub interpolation: Interpolation,
-    /// What lies outside.
+    /// Which values are used outside the grid.
     pub border: Border,
 }
 
@@ -276,8 +276,8 @@ impl Sampling {
         Self { matrix, interpolation, border: Border::Clamp }
     }
 
-    /// From `input` to `output` voxels over the same extent of space, voxel centres at half-integers
-    /// (`align_corners = false` elsewhere): `s = (o + 1/2) input / output - 1/2`.
+    /// Resamples from `input` to `output` voxels over the same extent of space, with voxel centres at half-integers
+    /// (`align_corners = false` in other libraries): `s = (o + 1/2) input / output - 1/2`.
     pub fn resize(input: [usize; 3], output: [usize; 3], interpolation: Interpolation) -> Self {
         let scale = std::array::from_fn(|axis| input[axis] as f64 / output[axis] as f64);
         Self::axes(scale, scale.map(|s: f64| 0.5 * s - 0.5), interpolation)

@@ -1,4 +1,4 @@
-//! Stable forms: every function that would overflow or cancel if written naively, once.
+//! Numerically stable forms of functions that would overflow or cancel if written naively.
 
 use crate::grad::custom;
 use crate::ops;

@@ -1,4 +1,4 @@
-//! Tensors: a shape, a shared buffer, and a gradient node where one is wanted.
+//! Tensors: a shape, a shared buffer, and a gradient node if the tensor is tracked.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::grad::Node;
 use crate::saved::Recipe;
 use crate::{Backend, Elem, Error, Program, Result, Shape, View};
 
-/// Five axes of numbers on a backend; see [`Shape`]. Cloning shares the numbers.
+/// A five-axis array of numbers on a backend; see [`Shape`]. Cloning shares the values.
 ///
 /// A tensor is *tracked* if it came from [`Tensor::tracked`] or from an operation on a tracked tensor; only then is
 /// anything recorded for [`Tensor::backward`].
@@ -27,58 +27,58 @@ pub struct Tensor<B: Backend> {
     buffer: B::Buffer,
     shape: Shape,
     pub(crate) node: Option<Arc<Node<B>>>,
-    /// How to make the numbers again; see [`Tensor::with_recipe`].
+    /// How to recompute the values; see [`Tensor::with_recipe`].
     pub(crate) recipe: Option<Recipe<B>>,
 }
 
 impl<B: Backend> Tensor<B> {
-    /// Numbers in the order of `shape`. Panics if their count is not `shape.len()`; user data goes through
-    /// [`Tensor::from_user`].
+    /// Creates a tensor from values in the order of `shape`. Panics if their count is not `shape.len()`; for user data,
+    /// use [`Tensor::from_user`].
     pub fn new(backend: &B, shape: Shape, data: Vec<B::Elem>) -> Self {
-        assert_eq!(data.len(), shape.len(), "a tensor of shape {shape} needs {} numbers", shape.len());
+        assert_eq!(data.len(), shape.len(), "a tensor of shape {shape} needs {} values", shape.len());
         Self::from_buffer(backend, shape, backend.upload(data))
     }
 
-    /// The same for doubles, rounded to the backend's number type.
+    /// Like [`Tensor::new`], for doubles, which are rounded to the backend's number type.
     pub fn from_f64(backend: &B, shape: Shape, data: &[f64]) -> Self {
         Self::new(backend, shape, data.iter().map(|&x| B::Elem::of(x)).collect())
     }
 
-    /// The same for numbers from outside.
+    /// Like [`Tensor::new`], for user data.
     ///
     /// # Errors
-    /// The count of the numbers is not that of the shape.
+    /// The number of values does not match the shape.
     pub fn from_user(backend: &B, shape: Shape, data: Vec<B::Elem>) -> Result<Self> {
         check_count(shape, data.len())?;
         Ok(Self::new(backend, shape, data))
     }
 
-    /// The same for borrowed numbers from outside, which are copied once: to the device.
+    /// Like [`Tensor::from_user`], for borrowed values, which are copied once, to the device.
     ///
     /// # Errors
-    /// The count of the numbers is not that of the shape.
+    /// The number of values does not match the shape.
     pub fn from_slice(backend: &B, shape: Shape, data: &[B::Elem]) -> Result<Self> {
         check_count(shape, data.len())?;
         Ok(Self::from_buffer(backend, shape, backend.upload(data)))
     }
 
-    /// A buffer that a backend made.
+    /// Creates a tensor from a buffer of the backend.
     pub fn from_buffer(backend: &B, shape: Shape, buffer: B::Buffer) -> Self {
         Self { backend: backend.clone(), buffer, shape, node: None, recipe: None }
     }
 
-    /// One number everywhere.
+    /// Creates a tensor with the same value everywhere.
     pub fn full(backend: &B, shape: Shape, value: f64) -> Self {
         let buffers = backend.map(&Program::new(|p| p.scalar(0)), &[value], &[], shape);
         Self::from_buffer(backend, shape, buffers.into_iter().next().expect("one output"))
     }
 
-    /// Zero everywhere.
+    /// Creates a tensor of zeros.
     pub fn zeros(backend: &B, shape: Shape) -> Self {
         Self::full(backend, shape, 0.0)
     }
 
-    /// The backend that holds the numbers.
+    /// The backend that holds the values.
     pub fn backend(&self) -> &B {
         &self.backend
     }
@@ -88,12 +88,12 @@ impl<B: Backend> Tensor<B> {
         self.shape
     }
 
-    /// The buffer with its shape, as backends take it.
+    /// The buffer with its shape, as the methods of [`Backend`] take it.
     pub fn view(&self) -> View<'_, B> {
         (&self.buffer, self.shape)
     }
 
-    /// The numbers, moved to the host. Waits for the device.
+    /// Moves the values to the host. Waits for the device.
     ///
     /// # Errors
     /// As [`Backend::download`].
@@ -101,7 +101,7 @@ impl<B: Backend> Tensor<B> {
         self.backend.download(&self.buffer)
     }
 
-    /// The numbers as doubles, moved to the host.
+    /// Moves the values to the host, as doubles.
     ///
     /// # Errors
     /// As [`Backend::download`].
@@ -109,7 +109,7 @@ impl<B: Backend> Tensor<B> {
         Ok(self.to_vec()?.into_iter().map(Elem::f64).collect())
     }
 
-    /// The number of a scalar, moved to the host. Panics if there are several.
+    /// Moves the value of a scalar to the host. Panics if the tensor is not a scalar.
     ///
     /// # Errors
     /// As [`Backend::download`].
@@ -118,7 +118,7 @@ impl<B: Backend> Tensor<B> {
         Ok(self.to_f64()?[0])
     }
 
-    /// The same numbers under another shape of the same length; differentiable and free.
+    /// The same values with another shape of the same length; differentiable, and copies nothing.
     #[must_use]
     pub fn reshape(&self, shape: Shape) -> Self {
         assert_eq!(self.shape.len(), shape.len(), "reshape: {} does not fit {shape}", self.shape);
@@ -127,7 +127,7 @@ impl<B: Backend> Tensor<B> {
         view.record(&[self], move |gradient| vec![Some(gradient.reshape(old))])
     }
 
-    /// The same numbers without history: gradients stop here.
+    /// The same values without history: gradients stop here.
     #[must_use]
     pub fn detach(&self) -> Self {
         Self { node: None, recipe: None, ..self.clone() }
@@ -145,5 +145,5 @@ fn check_count(shape: Shape, count: usize) -> Result<()> {
     if count == shape.len() {
         return Ok(());
     }
-    Err(Error::new(format!("an array of shape {shape} needs {} numbers, not {count}", shape.len())))
+    Err(Error::new(format!("an array of shape {shape} needs {} values, got {count}", shape.len())))
 }

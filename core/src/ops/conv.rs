@@ -2,27 +2,27 @@
 
 use crate::{Backend, Geometry, Shape, Tensor};
 
-/// Cross-correlation of `x = [n, in, d, h, w]` with `weight = [out, in / groups, kd, kh, kw]`; the formula is that of
-/// [`Backend::conv`]. Differentiable in both.
+/// Cross-correlation of `x = [n, in, d, h, w]` with `weight = [out, in / groups, kd, kh, kw]`; see [`Backend::conv`]
+/// for the formula. Differentiable in both.
 pub fn conv<B: Backend>(x: &Tensor<B>, weight: &Tensor<B>, geometry: &Geometry) -> Tensor<B> {
     let (x_shape, w_shape, geometry) = (x.shape(), weight.shape(), *geometry);
     let out = geometry.output(x_shape, w_shape);
-    let out = out.unwrap_or_else(|| panic!("conv: {x_shape} does not go with weight {w_shape}, {geometry:?}"));
+    let out = out.unwrap_or_else(|| panic!("conv: {x_shape} does not fit weight {w_shape}, {geometry:?}"));
     let output = Tensor::from_buffer(x.backend(), out, x.backend().conv(x.view(), weight.view(), &geometry, out));
     let (values, kernel, wants_x) = (weight.is_tracked().then(|| x.saved()), weight.detach(), x.is_tracked());
     output.record(&[x, weight], move |gradient| {
-        // The values are let go of before the other gradient, of their size, is made.
+        // The saved values are released before the other gradient, which has the same size, is computed.
         let to_weight = values.map(|values| conv_weight(&values.numbers(), gradient, &geometry, w_shape));
         let to_x = wants_x.then(|| conv_transpose(gradient, &kernel, &geometry, x_shape));
         vec![to_x, to_weight]
     })
 }
 
-/// The adjoint of [`conv`] in its input, as a layer of its own: from `y = [n, out, ...]` to `x_shape`, with
+/// The adjoint of [`conv`] with respect to its input, as a layer. Maps `y = [n, out, ...]` to `x_shape`, with
 /// `weight = [out, in / groups, kd, kh, kw]`. Differentiable in both.
 ///
-/// (PyTorch's `ConvTranspose` stores the same weight and calls its axes `[in, out / groups, ...]`, seen from the
-/// up-sampling side.)
+/// (PyTorch's `ConvTranspose` stores the same weight but names its axes from the up-sampling side:
+/// `[in, out / groups, ...]`.)
 pub fn conv_transpose<B: Backend>(y: &Tensor<B>, weight: &Tensor<B>, geometry: &Geometry, x_shape: Shape) -> Tensor<B> {
     let (y_shape, w_shape, geometry) = (y.shape(), weight.shape(), *geometry);
     assert_eq!(geometry.output(x_shape, w_shape), Some(y_shape), "conv_transpose: {w_shape}, {geometry:?}, {x_shape}");
@@ -36,7 +36,7 @@ pub fn conv_transpose<B: Backend>(y: &Tensor<B>, weight: &Tensor<B>, geometry: &
     })
 }
 
-/// The adjoint of [`conv`] in its weight; only gradients need it, so it records none of its own.
+/// The adjoint of [`conv`] with respect to its weight. Only gradients use it, so it records no gradient itself.
 fn conv_weight<B: Backend>(x: &Tensor<B>, y: &Tensor<B>, geometry: &Geometry, w_shape: Shape) -> Tensor<B> {
     let buffer = x.backend().conv_weight(x.view(), y.view(), geometry, w_shape);
     Tensor::from_buffer(x.backend(), w_shape, buffer)

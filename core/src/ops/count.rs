@@ -1,9 +1,9 @@
-//! Weighted counts by bin, and their adjoint, table look-up.
+//! Weighted counts per bin, and table look-up, their adjoint.
 
 use crate::{Backend, Shape, Tensor};
 
-/// `y[b] = sum of weights[i] over all i with bins[i] = b`, of shape `[1, 1, 1, 1, count]`; a bin outside `0..count`
-/// counts nowhere. Differentiable in the weights.
+/// `y[b] = sum of weights[i] over all i with bins[i] = b`, of shape `[1, 1, 1, 1, count]`; bins outside `0..count` are
+/// ignored. Differentiable in the weights.
 pub fn bincount<B: Backend>(bins: &Tensor<B>, weights: &Tensor<B>, count: usize) -> Tensor<B> {
     assert_eq!(bins.shape(), weights.shape(), "bincount: bins and weights differ in shape");
     let backend = bins.backend();
@@ -13,8 +13,8 @@ pub fn bincount<B: Backend>(bins: &Tensor<B>, weights: &Tensor<B>, count: usize)
     output.record(&[weights], move |gradient| vec![Some(take(gradient, &bins))])
 }
 
-/// `y[i] = table[index[i]]` for a table `[1, 1, 1, 1, count]`, 0 where the index is outside. Differentiable in the
-/// table.
+/// `y[i] = table[index[i]]` for a table `[1, 1, 1, 1, count]`, 0 where the index is outside the table. Differentiable
+/// in the table.
 pub fn take<B: Backend>(table: &Tensor<B>, index: &Tensor<B>) -> Tensor<B> {
     let count = table.shape().len();
     assert_eq!(table.shape(), Shape::SCALAR.with(4, count), "take: the table must be [1, 1, 1, 1, count]");

@@ -1,9 +1,9 @@
-//! Cutting and joining: nothing is computed, numbers move.
+//! Cutting and joining tensors: values are moved, none are computed.
 
 use crate::saved::Saved;
 use crate::{Backend, Index, Shape, Tensor};
 
-/// The block of shape `out` that begins at `start`: `y[o] = x[start + o]`. Differentiable.
+/// Returns the block of shape `out` that begins at `start`: `y[o] = x[start + o]`. Differentiable.
 pub fn slice<B: Backend>(x: &Tensor<B>, start: Index, out: Shape) -> Tensor<B> {
     let whole = x.shape();
     let inside = (0..5).all(|axis| start[axis] + out.dims()[axis] <= whole.dims()[axis]);
@@ -12,7 +12,7 @@ pub fn slice<B: Backend>(x: &Tensor<B>, start: Index, out: Shape) -> Tensor<B> {
     output.record(&[x], move |gradient| vec![Some(place(&[(gradient, start)], whole))])
 }
 
-/// Zero, plus each part at its start; overlaps add. Differentiable in each part.
+/// Adds each part to zeros at its start; overlapping parts add. Differentiable in each part.
 pub fn place<B: Backend>(parts: &[(&Tensor<B>, Index)], out: Shape) -> Tensor<B> {
     let backend = parts.first().expect("place: at least one part").0.backend();
     for (part, start) in parts {
@@ -39,7 +39,7 @@ pub fn place<B: Backend>(parts: &[(&Tensor<B>, Index)], out: Shape) -> Tensor<B>
     })
 }
 
-/// The parts one after the other along `axis`. Differentiable in each.
+/// Concatenates the parts along `axis`. Differentiable in each part.
 pub fn concat<B: Backend>(parts: &[&Tensor<B>], axis: usize) -> Tensor<B> {
     let first = parts.first().expect("concat: at least one part").shape();
     let mut total = 0;
@@ -55,7 +55,7 @@ pub fn concat<B: Backend>(parts: &[&Tensor<B>], axis: usize) -> Tensor<B> {
     place(&placed, first.with(axis, total))
 }
 
-/// Zeros around the spatial axes `[d, h, w]`: `before` and `after` voxels of them. Differentiable.
+/// Pads the spatial axes `[d, h, w]` with `before` and `after` zeros. Differentiable.
 pub fn pad<B: Backend>(x: &Tensor<B>, before: [usize; 3], after: [usize; 3]) -> Tensor<B> {
     let spatial = x.shape().spatial();
     let out = x.shape().with_spatial(std::array::from_fn(|axis| before[axis] + spatial[axis] + after[axis]));

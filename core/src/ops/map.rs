@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::common_shape;
 use crate::{Backend, Builder, Expr, Fold, Program, Shape, Tensor, View};
 
-/// `y[i] = f(inputs[i])` over the common shape of the inputs, differentiable in each.
+/// `y[i] = f(inputs[i])` over the common shape of the inputs. Differentiable in each input.
 ///
-/// The whole expression is one pass over memory, and its gradient another.
+/// The whole expression takes one pass over memory, and its gradient takes another.
 ///
 /// ```
 /// use segcal_core::{Reference, Shape, Tensor, ops};
@@ -20,8 +20,8 @@ pub fn map<B: Backend>(inputs: &[&Tensor<B>], f: impl FnOnce(&Builder) -> Expr<'
     map_over(common_shape("map", inputs), &[], inputs, f)
 }
 
-/// The same over a stated domain, which may be larger than the inputs' common shape, and with runtime scalars
-/// (not differentiated).
+/// Like [`map`], over an explicit domain, which may be larger than the common shape of the inputs, and with runtime
+/// scalars (which are not differentiated).
 pub fn map_over<B: Backend>(
     domain: Shape,
     scalars: &[f64],
@@ -31,7 +31,7 @@ pub fn map_over<B: Backend>(
     maps(domain, scalars, inputs, |builder| vec![f(builder)]).pop().expect("one output")
 }
 
-/// The same with several outputs, computed in one pass.
+/// Like [`map_over`], with several outputs computed in one pass.
 pub fn maps<B: Backend>(
     domain: Shape,
     scalars: &[f64],
@@ -49,7 +49,7 @@ pub fn maps<B: Backend>(
         .collect()
 }
 
-/// The sum of tensors of one shape; the tensor itself if there is only one.
+/// The sum of tensors of the same shape; the tensor itself if there is only one.
 pub fn sum_of<B: Backend>(terms: &[Tensor<B>]) -> Tensor<B> {
     if let [only] = terms {
         return only.clone();
@@ -58,7 +58,7 @@ pub fn sum_of<B: Backend>(terms: &[Tensor<B>]) -> Tensor<B> {
     map(&inputs, |p| (1..inputs.len()).fold(p.input(0), |sum, number| sum + p.input(number)))
 }
 
-/// A program with all it was applied to: what `map` and `reduce` keep for their gradient.
+/// A program with everything it was applied to, kept by `map` and `reduce` for their gradient.
 pub(super) struct Pointwise<B: Backend> {
     pub(super) program: Program,
     scalars: Vec<f64>,
@@ -69,12 +69,12 @@ pub(super) struct Pointwise<B: Backend> {
 
 impl<B: Backend> Pointwise<B> {
     pub(super) fn new(op: &str, program: Program, scalars: &[f64], inputs: &[&Tensor<B>], domain: Shape) -> Self {
-        assert!(!inputs.is_empty(), "{op}: without an input there is no backend; use Tensor::full");
-        assert!(program.inputs() <= inputs.len(), "{op}: the program reads more inputs than there are");
-        assert!(program.scalars() <= scalars.len(), "{op}: the program reads more scalars than there are");
+        assert!(!inputs.is_empty(), "{op}: at least one input is needed; use Tensor::full");
+        assert!(program.inputs() <= inputs.len(), "{op}: the program reads more inputs than were given");
+        assert!(program.scalars() <= scalars.len(), "{op}: the program reads more scalars than were given");
         for input in inputs {
             let shape = input.shape();
-            assert!(shape.broadcasts_to(domain), "{op}: an input of shape {shape} cannot be read over {domain}");
+            assert!(shape.broadcasts_to(domain), "{op}: an input of shape {shape} cannot be broadcast to {domain}");
         }
         let tracked = inputs.iter().map(|input| input.is_tracked()).collect();
         let inputs = inputs.iter().map(|input| input.detach()).collect();
@@ -89,16 +89,16 @@ impl<B: Backend> Pointwise<B> {
         self.inputs.iter().map(Tensor::view).collect()
     }
 
-    /// Records that output `number` of the program made `output` from `inputs`.
+    /// Records that `output` is output `number` of the program applied to `inputs`.
     pub(super) fn record(this: &Arc<Self>, inputs: &[&Tensor<B>], output: Tensor<B>, number: usize) -> Tensor<B> {
         let this = this.clone();
         output.record(inputs, move |gradient| this.vjp(number, gradient))
     }
 
-    /// Gradients of the tracked inputs for a gradient of output `number`, read by broadcasting over the domain (so
-    /// that the same code serves `map` and a reduction by sum).
+    /// Computes the gradients of the tracked inputs, given a gradient of output `number`. That gradient is broadcast to
+    /// the domain, so that the same code serves `map` and reduction by sum.
     ///
-    /// Inputs of the domain's own shape share one map; those that were broadcast share one reduction per shape.
+    /// Inputs with the shape of the domain share one map; inputs that were broadcast share one reduction per shape.
     fn vjp(&self, number: usize, gradient: &Tensor<B>) -> Vec<Option<Tensor<B>>> {
         let output = self.program.select(&[number]);
         let wanted: Vec<usize> = (0..output.inputs()).filter(|&input| self.tracked[input]).collect();
@@ -122,7 +122,7 @@ impl<B: Backend> Pointwise<B> {
     }
 }
 
-/// Groups the positions in `wanted` by the shape of the input they name, in order of first appearance.
+/// Groups the positions in `wanted` by the shape of the input they refer to, in order of first appearance.
 fn by_shape<B: Backend>(wanted: &[usize], inputs: &[Tensor<B>]) -> Vec<(Shape, Vec<usize>)> {
     let mut groups: Vec<(Shape, Vec<usize>)> = Vec::new();
     for (position, &input) in wanted.iter().enumerate() {

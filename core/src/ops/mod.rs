@@ -1,7 +1,7 @@
-//! Operations on tensors: shapes are checked, the backend is called, the adjoint is recorded.
+//! Operations on tensors. Each one checks shapes, calls the backend and records the adjoint.
 //!
-//! One file per family; in each, an operation and its gradient stand side by side. A shape that does not fit is a bug
-//! of the caller and panics with the operation, the argument and both shapes.
+//! There is one file per family, and each operation is defined next to its gradient. A shape mismatch is a bug in the
+//! caller: it panics with the operation, the argument and both shapes.
 
 mod conv;
 mod count;
@@ -27,6 +27,6 @@ use crate::{Backend, Shape, Tensor};
 fn common_shape<B: Backend>(op: &str, inputs: &[&Tensor<B>]) -> Shape {
     inputs.iter().fold(Shape::SCALAR, |shape, input| {
         let joined = shape.broadcast(input.shape());
-        joined.unwrap_or_else(|| panic!("{op}: an input of shape {} does not go with {shape}", input.shape()))
+        joined.unwrap_or_else(|| panic!("{op}: an input of shape {} is not compatible with {shape}", input.shape()))
     })
 }

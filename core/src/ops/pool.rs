@@ -2,9 +2,10 @@
 
 use crate::{Backend, Shape, Tensor, Window};
 
-/// The maximum of each window; the gradient goes to the first place that attains it.
+/// The maximum of each window; the gradient goes to the first element that attains it.
 ///
-/// Keeps `x` for its gradient, which networks keep anyway, and neither maxima nor places: both are one pass over `x`.
+/// For its gradient it keeps only `x`, which networks keep anyway, and not the maxima or their indices: one pass over
+/// `x` recomputes both.
 pub fn max_pool<B: Backend>(x: &Tensor<B>, window: &Window) -> Tensor<B> {
     let (x_shape, window) = (x.shape(), *window);
     let out = window.output(x_shape).unwrap_or_else(|| panic!("max_pool: {x_shape} is smaller than {window:?}"));
@@ -24,7 +25,7 @@ pub fn max_pool<B: Backend>(x: &Tensor<B>, window: &Window) -> Tensor<B> {
     })
 }
 
-/// The maxima and their places, without history.
+/// The maxima and their indices within the windows, without history.
 fn pooled<B: Backend>(x: &Tensor<B>, window: &Window, out: Shape) -> [Tensor<B>; 2] {
     let (maxima, places) = x.backend().max_pool(x.view(), window, out);
     [maxima, places].map(|buffer| Tensor::from_buffer(x.backend(), out, buffer))

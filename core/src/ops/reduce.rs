@@ -6,15 +6,15 @@ use super::common_shape;
 use super::map::{Pointwise, map};
 use crate::{Backend, Builder, Expr, Fold, Program, Shape, Tensor};
 
-/// `y[o] = sum of f(inputs[i])` over the places `i` of the inputs' common shape that agree with `o` on the axes where
-/// `out` is not 1. Differentiable in each input.
+/// `y[o] = sum of f(inputs[i])` over all `i` of the inputs' common shape that agree with `o` on the axes where `out` is
+/// not 1. Differentiable in each input.
 pub fn sum<B: Backend>(inputs: &[&Tensor<B>], out: Shape, f: impl FnOnce(&Builder) -> Expr<'_>) -> Tensor<B> {
     let domain = common_shape("sum", inputs);
     let (pointwise, output) = fold("sum", Fold::Sum, inputs, domain, out, f);
     Pointwise::record(&pointwise, inputs, output, 0)
 }
 
-/// The sum over everything, as a scalar.
+/// The sum over the inputs' common shape, as a scalar.
 pub fn sum_all<B: Backend>(inputs: &[&Tensor<B>], f: impl FnOnce(&Builder) -> Expr<'_>) -> Tensor<B> {
     sum(inputs, Shape::SCALAR, f)
 }
@@ -25,7 +25,7 @@ pub fn mean_all<B: Backend>(inputs: &[&Tensor<B>], f: impl FnOnce(&Builder) -> E
     sum_all(inputs, |builder| f(builder) * share)
 }
 
-/// `y[o] = max of x[i]` over the axes where `out` is 1. Where several places attain the maximum, each gets an equal
+/// `y[o] = max of x[i]` over the axes where `out` is 1. If several elements attain the maximum, each gets an equal
 /// share of the gradient.
 pub fn max<B: Backend>(x: &Tensor<B>, out: Shape) -> Tensor<B> {
     let (_, output) = fold("max", Fold::Max, &[x], x.shape(), out, |p| p.input(0));
@@ -47,7 +47,7 @@ fn fold<B: Backend>(
     out: Shape,
     f: impl FnOnce(&Builder) -> Expr<'_>,
 ) -> (Arc<Pointwise<B>>, Tensor<B>) {
-    assert!(out.broadcasts_to(domain), "{op}: {domain} does not fold to {out}");
+    assert!(out.broadcasts_to(domain), "{op}: {domain} cannot be reduced to {out}");
     let pointwise = Arc::new(Pointwise::new(op, Program::new(f), &[], inputs, domain));
     let backend = pointwise.backend();
     let mut buffers = backend.reduce(kind, &pointwise.program, &[], &pointwise.views(), domain, out);

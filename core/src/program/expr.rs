@@ -1,20 +1,20 @@
-//! Values of a program that is being written, and the operators between them.
+//! Values in a program that is being written, and the operators between them.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::{Builder, Step};
 use crate::{Opcode, for_each_opcode};
 
-/// A value inside a program that is being written. Copyable; `+ - * /` and the methods add steps.
+/// A value in a program that is being written. It is `Copy`; `+ - * /` and the methods add steps.
 #[derive(Clone, Copy)]
 pub struct Expr<'b> {
     pub(super) builder: &'b Builder,
     pub(super) step: usize,
 }
 
-/// What stands for a value in an expression: an [`Expr`] or a constant.
+/// An operand of an expression: an [`Expr`] or a constant.
 pub trait Operand<'b> {
-    /// The value in the builder of `other`.
+    /// Converts the operand to a value in the builder of `other`.
     fn expr(self, other: Expr<'b>) -> Expr<'b>;
 }
 
@@ -61,8 +61,8 @@ impl<'b> Expr<'b> {
         self * self
     }
 
-    /// x^y for x >= 0. A constant exponent of 0 to 4 becomes products, which are exact to a rounding each and many
-    /// times faster.
+    /// x^y for x >= 0. A constant exponent of 0, 1, 2, 3 or 4 becomes products, which cost one rounding each and are
+    /// many times faster.
     #[must_use]
     pub fn pow(self, exponent: impl Operand<'b>) -> Self {
         let exponent = exponent.expr(self);
@@ -84,7 +84,7 @@ impl Neg for Expr<'_> {
     }
 }
 
-/// Operators between expressions and constants, with the identities `x + 0`, `x * 1` and the like folded away.
+/// Operators between expressions and constants; identities such as `x + 0` and `x * 1` are folded away.
 macro_rules! operator {
     ($trait:ident, $method:ident, $left:expr, $right:expr) => {
         impl<'b, T: Operand<'b>> $trait<T> for Expr<'b> {
@@ -113,7 +113,7 @@ operator!(Sub, sub, None, Some(0.0));
 operator!(Mul, mul, Some(1.0), Some(1.0));
 operator!(Div, div, None, Some(1.0));
 
-/// The method of a row of the opcode table; operators, and `pow` with its identities, are written by hand.
+/// Defines the method for a row of the opcode table; operators, and `pow` with its identities, are written by hand.
 macro_rules! method {
     (operator $($row:tt)*) => {};
     (method 1 $opcode:ident $method:ident $doc:literal) => {
@@ -139,7 +139,7 @@ macro_rules! method {
     };
 }
 
-/// A call of that method.
+/// Calls that method.
 macro_rules! call {
     (1 $method:ident $a:ident $b:ident $c:ident) => {
         $a.$method()
@@ -162,7 +162,7 @@ macro_rules! methods {
         }
 
         impl Opcode {
-            /// The opcode of expressions; those beyond its arity are not used.
+            /// Applies the opcode to expressions; those beyond its arity are not used.
             #[must_use]
             pub fn apply(self, [a, b, c]: [Expr<'_>; 3]) -> Expr<'_> {
                 match self { $(Self::$opcode => call!($arity $method a b c),)* }

@@ -1,7 +1,7 @@
 //! Pointwise programs: short lists of opcodes over inputs, constants, runtime scalars and coordinates.
 //!
-//! A [`Program`] is written with [`Expr`] handles and ordinary operators, shares equal subexpressions, folds
-//! constants and drops what no output needs. [`Program::vjp`] is again a program, which recomputes what it needs, so
+//! A [`Program`] is written with [`Expr`] handles and ordinary operators. It shares equal subexpressions, folds
+//! constants and drops steps that no output needs. [`Program::vjp`] is also a program and recomputes what it needs, so
 //! a fused chain of functions stores nothing for its gradient.
 //!
 //! ```
@@ -21,22 +21,22 @@ use std::collections::HashMap;
 use crate::{Elem, Index, Opcode};
 pub use expr::{Expr, Operand};
 
-/// One step of a program. Arguments are numbers of earlier steps.
+/// One step of a program. Arguments are the numbers of earlier steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// A constant, as the bits of a double.
     Const(u64),
     /// The element of an input tensor.
     Input(usize),
-    /// A number given at run time, so that a new learning rate is not a new program.
+    /// A number passed at run time, so that changing the learning rate does not create a new program.
     Scalar(usize),
     /// The coordinate along an axis of the domain.
     Coord(usize),
-    /// An opcode of earlier steps; arguments beyond its arity are 0.
+    /// An opcode applied to earlier steps; arguments beyond its arity are 0.
     Apply(Opcode, [usize; 3]),
 }
 
-/// A pointwise function from some inputs and scalars to some outputs; see the [module](self).
+/// A pointwise function from inputs and scalars to outputs; see the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Program {
     steps: Vec<Step>,
@@ -46,12 +46,12 @@ pub struct Program {
 }
 
 impl Program {
-    /// A program with one output.
+    /// Builds a program with one output.
     pub fn new(write: impl FnOnce(&Builder) -> Expr<'_>) -> Self {
         Self::with_outputs(|builder| vec![write(builder)])
     }
 
-    /// A program with any number of outputs.
+    /// Builds a program with any number of outputs.
     pub fn with_outputs(write: impl FnOnce(&Builder) -> Vec<Expr<'_>>) -> Self {
         let builder = Builder::default();
         let outputs: Vec<usize> = write(&builder).iter().map(|output| output.step).collect();
@@ -83,7 +83,7 @@ impl Program {
         self.steps.contains(&Step::Coord(axis))
     }
 
-    /// The outputs at one place: the meaning of a program, one number at a time.
+    /// Evaluates the outputs at one coordinate. This defines the meaning of a program, one element at a time.
     pub fn eval<E: Elem>(&self, inputs: &[E], scalars: &[E], at: Index) -> Vec<E> {
         let mut values = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
@@ -107,7 +107,7 @@ impl Program {
         builder.finish(&outputs)
     }
 
-    /// The same program with input `from` read as input `to`; what is then equal is shared.
+    /// The same program with input `from` replaced by input `to`; subexpressions that become equal are shared.
     #[must_use]
     pub fn unify(&self, from: usize, to: usize) -> Self {
         let unified = |&step: &Step| if step == Step::Input(from) { Step::Input(to) } else { step };
@@ -115,7 +115,7 @@ impl Program {
         renamed.select(&(0..self.outputs.len()).collect::<Vec<_>>())
     }
 
-    /// The gradient program for the inputs in `wanted`.
+    /// The gradient program with respect to the inputs in `wanted`.
     ///
     /// Its inputs are those of `self` (as many as [`Program::inputs`]) followed by one gradient per output of `self`;
     /// its outputs are the gradients of the wanted inputs, in that order.
@@ -129,9 +129,10 @@ impl Program {
         builder.finish(&gradients)
     }
 
-    /// The same program with further outputs: the derivatives of output `of` in the inputs in `wanted`, in that order.
+    /// The same program with additional outputs: the derivatives of output `of` with respect to the inputs in `wanted`,
+    /// in that order.
     ///
-    /// What a value and its slope have in common is then computed once.
+    /// Steps that a value and its slope have in common are computed once.
     #[must_use]
     pub fn with_slopes(&self, of: usize, wanted: &[usize]) -> Self {
         let builder = Builder::default();
@@ -142,7 +143,8 @@ impl Program {
         builder.finish(&outputs.chain(slopes).collect::<Vec<_>>())
     }
 
-    /// Steps that hold the gradients of the wanted inputs, for some steps with theirs; `steps` is `self` in the builder.
+    /// Returns the steps that hold the gradients of the wanted inputs, given the gradients of some steps (`seeds`).
+    /// `steps` are the steps of `self` in the builder.
     fn walk_back<'b>(
         &self,
         builder: &'b Builder,
@@ -188,7 +190,7 @@ fn accumulate<'b>(sum: &mut Option<Expr<'b>>, term: Expr<'b>) {
     *sum = Some(sum.map_or(term, |sum| sum + term));
 }
 
-/// The steps of a program while it is written.
+/// Collects the steps of a program while it is being written.
 #[derive(Default)]
 pub struct Builder {
     steps: RefCell<Vec<Step>>,
@@ -211,7 +213,7 @@ impl Builder {
         self.push(Step::Coord(axis))
     }
 
-    /// A constant. A runtime scalar is better for a number that changes between calls.
+    /// A constant. For a number that changes between calls, use a runtime scalar.
     pub fn constant(&self, value: f64) -> Expr<'_> {
         self.push(Step::Const(value.to_bits()))
     }
@@ -242,7 +244,7 @@ impl Builder {
         Expr { builder: self, step: number }
     }
 
-    /// A constant for an opcode of constants, else the step itself.
+    /// Folds an opcode applied to constants into a constant; returns any other step unchanged.
     fn fold(&self, step: Step) -> Step {
         let Step::Apply(opcode, args) = step else { return step };
         let mut values = [0.0; 3];
@@ -262,7 +264,7 @@ impl Builder {
         }
     }
 
-    /// The program of what the outputs need, renumbered.
+    /// Builds the program from the steps that the outputs need, renumbered.
     fn finish(&self, outputs: &[usize]) -> Program {
         let steps = self.steps.borrow();
         let mut needed = vec![false; steps.len()];

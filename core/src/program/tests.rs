@@ -62,7 +62,7 @@ fn unified_inputs_share_what_becomes_equal() {
     assert_eq!(unified.eval(&[1.0], &[], [0; 5]), vec![1f64.exp() * 1f64.exp()]);
 }
 
-/// Every differentiable opcode of the table against a five-point stencil.
+/// Compares every differentiable opcode of the table with a five-point stencil.
 #[test]
 fn derivatives_of_the_table_match_finite_differences() {
     let arguments = [[0.7, 1.3, 0.4], [1.9, 0.6, -0.8], [0.2, 2.4, 1.1]];

@@ -1,5 +1,5 @@
-//! The convolution triple. All three are the same sum over products `x[..] w[..] y[..]`, with a different one of the
-//! three arrays as the result; [`for_each_product`] is that sum's list of terms.
+//! The three convolutions. All are the same sum of products `x[..] w[..] y[..]`, with a different one of the three
+//! arrays as the result; [`for_each_product`] enumerates the terms of that sum.
 
 use super::{Array, for_each_place};
 use crate::{Geometry, Shape};
@@ -11,7 +11,7 @@ pub(super) fn conv((x, x_shape): Array<'_>, (w, w_shape): Array<'_>, geometry: &
     y
 }
 
-/// The adjoint in `x`.
+/// The adjoint with respect to `x`.
 pub(super) fn conv_transpose(
     (y, y_shape): Array<'_>,
     (w, w_shape): Array<'_>,
@@ -23,7 +23,7 @@ pub(super) fn conv_transpose(
     x
 }
 
-/// The adjoint in `w`.
+/// The adjoint with respect to `w`.
 pub(super) fn conv_weight(
     (x, x_shape): Array<'_>,
     (y, y_shape): Array<'_>,
@@ -35,7 +35,7 @@ pub(super) fn conv_weight(
     w
 }
 
-/// Calls `visit` with the places in memory of `(x, w, y)` for each term of the sum. Terms outside `x` are left out.
+/// Calls `visit` with the memory offsets in `(x, w, y)` for each term of the sum. Terms outside `x` are skipped.
 fn for_each_product(
     x_shape: Shape,
     w_shape: Shape,
@@ -63,7 +63,7 @@ fn for_each_product(
     }
 }
 
-/// The pairs `(input place, output place)` along one axis that one tap of the kernel connects.
+/// The pairs `(input position, output position)` along one axis that one tap of the kernel connects.
 fn pairs(
     geometry: &Geometry,
     axis: usize,
@@ -73,7 +73,7 @@ fn pairs(
 ) -> impl Iterator<Item = (usize, usize)> + Clone + use<> {
     let (stride, pad) = (geometry.stride[axis], geometry.pad[axis]);
     let reach = tap * geometry.dilation[axis];
-    // Output place p reads p stride + reach - pad, which lies inside for the p from `first` up to `end`.
+    // Output position p reads p stride + reach - pad, which is inside the input for p in `first..end`.
     let first = pad.saturating_sub(reach).div_ceil(stride);
     let end = (x_extent + pad).saturating_sub(reach).div_ceil(stride).min(y_extent);
     (first..end).map(move |p| (p * stride + reach - pad, p))

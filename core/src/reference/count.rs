@@ -18,7 +18,7 @@ pub(super) fn take((table, _): Array<'_>, (index, _): Array<'_>) -> Vec<f64> {
     index.iter().map(|&index| entry(index, table.len()).map_or(0.0, |entry| table[entry])).collect()
 }
 
-/// The entry that a number is equal to, if there is one.
+/// The index that equals `number`, if it is one of `0..count`.
 fn entry(number: f64, count: usize) -> Option<usize> {
     ((0.0..count as f64).contains(&number) && number.fract() == 0.0).then_some(number as usize)
 }

@@ -1,4 +1,4 @@
-//! `distance`: the squared distance is a minimum of sums over the axes, so that each axis can be minimised in turn.
+//! `distance`: the squared distance is a minimum of sums over the axes, so each axis can be minimised in turn.
 
 use super::{Array, for_each_voxel};
 use crate::{NO_DISTANCE, Shape};
@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(distance((&[0.0, -2.0, 0.0, 0.0], shape), [1.0; 3]), [1.0, 0.0, NO_DISTANCE, NO_DISTANCE]);
     }
 
-    /// Against the distance to every marked voxel.
+    /// Compares with the minimum distance to all marked voxels.
     #[test]
     fn agrees_with_all_pairs() {
         let (shape, spacing) = (Shape::new(1, 1, 4, 5, 6), [1.5, 0.7, 1.1]);

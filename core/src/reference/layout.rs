@@ -1,4 +1,4 @@
-//! `slice` and `place`: boxes cut out and put together.
+//! `slice` and `place`: cutting boxes out and putting them together.
 
 use super::{Array, for_each_place};
 use crate::{Index, Shape};

@@ -1,4 +1,4 @@
-//! `map` and `reduce`: one evaluation of the program at each place of the domain.
+//! `map` and `reduce`: one evaluation of the program at each coordinate of the domain.
 
 use super::{Array, for_each_place, offset};
 use crate::{Fold, Index, Program, Shape, Step};
@@ -15,7 +15,7 @@ pub(super) fn map(program: &Program, scalars: &[f64], inputs: &[Array<'_>], out:
     outputs
 }
 
-/// `y_j[o] = fold over i of program_j(inputs[i], scalars, i)`. As in a pooling window, a NaN counts as the largest.
+/// `y_j[o] = fold over i of program_j(inputs[i], scalars, i)`. As in a pooling window, NaN counts as the largest value.
 pub(super) fn reduce(
     fold: Fold,
     program: &Program,
@@ -40,7 +40,7 @@ pub(super) fn reduce(
     outputs
 }
 
-/// [`Program::eval`] over broadcast views, without an allocation per place.
+/// [`Program::eval`] over broadcast views, without an allocation per element.
 struct Evaluator<'a> {
     program: &'a Program,
     scalars: &'a [f64],
@@ -54,7 +54,7 @@ impl<'a> Evaluator<'a> {
         Self { program, scalars, inputs, values: vec![0.0; program.steps().len()] }
     }
 
-    /// The outputs at one place of the domain.
+    /// The outputs at one coordinate of the domain.
     fn at(&mut self, at: Index) -> impl Iterator<Item = f64> {
         for (number, step) in self.program.steps().iter().enumerate() {
             self.values[number] = match *step {

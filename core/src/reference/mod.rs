@@ -1,8 +1,8 @@
-//! The executable meaning of [`Backend`]: every method as the most obvious loops, in f64.
+//! The executable specification of [`Backend`]: every method as the most obvious loops, in f64.
 //!
-//! Slow on purpose: each function follows the formula in the doc of its method, and the fast backends are compared
-//! with it. Operations that are adjoint to each other share one walk over the pairs of places that they connect, so
-//! that they cannot disagree about which places those are.
+//! It is slow on purpose: each function follows the formula in the doc of its method, and the fast backends are tested
+//! against it. Operations that are adjoint to each other share one loop over the pairs of elements that they connect,
+//! so that they cannot disagree about the pairs.
 
 mod conv;
 mod count;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use crate::{Backend, Fold, Geometry, Index, Program, Rank, Result, Sampling, Shape, View, Window};
 
-/// The backend that is right by inspection: f64, one thread, plain loops.
+/// The backend that is correct by inspection: f64, one thread, plain loops.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reference;
 
@@ -119,11 +119,11 @@ impl Backend for Reference {
     }
 }
 
-/// A [`View`] with its buffer as a slice.
+/// A [`View`] whose buffer is a slice.
 type Array<'a> = (&'a [f64], Shape);
 
 fn view((buffer, shape): View<'_, Reference>) -> Array<'_> {
-    debug_assert_eq!(buffer.len(), shape.len(), "a buffer of {} numbers read as {shape}", buffer.len());
+    debug_assert_eq!(buffer.len(), shape.len(), "a buffer of {} values read as {shape}", buffer.len());
     (buffer, shape)
 }
 
@@ -135,7 +135,7 @@ fn share(outputs: Vec<Vec<f64>>) -> Vec<Arc<Vec<f64>>> {
     outputs.into_iter().map(Arc::new).collect()
 }
 
-/// Every coordinate of a shape, in the order of memory.
+/// Calls `visit` with every coordinate of a shape, in memory order.
 fn for_each_place(shape: Shape, mut visit: impl FnMut(Index)) {
     let [n_extent, c_extent, d_extent, h_extent, w_extent] = shape.dims();
     for n in 0..n_extent {
@@ -151,12 +151,12 @@ fn for_each_place(shape: Shape, mut visit: impl FnMut(Index)) {
     }
 }
 
-/// Every `[d, h, w]` below the extents, in the order of memory.
+/// Calls `visit` with every `[d, h, w]` below the extents, in memory order.
 fn for_each_voxel([d, h, w]: [usize; 3], mut visit: impl FnMut([usize; 3])) {
     for_each_place(Shape::new(1, 1, d, h, w), |[_, _, d, h, w]| visit([d, h, w]));
 }
 
-/// Where in memory a coordinate lies, with strides that may be 0.
+/// The memory offset of a coordinate; strides may be 0.
 fn offset(strides: Index, at: Index) -> usize {
     (0..5).map(|axis| strides[axis] * at[axis]).sum()
 }

@@ -3,7 +3,8 @@
 use super::{Array, for_each_place, for_each_voxel};
 use crate::{Index, Shape, Window};
 
-/// Maximum of each window and its place in the window, the first of equals; NaN counts as the largest.
+/// The maximum of each window and its index within the window, the first if several are equal; NaN counts as the
+/// largest value.
 pub(super) fn max_pool((x, x_shape): Array<'_>, window: &Window, out: Shape) -> (Vec<f64>, Vec<f64>) {
     let (mut y, mut index) = (Vec::with_capacity(out.len()), Vec::with_capacity(out.len()));
     for_each_place(out, |at| {
@@ -22,7 +23,7 @@ pub(super) fn max_pool((x, x_shape): Array<'_>, window: &Window, out: Shape) -> 
     (y, index)
 }
 
-/// Each value goes back to the place that its index names.
+/// Adds each value at the position given by its index.
 pub(super) fn max_unpool((y, y_shape): Array<'_>, (index, _): Array<'_>, window: &Window, x_shape: Shape) -> Vec<f64> {
     let mut x = vec![0.0; x_shape.len()];
     let inside = Shape::new(1, 1, window.size[0], window.size[1], window.size[2]);
@@ -34,7 +35,7 @@ pub(super) fn max_unpool((y, y_shape): Array<'_>, (index, _): Array<'_>, window:
     x
 }
 
-/// The place in the input that lies at `inside` within the window of an output place.
+/// The input coordinate at offset `inside` within the window of an output coordinate.
 fn source([n, c, d, h, w]: Index, inside: [usize; 3], window: &Window) -> Index {
     let [sd, sh, sw] = window.stride;
     [n, c, d * sd + inside[0], h * sh + inside[1], w * sw + inside[2]]

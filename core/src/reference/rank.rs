@@ -1,4 +1,4 @@
-//! `rank_filter`: the window is sorted.
+//! `rank_filter`, by sorting each window.
 
 use super::{Array, for_each_place, for_each_voxel};
 use crate::{Rank, Shape};
@@ -19,7 +19,7 @@ pub(super) fn rank_filter((x, x_shape): Array<'_>, size: [usize; 3], rank: Rank,
     y
 }
 
-/// The most frequent of some sorted values; of several, the smallest.
+/// The most frequent of the sorted values; the smallest of them on a tie.
 fn mode(sorted: &[f64]) -> f64 {
     let (mut best, mut best_count) = (sorted[0], 0);
     for run in sorted.chunk_by(|a, b| a == b) {

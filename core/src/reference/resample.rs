@@ -1,4 +1,4 @@
-//! `resample` and its adjoint: both walk over the same list of `(output voxel, input voxel, weight)`.
+//! `resample` and its adjoint: both iterate over the same list of `(output voxel, input voxel, weight)`.
 
 use super::{Array, for_each_voxel};
 use crate::{Border, Interpolation, Sampling, Shape};
@@ -17,7 +17,7 @@ pub(super) fn resample_adjoint((y, y_shape): Array<'_>, sampling: &Sampling, x_s
     x
 }
 
-/// Calls `visit` with the places in memory of an input and an output voxel, for all that are connected.
+/// Calls `visit` with the memory offsets of an input and an output voxel and their weight, for all connected pairs.
 fn for_each_weight(sampling: &Sampling, x_shape: Shape, y_shape: Shape, mut visit: impl FnMut(usize, usize, f64)) {
     let extents = x_shape.spatial();
     for_each_voxel(y_shape.spatial(), |[d, h, w]| {
@@ -41,8 +41,8 @@ fn source(sampling: &Sampling, [d, h, w]: [usize; 3]) -> [f64; 3] {
     sampling.matrix.map(|[a_d, a_h, a_w, offset]| a_d * d as f64 + a_h * h as f64 + a_w * w as f64 + offset)
 }
 
-/// The voxels along one axis that a source coordinate is mixed of, with their weights; those of weight 0 and those
-/// outside the grid are left out.
+/// The voxels along one axis that a source coordinate is interpolated from, with their weights. Voxels of weight 0 and
+/// voxels outside the grid are left out.
 fn neighbours(sampling: &Sampling, coordinate: f64, extent: usize) -> Vec<(usize, f64)> {
     let s = match sampling.border {
         Border::Clamp => coordinate.clamp(0.0, extent as f64 - 1.0),
