@@ -1,18 +1,18 @@
-//! The system's allocator for a program that is to say why it gives up.
+//! The system allocator, for a program that reports why it gives up.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
-/// Pieces from this many bytes on may be asked for with care, so that want of them is an error; see
-/// [`segcal_core::memory`].
+/// Allocations of at least this many bytes are made by code that handles failure, so running out of memory there is an
+/// error; see [`segcal_core::memory`].
 const LARGE: usize = 1 << 24;
 
-/// The system's memory. Where a small piece of it is not to be had, what runs cannot go on: `give_up` says so and ends
-/// the process. Larger pieces fail as they do with [`System`].
+/// The system allocator. If a small allocation fails the program cannot continue: `give_up` reports it and ends the
+/// process. Larger allocations fail as they do with [`System`].
 ///
-/// For a program's own `#[global_allocator]`: a library leaves the process to its owner.
+/// Meant as the `#[global_allocator]` of a program; a library must not decide to end the process.
 #[derive(Clone, Copy, Debug)]
 pub struct Allocator {
-    /// Gets the number of bytes. It must not allocate.
+    /// Called with the number of bytes requested. It must not allocate.
     pub give_up: fn(usize) -> !,
 }
 
@@ -25,10 +25,10 @@ impl Allocator {
     }
 }
 
-// SAFETY: every piece comes from `System` and goes back to it with the same layout.
+// SAFETY: every allocation comes from `System` and is returned to it with the same layout.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: what the caller promises of `layout` is what `System` asks for.
+        // SAFETY: the caller's guarantees about `layout` are the ones that `System` requires.
         self.checked(unsafe { System.alloc(layout) }, layout.size())
     }
 

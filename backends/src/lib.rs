@@ -1,10 +1,9 @@
-//! Fast backends of [`segcal_core`]: [`Cpu`] on any processor and, with the feature `gpu`, [`gpu::Gpu`] on any vendor's
-//! card; and [`Device`], the one type in which a backend is chosen at run time.
+//! Fast backends for [`segcal_core`]: [`Cpu`] for any processor and, with the feature `gpu`, [`gpu::Gpu`] for graphics
+//! cards of any vendor. [`Device`] selects a backend at run time.
 //!
-//! Code that is written against [`Backend`] runs on either. Both are held to the f64
-//! [`Reference`], operation by operation, within documented bounds; the CPU gives the same bits
-//! for any number of threads. What goes wrong on the way (memory, a lost card) is the error of the download that asks
-//! for the result.
+//! Code written against [`Backend`] runs on either. Both are tested against the f64 [`Reference`], operation by
+//! operation, within documented bounds; the CPU returns the same bits for any number of threads. A failure on the way
+//! (out of memory, a lost card) becomes the error of the download that requests the result.
 //!
 //! ```
 //! use segcal_backends::Cpu;
@@ -51,7 +50,7 @@ use segcal_core::{Backend, Error, Reference, Result};
 pub enum Device {
     /// f64, one thread, plain loops.
     Reference(Reference),
-    /// f32 on the processor.
+    /// f32 on the CPU.
     #[cfg(feature = "cpu")]
     Cpu(Cpu),
     /// f32 on a graphics card.
@@ -59,17 +58,17 @@ pub enum Device {
     Gpu(gpu::Gpu),
 }
 
-/// Code that is generic over the backend, to be run on a [`Device`].
+/// Code that is generic over the backend and runs on a [`Device`].
 pub trait Visitor {
-    /// What it gives.
+    /// The result of the code.
     type Output;
 
-    /// Runs on the chosen backend.
+    /// Runs the code on the chosen backend.
     fn visit<B: Backend>(self, backend: B) -> Self::Output;
 }
 
 impl Device {
-    /// The names that [`Device::open`] knows in this build.
+    /// The names that [`Device::open`] accepts in this build.
     pub const NAMES: &[&str] = &[
         "reference",
         #[cfg(feature = "cpu")]
@@ -78,11 +77,11 @@ impl Device {
         "gpu",
     ];
 
-    /// The backend of that name. `threads` is how many threads it gets, by default one for each core; the reference
-    /// always has one.
+    /// Opens the backend called `name`. `threads` is its number of threads, by default one per core; the reference
+    /// always uses one.
     ///
     /// # Errors
-    /// There is no such backend in this build, or the system refuses the threads.
+    /// This build has no such backend, or the system refuses to create the threads.
     #[cfg_attr(not(feature = "cpu"), expect(unused_variables, reason = "only the CPU has threads to choose"))]
     pub fn open(name: &str, threads: Option<usize>) -> Result<Self> {
         match name {
@@ -96,11 +95,11 @@ impl Device {
         }
     }
 
-    /// The same device with an instruction set of that name, where it is the processor; see
-    /// [`Cpu::with_instruction_set`]. Other devices have none to choose.
+    /// The same device, restricted to the instruction set called `name` if it is the CPU; see
+    /// [`Cpu::with_instruction_set`]. Other devices are returned unchanged.
     ///
     /// # Errors
-    /// This machine does not have it.
+    /// This machine does not support the instruction set.
     #[cfg_attr(not(feature = "cpu"), expect(unused_variables, reason = "only the CPU has instruction sets to choose"))]
     pub fn with_instruction_set(self, name: &str) -> Result<Self> {
         match self {
@@ -110,7 +109,7 @@ impl Device {
         }
     }
 
-    /// Begins to watch what a graphics card is asked to do.
+    /// Starts watching the work submitted to a graphics card.
     pub fn watch(&self) -> Watch {
         Watch {
             #[cfg(feature = "gpu")]
@@ -133,7 +132,7 @@ impl Device {
     }
 }
 
-/// What a graphics card is asked to do, from look to look; nothing on other backends.
+/// Reports the work submitted to a graphics card between calls of [`Watch::look`]; reports nothing on other backends.
 #[derive(Debug, Default)]
 pub struct Watch {
     #[cfg(feature = "gpu")]
@@ -141,7 +140,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// What was asked since the last look, in one line, and whether shaders were compiled or buffers made for it.
+    /// The work submitted since the last call, as one line, and whether it compiled shaders or created buffers.
     pub fn look(&mut self) -> Option<(String, bool)> {
         #[cfg(feature = "gpu")]
         if let Some((gpu, before)) = &mut self.card {
@@ -171,7 +170,7 @@ mod tests {
         for name in Device::NAMES {
             #[cfg(feature = "gpu")]
             if *name == "gpu" && gpu::adapters().is_empty() {
-                eprintln!("no graphics card: gpu is not opened");
+                eprintln!("no graphics card: gpu is not tested");
                 continue;
             }
             assert_eq!(Device::open(name, Some(1)).unwrap().run(Name), *name);

@@ -1,19 +1,19 @@
-//! Which part of the memory is free: extents that split when memory is taken and merge when it comes back.
+//! Tracks which memory is free: extents are split when memory is taken and merged when it is returned.
 
 use std::collections::BTreeMap;
 
 use memmap2::{MmapMut, MmapOptions};
 use segcal_core::memory;
 
-/// Numbers in a cache line, which is the widest vector too: every extent starts and ends on one.
+/// Number of floats in a cache line, which is also the widest vector: every extent starts and ends on a cache line.
 const GRAIN: usize = 16;
-/// What a segment reserves at first where addresses cost nothing, in numbers: 32 GiB.
+/// Size of the first segment where addresses cost nothing, in floats: 32 GiB.
 const FAR: usize = if cfg!(target_pointer_width = "64") { 1 << 33 } else { NEAR };
-/// The same where they do: 64 MiB.
+/// Size of the first segment where addresses are scarce, in floats: 64 MiB.
 const NEAR: usize = 1 << 24;
 
-/// What a segment reserves at first. A Linux that never promises more than it has (`vm.overcommit_memory = 2`) counts
-/// every reserved address as memory that others cannot have.
+/// Size of the first segment, in floats. A Linux system that never overcommits (`vm.overcommit_memory = 2`) counts
+/// every reserved address as memory that is unavailable to others.
 fn first() -> usize {
     let strict = || {
         let mode = std::fs::read_to_string("/proc/sys/vm/overcommit_memory");
@@ -26,7 +26,7 @@ fn promises_no_more_than_it_has(mode: &str) -> bool {
     mode.trim() == "2"
 }
 
-/// A piece of a segment, in numbers.
+/// A piece of a segment, in floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
     segment: usize,
@@ -34,30 +34,31 @@ pub(super) struct Extent {
     len: usize,
 }
 
-/// Memory of the system in a segment, or a few where one is not enough, and what of it is free.
+/// System memory in one segment, or a few if one is not enough, and the free extents in it.
 ///
-/// A segment reserves addresses; the system gives it memory page by page as it is first written. Memory is taken at the
-/// lowest place that fits, so what was written once is written again, and the resident memory is about the largest
-/// amount ever in use. Sizes that differ share it: there is no class of sizes to waste what another one needs.
+/// A segment reserves addresses; the system provides memory page by page when it is first written. Memory is taken from
+/// the lowest extent that fits, so pages are reused, and the resident memory is about the largest amount ever in use.
+/// Different sizes share the memory: there are no size classes that could strand it.
 #[derive(Default)]
 pub(super) struct Arena {
     segments: Vec<MmapMut>,
     /// Lengths of the free extents by segment and offset; neighbours are merged.
     free: BTreeMap<(usize, usize), usize>,
     reserved: usize,
-    /// Numbers in use.
+    /// Floats in use.
     used: usize,
-    /// The most that ever were, which the system has given its memory.
+    /// The maximum of `used` so far; the system already provides memory for it.
     peak: usize,
-    /// How many there may be before the system is asked again whether it has so much.
+    /// How far `used` may grow before the system is asked again whether it has enough memory.
     vouched: usize,
 }
 
 impl Arena {
-    /// The lowest extent with room for `len` numbers, and where it starts; the numbers are what was left there.
+    /// Takes the lowest free extent with room for `len` floats. Returns it and a pointer to its start; the contents are
+    /// arbitrary.
     ///
     /// # Errors
-    /// The system has no more: what it said.
+    /// The error of the system if it has no more memory.
     pub(super) fn take(&mut self, len: usize) -> std::io::Result<(Extent, *mut f32)> {
         let len = len.max(1).next_multiple_of(GRAIN);
         self.vouch(self.used.saturating_add(len))?;
@@ -82,8 +83,8 @@ impl Arena {
         self.used as u64 * 4
     }
 
-    /// Whether the system has memory for this many numbers in all. It reserves addresses beyond what it has, and ends a
-    /// process that writes to all of them.
+    /// Checks that the system has memory for this many floats in total. It reserves more addresses than it has memory
+    /// for, and kills a process that writes to all of them.
     fn vouch(&mut self, numbers: usize) -> std::io::Result<()> {
         if numbers <= self.vouched {
             return Ok(());
@@ -96,7 +97,7 @@ impl Arena {
         Ok(())
     }
 
-    /// Frees an extent and merges it with the free ones on both sides.
+    /// Frees an extent and merges it with adjacent free extents.
     pub(super) fn give_back(&mut self, Extent { segment, mut offset, mut len }: Extent) {
         self.used -= len;
         if let Some(room) = self.free.remove(&(segment, offset + len)) {
@@ -111,8 +112,9 @@ impl Arena {
         self.free.insert((segment, offset), len);
     }
 
-    /// A new free segment for at least `len` numbers, as large as all before it: their count grows with the logarithm
-    /// of the memory. Where addresses are limited it takes about half of what is left, or `len`.
+    /// Reserves a new free segment for at least `len` floats, as large as all previous ones together, so that their
+    /// number grows with the logarithm of the memory. If addresses are limited it takes about half of what is left, or
+    /// `len`.
     fn reserve(&mut self, len: usize) -> std::io::Result<((usize, usize), usize)> {
         let map =
             |room: usize| MmapOptions::new().len(room.saturating_mul(size_of::<f32>())).no_reserve_swap().map_anon();
@@ -125,7 +127,7 @@ impl Arena {
             room = (room / 2).next_multiple_of(GRAIN).max(len);
         }
         let memory = map(room)?;
-        // One fault and one entry of the address cache per 2 MiB; only a wish, so a refusal changes nothing.
+        // One page fault and one TLB entry per 2 MiB. This is only a hint, so a refusal changes nothing.
         #[cfg(target_os = "linux")]
         let _ = memory.advise(memmap2::Advice::HugePage);
         self.segments.push(memory);
@@ -151,7 +153,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Beside a plain list of what is in use: no two extents overlap, and when all is back one extent is left.
+        /// Compared with a plain list of the extents in use: no two overlap, and when all are returned one free extent
+        /// is left.
         #[test]
         fn extents_never_overlap_and_merge_again(
             steps in prop::collection::vec((0_usize..3_000_000, any::<prop::sample::Index>(), any::<bool>()), 1..80),

@@ -1,4 +1,4 @@
-//! Shared memory that goes back to a pool, so that a training step allocates nothing after the first.
+//! Shared memory that returns to a pool, so that training steps after the first allocate nothing.
 
 use std::ops::{Deref, DerefMut};
 use std::panic::resume_unwind;
@@ -16,17 +16,17 @@ pub struct Buffer(Held);
 #[derive(Clone)]
 enum Held {
     Block(Arc<Block>),
-    /// Nothing, for want of memory.
+    /// No values, because memory ran out.
     Failure(Failure),
 }
 
 impl Buffer {
-    /// A buffer that holds nothing, because of a failure.
+    /// A buffer without values, because of a failure.
     pub(crate) fn failed(failure: Failure) -> Self {
         Self(Held::Failure(failure))
     }
 
-    /// Why it holds nothing, if it does not.
+    /// Why the buffer has no values, if it has none.
     pub(crate) fn failure(&self) -> Option<&Failure> {
         match &self.0 {
             Held::Block(_) => None,
@@ -45,8 +45,8 @@ impl Deref for Buffer {
     }
 }
 
-/// Why a buffer does not hold what it should. It is passed on to all that is computed from it, and becomes an error
-/// when that is downloaded.
+/// Why a buffer has no values. The failure is passed on to everything computed from the buffer, and becomes an error on
+/// download.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     op: &'static str,
@@ -58,23 +58,24 @@ impl Failure {
         let Shortage { asked, used, problem } = shortage;
         let free = memory::free().map_or_else(String::new, |free| format!(", {} are free", memory::in_words(free)));
         let [asked, used] = [asked, used].map(|bytes| memory::in_words(*bytes));
-        Self { op, what: format!("{asked} of memory cannot be reserved beside {used} in use{free}: {problem}").into() }
+        Self { op, what: format!("cannot reserve {asked} of memory ({used} are in use{free}): {problem}").into() }
     }
 
     pub(crate) fn error(&self) -> Error {
-        let help = "use smaller batches or patches, or let the process have more memory";
+        let help = "use smaller batches or patches, or give the process more memory";
         memory::shortage(&*self.what).at(self.op).at("cpu").help(help)
     }
 }
 
-/// What the system refused, in bytes. It unwinds an operation up to [`Cpu`](super::Cpu), which makes it a [`Failure`].
+/// The allocation that the system refused, in bytes. It unwinds an operation up to [`Cpu`](super::Cpu), which turns it
+/// into a [`Failure`].
 pub(crate) struct Shortage {
     asked: u64,
     used: u64,
     problem: std::io::Error,
 }
 
-/// Memory that nobody else sees yet: what an operation writes before it is shared as a [`Buffer`].
+/// Exclusively owned memory that an operation writes before it is shared as a [`Buffer`].
 pub(crate) struct Block {
     start: NonNull<f32>,
     len: usize,
@@ -82,13 +83,13 @@ pub(crate) struct Block {
     pool: Arc<Pool>,
 }
 
-// SAFETY: a block owns its extent of the pool's memory like a boxed slice does.
+// SAFETY: a block owns its extent of the pool's memory, as a boxed slice does.
 unsafe impl Send for Block {}
-// SAFETY: as above; shared references only read.
+// SAFETY: as above; shared references are only used for reading.
 unsafe impl Sync for Block {}
 
 impl Block {
-    /// Shares the memory; nobody writes to it any more.
+    /// Shares the memory, which is not written any more.
     pub(crate) fn share(self) -> Buffer {
         Buffer(Held::Block(Arc::new(self)))
     }
@@ -97,8 +98,9 @@ impl Block {
 impl Deref for Block {
     type Target = [f32];
     fn deref(&self) -> &[f32] {
-        // SAFETY: the extent holds at least `len` numbers, initialised since the system zeroed its segment; no other
-        // block has any part of it until this one is dropped, and the pool it keeps alive owns the segment.
+        // SAFETY: the extent holds at least `len` floats, which are initialised because the system zeroes new segments;
+        // no other block has any part of it until this one is dropped, and the pool, which the block keeps alive, owns
+        // the segment.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
@@ -116,12 +118,13 @@ impl Drop for Block {
     }
 }
 
-/// The memory of one backend and its clones; it returns to the system with the last of them and of their buffers.
+/// The memory of one backend and its clones. It returns to the system when the last of them and of their buffers is
+/// dropped.
 #[derive(Default)]
 pub(crate) struct Pool(Mutex<Arena>);
 
 impl Pool {
-    /// Memory for `len` numbers with arbitrary contents. Unwinds with a [`Shortage`] if the system has none.
+    /// Takes memory for `len` floats with arbitrary contents. Unwinds with a [`Shortage`] if the system has none.
     pub(crate) fn take(self: &Arc<Self>, len: usize) -> Block {
         let (taken, used) = {
             let mut arena = self.lock();
@@ -129,10 +132,10 @@ impl Pool {
         };
         match taken {
             Ok((extent, start)) => {
-                let start = NonNull::new(start).expect("memory of the system does not start at 0");
+                let start = NonNull::new(start).expect("system memory does not start at address 0");
                 Block { start, len, extent, pool: self.clone() }
             }
-            // No panic, which would print a message: this is an error on its way.
+            // Not a panic, which would print a message: this becomes an error.
             Err(problem) => resume_unwind(Box::new(Shortage { asked: len as u64 * 4, used, problem })),
         }
     }

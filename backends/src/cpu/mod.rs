@@ -1,10 +1,11 @@
 //! The CPU backend: f32, rayon threads, pooled memory.
 //!
-//! Work is cut into pieces by the shapes alone, so that the results have the same bits for any number of threads.
-//! Loops are compiled for several instruction sets and chosen at run time. Small tensors stay on the calling thread.
+//! Work is split into pieces that depend only on the shapes, so the results have the same bits for any number of
+//! threads. Loops are compiled for several instruction sets, and the best one is chosen at run time. Small tensors are
+//! processed on the calling thread.
 //!
-//! Where memory does not suffice, the results are buffers of that failure, which all that is computed from them passes
-//! on and which is the error of a download.
+//! If memory runs out, the results are buffers that carry the failure. Everything computed from them carries it too,
+//! and downloading any of it returns the failure as an error.
 
 mod arena;
 mod buffer;
@@ -38,21 +39,21 @@ pub use buffer::Buffer;
 use buffer::{Block, Failure, Pool, Shortage};
 use isa::Level;
 
-/// Numbers that a thread works on at a time; less than two of these stay on the calling thread.
+/// Number of elements that a thread works on at a time; at most this many are processed on the calling thread.
 const CHUNK: usize = 1 << 15;
 
-/// A buffer's numbers with their shape.
+/// The values of a buffer, with their shape.
 type Array<'a> = (&'a [f32], Shape);
 
 /// The backend for processors: f32, all operations, no setup.
 ///
-/// Cloning is cheap, and clones share threads and memory pool.
+/// Cloning is cheap; clones share the threads and the memory pool.
 #[derive(Clone)]
 pub struct Cpu {
-    /// `None`: rayon's global pool.
+    /// `None` selects rayon's global pool.
     threads: Option<Arc<rayon::ThreadPool>>,
     memory: Arc<Pool>,
-    /// Of the convolutions; nothing else depends on it.
+    /// The instruction set of the convolutions; nothing else depends on it.
     isa: Level,
 }
 
@@ -63,10 +64,10 @@ impl Default for Cpu {
 }
 
 impl Cpu {
-    /// A backend with that many threads of its own, or with rayon's global pool (one thread per core).
+    /// Creates a backend with its own pool of `threads` threads, or with rayon's global pool (one thread per core).
     ///
     /// # Errors
-    /// The system refuses the threads.
+    /// The system refuses to create the threads.
     pub fn new(threads: Option<usize>) -> Result<Self> {
         let build = |count: usize| {
             rayon::ThreadPoolBuilder::new()
@@ -79,27 +80,27 @@ impl Cpu {
         Ok(Self { threads: threads.map(build).transpose()?, ..Self::default() })
     }
 
-    /// The instruction set that results depend on: `avx512`, `avx2` or `baseline`. A machine with another one gives
-    /// convolutions of other last bits.
+    /// The instruction set that results depend on: `avx512`, `avx2` or `baseline`. Convolutions on a machine with a
+    /// different one differ in the last bits.
     pub fn instruction_set(&self) -> &'static str {
         self.isa.name()
     }
 
-    /// The same backend with the instruction set of that name, so that it gives the bits of a machine that has no
-    /// better one.
+    /// The same backend, restricted to the instruction set called `name`, so that it returns the bits of a machine that
+    /// has no better one.
     ///
     /// # Errors
-    /// There is no such instruction set, or this machine does not have it.
+    /// There is no such instruction set, or this machine does not support it.
     pub fn with_instruction_set(self, name: &str) -> Result<Self> {
         let names = || Level::available().map(Level::name).collect::<Vec<_>>().join(", ");
         let found = Level::available().find(|level| level.name() == name);
         let isa = found.ok_or_else(|| {
-            Error::new(format!("this machine has no instruction set \"{name}\"")).help(format!("it has {}", names()))
+            Error::new(format!("this machine does not support the instruction set \"{name}\"")).help(format!("it supports {}", names()))
         })?;
         Ok(Self { isa, ..self })
     }
 
-    /// Runs `act` on a thread of this backend's pool, where parallel work starts without a switch of threads.
+    /// Runs `act` on a thread of this backend's pool, where parallel work starts without switching threads.
     pub fn install<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         match &self.threads {
             Some(threads) => threads.install(act),
@@ -112,7 +113,7 @@ impl Cpu {
         self.memory.take(len)
     }
 
-    /// A buffer that `write` fills.
+    /// A buffer filled by `write`.
     fn written(&self, len: usize, write: impl FnOnce(&mut [f32])) -> Buffer {
         let mut block = self.block(len);
         if len > 0 {
@@ -121,7 +122,7 @@ impl Cpu {
         block.share()
     }
 
-    /// Calls `act` with every task and a state of its thread.
+    /// Calls `act` with every task and a per-thread state.
     fn for_each_with<T: Send, S>(
         &self,
         mut tasks: Vec<T>,
@@ -135,7 +136,7 @@ impl Cpu {
         }
     }
 
-    /// Calls `act` with the number of each piece of `chunk` elements, and the piece.
+    /// Calls `act` with each piece of `chunk` elements and its number.
     fn chunks<T: Send>(&self, y: &mut [T], chunk: usize, act: impl Fn(usize, &mut [T]) + Sync + Send) {
         if y.len() <= CHUNK {
             y.chunks_mut(chunk).enumerate().for_each(|(number, piece)| act(number, piece));
@@ -146,7 +147,7 @@ impl Cpu {
 }
 
 fn array((buffer, shape): View<'_, Cpu>) -> Array<'_> {
-    debug_assert_eq!(buffer.len(), shape.len(), "a buffer of {} numbers read as {shape}", buffer.len());
+    debug_assert_eq!(buffer.len(), shape.len(), "a buffer of {} values read as {shape}", buffer.len());
     (buffer, shape)
 }
 
@@ -281,8 +282,8 @@ impl Backend for Cpu {
     }
 }
 
-/// The outputs of an operation. If one of its inputs failed they are that failure; if memory does not suffice they are
-/// a failure of `op`: in either case the error of the download that asks for a result.
+/// The outputs of an operation. If one of its inputs failed, they carry that failure; if memory runs out, they carry a
+/// failure of `op`. In either case, downloading a result returns the error.
 fn attempt(
     op: &'static str,
     inputs: &[View<'_, Cpu>],
@@ -293,14 +294,14 @@ fn attempt(
     if let Some(failure) = inputs.iter().find_map(|(buffer, _)| buffer.failure()) {
         return failed(failure);
     }
-    // What unwinds leaves nothing behind but memory, which goes back to its pool.
+    // Unwinding leaves nothing behind but memory, which is returned to its pool.
     catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|cause| match cause.downcast::<Shortage>() {
         Ok(shortage) => failed(&Failure::new(op, &shortage)),
         Err(panic) => resume_unwind(panic),
     })
 }
 
-/// [`attempt`] of an operation with one output.
+/// [`attempt`] for an operation with one output.
 fn one(op: &'static str, inputs: &[View<'_, Cpu>], act: impl FnOnce() -> Buffer) -> Buffer {
     attempt(op, inputs, 1, || vec![act()]).pop().expect("one output")
 }
@@ -309,7 +310,7 @@ fn one(op: &'static str, inputs: &[View<'_, Cpu>], act: impl FnOnce() -> Buffer)
 type Convolution = fn(Level, &Arc<Pool>, Array<'_>, Array<'_>, &Geometry, (&mut [f32], Shape));
 
 impl Cpu {
-    /// Runs a convolution on this backend's threads. A sum over nothing is 0.
+    /// Runs a convolution on this backend's threads. An empty sum is 0.
     fn convolve(
         &self,
         a: View<'_, Self>,

@@ -1,16 +1,16 @@
-//! The GPU backend: f32 on any vendor's card, in compute shaders through wgpu (Vulkan, Metal, DX12).
+//! The GPU backend: f32 on graphics cards of any vendor, with compute shaders through wgpu (Vulkan, Metal, DX12).
 //!
-//! Every method runs on the device; none falls back to the processor. Programs are printed to WGSL from the opcode
+//! Every method runs on the device; none falls back to the processor. Programs are translated to WGSL from the opcode
 //! table and compiled once per program and broadcast pattern; the other shaders are the files in `shaders/`. Sums run
-//! in an order that the shapes alone determine and no shader adds atomically, so the same device gives the same bits
-//! run after run.
+//! in an order that depends only on the shapes, and no shader uses atomic additions, so the same device returns the
+//! same bits in every run.
 //!
-//! Calls return at once: work is recorded, and sent in batches. What goes wrong meanwhile (memory, a lost device, a
-//! refused shader) becomes the error of the [`download`](Backend::download) that asks for a result of it, with the
-//! name of the operation.
+//! Calls return immediately: work is recorded and submitted in batches. A failure in the meantime (out of memory, a
+//! lost device, a rejected shader) becomes the error of the [`download`](Backend::download) that requests an affected
+//! result, with the name of the operation.
 //!
-//! Each download tells, as a message of level debug (`-vv` of the program), how much work went before it; the end tells
-//! the sum (`-v`). After the first step of a training no pipeline and no buffer is made.
+//! Each download logs, at debug level (`-vv` of the program), how much work preceded it; dropping the device logs the
+//! totals (`-v`). After the first training step no pipelines and no buffers are created.
 
 mod adapter;
 mod buffer;
@@ -56,7 +56,7 @@ pub use validation::validate;
 
 use context::Context;
 
-/// A graphics card. Cloning shares it.
+/// An opened graphics card. Clones share it.
 ///
 /// ```no_run
 /// use segcal_backends::gpu::{Gpu, Options};
@@ -70,15 +70,15 @@ use context::Context;
 pub struct Gpu(Arc<Context>);
 
 impl Gpu {
-    /// Opens a card.
+    /// Opens a graphics card.
     ///
     /// # Errors
-    /// There is no card or no driver, none matches the wish, or the driver refuses.
+    /// There is no card or no driver, no card matches the options, or the driver refuses to open it.
     pub fn open(options: &Options) -> Result<Self> {
         Ok(Self(Arc::new(Context::open(options, |_| {}, 0, adapter::MEMORY_PERCENT)?)))
     }
 
-    /// A card with smaller limits than it has, and with words behind each buffer that must stay as they are.
+    /// Opens a card with reduced limits, and with guard words after each buffer that must not change.
     #[cfg(test)]
     fn restricted(memory: Option<u64>, guard_words: usize, adjust: impl FnOnce(&mut Limits)) -> Result<Self> {
         let options = Options { memory, ..Options::default() };
@@ -90,21 +90,21 @@ impl Gpu {
         &self.0.adapter
     }
 
-    /// What the card was asked to do so far.
+    /// The work submitted to the card so far.
     pub fn counters(&self) -> Counters {
         self.0.device.totals.now()
     }
 
-    /// Runs `work` with a clock on every dispatch of this card, and tells what each kernel took, the longest first.
-    /// The work as a whole takes longer than without.
+    /// Runs `work` while timing every dispatch on this card, and returns the time of each kernel, the longest first.
+    /// The work as a whole takes longer than without timing.
     ///
     /// # Errors
-    /// The card has no timestamps.
+    /// The card does not support timestamps.
     pub fn time<T>(&self, work: impl FnOnce() -> T) -> Result<(T, Vec<KernelTime>)> {
         self.0.time(work)
     }
 
-    /// Bytes of device memory in buffers, those in the pool included.
+    /// Bytes of device memory held in buffers, including those in the pool.
     pub fn memory(&self) -> u64 {
         self.0.held()
     }
