@@ -1,11 +1,11 @@
-//! Errors of writing, which end a program with another exit status than errors of reading.
+//! Write failures, which end a program with a different exit status from read errors.
 
 use std::fmt;
 use std::io;
 
 use segcal_core::Error;
 
-/// Marks an error as one of writing.
+/// Marks an error as a write failure.
 #[derive(Debug)]
 pub(crate) struct WriteFailure(String);
 
@@ -23,16 +23,16 @@ impl fmt::Display for WriteFailure {
 
 impl std::error::Error for WriteFailure {}
 
-/// The error of a result that cannot be written: exit status 1, not 2.
+/// The error for a result that cannot be written: exit status 1, not 2.
 pub fn write_failure(error: &io::Error) -> Error {
-    Error::from_source(WriteFailure::of(error)).help("check free space and the rights of the folder")
+    Error::from_source(WriteFailure::of(error)).help("check the free disk space and the permissions of the folder")
 }
 
 /// Whether an error came from writing a result, as opposed to unreadable input or wrong usage.
 pub fn is_write_failure(error: &Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
-        // What an io::Error was made of is not its `source`, but behind `get_ref`.
+        // The error wrapped by an io::Error is not its `source`; `get_ref` returns it.
         let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if error.is::<WriteFailure>() || inside.is_some_and(<dyn std::error::Error + Send + Sync>::is::<WriteFailure>) {
             return true;

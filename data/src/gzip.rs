@@ -1,15 +1,15 @@
-//! Gzip files of one or several members.
+//! Gzip files with one or more members.
 //!
-//! Like gzip itself, and unlike `flate2`'s reader of several members, this one takes zeros behind a member as padding,
-//! which archives on tapes and some writers leave. What else lies there is an error that says so.
+//! Like gzip itself, and unlike `flate2`'s multi-member reader, this reader accepts zeros after a member as padding,
+//! which tape archives and some writers leave. Any other trailing bytes are an error.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 
 use flate2::bufread::GzDecoder;
 
-/// The bytes of all members one after the other.
+/// The decompressed bytes of all members, one after the other.
 pub(crate) struct Members<R> {
-    /// The member that is read; `None` behind the last.
+    /// The member being read; `None` after the last.
     member: Option<GzDecoder<R>>,
 }
 
@@ -35,7 +35,7 @@ impl<R: BufRead> Read for Members<R> {
     }
 }
 
-/// Whether another member follows behind zeros, or the end.
+/// Whether another member follows, after any zeros, before the end of the file.
 fn next_member(file: &mut impl BufRead) -> io::Result<bool> {
     loop {
         let bytes = file.fill_buf()?;

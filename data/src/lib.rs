@@ -1,14 +1,14 @@
-//! Volumes, arrays, images and data sets: what is read and written.
+//! Reads and writes volumes, arrays, images and data sets.
 //!
-//! The one convention for arrays in memory is that of [`volume`]. Every reader here answers a malformed file with an
-//! error that names the file and the field; none panics, hangs, or takes more memory than the file's size can justify
+//! Arrays in memory follow the convention described in [`volume`]. For a malformed file, every reader returns an error
+//! that names the file and the field; none panics, hangs, or uses more memory than the size of the file can justify
 //! (see [`limits`]).
 //!
 //! ```
 //! use segcal_data::{Grid, Volume, nifti};
 //! let folder = tempfile::tempdir()?;
 //! let path = folder.path().join("scan.nii.gz");
-//! // 2 slices of 3 rows of 4 voxels of 1 x 1 x 5 mm, the first axis to the patient's right: [channels, d, h, w].
+//! // 2 slices of 3 rows of 4 voxels of 1 x 1 x 5 mm; x points to the patient's right. Arrays are [channels, d, h, w].
 //! let affine = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 5.0, 0.0]];
 //! let scan = Volume::new((0..24_u8).map(f32::from).collect(), 1, Grid::new([2, 3, 4], affine, 1)?);
 //! nifti::write(&path, &scan)?;
@@ -17,8 +17,8 @@
 //! # Ok::<(), segcal_core::Error>(())
 //! ```
 //!
-//! [`Dataset`] finds the cases of a folder, [`prepare`] brings published data sets into its layout, [`phantom`] makes one
-//! whose true posterior is known. An [`Observer`] follows long work.
+//! [`Dataset`] finds the cases in a folder, [`prepare`] converts published data sets to its layout, and [`phantom`]
+//! generates a data set whose true posterior is known. An [`Observer`] follows long-running work.
 
 pub mod checkpoint;
 pub mod config;
@@ -58,10 +58,10 @@ pub use observer::Observer;
 pub use orientation::Axes;
 pub use volume::{Grid, Volume};
 
-/// The file endings that hold an image or a label map, longest first.
+/// The file extensions of images and label maps, longest first.
 pub const ENDINGS: [&str; 9] = [".nii.gz", ".hdr.gz", ".nii", ".hdr", ".png", ".mha", ".mhd", ".nrrd", ".nhdr"];
 
-/// The ending of an image file, one of [`ENDINGS`].
+/// The extension of an image file, one of [`ENDINGS`].
 pub fn ending(path: &Path) -> Option<&'static str> {
     let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
     ENDINGS.into_iter().find(|ending| name.ends_with(ending) && name.len() > ending.len())
@@ -77,7 +77,7 @@ pub fn stem(path: &Path) -> Option<&str> {
     Some(&name[..name.len() - ending(path)?.len()])
 }
 
-/// How a file is read, by the ending of its name.
+/// How a file is read, by its extension.
 enum Format {
     Nifti,
     Png,
@@ -96,17 +96,17 @@ impl Format {
     }
 }
 
-/// The name of the case that a file is called after: without its [`ending`], as [`names::without_ending`] has it.
+/// The name of the case that a file belongs to: the file name without its [`ending`]; see [`names::without_ending`].
 pub fn case_name(path: &Path) -> Option<String> {
     names::without_ending(path, &ENDINGS)
 }
 
-/// What is to be done with a folder for each case that holds one file for each class, as TotalSegmentator writes it.
-pub const ONE_FILE_A_CASE: &str = "give one label map for each case (TotalSegmentator writes it with --ml), or one file a class \
-                                   as CASE_0 (background), CASE_1 …";
+/// The remedy for one folder per case with one file per class, as TotalSegmentator writes them.
+pub const ONE_FILE_A_CASE: &str = "give one label map per case (TotalSegmentator --ml writes it), or one file per class \
+                                   named CASE_0 (background), CASE_1 …";
 
-/// The first folder of a case in `root` that holds one file for each class, named after the classes: several volumes that
-/// lie in it, or in its folder `segmentations`. None where there is no such folder.
+/// The first case folder in `root` that contains one file per class, named after the classes: several volumes directly
+/// in it, or in its subfolder `segmentations`. `None` if there is no such folder.
 pub fn folder_of_classes(root: &Path) -> Option<std::path::PathBuf> {
     let entries = std::fs::read_dir(root).ok()?.flatten().map(|entry| entry.path());
     let several = |folder: &std::path::PathBuf| {
@@ -117,10 +117,11 @@ pub fn folder_of_classes(root: &Path) -> Option<std::path::PathBuf> {
     folders.filter_map(|case| [case.join("segmentations"), case].into_iter().find(several)).min()
 }
 
-/// Reads an image, by the ending of its name: NIfTI, PNG, MetaImage or NRRD. Channels come first; PNG is turned to grey.
+/// Reads an image; its extension decides the format: NIfTI, PNG, MetaImage or NRRD. Channels come first; PNG is
+/// converted to grey.
 ///
 /// # Errors
-/// The ending is unknown, or the file is malformed.
+/// The extension is unknown, or the file is malformed.
 pub fn read_image(path: &Path) -> Result<Volume<f32>> {
     match Format::of(path)? {
         Format::Png => png::read_image(path),
@@ -129,7 +130,7 @@ pub fn read_image(path: &Path) -> Result<Volume<f32>> {
     }
 }
 
-/// As [`read_image`] and then [`Volume::reoriented`]; without a second copy where the format allows it.
+/// Equivalent to [`read_image`] followed by [`Volume::reoriented`], without a second copy where the format allows it.
 ///
 /// # Errors
 /// As [`read_image`].
@@ -140,11 +141,11 @@ pub fn read_image_along(path: &Path, axes: Axes) -> Result<Volume<f32>> {
     }
 }
 
-/// Reads a label map, by the ending of its name: NIfTI, PNG (whose palette index or grey value is the label), MetaImage or
-/// NRRD.
+/// Reads a label map; its extension decides the format: NIfTI, PNG (the palette index or grey value is the label),
+/// MetaImage or NRRD.
 ///
 /// # Errors
-/// The ending is unknown, the file is malformed, or it holds a value that is not a label.
+/// The extension is unknown, the file is malformed, or it contains a value that is not a label.
 pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
     match Format::of(path)? {
         Format::Png => png::read_labels(path),
@@ -153,7 +154,7 @@ pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
     }
 }
 
-/// Where the voxels of an image lie, and its number of channels; of all formats but PNG from the header alone.
+/// The grid of an image and its number of channels, from the header only (except for PNG, which is decoded).
 ///
 /// # Errors
 /// As [`read_image`].
@@ -168,7 +169,8 @@ pub fn read_grid(path: &Path) -> Result<(Grid, usize)> {
     }
 }
 
-/// Both sizes of a voxel, where the header of a NIfTI file gives two; none for other files and those that cannot be read.
+/// The two voxel sizes of a NIfTI file whose header contradicts itself; `None` for other files and for files that
+/// cannot be read.
 pub fn spacing_doubt(path: &Path) -> Option<SpacingDoubt> {
     match Format::of(path) {
         Ok(Format::Nifti) => nifti::read_header(path).ok()?.spacing_doubt(),
@@ -176,7 +178,7 @@ pub fn spacing_doubt(path: &Path) -> Option<SpacingDoubt> {
     }
 }
 
-/// The grid of an image whose voxels are as large as `from` says, where its header gives two sizes.
+/// The grid of an image; if its header gives two voxel sizes, `from` decides which is used.
 ///
 /// # Errors
 /// As [`read_image`].
@@ -187,19 +189,22 @@ pub fn grid_from(path: &Path, from: SpacingFrom, grid: Grid) -> Result<Grid> {
     }
 }
 
-/// Writes a volume, by the ending of the name: `.nii`, `.nii.gz`, `.mha` or `.nrrd`.
+/// Writes a volume; the extension decides the format: `.nii`, `.nii.gz`, `.mha` or `.nrrd`.
 ///
 /// # Errors
-/// The ending is another one, or the file cannot be written.
+/// The extension is not one of these, or the file cannot be written.
 pub fn write<T: number::ToFile>(path: &Path, volume: &Volume<T>) -> Result<()> {
     if formats::is_known(path) { formats::write(path, volume) } else { nifti::write(path, volume) }
 }
 
-/// The error of a name with another ending than [`ENDINGS`] and those that are known `also`.
+/// The error for a file whose extension is neither in [`ENDINGS`] nor in `also`.
 pub fn unknown_ending(path: &Path, also: &str) -> Error {
     let name = path.to_string_lossy().to_ascii_lowercase();
     let half = name.trim_end_matches(".gz").strip_suffix(".img").is_some();
-    let remedy =
-        if half { "name the .hdr of the pair".into() } else { format!("known are {}{also}", ENDINGS.join(" ")) };
+    let remedy = if half {
+        "give the .hdr file of the pair".into()
+    } else {
+        format!("expected one of {}{also}", ENDINGS.join(" "))
+    };
     Error::new("unrecognised file extension").at(path.display()).help(remedy)
 }

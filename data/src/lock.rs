@@ -1,4 +1,4 @@
-//! A file by which the processes of a machine agree on one writer.
+//! A lock file by which the processes on a machine agree on one writer.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -9,34 +9,35 @@ use segcal_models::whole_file;
 
 use crate::failure::write_failure;
 
-/// Name of the file in a folder.
+/// Name of the lock file in a folder.
 pub(crate) const LOCK: &str = ".lock";
 
-/// How often the file may be removed, by those who held it before, while it is being locked.
+/// How often the file may be removed by previous holders while it is being locked.
 const ATTEMPTS: usize = 100;
 
-/// A lock that is held: it ends with the value, or with the process, however that ends.
+/// A held lock. It is released when the value is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct Lock {
-    /// Held open.
+    /// Kept open.
     file: File,
-    /// The file to remove at the end.
+    /// The lock file to remove on release.
     remove: Option<PathBuf>,
-    /// Whether others may hold it as well.
+    /// Whether others may hold the lock as well.
     shared: bool,
 }
 
 impl Lock {
-    /// Takes the lock, unless another process holds it; with `remove` the file goes with the lock.
+    /// Takes the lock, unless another process holds it; with `remove`, the file is removed when the lock is released.
     ///
     /// # Errors
-    /// The file cannot be made, or is not a regular one: a link could lead anywhere, and a pipe would wait for ever.
+    /// The file cannot be created, or is not a regular file: a link could lead anywhere, and a pipe would block
+    /// forever.
     pub(crate) fn take(path: &Path, remove: bool) -> Result<Option<Self>> {
         Self::taken(path, remove, File::try_lock)
     }
 
-    /// The same beside others who take it so, and not beside one who takes it alone. The last of them removes the file,
-    /// and what those who were killed had begun.
+    /// Takes a shared lock: others may share it, but nobody may hold it exclusively. The last holder removes the file
+    /// and the unfinished files of killed writers.
     ///
     /// # Errors
     /// As [`Lock::take`].
@@ -56,9 +57,9 @@ impl Lock {
                 && !metadata.is_file()
             {
                 let what = if metadata.is_symlink() { "is a symbolic link" } else { "is not a regular file" };
-                return Err(Error::new(what).at(path.display()).help("remove it: nobody holds it"));
+                return Err(Error::new(what).at(path.display()).help("remove it: it is not a lock of this program"));
             }
-            // Never truncated: whatever has this name, the lock is not its content.
+            // Never truncated: whatever file has this name, its content does not matter to the lock.
             let file = File::options().create(true).write(true).truncate(false).open(path);
             let file = file.map_err(|error| write_failure(&error)).at(path.display())?;
             match lock(&file) {
@@ -66,7 +67,7 @@ impl Lock {
                     let remove = remove.then(|| path.into());
                     return Ok(Some(Self { file, remove, shared: false }));
                 }
-                // The one who held it removed the file meanwhile.
+                // The previous holder has removed the file meanwhile.
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error).at(path.display()),
@@ -77,7 +78,7 @@ impl Lock {
 }
 
 impl Lock {
-    /// Gives up a share: whether nobody else has one, and the file is locked alone now.
+    /// Releases a share; returns whether it was the last one, in which case the file is now locked exclusively.
     fn is_the_last_at(&self, path: &Path) -> bool {
         self.file.unlock().is_ok() && self.file.try_lock().is_ok() && is_at(&self.file, path)
     }
@@ -85,7 +86,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Removed while it is held, so that nobody else's goes. A file that stays does no harm.
+        // Removed while the lock is held, so that nobody else's lock file is removed. A leftover file does no harm.
         if let Some(path) = &self.remove
             && (!self.shared || self.is_the_last_at(path))
         {
@@ -97,19 +98,19 @@ impl Drop for Lock {
     }
 }
 
-/// Removes what writers that were killed had begun, in a folder and in those directly inside. For one who holds its lock
-/// alone.
+/// Removes unfinished files of killed writers, in a folder and in its direct subfolders. The caller must hold the
+/// folder's lock exclusively.
 pub(crate) fn remove_unfinished(folder: &Path) {
     whole_file::remove_unfinished(folder);
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        // The type of the entry itself: a link is not followed.
+        // The type of the entry itself: links are not followed.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             whole_file::remove_unfinished(&entry.path());
         }
     }
 }
 
-/// Whether a file still has its name.
+/// Whether the open file is still the one at `path`.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -117,7 +118,7 @@ fn is_at(file: &File, path: &Path) -> bool {
     number(file.metadata()) == number(path.symlink_metadata())
 }
 
-/// Where a file that is open cannot be removed, it still has its name.
+/// Where an open file cannot be removed, it is still at its path.
 #[cfg(not(unix))]
 fn is_at(_: &File, _: &Path) -> bool {
     true

@@ -1,10 +1,10 @@
-//! The number types of files, and their way into memory.
+//! The number types of files, and their conversion to and from types in memory.
 
 use std::io::Read;
 
 use segcal_core::{Error, Result};
 
-/// The type of the numbers in a file.
+/// The type of numbers stored in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names say it: signedness or kind, and bits")]
 pub enum NumberType {
@@ -23,7 +23,7 @@ pub enum NumberType {
 }
 
 impl NumberType {
-    /// Bytes of one number.
+    /// Size of one number in bytes.
     pub const fn size(self) -> usize {
         match self {
             Self::Bool | Self::U8 | Self::I8 => 1,
@@ -33,7 +33,7 @@ impl NumberType {
         }
     }
 
-    /// The name that NumPy gives it.
+    /// Its NumPy name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bool => "bool",
@@ -51,7 +51,7 @@ impl NumberType {
         }
     }
 
-    /// Whether it holds whole numbers only.
+    /// Whether it is an integer type (or bool).
     pub const fn is_integer(self) -> bool {
         !matches!(self, Self::F16 | Self::F32 | Self::F64)
     }
@@ -97,13 +97,13 @@ fn half(bits: u16) -> f64 {
     }
 }
 
-/// A type that arrays are read into.
+/// A type that arrays can be read as.
 pub trait FromFile: Copy + Default {
     /// Its type in a file.
     const TYPE: NumberType;
-    /// The numbers of little-endian bytes of its own type.
+    /// Decodes little-endian bytes of this type.
     fn of_bytes(bytes: &[u8]) -> impl ExactSizeIterator<Item = Self>;
-    /// The number, or `None` if it does not fit: a finite number beyond the range, or a fraction for an integer.
+    /// Converts `x`, or returns `None` if it does not fit: a finite number out of range, or a fraction for an integer.
     fn from_file(x: f64) -> Option<Self>;
 }
 
@@ -139,11 +139,11 @@ impl FromFile for i32 {
     }
 }
 
-/// A type that arrays are written as.
+/// A type that arrays can be written as.
 pub trait ToFile: Copy {
     /// Its type in a file.
     const TYPE: NumberType;
-    /// Appends the little-endian bytes.
+    /// Appends its little-endian bytes.
     fn put(self, bytes: &mut Vec<u8>);
 }
 
@@ -179,7 +179,7 @@ pub fn write_all<T: ToFile>(out: &mut dyn std::io::Write, values: &[T]) -> Resul
 /// Bytes read or written at a time.
 const STEP: usize = 1 << 16;
 
-/// Reads `count` numbers and hands them on in pieces, so that a file is never in memory as bytes.
+/// Reads `count` numbers and passes them to `each` in pieces, so that the raw bytes of a file are never all in memory.
 ///
 /// # Errors
 /// `source` ends early or fails, or `each` does.
@@ -198,7 +198,7 @@ pub fn stream(
     })
 }
 
-/// Reads `count` numbers of `size` bytes and hands on their bytes in pieces of whole numbers.
+/// Reads `count` numbers of `size` bytes each and passes their bytes to `each` in pieces of whole numbers.
 ///
 /// # Errors
 /// As [`stream`].
@@ -215,8 +215,8 @@ pub fn pieces(
         let piece = &mut bytes[..step * size];
         source.read_exact(piece).map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => {
-                Error::new(format!("the data end before number {} of {count}", done + step))
-                    .help("the file is cut off: get it again")
+                Error::new(format!("the data ends before number {} of {count}", done + step))
+                    .help("the file is truncated: download or copy it again")
             }
             _ => Error::from(error),
         })?;

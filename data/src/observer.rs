@@ -1,13 +1,13 @@
-//! How long work reports what it does, and how it is stopped.
+//! Progress reports and cancellation of long-running work.
 //!
-//! The libraries print nothing, draw no progress bar and know no signal. They hand [`Event`]s to an [`Observer`]; a
-//! program shows them as it likes, and may stop the work at its next step.
+//! The libraries print nothing, draw no progress bars and handle no signals. They pass [`Event`]s to an [`Observer`]; a
+//! program displays them as it likes, and may stop the work at its next step.
 
 use std::fmt;
 
 use segcal_core::{Error, Result};
 
-/// What happens while long work goes on.
+/// What happens during long-running work.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -22,26 +22,26 @@ pub enum Event<'a> {
     Step {
         /// Name of the work.
         work: &'a str,
-        /// What the step was, briefly: a case, a loss.
+        /// A short description of the step, such as a case or a loss.
         now: &'a dyn fmt::Display,
     },
-    /// The work has ended, whether all its steps were done or not.
+    /// The work has ended, whether or not all its steps were done.
     Ended {
         /// Name of the work.
         work: &'a str,
     },
     /// One case failed and was left out; the others continue.
     CaseFailed(&'a Error),
-    /// A line that a person following a long computation wants to read, such as the figures of an epoch.
+    /// A line of progress for the user to read, such as the metrics of an epoch.
     Line(&'a dyn fmt::Display),
 }
 
-/// Follows long work; several threads may report at once.
+/// Follows long-running work; several threads may report at once.
 pub trait Observer: Sync {
-    /// Something happened.
+    /// Called for each event.
     fn event(&self, event: Event<'_>);
 
-    /// The reason to stop, if there is one; asked at each step of work that can be resumed.
+    /// Returns the reason to stop, if any; called at each step of work that can be resumed.
     fn stop(&self) -> Option<Error> {
         None
     }
@@ -55,7 +55,7 @@ impl Observer for Silent {
     fn event(&self, _: Event<'_>) {}
 }
 
-/// The steps of one piece of work; dropped, the work has ended.
+/// The steps of one piece of work; dropping the value ends the work.
 pub struct Steps<'a> {
     observer: &'a dyn Observer,
     work: String,
@@ -69,7 +69,7 @@ impl<'a> Steps<'a> {
         Self { observer, work }
     }
 
-    /// One more step is done; `now` says which.
+    /// Reports that one more step is done; `now` describes it.
     pub fn step(&self, now: impl fmt::Display) {
         self.observer.event(Event::Step { work: &self.work, now: &now });
     }
@@ -81,7 +81,7 @@ impl Drop for Steps<'_> {
     }
 }
 
-/// Marks an error as the observer's wish to stop.
+/// Marks an error as the observer's request to stop.
 #[derive(Debug)]
 struct Interruption(Error);
 
@@ -97,7 +97,7 @@ impl std::error::Error for Interruption {
     }
 }
 
-/// Whether to continue.
+/// Returns an error if the observer asks to stop.
 ///
 /// # Errors
 /// The observer's reason to stop, recognised by [`is_interruption`].
@@ -105,7 +105,7 @@ pub fn check(observer: &dyn Observer) -> Result<()> {
     observer.stop().map_or(Ok(()), |reason| Err(Error::from_source(Interruption(reason))))
 }
 
-/// Whether an error is the observer's wish to stop, as opposed to a failure.
+/// Whether an error is the observer's request to stop, as opposed to a failure.
 pub fn is_interruption(error: &Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {

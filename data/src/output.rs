@@ -1,4 +1,4 @@
-//! What is written: strict JSON, and files that are whole or not there.
+//! Writing results: strict JSON, and files that appear complete or not at all.
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::lock::{self, LOCK};
 use crate::part::Part;
 use crate::xml;
 
-/// A number of things in words: `1 case`, `2 cases`.
+/// A count with its noun: `1 case`, `2 cases`.
 ///
 /// ```
 /// assert_eq!(segcal_data::output::counted(1, "case"), "1 case");
@@ -25,10 +25,10 @@ pub fn counted(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// The text of one JSON document, indented.
+/// Formats a JSON document, indented.
 ///
 /// # Errors
-/// A map of the document has keys that are not strings.
+/// A map in the document has keys that are not strings.
 pub fn to_json(document: &impl Serialize) -> Result<String> {
     serde_json::to_string_pretty(document).map_err(Error::from_source)
 }
@@ -46,7 +46,7 @@ pub fn number(x: f64) -> Value {
     }
 }
 
-/// [`number`] for a field of a struct: `#[serde(serialize_with = "output::serialize_number")]`.
+/// [`number`] for a struct field: `#[serde(serialize_with = "output::serialize_number")]`.
 ///
 /// # Errors
 /// Those of the serializer.
@@ -57,7 +57,7 @@ pub fn serialize_number<S: Serializer>(x: &f64, serializer: S) -> std::result::R
     }
 }
 
-/// A number that strict JSON can hold: NaN and the infinities are strings.
+/// A number in strict JSON: NaN and the infinities are stored as strings.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Number(pub f64);
 
@@ -77,7 +77,7 @@ impl<'de> Deserialize<'de> for Number {
         }
         match Form::deserialize(deserializer)? {
             Form::Number(x) => Ok(Self(x)),
-            // Rust reads "nan", "inf" and "-inf" as it writes them.
+            // Rust parses "nan", "inf" and "-inf" as it formats them.
             Form::Name(name) => name.parse().map(Self).map_err(serde::de::Error::custom),
         }
     }
@@ -95,7 +95,7 @@ fn not_finite(x: f64) -> Option<&'static str> {
     }
 }
 
-/// Text as HTML and SVG show it. What XML has no character for is shown as U+FFFD.
+/// Escapes text for HTML and SVG. Characters that XML forbids become U+FFFD.
 ///
 /// ```
 /// assert_eq!(segcal_data::output::escape("a < \"b\" & c"), "a &lt; &quot;b&quot; &amp; c");
@@ -104,7 +104,7 @@ pub fn escape(text: &str) -> String {
     xml::legal(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// A table as CSV: commas, lines that end in `\n`, quotes around fields that need them.
+/// A CSV table: comma-separated, lines end in `\n`, fields are quoted where needed.
 ///
 /// ```
 /// use segcal_data::output::Csv;
@@ -115,7 +115,7 @@ pub fn escape(text: &str) -> String {
 pub struct Csv(csv::Writer<Vec<u8>>);
 
 impl Csv {
-    /// A table with the names of its columns.
+    /// Starts a table with these column names.
     pub fn new<S: AsRef<str>>(columns: &[S]) -> Self {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let columns = columns.iter().map(|column| guarded(column.as_ref().to_owned()));
@@ -123,7 +123,7 @@ impl Csv {
         Self(writer)
     }
 
-    /// One more row. Panics unless it has a field for each column.
+    /// Appends a row. Panics unless it has one field per column.
     pub fn row(&mut self, fields: &[&dyn std::fmt::Display]) {
         let fields = fields.iter().map(|field| guarded(field.to_string()));
         self.0.write_record(fields.collect::<Vec<_>>()).expect("a field for each column");
@@ -136,24 +136,24 @@ impl Csv {
     }
 }
 
-/// A field of a table that a spreadsheet does not take for a formula: with an apostrophe in front where it would, and
-/// where it begins with one; see [`plain`].
+/// Guards a field against being read as a formula by a spreadsheet: an apostrophe is put in front if it would be, or if
+/// it already begins with an apostrophe; [`plain`] undoes this.
 fn guarded(field: String) -> String {
     if field.starts_with(FORMULA) && field.parse::<f64>().is_err() { format!("'{field}") } else { field }
 }
 
-/// How a field of a table begins that is not what it seems.
+/// First characters of fields that must be guarded.
 const FORMULA: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\''];
 
-/// What a field of a [`Csv`] was before it was written.
+/// The original text of a field read from a [`Csv`].
 pub fn plain(field: &str) -> &str {
     field.strip_prefix('\'').filter(|rest| rest.starts_with(FORMULA)).unwrap_or(field)
 }
 
-/// Writes a file that appears whole or not at all; see [`segcal_models::whole_file::write`].
+/// Writes a file that appears complete or not at all; see [`segcal_models::whole_file::write`].
 ///
 /// # Errors
-/// Those of `fill`, and a folder or disk that cannot be written (recognised by [`is_write_failure`]).
+/// Those of `fill`, or the folder or disk cannot be written (recognised by [`is_write_failure`]).
 pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let written = whole_file::write(path, |out| fill(&mut Marking(out)).map_err(Fault::Content));
     let told = written.map_err(|fault| match fault {
@@ -163,7 +163,7 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>
     told.at(path.display())
 }
 
-/// Why a file could not be written: the file itself, or what was to go into it.
+/// Why a file could not be written: the file itself failed, or producing its content did.
 enum Fault {
     File(io::Error),
     Content(Error),
@@ -175,7 +175,7 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// Marks the errors of the file itself, so that they are told from the errors of what is being written.
+/// Marks errors of the file itself, to distinguish them from errors of the content being written.
 struct Marking<W>(W);
 
 impl<W: Write> Write for Marking<W> {
@@ -188,7 +188,7 @@ impl<W: Write> Write for Marking<W> {
     }
 }
 
-/// Writes text, whole or not at all; see [`write_atomic`].
+/// Writes a text file, complete or not at all; see [`write_atomic`].
 ///
 /// # Errors
 /// Those of [`write_atomic`].
@@ -196,21 +196,22 @@ pub fn write_text(path: &Path, text: &str) -> Result<()> {
     write_atomic(path, |out| Ok(out.write_all(text.as_bytes())?))
 }
 
-/// Claims the place of a result that is one file: found before hours of work, not after, that it cannot go there. Until
-/// the claim is dropped, another process is refused; what a writer that was killed had begun in the folder is removed.
+/// Claims the path of a single-file result, so that a problem with it is found before hours of work and not after.
+/// Until the claim is dropped, other processes are refused. Unfinished files of killed writers in the folder are
+/// removed.
 ///
 /// # Errors
-/// The result would replace one of the `inputs` or what is not a regular file, its folder does not exist or cannot be
-/// written, or another process writes it.
+/// The result would replace one of the `inputs` or something that is not a regular file, its folder does not exist or
+/// cannot be written, or another process is writing it.
 pub fn claim<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<Lock> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
         let error = Error::from_source(WriteFailure::of(&io::Error::from(ErrorKind::NotFound))).at(folder.display());
-        return Err(error.help("make the folder first"));
+        return Err(error.help("create the folder first"));
     }
     if let Ok(real) = path.canonicalize() {
         if inputs.into_iter().any(|input| input.canonicalize().is_ok_and(|input| input == real)) {
-            let error = Error::new("is an input, which is never overwritten").at(path.display());
+            let error = Error::new("is an input; inputs are never overwritten").at(path.display());
             return Err(error.help("choose another name"));
         }
         if !path.is_symlink() && !real.is_file() {
@@ -219,14 +220,14 @@ pub fn claim<'a>(path: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Res
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let lock = Lock::take(&folder.join(format!(".{name}{LOCK}")), true)?.ok_or_else(|| {
-        let error = Error::new("another process writes this file").at(path.display());
+        let error = Error::new("another process is writing this file").at(path.display());
         error.help("wait until it ends, or choose another name")
     })?;
     whole_file::remove_unfinished(folder);
     Ok(lock)
 }
 
-/// Removes a file, if it is there.
+/// Removes a file if it exists.
 ///
 /// # Errors
 /// Its folder cannot be written.
@@ -237,7 +238,7 @@ pub fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
-/// A folder that results go into, and never out of.
+/// A folder for results; nothing is written outside it.
 #[derive(Clone, Debug)]
 pub struct OutputFolder {
     path: PathBuf,
@@ -246,10 +247,10 @@ pub struct OutputFolder {
 }
 
 impl OutputFolder {
-    /// Makes the folder (and those above it) where it does not exist yet.
+    /// Creates the folder (and its parents) if it does not exist.
     ///
     /// # Errors
-    /// It cannot be made, or is a file.
+    /// It cannot be created, or is a file.
     pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         if let Some(file) = path.ancestors().find(|path| path.exists() && !path.is_dir()) {
@@ -259,11 +260,11 @@ impl OutputFolder {
         Ok(Self { path, _lock: None })
     }
 
-    /// The same for one writer at a time: until it is dropped, or the process ends, another one is refused. What
-    /// writers that were killed had begun is removed, here and in the folders directly inside.
+    /// Like [`OutputFolder::create`], for one writer at a time: other writers are refused until the value is dropped or
+    /// the process ends. Unfinished files of killed writers are removed, here and in the direct subfolders.
     ///
     /// # Errors
-    /// As [`OutputFolder::create`]; another process writes to the folder, or its lock is not a regular file.
+    /// As [`OutputFolder::create`]; another process is writing to the folder, or its lock is not a regular file.
     pub fn exclusive(path: impl Into<PathBuf>) -> Result<Self> {
         let folder = Self::create(path)?;
         let lock = Lock::take(&folder.file(LOCK)?, true)?.ok_or_else(|| {
@@ -275,8 +276,8 @@ impl OutputFolder {
         Ok(Self { _lock: Some(Arc::new(lock)), ..folder })
     }
 
-    /// The same for several writers at once, each of files of its own: as long as one is at work, [`exclusive`] is refused,
-    /// and the other way round.
+    /// Like [`OutputFolder::create`], for several writers at once, each with its own files: while any of them is at
+    /// work, [`exclusive`] is refused, and vice versa.
     ///
     /// [`exclusive`]: OutputFolder::exclusive
     ///
@@ -285,14 +286,15 @@ impl OutputFolder {
     pub fn shared(path: impl Into<PathBuf>) -> Result<Self> {
         let folder = Self::create(path)?;
         let lock = Lock::share(&folder.file(LOCK)?)?.ok_or_else(|| {
-            Error::new("another process writes to this folder, and not a part of the cases alone")
+            Error::new("another process writes to this folder, and not only its part of the cases")
                 .at(folder.path.display())
                 .help("wait until it ends, or choose another output folder")
         })?;
         Ok(Self { _lock: Some(Arc::new(lock)), ..folder })
     }
 
-    /// [`shared`](OutputFolder::shared) for a part of the cases, [`exclusive`](OutputFolder::exclusive) for all of them.
+    /// [`shared`](OutputFolder::shared) for a part of the cases, [`exclusive`](OutputFolder::exclusive) for all of
+    /// them.
     ///
     /// # Errors
     /// As those.
@@ -300,18 +302,19 @@ impl OutputFolder {
         if part.is_whole() { Self::exclusive(path) } else { Self::shared(path) }
     }
 
-    /// Removes what writers that were killed had begun, here and in the folders directly inside. For the one writer.
+    /// Removes unfinished files of killed writers, here and in the direct subfolders. Only the exclusive writer may
+    /// call this.
     pub fn remove_unfinished(&self) {
         lock::remove_unfinished(&self.path);
     }
 
-    /// Where the folder is.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Locks the folder for one writer, until the lock is dropped or the process ends; `None` if another process holds
-    /// it. The file stays.
+    /// Locks the folder for one writer until the lock is dropped or the process ends; `None` if another process holds
+    /// the lock. The lock file is kept.
     ///
     /// # Errors
     /// The folder cannot be written, or the lock is not a regular file.
@@ -319,11 +322,11 @@ impl OutputFolder {
         Lock::take(&self.file(LOCK)?, false)
     }
 
-    /// The place of a file in the folder; folders between are made.
+    /// The path of a file in the folder; missing folders on the way are created.
     ///
     /// # Errors
-    /// `name` is empty, absolute, holds `..`, or leads through a symbolic link: it could end up outside. Or a folder
-    /// between cannot be made.
+    /// `name` is empty, absolute, contains `..`, or leads through a symbolic link, and so could end up outside; or a
+    /// folder on the way cannot be created.
     pub fn file(&self, name: impl AsRef<Path>) -> Result<PathBuf> {
         let name = name.as_ref();
         let inside = name.components().all(|part| matches!(part, Component::Normal(_)));
@@ -419,7 +422,7 @@ mod tests {
         fs::write(folder.path().join(".segcal-1-0.part"), "half").unwrap();
         let first = claim(&path, []).unwrap();
         let refused = claim(&path, []).unwrap_err().to_string();
-        assert!(refused.contains("map.json: another process writes this file"), "{refused}");
+        assert!(refused.contains("map.json: another process is writing this file"), "{refused}");
         write_text(&path, "whole").unwrap();
         drop(first);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -1,8 +1,8 @@
 //! PNG images and label maps, as volumes of one slice.
 //!
-//! Images: 1- to 16-bit grey as it is stored; colour becomes grey by the luma of ITU-R BT.601,
-//! `0.299 R + 0.587 G + 0.114 B`; an alpha channel is dropped. Label maps: the palette INDEX, or the grey value; colour
-//! is refused, because no single channel says which class is meant.
+//! Images: 1- to 16-bit grey is read as stored; colour is converted to grey by the luma of ITU-R BT.601,
+//! `0.299 R + 0.587 G + 0.114 B`; an alpha channel is dropped. Label maps: the label is the palette INDEX or the grey
+//! value; colour is refused, because no single channel gives the class.
 
 use std::io::BufReader;
 use std::path::Path;
@@ -37,7 +37,7 @@ pub fn read_image(path: &Path) -> Result<Volume<f32>> {
 pub fn read_colours(path: &Path) -> Result<Volume<f32>> {
     let picture = decode(path, Transformations::EXPAND).at(path.display())?;
     if matches!(picture.color, ColorType::Grayscale | ColorType::GrayscaleAlpha) {
-        return Err(Error::new("three channels are expected, but the picture is grey").at(path.display()));
+        return Err(Error::new("expected three colour channels, but the image is grey").at(path.display()));
     }
     let values = (0..3).flat_map(|colour| picture.channel(colour).map(|x| x as f32).collect::<Vec<_>>()).collect();
     Ok(Volume::new(values, 3, picture.grid()))
@@ -46,11 +46,11 @@ pub fn read_colours(path: &Path) -> Result<Volume<f32>> {
 /// Reads a label map: palette index or grey value.
 ///
 /// # Errors
-/// The file is malformed or holds colours.
+/// The file is malformed or has RGB colours.
 pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
     let picture = decode(path, Transformations::IDENTITY).at(path.display())?;
     if matches!(picture.color, ColorType::Rgb | ColorType::Rgba) {
-        return Err(Error::new("a label map in colours does not say which class is meant")
+        return Err(Error::new("a label map in RGB colours does not say which class each colour means")
             .at(path.display())
             .help("save it with a palette, or as grey values"));
     }
@@ -59,8 +59,8 @@ pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
     Ok(Volume::new(labels, 1, picture.grid()))
 }
 
-/// Reads the numbers as they are stored, as [`read_labels`] does, or grey where there are colours; with the kind of
-/// picture in words.
+/// Reads the stored numbers, as [`read_labels`] does, or the grey values of an RGB image, together with a description
+/// of the pixel format.
 ///
 /// # Errors
 /// The file is malformed.
@@ -81,23 +81,25 @@ pub fn read_plain(path: &Path) -> Result<(String, Volume<f32>)> {
     Ok((kind, Volume::new(values, 1, picture.grid())))
 }
 
-/// Writes a label map of one slice as 8-bit grey, whole or not at all.
+/// Writes a label map of one slice as 8-bit grey, complete or not at all.
 ///
 /// # Errors
 /// There are several slices or channels, a label is not in 0..=255, or the file cannot be written.
 pub fn write_labels(path: &Path, labels: &Volume<i32>) -> Result<()> {
     let [d, h, w] = labels.grid.extent;
     if d != 1 || labels.channels() != 1 {
-        return Err(Error::new(format!("{d} slices do not fit into a PNG")).at(path.display()).help("write NIfTI"));
+        return Err(Error::new(format!("{d} slices do not fit into one PNG"))
+            .at(path.display())
+            .help("write NIfTI instead"));
     }
     let bytes: Vec<u8> = labels.values().iter().filter_map(|&label| label.try_into().ok()).collect();
     if bytes.len() < labels.values().len() {
-        return Err(Error::new("a label is not in 0..=255").at(path.display()).help("write NIfTI"));
+        return Err(Error::new("a label is not in 0..=255").at(path.display()).help("write NIfTI instead"));
     }
     write(path, [w, h], ColorType::Grayscale, &bytes)
 }
 
-/// Writes a picture of `[width, height]` pixels, row by row, each red, green and blue, whole or not at all.
+/// Writes an RGB image of `[width, height]` pixels, given row by row, complete or not at all.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -116,7 +118,7 @@ fn write(path: &Path, [width, height]: [usize; 2], color: ColorType, bytes: &[u8
     })
 }
 
-/// What a PNG holds, still as bytes.
+/// A decoded PNG whose samples are still bytes.
 struct Picture {
     bytes: Vec<u8>,
     width: usize,
@@ -131,7 +133,7 @@ impl Picture {
         Grid::unknown([1, self.height, self.width])
     }
 
-    /// One value for each pixel.
+    /// One value per pixel.
     fn values<T>(&self, values: impl Iterator<Item = T>) -> Result<Vec<T>> {
         let count = self.width * self.height;
         let mut all = limits::Growing::new(count)?;
@@ -149,7 +151,7 @@ impl Picture {
     }
 }
 
-/// The `index`-th sample of a row; samples of less than a byte are packed from the high bits on.
+/// The `index`-th sample of a row; samples smaller than a byte are packed from the most significant bits down.
 fn sample(row: &[u8], index: usize, bits: usize) -> u32 {
     match bits {
         16 => u32::from(u16::from_be_bytes([row[2 * index], row[2 * index + 1]])),
@@ -164,7 +166,7 @@ fn sample(row: &[u8], index: usize, bits: usize) -> u32 {
 fn decode(path: &Path, transformations: Transformations) -> Result<Picture> {
     let (file, size) = limits::open(path)?;
     let mut decoder = Decoder::new(BufReader::new(file));
-    // Text and colour profiles are of no use here, and could be large.
+    // Text and colour profiles are not needed and could be large.
     decoder.set_ignore_text_chunk(true);
     decoder.set_transformations(transformations);
     let header = decoder.read_header_info().map_err(Error::from_source)?;
@@ -173,7 +175,7 @@ fn decode(path: &Path, transformations: Transformations) -> Result<Picture> {
     let stored_bits = header.color_type.samples() * header.bit_depth as usize;
     limits::check_claim((count as u64 * stored_bits as u64).div_ceil(8), size, true).at("IHDR")?;
     let mut reader = decoder.read_info().map_err(Error::from_source)?;
-    // A palette, or a depth below a byte, makes more bytes of the picture than the file's header says.
+    // A palette, or a depth below a byte, expands the image beyond what the header states.
     let mut bytes = limits::zeroed(reader.output_buffer_size()).at("IHDR")?;
     let frame = reader.next_frame(&mut bytes).map_err(Error::from_source)?;
     reader.finish().map_err(Error::from_source)?;
@@ -209,7 +211,7 @@ mod tests {
         write(&path, ColorType::Rgb, BitDepth::Eight, 1, &[100, 0, 0, 10, 20, 30], None);
         let grey = read_image(&path).unwrap();
         assert!((grey.values()[0] - 29.9).abs() < 1e-4 && (grey.values()[1] - 18.15).abs() < 1e-4);
-        assert!(read_labels(&path).unwrap_err().to_string().contains("a.png: a label map in colours"));
+        assert!(read_labels(&path).unwrap_err().to_string().contains("a.png: a label map in RGB colours"));
         let palette = vec![0, 0, 0, 200, 200, 200, 50, 50, 50];
         write(&path, ColorType::Indexed, BitDepth::Two, 3, &[0b0001_1000, 0b1001_0000], Some(palette));
         assert_eq!(read_labels(&path).unwrap().values(), [0, 1, 2, 2, 1, 0]);

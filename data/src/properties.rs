@@ -1,4 +1,4 @@
-//! The file that nnU-Net writes beside the probabilities of a case, which says where an array lies in space.
+//! The properties file that nnU-Net writes next to the probabilities of a case, which positions the array in space.
 
 use std::path::Path;
 
@@ -10,8 +10,8 @@ use crate::formats::lps;
 use crate::output;
 
 impl Grid {
-    /// Writes the geometry of an array `[z, y, x]` as nnU-Net's `CASE.properties.json` has it: spacing, origin and directions
-    /// of SimpleITK (x, y, z; the patient's left and back), and a crop that leaves nothing out.
+    /// Writes the geometry of an array `[z, y, x]` in the form of nnU-Net's `CASE.properties.json`: the spacing, origin
+    /// and direction of SimpleITK (x, y, z; LPS), and a bounding box that crops nothing.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -19,7 +19,7 @@ impl Grid {
         let (steps, origin) = lps(self);
         let [z, y, x] = self.spacing_mm();
         let spacing = [x, y, z];
-        // By rows: the component along a side of space, of each axis.
+        // Row by row: the components of all axes along one world axis.
         let direction: Vec<f64> = (0..9).map(|at| steps[at % 3][at / 3] / spacing[at % 3]).collect();
         let document = json!({
             "sitk_stuff": { "spacing": spacing, "origin": origin, "direction": direction },

@@ -1,19 +1,20 @@
-//! Resampling of volumes to another number of voxels over the same space, by the rules of nnU-Net.
+//! Resampling of volumes to a different number of voxels over the same space, by the rules of nnU-Net.
 //!
-//! Place `i` of `m` new voxels along an axis of `n` lies at `(i + 1/2) n/m - 1/2` of the old ones; beyond the border its
-//! value is repeated. Images are interpolated by cubic splines, scores linearly, labels by the largest sum of linear weights.
-//! Where voxels are much longer along one axis than along the others (see [`coarse_axis`]), the planes across it are
-//! resampled each by itself, and then the nearest plane is taken.
+//! If an axis of `n` voxels is resampled to `m`, new voxel `i` is at position `(i + 1/2) n/m - 1/2` among the old ones;
+//! border values are repeated outside. Images are interpolated by cubic splines and scores linearly; a label is the one
+//! with the largest sum of linear weights. If voxels are much longer along one axis than along the others (see
+//! [`coarse_axis`]), each plane across that axis is resampled separately, and then the nearest plane is taken.
 
-/// Ratio of voxel sizes above which the longest axis is resampled by itself.
+/// Ratio of voxel sizes above which the longest axis is resampled separately.
 const ANISOTROPIC: f64 = 3.0;
-/// Border voxels that are repeated before spline coefficients are computed; what is assumed beyond matters by less than 1e-6.
+/// How often border voxels are repeated before the spline coefficients are computed; what is assumed beyond them
+/// changes the result by less than 1e-6.
 const REPEATED: usize = 12;
-/// Sums of weights that differ by less are equal.
+/// Sums of weights that differ by less than this are considered equal.
 const TIE: f64 = 1e-9;
 
-/// The number of voxels over the same space: along each axis `extent * spacing / wanted`, halves to the even number, at
-/// least 1. A `wanted` of 0 keeps an axis.
+/// The number of voxels of size `wanted` over the same space: `extent * spacing / wanted` along each axis, rounded
+/// (halves to even), at least 1. A `wanted` of 0 leaves an axis unchanged.
 pub fn size(extent: [usize; 3], spacing: [f64; 3], wanted: [f64; 3]) -> [usize; 3] {
     std::array::from_fn(|axis| match wanted[axis] {
         0.0 => extent[axis],
@@ -21,8 +22,8 @@ pub fn size(extent: [usize; 3], spacing: [f64; 3], wanted: [f64; 3]) -> [usize; 
     })
 }
 
-/// The axis that is resampled by itself: the longest of the old voxel size if that is above three times the shortest, else
-/// the same of the new one; none where two axes share the longest.
+/// The axis that is resampled separately: the axis with the largest old spacing if that is more than three times the
+/// smallest, otherwise the same for the new spacing; `None` if two axes share the largest spacing.
 pub fn coarse_axis(old: [f64; 3], new: [f64; 3]) -> Option<usize> {
     let longest = |spacing: [f64; 3]| spacing.into_iter().fold(0.0, f64::max);
     let shortest = |spacing: [f64; 3]| spacing.into_iter().fold(f64::INFINITY, f64::min);
@@ -40,24 +41,24 @@ pub struct Line {
 }
 
 impl Line {
-    /// The map whose new numbers have `width` taps each, a tap being a place and its weight.
+    /// Creates a map whose outputs have `width` taps each; a tap is an input index and its weight.
     pub fn new(width: usize, taps: Vec<(usize, f32)>) -> Self {
         assert!(width > 0 && taps.len().is_multiple_of(width), "as many taps for each number");
         Self { taps, width }
     }
 
-    /// To the nearest of `from` places.
+    /// Nearest-neighbour interpolation of `from` values.
     pub fn nearest(from: usize, to: usize) -> Self {
         Self::new(1, (0..to).map(|place| (nearest(from, to, place), 1.0)).collect())
     }
 
-    /// Linear between `from` places.
+    /// Linear interpolation between `from` values.
     pub fn linear(from: usize, to: usize) -> Self {
         let two = |place| between(from, to, place).map(|(at, weight)| (at, weight as f32));
         Self::new(2, (0..to).flat_map(two).collect())
     }
 
-    /// Number of new numbers.
+    /// Number of outputs.
     pub fn len(&self) -> usize {
         self.taps.len() / self.width
     }
@@ -67,12 +68,12 @@ impl Line {
         self.taps.is_empty()
     }
 
-    /// The taps of a new number.
+    /// The taps of one output.
     pub fn taps(&self, place: usize) -> &[(usize, f32)] {
         &self.taps[place * self.width..][..self.width]
     }
 
-    /// The map along an axis of one channel, `[d, h, w]`.
+    /// Applies the map along an axis of one channel, `[d, h, w]`.
     pub fn along(&self, axis: usize, values: &[f32], extent: [usize; 3]) -> Vec<f32> {
         let inner: usize = extent[axis + 1..].iter().product();
         let mut mapped = vec![0.0; values.len() / extent[axis].max(1) * self.len()];
@@ -88,7 +89,7 @@ impl Line {
     }
 }
 
-/// Where a new place lies among the old ones.
+/// The position of a new voxel among the old ones.
 fn position(from: usize, to: usize, place: usize) -> f64 {
     (place as f64 + 0.5) * from as f64 / to as f64 - 0.5
 }
@@ -97,7 +98,7 @@ fn nearest(from: usize, to: usize, place: usize) -> usize {
     ((position(from, to, place) + 0.5).floor().max(0.0) as usize).min(from - 1)
 }
 
-/// The two old places about a new one, with their weights.
+/// The two old voxels around a new one, with their weights.
 fn between(from: usize, to: usize, place: usize) -> [(usize, f64); 2] {
     let at = position(from, to, place).clamp(0.0, (from - 1) as f64);
     let share = at.fract();
@@ -111,8 +112,8 @@ pub fn lines(from: [usize; 3], to: [usize; 3], coarse: Option<usize>) -> [Line; 
     })
 }
 
-/// One channel of an image, `[d, h, w]`, in other extents: cubic splines, clipped to the range of the image before (of each
-/// plane by itself, where there is a coarse axis).
+/// Resamples one channel of an image, `[d, h, w]`, by cubic splines, clipped to the range of the original image (or of
+/// each original plane, if there is a coarse axis).
 pub fn image(values: &[f32], from: [usize; 3], to: [usize; 3], coarse: Option<usize>) -> Vec<f32> {
     let (mut values, mut extent) = (values.to_vec(), from);
     let limits = ranges(&values, extent, coarse);
@@ -129,12 +130,12 @@ pub fn image(values: &[f32], from: [usize; 3], to: [usize; 3], coarse: Option<us
     }
 }
 
-/// The plane of a place across an axis; 0 without one.
+/// The index, along an axis, of the plane that contains an offset; 0 without an axis.
 fn plane(place: usize, extent: [usize; 3], axis: Option<usize>) -> usize {
     axis.map_or(0, |axis| place / extent[axis + 1..].iter().product::<usize>() % extent[axis])
 }
 
-/// Minimum and maximum of each plane across an axis, or of all.
+/// Minimum and maximum of each plane across an axis, or of all values without one.
 fn ranges(values: &[f32], extent: [usize; 3], axis: Option<usize>) -> Vec<(f32, f32)> {
     let mut ranges = vec![(f32::INFINITY, f32::NEG_INFINITY); axis.map_or(1, |axis| extent[axis])];
     for (place, &value) in values.iter().enumerate() {
@@ -151,7 +152,7 @@ fn clip(values: &mut [f32], extent: [usize; 3], axis: Option<usize>, ranges: &[(
     }
 }
 
-/// The interpolating cubic spline along an axis, at `to` places.
+/// Evaluates the interpolating cubic spline along an axis at `to` positions.
 fn cubic(values: &[f32], extent: [usize; 3], axis: usize, to: usize) -> Vec<f32> {
     let from = extent[axis];
     let inner: usize = extent[axis + 1..].iter().product();
@@ -174,27 +175,29 @@ fn cubic(values: &[f32], extent: [usize; 3], axis: usize, to: usize) -> Vec<f32>
     resampled
 }
 
-/// The first of the four coefficients of the lengthened line that a new place is made of, and their weights.
+/// The index, in the extended line, of the first of the four coefficients that determine a new value, and their
+/// weights.
 fn weights(from: usize, to: usize, place: usize) -> (usize, [f64; 4]) {
     let reach = REPEATED as f64 - 1.0;
     let at = position(from, to, place).clamp(-reach, from as f64 - 1.0 + reach);
-    // At the last place the fourth weight is 0, and its coefficient may lie behind the end.
+    // At the last position the fourth weight is 0, and its coefficient may be past the end.
     ((at.floor() + REPEATED as f64) as usize - 1, spline(at - at.floor()))
 }
 
-/// The weights of the four coefficients about a place `t` from 0 to 1 between the second and the third (cubic B-spline).
+/// The cubic B-spline weights of four coefficients, at the fraction `t` in 0 to 1 between the second and the third.
 pub fn spline(t: f64) -> [f64; 4] {
     let s = 1.0 - t;
     let inner = |t: f64| (4.0 - 6.0 * t * t + 3.0 * t * t * t) / 6.0;
     [s.powi(3) / 6.0, inner(t), inner(s), t.powi(3) / 6.0]
 }
 
-/// Values become the coefficients of the cubic B-spline that passes through them, mirrored at the ends (Unser 1999).
+/// Replaces values by the coefficients of the cubic B-spline that passes through them, mirrored at the ends (Unser
+/// 1999).
 fn coefficients(line: &mut [f64]) {
     let pole = 3.0_f64.sqrt() - 2.0;
     let last = line.len() - 1;
     line.iter_mut().for_each(|number| *number *= 6.0);
-    // Powers of the pole beyond this vanish in 64 bits.
+    // Higher powers of the pole are negligible in 64 bits.
     let mut sum = line[0];
     let mut power = pole;
     for &number in &line[1..=last.min(30)] {
@@ -211,8 +214,8 @@ fn coefficients(line: &mut [f64]) {
     }
 }
 
-/// A label map, `[d, h, w]`, in other extents: the label whose voxels have the largest sum of linear weights; of equals that
-/// of the nearest voxel if it is among them, else the smallest.
+/// Resamples a label map, `[d, h, w]`: each new voxel gets the label whose voxels have the largest sum of linear
+/// weights. On a tie it gets the label of the nearest voxel if that is among the tied ones, otherwise the smallest.
 pub fn labels(values: &[i32], from: [usize; 3], to: [usize; 3], coarse: Option<usize>) -> Vec<i32> {
     let two = |axis: usize, place: usize| match coarse {
         Some(coarse) if coarse == axis => [(nearest(from[axis], to[axis], place), 1.0), (0, 0.0)],
@@ -233,7 +236,7 @@ pub fn labels(values: &[i32], from: [usize; 3], to: [usize; 3], coarse: Option<u
     resampled
 }
 
-/// The label of the largest sum of weights among the eight corners.
+/// The label with the largest sum of weights among the eight corners.
 fn heaviest(axes: [&[(usize, f64); 2]; 3], label: impl Fn([usize; 3]) -> i32, nearest: i32) -> i32 {
     let mut sums = [(0, 0.0); 8];
     let mut found = 0;

@@ -1,26 +1,27 @@
-//! Numbers that arrive in the order of a file, put where they belong in an array whose axes run in another order, so
-//! that no second copy of a large array is ever needed.
+//! Writes numbers that arrive in file order directly to their positions in an array with a different axis order, so
+//! that no second copy of a large array is needed.
 
-/// Where the next number of a file goes.
+/// Tracks where the next number of a file goes.
 #[derive(Clone, Debug)]
 pub(super) struct Scatter {
     /// Extents along the file's axes, the fastest first.
     extents: Vec<usize>,
-    /// Distance in the result between two neighbours along each of them.
+    /// Distance in the result between neighbours along each of these axes.
     steps: Vec<isize>,
     at: Vec<usize>,
     place: isize,
 }
 
 impl Scatter {
-    /// `axes` holds extent and step of each axis of the file, the fastest first; `start` is the place of the first number.
+    /// `axes` gives the extent and step of each axis of the file, the fastest first; `start` is the index of the first
+    /// number.
     pub(super) fn new(axes: &[(usize, isize)], start: usize) -> Self {
         let (extents, steps) = axes.iter().copied().unzip();
         Self { extents, steps, at: vec![0; axes.len()], place: start as isize }
     }
 
-    /// The order of an array with these extents (last axis fastest) from a file of the axes `order`, that is file axis
-    /// `order[i]` becomes axis `i` of the result; `fortran` says that the file's first axis is the fastest.
+    /// For a file with the extents `file`, of which axis `order[i]` becomes axis `i` of the result (last axis fastest);
+    /// `fortran` says that the file's first axis is the fastest.
     pub(super) fn permuted(file: &[usize], order: &[usize], fortran: bool) -> Self {
         let mut axes = vec![(0, 0); file.len()];
         let mut step = 1;
@@ -34,7 +35,7 @@ impl Scatter {
         Self::new(&axes, 0)
     }
 
-    /// Puts one number into `out`.
+    /// Writes one number to `out`.
     #[inline]
     pub(super) fn put<T>(&mut self, out: &mut [T], value: T) {
         out[self.place as usize] = value;

@@ -1,45 +1,45 @@
-//! Volumes in memory, and where they lie in space.
+//! Volumes in memory and their position in space.
 //!
-//! # The one convention
+//! # Memory layout
 //!
-//! Arrays are `[c, d, h, w]` in standard layout, that is channel, z, y, x with x fastest: the order of the numbers in a
+//! Arrays are `[c, d, h, w]` in standard layout: channel, z, y, x with x fastest. This is the order of the numbers in a
 //! NIfTI file, so that nothing is transposed on reading. `w` is NIfTI's first axis (x, `i`), `h` its second, `d` its
-//! third; what a file has beyond three axes is flattened into `c`. Two-dimensional data have `d = 1`.
+//! third; any further axes of a file are flattened into `c`. Two-dimensional data have `d = 1`.
 //!
-//! [`Grid::extent`] and [`Grid::spacing_mm`] are `[d, h, w]`, too. Only what belongs to the file's own coordinates is in
-//! the order x, y, z: the columns of [`Grid::affine`] and the letters of [`Axes`].
+//! [`Grid::extent`] and [`Grid::spacing_mm`] are `[d, h, w]`, too. Only the file's own coordinates are in the order x,
+//! y, z: the columns of [`Grid::affine`] and the letters of [`Axes`].
 
 use ndarray::{Array4, ArrayView3, Axis};
 use segcal_core::{Error, Result, Shape};
 
 use super::orientation::{Axes, Matrix3, column_lengths, determinant, orthogonal_factor};
 
-/// The largest difference between two grids that still count as one, in voxels.
+/// The largest difference, in voxels, between two grids that are still considered the same.
 const TOLERANCE_VOXELS: f64 = 0.05;
 
-/// Where the voxels of a volume lie in space.
+/// The voxel grid of a volume in space.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
     /// Number of voxels along `[d, h, w]`.
     pub extent: [usize; 3],
-    /// Three rows `[a_x, a_y, a_z, offset]`: voxel `(x, y, z)` has its centre at `affine * (x, y, z, 1)`, in mm, with
-    /// the world axes pointing to the patient's right, front and top (RAS).
+    /// Three rows `[a_x, a_y, a_z, offset]`: the centre of voxel `(x, y, z)` is at `affine * (x, y, z, 1)`, in mm, with
+    /// the world axes pointing to the patient's right, anterior and superior (RAS).
     pub affine: [[f64; 4]; 3],
     /// NIfTI's code of that space: 0 unknown, 1 scanner, 2 aligned to another scan, 3 Talairach, 4 MNI 152.
     pub space: i16,
-    /// Whether the file gives the size of its voxels. PNG and arrays give none: their voxels count 1 along each axis,
+    /// Whether the file gives the voxel size. PNG and arrays do not: their voxel size is taken as 1 along each axis,
     /// and lengths are in voxels.
     pub sized: bool,
 }
 
 impl Grid {
-    /// A grid for data whose voxel size and place in space are not known.
+    /// A grid for data whose voxel size and position in space are unknown.
     pub const fn unknown(extent: [usize; 3]) -> Self {
         let affine = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
         Self { extent, affine, space: 0, sized: false }
     }
 
-    /// The grid with this affine.
+    /// Creates a grid with this affine.
     ///
     /// # Errors
     /// The affine is not finite, or maps the volume onto a plane.
@@ -57,24 +57,24 @@ impl Grid {
         Ok(grid)
     }
 
-    /// Distance between neighbouring voxels along `[d, h, w]`, in mm; 1 where the file gives none.
+    /// Distance between neighbouring voxels along `[d, h, w]`, in mm; 1 if the file gives none.
     pub fn spacing_mm(&self) -> [f64; 3] {
         let [x, y, z] = column_lengths(&self.linear());
         [z, y, x]
     }
 
-    /// The step in space from a voxel to the next along `[d, h, w]`, in mm. They need not be at right angles.
+    /// The steps in space from one voxel to the next along `[d, h, w]`, in mm. They need not be orthogonal.
     pub fn steps_mm(&self) -> [[f64; 3]; 3] {
         let linear = self.linear();
         [2, 1, 0].map(|column| std::array::from_fn(|row| linear[row][column]))
     }
 
-    /// Where the axes point.
+    /// The anatomical directions of the axes.
     pub fn axes(&self) -> Axes {
         Axes::of(&self.linear())
     }
 
-    /// Whether an axis points between two world axes, by more than a milliradian.
+    /// Whether any axis deviates from its world axis by more than a milliradian.
     pub fn oblique(&self) -> bool {
         let linear = self.linear();
         let lengths = column_lengths(&linear);
@@ -87,21 +87,21 @@ impl Grid {
         largest > 1e-3
     }
 
-    /// Refuses a grid that is not this one: another extent, or voxels that lie apart by more than a twentieth of a
-    /// voxel at any corner.
+    /// Returns an error unless `other` is the same grid: the same extent, and corners that differ by at most a
+    /// twentieth of a voxel.
     ///
     /// # Errors
-    /// The grids differ; the message shows both under the names given.
+    /// The grids differ; the message shows both under the given names.
     pub fn expect_same(&self, name: &str, other: &Self, other_name: &str) -> Result<()> {
         let smallest = self.spacing_mm().into_iter().fold(f64::INFINITY, f64::min);
         if self.extent == other.extent && self.largest_shift_mm(other) <= TOLERANCE_VOXELS * smallest {
             return Ok(());
         }
-        Err(Error::new(format!("{name} lies on {self}, but {other_name} on {other}"))
+        Err(Error::new(format!("{name} is on the grid {self}, but {other_name} is on {other}"))
             .help("resample one onto the other, or check that they belong together"))
     }
 
-    /// The largest distance in mm between where the two affines put a corner of the volume.
+    /// The largest distance in mm between the positions of a corner of the volume under the two affines.
     fn largest_shift_mm(&self, other: &Self) -> f64 {
         let mut largest = 0.0_f64;
         for corner in 0..8_usize {
@@ -114,7 +114,7 @@ impl Grid {
         largest
     }
 
-    /// The grid of the same voxels after [`Volume::reoriented`].
+    /// The grid after [`Volume::reoriented`].
     #[must_use]
     pub fn along(&self, axes: Axes) -> Self {
         let from = self.axes().to(axes);
@@ -131,10 +131,10 @@ impl Grid {
         grid
     }
 
-    /// The grid of `extent` voxels from `start`, which may lie outside.
+    /// The grid of `extent` voxels from `start` on, which may be outside this grid.
     ///
     /// # Errors
-    /// The extent is none.
+    /// The resulting grid is invalid.
     pub fn part(&self, start: [isize; 3], extent: [usize; 3]) -> Result<Self> {
         let mut affine = self.affine;
         for row in &mut affine {
@@ -144,10 +144,11 @@ impl Grid {
         Ok(Self { sized: self.sized, ..Self::new(extent, affine, self.space)? })
     }
 
-    /// The grid of `size` voxels that covers the same space: its first voxel lies half a new step behind the outer face.
+    /// The grid of `size` voxels that covers the same space: the centre of its first voxel is half a new step inside
+    /// the outer face.
     ///
     /// # Errors
-    /// A size of 0.
+    /// A size is 0.
     pub fn resized(&self, size: [usize; 3]) -> Result<Self> {
         let mut affine = self.affine;
         for (axis, spatial) in [2, 1, 0].into_iter().enumerate() {
@@ -188,12 +189,12 @@ impl std::fmt::Display for Grid {
 pub struct Volume<T> {
     /// The numbers. Always in standard layout.
     pub data: Array4<T>,
-    /// Where they lie.
+    /// Their grid in space.
     pub grid: Grid,
 }
 
 impl<T: Copy> Volume<T> {
-    /// The volume of these numbers, in the order of memory. Their count must be `channels` times the grid's voxels.
+    /// Creates a volume from numbers in memory order. Their count must be `channels` times the number of voxels.
     pub fn new(values: Vec<T>, channels: usize, grid: Grid) -> Self {
         let [d, h, w] = grid.extent;
         let data = Array4::from_shape_vec((channels, d, h, w), values).expect("as many values as voxels and channels");
@@ -210,22 +211,22 @@ impl<T: Copy> Volume<T> {
         self.data.index_axis(Axis(0), c)
     }
 
-    /// The shape as a tensor of one sample.
+    /// The shape as a tensor with one sample.
     pub fn shape(&self) -> Shape {
         Shape::new(1, self.channels(), 1, 1, 1).with_spatial(self.grid.extent)
     }
 
-    /// All numbers in the order of memory.
+    /// All numbers in memory order.
     pub fn values(&self) -> &[T] {
         self.data.as_slice().expect("a volume is in standard layout")
     }
 
-    /// The same volume with its axes permuted and turned round so that they point to (or nearest to) `axes`. No value
-    /// is interpolated; doing the same with the volume's own [`Grid::axes`] undoes it exactly.
+    /// The same volume with its axes permuted and flipped so that they point along (or closest to) `axes`. No value is
+    /// interpolated; reorienting to the volume's own [`Grid::axes`] undoes it exactly.
     #[must_use]
     pub fn reoriented(&self, axes: Axes) -> Self {
         let from = self.grid.axes().to(axes);
-        // Axis `2 - k` of `[d, h, w]` is file axis `k`; the channel axis comes in front.
+        // Axis `2 - k` of `[d, h, w]` is file axis `k`; the channel axis comes first.
         let order: [usize; 3] = std::array::from_fn(|axis| 3 - from[2 - axis].0);
         let mut view = self.data.view().permuted_axes([0, order[0], order[1], order[2]]);
         for (axis, (_, turned)) in from.into_iter().enumerate() {
@@ -236,7 +237,7 @@ impl<T: Copy> Volume<T> {
         Self { data: view.as_standard_layout().into_owned(), grid: self.grid.along(axes) }
     }
 
-    /// Where in space a place in memory lies in the file's own counting, `(channel, x, y, z)`, for messages.
+    /// Names the voxel at a memory offset in the file's own coordinates `(x, y, z)`, with the channel, for messages.
     pub(crate) fn place(extent: [usize; 3], offset: usize) -> String {
         let [d, h, w] = extent;
         let (voxel, channel) = (offset % (d * h * w), offset / (d * h * w));

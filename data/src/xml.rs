@@ -1,9 +1,8 @@
-//! Names in drawings and pages.
+//! Text in SVG and HTML.
 
 use std::borrow::Cow;
 
-/// The text without the characters that XML 1.0 (section 2.2) forbids, each replaced by U+FFFD: with one of them no reader
-/// takes a drawing.
+/// Replaces each character that XML 1.0 (section 2.2) forbids by U+FFFD: no reader accepts an SVG that contains one.
 ///
 /// ```
 /// assert_eq!(segcal_data::xml::legal("a\u{1b}b"), "a\u{fffd}b");
