@@ -1,5 +1,5 @@
-//! Checkpoints at the border: what is read is a regular file that fits into memory, what cannot be written is a write
-//! failure, and numbers have a hash.
+//! Checkpoints on disk: only regular files that fit into memory are read, failures to write are write failures, and
+//! parameters can be hashed.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -15,10 +15,10 @@ use crate::limits;
 /// Reads a checkpoint; see [`models::load`].
 ///
 /// # Errors
-/// Those of [`models::load`]; it is not a regular file, or too large for the memory that is free.
+/// Those of [`models::load`]; the file is not a regular file, or is too large for the free memory.
 pub fn load(path: &Path) -> Result<Stored> {
     let (_, size) = limits::open(path).at(path.display())?;
-    // The numbers are held as they are stored and as doubles.
+    // Memory holds the numbers both as stored and as doubles.
     memory::expect(size.saturating_mul(3), "the checkpoint").at(path.display())?;
     models::load(path)
 }
@@ -26,7 +26,7 @@ pub fn load(path: &Path) -> Result<Stored> {
 /// Writes a checkpoint; see [`models::save`].
 ///
 /// # Errors
-/// Those of [`models::save`]; a disk or folder that cannot be written is a write failure.
+/// Those of [`models::save`]; if the disk or folder cannot be written, the error is a write failure.
 pub fn save<B: Backend>(
     path: &Path,
     groups: &[(&str, &Parameters<B>)],
@@ -40,8 +40,8 @@ pub fn save<B: Backend>(
     })
 }
 
-/// Adds names, extents and numbers to a hash. The numbers count as doubles, so that every backend that holds them
-/// exactly gives the same.
+/// Adds names, extents and numbers to a hash. Numbers are hashed as doubles, so that every backend that stores them
+/// exactly gives the same hash.
 ///
 /// # Errors
 /// The device cannot be read.

@@ -102,8 +102,8 @@ pub fn case_name(path: &Path) -> Option<String> {
 }
 
 /// The remedy for one folder per case with one file per class, as TotalSegmentator writes them.
-pub const ONE_FILE_A_CASE: &str = "give one label map per case (TotalSegmentator --ml writes it), or one file per class \
-                                   named CASE_0 (background), CASE_1 …";
+pub const ONE_FILE_A_CASE: &str = "give one label map per case (TotalSegmentator --ml writes it), or one file per \
+                                   class named CASE_0 (background), CASE_1 …";
 
 /// The first case folder in `root` that contains one file per class, named after the classes: several volumes directly
 /// in it, or in its subfolder `segmentations`. `None` if there is no such folder.

@@ -97,7 +97,7 @@ impl Grid {
         if self.extent == other.extent && self.largest_shift_mm(other) <= TOLERANCE_VOXELS * smallest {
             return Ok(());
         }
-        Err(Error::new(format!("{name} is on the grid {self}, but {other_name} is on {other}"))
+        Err(Error::new(format!("{name} has the grid {self}, but {other_name} has {other}"))
             .help("resample one onto the other, or check that they belong together"))
     }
 

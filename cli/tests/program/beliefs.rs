@@ -177,7 +177,7 @@ fn two_sizes_of_a_voxel_are_told_and_decided() {
     fs::rename(folder.at("y"), folder.at("ds/labels")).unwrap();
     fs::rename(folder.at("p"), folder.at("ds/images")).unwrap();
     let output = segcal(&["check", text(&folder.at("ds"))]);
-    assert!(output.status.code() == Some(1) && stdout(&output).contains("by pixdim"), "{}", stdout(&output));
+    assert!(output.status.code() == Some(1) && stdout(&output).contains("according to pixdim"), "{}", stdout(&output));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! MetaImage, ITK's own format: `Key = Value` lines, the last of which names the file of the numbers (`.mhd`) or says
-//! that they follow (`.mha`).
+//! MetaImage, ITK's own format: `Key = Value` lines, the last of which names the data file (`.mhd`) or says that the
+//! numbers follow (`.mha`).
 
 use std::collections::HashMap;
 use std::io::BufReader;
@@ -19,7 +19,7 @@ pub(super) fn open(path: &Path) -> Result<Stored> {
     let name = loop {
         let line = line(&mut source, &mut left)?;
         let Some((key, value)) = line.split_once('=') else {
-            return Err(Error::new(format!("\"{line}\" stands where Key = Value is expected")).at("header"));
+            return Err(Error::new(format!("expected Key = Value, got \"{line}\"")).at("header"));
         };
         let value = value.trim().to_owned();
         if key.trim() == "ElementDataFile" {
@@ -32,7 +32,8 @@ pub(super) fn open(path: &Path) -> Result<Stored> {
     let fields = Fields(fields);
     let packing = if fields.is_true("CompressedData") { Packing::Zlib } else { Packing::None };
     let skip = fields.get("HeaderSize").map_or(Ok(0), |text| {
-        text.parse::<u64>().map_err(|_| Error::new(format!("{text} bytes to skip are not understood")).at("HeaderSize"))
+        text.parse::<u64>()
+            .map_err(|_| Error::new(format!("unsupported number of bytes to skip: {text}")).at("HeaderSize"))
     })?;
     std::io::copy(&mut std::io::Read::take(&mut source, skip), &mut std::io::sink())?;
     let rank = fields.rank()?;
@@ -64,25 +65,23 @@ impl Fields {
     fn count(&self, key: &str, default: usize) -> Result<usize> {
         let Some(text) = self.get(key) else { return Ok(default) };
         let count = text.parse().ok().filter(|&count| count > 0);
-        count.ok_or_else(|| Error::new(format!("\"{text}\" is not a number from 1 on")).at(key))
+        count.ok_or_else(|| Error::new(format!("expected a positive integer, got \"{text}\"")).at(key))
     }
 
-    /// Number of axes. Several numbers a voxel are channels or a fourth axis, not both.
+    /// Number of axes. Several numbers per voxel are either channels or a fourth axis, not both.
     fn rank(&self) -> Result<usize> {
         let rank = self.count("NDims", 3)?;
         if !(2..=4).contains(&rank) {
-            return Err(Error::new(format!("{rank} is not read, only 2 to 4")).at("NDims"));
+            return Err(Error::new(format!("expected 2 to 4, got {rank}")).at("NDims"));
         }
         let channels = self.count("ElementNumberOfChannels", 1)?;
         if channels > 1 && rank == 4 {
-            return Err(
-                Error::new(format!("{channels} is not read with NDims = 4, only 1")).at("ElementNumberOfChannels")
-            );
+            return Err(Error::new(format!("expected 1 when NDims is 4, got {channels}")).at("ElementNumberOfChannels"));
         }
         Ok(rank)
     }
 
-    /// Where the voxels lie, and the extent of the fourth axis.
+    /// The voxel grid and the extent of the fourth axis.
     fn grid(&self, rank: usize) -> Result<(crate::Grid, usize)> {
         let required = |key: &str| self.get(key).ok_or_else(|| Error::new("is missing").at(key));
         let any = |keys: &[&str]| keys.iter().find_map(|key| self.get(key));
@@ -119,7 +118,7 @@ impl Fields {
             "MET_LONG_LONG" => NumberType::I64,
             "MET_FLOAT" => NumberType::F32,
             "MET_DOUBLE" => NumberType::F64,
-            other => return Err(Error::new(format!("\"{other}\" is not a type that is read"))),
+            other => return Err(Error::new(format!("\"{other}\" is not a supported type"))),
         })
     }
 }

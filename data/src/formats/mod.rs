@@ -1,8 +1,8 @@
 //! MetaImage and NRRD.
 //!
-//! Both are a text of `field = value` lines and a block of numbers. The text is read here line by line and never beyond
-//! 64 KiB; the numbers are read through the same limits as those of any volume. Several numbers a voxel are its channels:
-//! MetaImage's `ElementNumberOfChannels` or its fourth axis, NRRD's axis that is not one of space.
+//! Both consist of a text header of `field = value` lines and a block of numbers. The header is read line by line and
+//! may not exceed 64 KiB; the numbers are subject to the same limits as those of any volume. Several numbers per voxel
+//! are its channels: MetaImage's `ElementNumberOfChannels` or fourth axis, NRRD's non-spatial axis.
 
 mod metaimage;
 mod nrrd;
@@ -23,13 +23,13 @@ use crate::{Grid, Volume};
 pub(crate) use write::lps;
 pub use write::{Sink, write, write_stream};
 
-/// The most that a header may take.
+/// The largest size of a header in bytes.
 const MAX_HEADER: u64 = 1 << 16;
 
-/// The endings of the names of these files.
+/// The extensions of these files.
 pub(crate) const ENDINGS: [&str; 4] = [".mha", ".mhd", ".nrrd", ".nhdr"];
 
-/// Whether the name of a file is that of a MetaImage or NRRD.
+/// Whether the name of a file has the extension of a MetaImage or NRRD.
 pub fn is_known(path: &Path) -> bool {
     opener(path).is_some()
 }
@@ -37,13 +37,13 @@ pub fn is_known(path: &Path) -> bool {
 /// Reads an image, MetaImage (`.mhd`, `.mha`) or NRRD (`.nrrd`, `.nhdr`).
 ///
 /// # Errors
-/// The ending is unknown, or the file is malformed.
+/// The extension is unknown, or the file is malformed.
 pub fn read_image(path: &Path) -> Result<Volume<f32>> {
     let convert = |x| f32::from_file(x).ok_or("is beyond the range of 32-bit floats");
     open(path).and_then(|stored| numbers(stored, convert)).at(path.display())
 }
 
-/// Reads a label map, as [`read_image`].
+/// Reads a label map; see [`read_image`].
 ///
 /// # Errors
 /// Those of [`read_image`]; a value is not a whole number.
@@ -52,10 +52,10 @@ pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
     open(path).and_then(|stored| numbers(stored, convert)).at(path.display())
 }
 
-/// What the header alone says: where the voxels lie, the number of channels, and the type of the numbers.
+/// Reads only the header: the voxel grid, the number of channels, and the number type.
 ///
 /// # Errors
-/// The ending is unknown, or the header is malformed.
+/// The extension is unknown, or the header is malformed.
 pub fn read_header(path: &Path) -> Result<(Grid, usize, NumberType)> {
     let stored = open(path).at(path.display())?;
     Ok((stored.grid, stored.channels, stored.kind))
@@ -74,7 +74,7 @@ fn opener(path: &Path) -> Option<fn(&Path) -> Result<Stored>> {
     }
 }
 
-/// How the block of numbers is packed.
+/// How the block of numbers is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Packing {
     None,
@@ -82,19 +82,19 @@ enum Packing {
     Zlib,
 }
 
-/// A volume whose numbers are still to be read.
+/// A volume whose numbers have not been read yet.
 struct Stored {
     grid: Grid,
-    /// Numbers of each voxel.
+    /// Numbers per voxel.
     channels: usize,
-    /// Whether the numbers of a voxel follow each other; else those of a channel do.
+    /// Whether the numbers of a voxel are contiguous; otherwise those of a channel are.
     interleaved: bool,
     kind: NumberType,
     big_endian: bool,
     packing: Packing,
-    /// What stands from the first number on.
+    /// The data, from the first number on.
     source: Box<dyn Read>,
-    /// Bytes of the file that holds the numbers.
+    /// Size in bytes of the file with the numbers.
     size: u64,
 }
 
@@ -133,42 +133,42 @@ fn numbers<T: Copy + Default>(
     Ok(Volume::new(values.into_vec(), channels, grid))
 }
 
-/// Reads packed numbers to their end, where the checksum is.
+/// Reads compressed numbers to the end of the stream, where the checksum is.
 fn finish(source: &mut dyn Read, packing: Packing) -> Result<()> {
     if packing == Packing::None { Ok(()) } else { limits::finish(source) }
 }
 
-/// The next line without its end; an error where the header is too long or no text.
+/// Reads the next line without its line ending; an error if the header is too long or not text.
 fn line(source: &mut impl BufRead, left: &mut u64) -> Result<String> {
     let mut bytes = Vec::new();
     let read = source.by_ref().take(*left).read_until(b'\n', &mut bytes)?;
     *left -= read as u64;
     if *left == 0 && !bytes.ends_with(b"\n") {
-        return Err(Error::new(format!("the header is too long: no end in {MAX_HEADER} bytes")));
+        return Err(Error::new(format!("the header is too long: it does not end within {MAX_HEADER} bytes")));
     }
     let text = String::from_utf8(bytes).map_err(|_| Error::new("the header is not text"))?;
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-/// Exactly `count` numbers.
+/// Parses exactly `count` numbers.
 fn several(text: &str, count: usize) -> Result<Vec<f64>> {
     let numbers: Option<Vec<f64>> = text.split_whitespace().map(|word| word.parse().ok()).collect();
     let numbers = numbers.filter(|numbers| numbers.len() == count);
-    numbers.ok_or_else(|| Error::new(format!("\"{text}\" is not {count} numbers")))
+    numbers.ok_or_else(|| Error::new(format!("\"{text}\" is not a list of {count} numbers")))
 }
 
-/// `count` extents, in the order of the file.
+/// Parses `count` extents, in file order.
 fn extents(text: &str, count: usize) -> Result<Vec<usize>> {
     let whole = |x: f64| if x >= 1.0 && x.fract() == 0.0 { x as usize } else { 0 };
     let extents: Vec<usize> = several(text, count)?.into_iter().map(whole).collect();
     if extents.contains(&0) {
-        return Err(Error::new(format!("\"{text}\" is not {count} extents from 1 on")));
+        return Err(Error::new(format!("\"{text}\" is not a list of {count} positive integers")));
     }
     Ok(extents)
 }
 
-/// The grid whose axes x, y, z take these steps from this first voxel, all in a world that points to the patient's
-/// left and back (LPS), as ITK's formats have it.
+/// The grid with these steps along x, y, z and this first voxel, all in the LPS coordinates (left, posterior, superior)
+/// of ITK's formats.
 fn from_lps(extent: [usize; 3], steps: [[f64; 3]; 3], origin: [f64; 3], space: i16) -> Result<Grid> {
     let sign = [-1.0, -1.0, 1.0];
     let affine =
@@ -176,12 +176,12 @@ fn from_lps(extent: [usize; 3], steps: [[f64; 3]; 3], origin: [f64; 3], space: i
     Grid::new(extent, affine, space)
 }
 
-/// A file of numbers that the header names; it must lie beside the header.
+/// Opens the data file that the header names; it must be in the same folder as the header.
 fn data_file(header: &Path, name: &str) -> Result<(Box<dyn Read>, u64)> {
     let plain = Path::new(name).file_name().is_some_and(|file| file == name);
     if !plain {
-        return Err(Error::new(format!("the data file \"{name}\" is not one beside the header"))
-            .help("put both into one folder and name the file alone"));
+        return Err(Error::new(format!("the data file \"{name}\" is not in the folder of the header"))
+            .help("put both in one folder and give only the file name"));
     }
     let path = header.with_file_name(name);
     let (file, size) = limits::open(&path).at(path.display())?;

@@ -1,4 +1,5 @@
-//! NRRD: `field: value` lines up to an empty one, then the numbers, or in a file of their own (`data file`).
+//! NRRD: `field: value` lines up to an empty line, followed by the numbers, which may also be in a separate `data
+//! file`.
 
 use std::collections::HashMap;
 use std::io::BufReader;
@@ -46,7 +47,7 @@ impl Fields {
             if line.is_empty() {
                 return Ok(Self(fields));
             }
-            // `key:=value` is a remark, and a line from `#` on a comment.
+            // `key:=value` is metadata, and a line that starts with `#` is a comment.
             if let Some((key, value)) = line.split_once(": ").filter(|_| !line.starts_with('#')) {
                 fields.insert(key.trim().to_ascii_lowercase(), value.trim().to_owned());
             }
@@ -61,18 +62,18 @@ impl Fields {
         let skip = ["line skip", "lineskip", "byte skip", "byteskip"];
         match self.any(&skip) {
             None | Some("0") => Ok(()),
-            Some(other) => Err(Error::new(format!("{other} is not read, only 0")).at("skip")),
+            Some(other) => Err(Error::new(format!("expected 0, got {other}")).at("skip")),
         }
     }
 
-    /// The axes of the file: two or three of space, and one of channels before or behind them.
+    /// The axes of the file: two or three spatial ones, and at most one of channels before or after them.
     fn axes(&self) -> Result<Axes> {
         let text = self.any(&["dimension"]).unwrap_or("nothing");
         let rank = text.parse().ok().filter(|rank| (2..=4).contains(rank));
-        let rank = rank.ok_or_else(|| Error::new(format!("{text} is not read, only 2 to 4")).at("dimension"))?;
+        let rank = rank.ok_or_else(|| Error::new(format!("expected 2 to 4, got {text}")).at("dimension"))?;
         let sizes = self.any(&["sizes"]).ok_or_else(|| Error::new("is missing").at("sizes"))?;
         let sizes = extents(sizes, rank).at("sizes")?;
-        // An axis of space has a direction, or the kind of one.
+        // A spatial axis has a direction, or the kind of a spatial axis.
         let directions = self.any(&["space directions"]).map(words);
         let kinds: Option<Vec<&str>> = self.any(&["kinds"]).map(|kinds| kinds.split_whitespace().collect());
         let is_channels = |axis: usize| match (&directions, &kinds) {
@@ -88,7 +89,8 @@ impl Fields {
         };
         if !fits {
             return Err(Error::new(format!(
-                "{} of the {rank} axes are not of space; one before or behind two or three of space is read",
+                "{} of the {rank} axes are not spatial; expected two or three spatial axes and at \
+                 most one other, first or last",
                 channels.len()
             ))
             .at("space directions"));
@@ -124,7 +126,7 @@ impl Fields {
         from_lps(extent, steps, origin, space).at("space directions")
     }
 
-    /// Millimetres of one unit of the lengths; millimetres where no unit is named.
+    /// The unit of lengths in millimetres; 1 if no unit is given.
     fn unit(&self) -> Result<f64> {
         let Some(text) = self.any(&["space units", "units"]) else { return Ok(1.0) };
         let mut units = text.split('"').skip(1).step_by(2).map(str::trim).filter(|unit| !unit.is_empty());
@@ -141,14 +143,14 @@ impl Fields {
             "cm" | "centimeter" | "centimeters" | "centimetre" | "centimetres" => 10.0,
             "m" | "meter" | "meters" | "metre" | "metres" => 1e3,
             _ => {
-                let error = Error::new(format!("\"{first}\" is not a unit of length that is read")).at("space units");
-                return Err(error.help("mm, um, nm, cm and m are"));
+                let error = Error::new(format!("\"{first}\" is not a supported unit of length")).at("space units");
+                return Err(error.help("use mm, um, nm, cm or m"));
             }
         })
     }
 
-    /// What turns the world of the file into LPS, and whether it is known. A world without a name (`space dimension` alone)
-    /// is taken for LPS, as ITK does, but its sides are not known.
+    /// The signs that convert the file's world axes to LPS, and the space code. A world without a name (only
+    /// `space dimension`) is read as LPS, as in ITK, but its code is 0 (unknown).
     fn signs(&self) -> Result<([f64; 3], i16)> {
         let name = self.any(&["space"]).unwrap_or_default().to_ascii_lowercase();
         Ok(match name.as_str() {
@@ -157,9 +159,9 @@ impl Fields {
             "right-anterior-superior" | "ras" => ([-1.0, -1.0, 1.0], 1),
             "left-anterior-superior" | "las" => ([1.0, -1.0, 1.0], 1),
             other => {
-                let error = Error::new(format!("\"{other}\" is not a space that is read"));
+                let error = Error::new(format!("\"{other}\" is not a supported space"));
                 return Err(
-                    error.help("left-posterior-superior, right-anterior-superior and left-anterior-superior are")
+                    error.help("use left-posterior-superior, right-anterior-superior or left-anterior-superior")
                 );
             }
         })
@@ -169,7 +171,7 @@ impl Fields {
         match self.any(&["encoding"]).unwrap_or_default() {
             "raw" => Ok(Packing::None),
             "gzip" | "gz" => Ok(Packing::Gzip),
-            other => Err(Error::new(format!("\"{other}\" is not read, only raw and gzip"))),
+            other => Err(Error::new(format!("\"{other}\" is not supported; expected raw or gzip"))),
         }
     }
 
@@ -185,7 +187,7 @@ impl Fields {
             "ulonglong" | "unsigned long long" | "uint64" | "uint64_t" => NumberType::U64,
             "float" => NumberType::F32,
             "double" => NumberType::F64,
-            other => return Err(Error::new(format!("\"{other}\" is not a type that is read"))),
+            other => return Err(Error::new(format!("\"{other}\" is not a supported type"))),
         })
     }
 }
@@ -193,11 +195,11 @@ impl Fields {
 /// The axes of a file.
 struct Axes {
     sizes: Vec<usize>,
-    /// The axis that is not one of space.
+    /// The non-spatial axis.
     channels: Option<usize>,
 }
 
-/// `none (1,0,0) (0,1,0)` as its parts, spaces within brackets left out.
+/// Splits text such as `none (1,0,0) (0,1,0)` into its parts, without the spaces inside parentheses.
 fn words(text: &str) -> Vec<String> {
     let mut depth = 0_usize;
     let mut words = vec![String::new()];

@@ -77,16 +77,22 @@ fn malformed_files_are_errors_that_name_the_field() {
     let meta = "NDims = 3\nDimSize = 3 2 1\nElementType = MET_SHORT\nElementDataFile = LOCAL\n";
     let nrrd = "NRRD0004\ntype: short\ndimension: 3\nsizes: 3 2 1\nencoding: raw\n\n";
     let cases = [
-        ("a.mha", meta, "NDims = 3", "NDims = 5", "NDims: 5"),
+        ("a.mha", meta, "NDims = 3", "NDims = 5", "NDims: expected 2 to 4, got 5"),
         ("a.mha", meta, "3 2 1", "3 2", "DimSize: \"3 2\""),
         ("a.mha", meta, "3 2 1", "3 -2 1", "DimSize"),
         ("a.mha", meta, "3 2 1", "30000 20000 10000", "values"),
         ("a.mha", meta, "3 2 1", "300 200 1", "the header claims"),
         ("a.mha", meta, "MET_SHORT", "MET_STRING", "ElementType: \"MET_STRING\""),
         ("a.mha", meta, "LOCAL", "../x.raw", "ElementDataFile: the data file"),
-        ("a.mha", meta, "ElementType = ", "ElementType ", "header: \"ElementType MET_SHORT\""),
+        (
+            "a.mha",
+            meta,
+            "ElementType = ",
+            "ElementType ",
+            "header: expected Key = Value, got \"ElementType MET_SHORT\"",
+        ),
         ("a.nrrd", nrrd, "NRRD0004", "NIFTI", "magic"),
-        ("a.nrrd", nrrd, "dimension: 3", "dimension: 5", "dimension: 5"),
+        ("a.nrrd", nrrd, "dimension: 3", "dimension: 5", "dimension: expected 2 to 4, got 5"),
         ("a.nrrd", nrrd, "encoding: raw", "encoding: bzip2", "encoding: \"bzip2\""),
         ("a.nrrd", nrrd, "type: short", "type: block", "type: \"block\""),
         ("a.nrrd", nrrd, "sizes: 3 2 1", "space: RAS", "sizes: is missing"),

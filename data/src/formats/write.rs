@@ -1,4 +1,4 @@
-//! Writing MetaImage and NRRD, whole or not at all.
+//! Writing MetaImage and NRRD, complete or not at all.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,20 +10,21 @@ use segcal_core::{Error, Result};
 use crate::number::{self, NumberType, ToFile};
 use crate::{Grid, Volume, output};
 
-/// Writes a volume as `.mha` or `.nrrd`, by the ending of the name: little-endian, packed, the numbers of a voxel
-/// together, as ITK has images of vectors.
+/// Writes a volume as `.mha` or `.nrrd`, depending on the extension: little-endian and compressed, with the numbers of
+/// a voxel contiguous, as in ITK's vector images.
 ///
 /// # Errors
-/// The ending is another one, or the file cannot be written.
+/// The extension is neither of these, or the file cannot be written.
 pub fn write<T: ToFile>(path: &Path, volume: &Volume<T>) -> Result<()> {
     write_stream(path, &volume.grid, volume.channels(), &mut |sink| together(volume, sink))
 }
 
-/// What takes numbers a piece at a time.
+/// A function that accepts numbers piece by piece.
 pub type Sink<'a, T> = &'a mut dyn FnMut(&[T]) -> Result<()>;
 
-/// Writes a volume whose numbers come in pieces: `fill` hands on all of them in the order of memory of `[d, h, w, c]`, the
-/// numbers of a voxel together. A MetaImage says how long its packed numbers are before they come, so `fill` is called twice.
+/// Writes a volume piece by piece: `fill` passes all numbers to its argument in the memory order of `[d, h, w, c]`, the
+/// numbers of a voxel contiguous. The header of a MetaImage gives the size of the compressed numbers, so `fill` is
+/// called twice.
 ///
 /// # Errors
 /// Those of [`write()`] and of `fill`.
@@ -37,7 +38,7 @@ pub fn write_stream<T: ToFile>(
     match ending.as_ref().and_then(|ending| ending.to_str()) {
         Some("mha") => metaimage(path, grid, channels, fill),
         Some("nrrd") => nrrd(path, grid, channels, fill),
-        _ => Err(Error::new("a volume is written as .mha or .nrrd here").at(path.display())),
+        _ => Err(Error::new("expected a name that ends in .mha or .nrrd").at(path.display())),
     }
 }
 
@@ -89,7 +90,7 @@ fn metaimage<T: ToFile>(
     })
 }
 
-/// Counts what would be written.
+/// Counts the bytes that would be written.
 struct Length(u64);
 
 impl Write for Length {
@@ -140,10 +141,10 @@ fn nrrd<T: ToFile>(
 }
 
 fn no_type(path: &Path, kind: NumberType) -> Error {
-    Error::new(format!("the format has no number type {}", kind.name())).at(path.display())
+    Error::new(format!("the format does not support the number type {}", kind.name())).at(path.display())
 }
 
-/// The numbers, those of a voxel together.
+/// Passes the numbers to `sink`, those of a voxel contiguous.
 fn together<T: ToFile>(volume: &Volume<T>, sink: Sink<'_, T>) -> Result<()> {
     let channels = volume.channels();
     let values = volume.values();
@@ -162,9 +163,9 @@ fn together<T: ToFile>(volume: &Volume<T>, sink: Sink<'_, T>) -> Result<()> {
     Ok(())
 }
 
-/// The steps along x, y, z and the first voxel, in a world that points to the patient's left and back.
+/// The steps along x, y, z and the position of the first voxel, in LPS coordinates.
 pub(crate) fn lps(grid: &Grid) -> ([[f64; 3]; 3], [f64; 3]) {
-    // Without a minus before a 0, which readers of text may trip over.
+    // No minus sign before a 0, which text parsers may trip over.
     let turned = |row: usize, x: f64| if row < 2 { 0.0 - x } else { x };
     let steps = std::array::from_fn(|axis| std::array::from_fn(|row| turned(row, grid.affine[row][axis])));
     (steps, std::array::from_fn(|row| turned(row, grid.affine[row][3])))

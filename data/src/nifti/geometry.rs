@@ -1,4 +1,4 @@
-//! Where the voxels of a header lie: sform, qform, or the voxel sizes alone.
+//! The voxel grid of a header: from the sform, the qform, or only the voxel sizes.
 
 use segcal_core::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ pub enum AffineSource {
     Sform,
     /// The quaternion of the qform.
     Qform,
-    /// The voxel sizes alone.
+    /// Only the voxel sizes.
     Fallback,
 }
 
@@ -29,7 +29,7 @@ impl AffineSource {
     }
 }
 
-/// What says how large a voxel is, where the header contradicts itself.
+/// The field that decides the voxel size if the header contradicts itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SpacingFrom {
@@ -41,7 +41,7 @@ pub enum SpacingFrom {
 }
 
 impl SpacingFrom {
-    /// The rules.
+    /// All rules.
     pub const ALL: [Self; 2] = [Self::Affine, Self::Pixdim];
 
     /// `affine` or `pixdim`.
@@ -62,17 +62,17 @@ impl SpacingFrom {
     }
 }
 
-/// How far pixdim may be from the lengths of the affine's columns, as a share of the larger: what writers round away.
+/// How far pixdim may differ from the lengths of the affine's columns, relative to the larger: rounding by writers.
 const SPACING_TOLERANCE: f64 = 1e-3;
 
-/// A header that gives two sizes of a voxel.
+/// The two voxel sizes of a header that contradicts itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SpacingDoubt {
     /// Where the affine came from.
     pub source: AffineSource,
-    /// By the affine, along x, y, z, in mm.
+    /// According to the affine, along x, y, z, in mm.
     pub affine_mm: [f64; 3],
-    /// By pixdim, along x, y, z, in mm.
+    /// According to pixdim, along x, y, z, in mm.
     pub pixdim_mm: [f64; 3],
 }
 
@@ -82,18 +82,19 @@ impl std::fmt::Display for SpacingDoubt {
         let (affine, pixdim) = (shown(self.affine_mm), shown(self.pixdim_mm));
         write!(
             f,
-            "the header contradicts itself: a voxel is {affine} by the {}, but {pixdim} by pixdim",
+            "the header contradicts itself: the voxel size is {affine} according to the {}, but {pixdim} \
+             according to pixdim",
             self.source.as_str()
         )
     }
 }
 
 impl Header {
-    /// The affine as the header gives it, in the header's own unit: the sform if its code is above 0, else the qform
-    /// if its code is, else a diagonal of the voxel sizes with the first axis turned, centred on the volume.
+    /// The affine of the header, in the header's own unit: the sform if its code is above 0, otherwise the qform if its
+    /// code is above 0, otherwise a diagonal of the voxel sizes with the first axis flipped, centred on the volume.
     ///
     /// # Errors
-    /// What it is made of is not finite, or the quaternion is longer than 1.
+    /// A field that the affine is computed from is not finite, or the quaternion is longer than 1.
     pub fn affine(&self) -> Result<([[f64; 4]; 3], AffineSource)> {
         if self.sform_code > 0 {
             finite("sform", self.sform.iter().flatten())?;
@@ -113,10 +114,10 @@ impl Header {
         }
     }
 
-    /// Where the voxels lie, in mm.
+    /// The voxel grid, in mm.
     ///
     /// # Errors
-    /// Those of [`Header::affine`], and an affine that maps the volume onto a plane.
+    /// Those of [`Header::affine`], or the affine maps the volume onto a plane.
     pub fn grid(&self) -> Result<Grid> {
         let (mut affine, source) = self.affine()?;
         let millimetres = self.millimetres();
@@ -131,7 +132,7 @@ impl Header {
         Grid::new(extent, affine, space).at(source.as_str())
     }
 
-    /// The grid whose voxels are as large as `from` says; their directions are always those of the affine.
+    /// The grid with the voxel size that `from` selects; the directions are always those of the affine.
     ///
     /// # Errors
     /// Those of [`Header::grid`].
@@ -146,8 +147,8 @@ impl Header {
         Ok(grid)
     }
 
-    /// Both sizes of a voxel, where affine and pixdim differ by more than a thousandth along an axis of several voxels. A
-    /// pixdim of 0 says nothing.
+    /// Both voxel sizes, if the affine and pixdim differ by more than a thousandth along an axis with more than one
+    /// voxel. A pixdim of 0 is ignored.
     pub fn spacing_doubt(&self) -> Option<SpacingDoubt> {
         let grid = self.grid().ok()?;
         let (_, source) = self.affine().ok()?;
@@ -165,7 +166,7 @@ impl Header {
         (0..3).any(differ).then_some(SpacingDoubt { source, affine_mm, pixdim_mm })
     }
 
-    /// Millimetres of one unit of the lengths.
+    /// The header's unit of length in millimetres.
     const fn millimetres(&self) -> f64 {
         match self.xyzt_units & 7 {
             1 => 1000.0,
@@ -174,7 +175,7 @@ impl Header {
         }
     }
 
-    /// The sizes of a voxel along x, y, z. As elsewhere, 0 is read as 1 and a sign is dropped.
+    /// The voxel sizes along x, y, z. As in other readers, 0 is read as 1 and the sign is dropped.
     fn voxel_sizes(&self) -> Result<[f64; 3]> {
         finite("pixdim", &self.sizes[1..=self.dim.len().min(3)])?;
         Ok(std::array::from_fn(|axis| match self.sizes[axis + 1].abs() {
@@ -183,14 +184,14 @@ impl Header {
         }))
     }
 
-    /// The affine of the quaternion `(a, b, c, d)`, whose `a >= 0` follows from length 1.
+    /// The affine of the unit quaternion `(a, b, c, d)`; `a >= 0` follows from its length.
     fn qform(&self) -> Result<[[f64; 4]; 3]> {
         finite("quatern_b/c/d", &self.quaternion)?;
         finite("qoffset_x/y/z", &self.q_offset)?;
         let sizes = self.voxel_sizes()?;
         let [b, c, d] = self.quaternion;
         let rest = 1.0 - (b * b + c * c + d * d);
-        // Stored in 32 bits, a length of 1 may come out a little longer.
+        // Rounding to 32 bits can make a length of 1 slightly larger.
         if rest < -1e-4 {
             return Err(Error::new(format!("the quaternion ({b}, {c}, {d}) is longer than 1")).at("quatern_b/c/d"));
         }
@@ -217,7 +218,7 @@ fn rotation([a, b, c, d]: [f64; 4]) -> Matrix3 {
     ]
 }
 
-/// An image of one slice may say nothing about the third axis: it gets the direction across the other two, 1 mm.
+/// The affine of a single slice may lack the third axis: it becomes 1 mm perpendicular to the other two.
 fn complete_flat_axes(affine: &mut [[f64; 4]; 3], extent: [usize; 3]) {
     let linear: Matrix3 = std::array::from_fn(|row| std::array::from_fn(|column| affine[row][column]));
     let lengths = column_lengths(&linear);
@@ -258,7 +259,10 @@ mod tests {
     fn two_sizes_of_a_voxel_are_told_and_either_can_be_taken() {
         let header = with_pixdim(0.6);
         let doubt = header.spacing_doubt().unwrap().to_string();
-        assert!(doubt.contains("0.800000 mm by the sform") && doubt.contains("0.600000 mm by pixdim"), "{doubt}");
+        assert!(
+            doubt.contains("0.800000 mm according to the sform") && doubt.contains("0.600000 mm according to pixdim"),
+            "{doubt}"
+        );
         let spacing = |from| header.grid_from(from).unwrap().spacing_mm()[0];
         assert!((spacing(SpacingFrom::Affine) - 0.8).abs() < 1e-6 && (spacing(SpacingFrom::Pixdim) - 0.6).abs() < 1e-6);
         assert_eq!(header.grid_from(SpacingFrom::Pixdim).unwrap().axes(), header.grid().unwrap().axes());

@@ -1,16 +1,16 @@
-//! The header: parsed field by field, and refused where a field makes no sense.
+//! The header: parsed field by field, and rejected if a field is invalid.
 
 use segcal_core::{Context, Error, Result};
 
 use crate::limits;
 use crate::number::NumberType;
 
-/// Which NIfTI.
+/// The NIfTI version and file layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
     /// 1 or 2.
     pub version: u8,
-    /// Whether header and data are two files.
+    /// Whether header and data are separate files.
     pub pair: bool,
 }
 
@@ -20,10 +20,10 @@ impl std::fmt::Display for Format {
     }
 }
 
-/// The fields of a header that mean something here, as they are stored.
+/// The relevant fields of a header, as stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Header {
-    /// Which NIfTI.
+    /// NIfTI version and file layout.
     pub format: Format,
     /// Byte order of header and data.
     pub big_endian: bool,
@@ -35,17 +35,17 @@ pub struct Header {
     pub kind: NumberType,
     /// `pixdim[0..=dim[0]]`; the first is the sign of the qform.
     pub pixdim: Vec<f64>,
-    /// Byte at which the data start.
+    /// Byte offset of the data.
     pub vox_offset: u64,
-    /// Factor of each number; 0 means that there is no scaling.
+    /// Factor applied to each number; 0 means no scaling.
     pub scl_slope: f64,
-    /// What is added to each number.
+    /// Offset added to each number.
     pub scl_inter: f64,
     /// Code of the qform; 0 if there is none.
     pub qform_code: i16,
     /// Code of the sform; 0 if there is none.
     pub sform_code: i16,
-    /// What the numbers mean.
+    /// The intent code, which says what the numbers mean.
     pub intent_code: i16,
     /// Units of space (low 3 bits) and time.
     pub xyzt_units: u8,
@@ -55,7 +55,7 @@ pub struct Header {
     pub(super) sizes: [f64; 4],
 }
 
-/// Places of the fields, which differ between the versions, and the width of the wide numbers.
+/// Byte offsets of the fields, which differ between the versions.
 struct Layout {
     dim: usize,
     datatype: usize,
@@ -95,7 +95,7 @@ const NIFTI2: Layout = Layout {
     intent: 504,
 };
 
-/// Numbers at places of the header, in its byte order.
+/// Reads numbers at offsets of the header, in its byte order.
 struct Fields<'a> {
     bytes: &'a [u8],
     version: u8,
@@ -138,22 +138,22 @@ impl Fields<'_> {
         }
     }
 
-    /// A code: 16 bits in NIfTI-1, 32 in NIfTI-2. One that does not fit is not a known code.
+    /// A code: 16 bits in NIfTI-1, 32 in NIfTI-2. A code that does not fit into 16 bits is unknown (-1).
     fn code(&self, at: usize, index: usize) -> i16 {
         if self.version == 1 { self.i16(at + 2 * index) } else { self.i32(at + 4 * index).try_into().unwrap_or(-1) }
     }
 }
 
-/// Bytes of the header alone.
+/// Size of the header in bytes.
 pub(super) const fn header_size(version: u8) -> usize {
     if version == 1 { 348 } else { 540 }
 }
 
 impl Header {
-    /// Parses the first 348 (NIfTI-1) or 540 (NIfTI-2) bytes or more of a header.
+    /// Parses a header from its first 348 (NIfTI-1) or 540 (NIfTI-2) bytes or more.
     ///
     /// # Errors
-    /// It is no NIfTI header, or a field makes no sense; the message names it.
+    /// It is not a NIfTI header, or a field is invalid; the message names it.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let (version, big_endian) = version_and_order(bytes)?;
         let fields = Fields { bytes, version, big_endian };
@@ -190,8 +190,8 @@ impl Header {
         Ok(header)
     }
 
-    /// Factor and summand of each number: 1 and 0 where the header has no scaling, which is said by a slope of 0 or one
-    /// that is not a finite number; the intercept is not used then, whatever it is.
+    /// The factor and offset applied to each number: 1 and 0 if the header has no scaling, that is, if its slope is 0
+    /// or not finite; the intercept is then ignored.
     pub fn scaling(&self) -> (f64, f64) {
         let scaled = self.scl_slope != 0.0 && self.scl_slope.is_finite();
         if scaled { (self.scl_slope, self.scl_inter) } else { (1.0, 0.0) }
@@ -202,16 +202,16 @@ impl Header {
         self.dim.iter().product()
     }
 
-    /// Extents along `[d, h, w]`, and the number of channels that the axes beyond the third make.
+    /// Extents along `[d, h, w]`, and the number of channels: the product of the extents beyond the third axis.
     pub fn extent(&self) -> ([usize; 3], usize) {
         let along = |axis: usize| self.dim.get(axis).copied().unwrap_or(1);
         ([along(2), along(1), along(0)], self.dim.iter().skip(3).product())
     }
 }
 
-/// Version and byte order, by the size of the header that its first number states.
+/// Version and byte order, from the header size in the first field.
 fn version_and_order(bytes: &[u8]) -> Result<(u8, bool)> {
-    let short = |needed: usize| Error::new(format!("a header needs {needed} bytes, there are {}", bytes.len()));
+    let short = |needed: usize| Error::new(format!("a header needs {needed} bytes, got {}", bytes.len()));
     let first: [u8; 4] = bytes.get(..4).and_then(|four| four.try_into().ok()).ok_or_else(|| short(348))?;
     let (version, big_endian) = match (i32::from_le_bytes(first), i32::from_be_bytes(first)) {
         (348, _) => (1, false),
@@ -220,7 +220,7 @@ fn version_and_order(bytes: &[u8]) -> Result<(u8, bool)> {
         (_, 540) => (2, true),
         (other, _) => {
             return Err(
-                Error::new(format!("this is no NIfTI file: 348 or 540 is expected, not {other}")).at("sizeof_hdr")
+                Error::new(format!("this is not a NIfTI file: expected 348 or 540, got {other}")).at("sizeof_hdr")
             );
         }
     };
@@ -230,26 +230,30 @@ fn version_and_order(bytes: &[u8]) -> Result<(u8, bool)> {
     Ok((version, big_endian))
 }
 
-/// Whether the magic says that header and data are two files.
+/// Whether the magic says that header and data are separate files.
 fn pair_by_magic(fields: &Fields<'_>) -> Result<bool> {
     let magic = if fields.version == 1 { &fields.bytes[344..348] } else { &fields.bytes[4..12] };
     match magic {
         b"n+1\0" | b"n+2\0\r\n\x1a\n" => Ok(false),
         b"ni1\0" | b"ni2\0\r\n\x1a\n" => Ok(true),
-        [0, 0, 0, 0] => Err(Error::new("this is an ANALYZE 7.5 header, which does not say where the voxels lie")
-            .at("magic")
-            .help("convert the file to NIfTI")),
-        other => Err(Error::new(format!("\"{}\" is not that of NIfTI", other.escape_ascii())).at("magic")),
+        [0, 0, 0, 0] => {
+            Err(Error::new("this is an ANALYZE 7.5 header, which does not give the position of the voxels")
+                .at("magic")
+                .help("convert the file to NIfTI"))
+        }
+        other => Err(Error::new(format!("\"{}\" is not a NIfTI magic", other.escape_ascii())).at("magic")),
     }
 }
 
 fn dimensions(fields: &Fields<'_>, at: &Layout) -> Result<Vec<usize>> {
     let rank = fields.extent(at.dim, 0);
     if !(1..=7).contains(&rank) {
-        return Err(Error::new(format!("{rank} axes; 1 to 7 are possible")).at("dim[0]"));
+        return Err(Error::new(format!("expected 1 to 7 axes, got {rank}")).at("dim[0]"));
     }
     let dim = (1..=rank as usize).map(|index| match fields.extent(at.dim, index) {
-        extent if extent < 1 => Err(Error::new(format!("an extent of {extent}")).at(format!("dim[{index}]"))),
+        extent if extent < 1 => {
+            Err(Error::new(format!("expected a positive extent, got {extent}")).at(format!("dim[{index}]")))
+        }
         extent => Ok(extent as usize),
     });
     let dim = dim.collect::<Result<Vec<_>>>()?;
@@ -278,7 +282,7 @@ fn number_type(datatype: i16) -> Result<NumberType> {
         2304 => "RGBA32",
         _ => "unknown",
     };
-    Err(Error::new(format!("the number type {datatype} ({refused}) is not read here"))
+    Err(Error::new(format!("the number type {datatype} ({refused}) is not supported"))
         .at("datatype")
         .help("convert the file to one of the integer or float types"))
 }
@@ -288,7 +292,7 @@ fn check_bits(kind: NumberType, bitpix: i16) -> Result<()> {
     if bitpix as usize == expected {
         return Ok(());
     }
-    Err(Error::new(format!("{bitpix} bits contradict the number type {}, which has {expected}", kind.name()))
+    Err(Error::new(format!("{bitpix} bits contradict the number type {}, which has {expected} bits", kind.name()))
         .at("bitpix"))
 }
 
@@ -296,9 +300,10 @@ fn data_offset(fields: &Fields<'_>, at: &Layout, pair: bool) -> Result<u64> {
     let value =
         if fields.version == 1 { fields.real(at.vox_offset, 0) } else { fields.extent(at.vox_offset, 0) as f64 };
     let lowest = if pair { 0 } else { header_size(fields.version) + 4 };
-    // 2^53 is where f64 stops to hold every whole number; no file is that long.
+    // Up to 2^53, f64 represents every whole number; no file is that long.
     if value.fract() == 0.0 && value >= lowest as f64 && value < 9e15 {
         return Ok(value as u64);
     }
-    Err(Error::new(format!("the data cannot start at byte {value}; {lowest} is the first possible")).at("vox_offset"))
+    Err(Error::new(format!("the data cannot start at byte {value}; the first possible byte is {lowest}"))
+        .at("vox_offset"))
 }

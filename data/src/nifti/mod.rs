@@ -1,17 +1,17 @@
 //! NIfTI-1 and NIfTI-2: `.nii`, `.nii.gz`, and `.hdr`/`.img` pairs, each file of which may be gzipped.
 //!
-//! Read are both byte orders, all integer types, 32- and 64-bit floats; slope and intercept are applied in f64. A
-//! slope of 0 means none, and so does one that is not a finite number, as in the NIfTI library and in nibabel, with a
-//! warning. Where the voxels lie comes from the sform, else the qform, else the voxel sizes (see
-//! [`Header::affine`]). Complex, RGB and 128-bit types are refused by name. Written is NIfTI-1.
+//! The reader supports both byte orders, all integer types, and 32- and 64-bit floats; slope and intercept are applied
+//! in f64. A slope of 0 means no scaling, and so does a non-finite slope, with a warning, as in the NIfTI library and
+//! in nibabel. The voxel grid comes from the sform, otherwise the qform, otherwise the voxel sizes (see
+//! [`Header::affine`]). Complex, RGB and 128-bit types are refused by name. Files are written as NIfTI-1.
 //!
-//! # Why the header is read here
+//! # Why the header is parsed here
 //!
-//! The `nifti` crate (0.18) reads no NIfTI-2, ignores `vox_offset` where a file has no extension (padding becomes
-//! voxels), multiplies by a non-finite slope, panics on a `bitpix` that contradicts `datatype`, holds extents in 16 bits
-//! without checking, and changes the names of the files it writes. Guarding all that needs every field parsed and
-//! checked first, after which only the decoding of numbers is left; doing that here lets a file be streamed straight
-//! into the array. The crate serves as a second opinion in the tests: each side reads what the other writes.
+//! The `nifti` crate (0.18) does not read NIfTI-2, ignores `vox_offset` if a file has no extension (so padding becomes
+//! voxels), multiplies by a non-finite slope, panics on a `bitpix` that contradicts `datatype`, stores extents in 16
+//! bits without checking, and changes the names of the files it writes. Guarding against all that requires parsing and
+//! checking every field first, after which only decoding the numbers is left; doing that here allows streaming a file
+//! directly into the array. The tests use the crate for cross-checks: each side reads what the other writes.
 
 mod geometry;
 mod header;

@@ -1,4 +1,4 @@
-//! Reading: header first, then the numbers in pieces, straight into the array.
+//! Reading: first the header, then the numbers in pieces, directly into the array.
 
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::orientation::Axes;
 use crate::scatter::Scatter;
 use crate::volume::{Grid, Volume};
 
-/// What may follow the data of a gzipped file and is still read, so that its checksum is compared.
+/// How many bytes after the data of a gzipped file are still read, so that its checksum is verified.
 const TAIL: u64 = 1 << 20;
 
 /// An open NIfTI file whose header has been read and checked.
@@ -25,24 +25,25 @@ pub struct Reader {
     compressed: bool,
 }
 
-/// Reads and checks the header alone.
+/// Reads and checks only the header.
 ///
 /// # Errors
-/// The file cannot be read, or a field makes no sense.
+/// The file cannot be read, or a field is invalid.
 pub fn read_header(path: &Path) -> Result<Header> {
     let (mut source, _, _) = open(path).at(path.display())?;
     header_of(path, &mut source).at(path.display())
 }
 
-/// Reads an image, scaled, as 32-bit floats.
+/// Reads an image as 32-bit floats, with scaling applied.
 ///
 /// # Errors
-/// The file is malformed, or a scaled value is beyond the range of f32.
+/// The file is malformed, or a scaled value is out of the range of f32.
 pub fn read_image(path: &Path) -> Result<Volume<f32>> {
     read_as(path, |x, _| f32::from_file(x).ok_or("is beyond the range of 32-bit floats"))
 }
 
-/// As [`read_image`] and then [`Volume::reoriented`], without a second copy: each number goes to its place at once.
+/// Equivalent to [`read_image`] followed by [`Volume::reoriented`], without a second copy: each number is written
+/// directly to its final position.
 ///
 /// # Errors
 /// As [`read_image`].
@@ -70,7 +71,7 @@ pub fn read_image_along(path: &Path, axes: Axes) -> Result<Volume<f32>> {
     Ok(Volume::new(values, channels, turned))
 }
 
-/// The way of the numbers of a file on `grid` into a volume on `turned`, which is `grid` along other axes.
+/// Maps the numbers of a file on `grid` to a volume on `turned`, which is `grid` along other axes.
 fn turning(grid: &Grid, turned: &Grid, channels: usize) -> Scatter {
     let [d, h, w] = turned.extent;
     let mut axes = [(0, 0); 4];
@@ -85,12 +86,12 @@ fn turning(grid: &Grid, turned: &Grid, channels: usize) -> Scatter {
     Scatter::new(&axes, start)
 }
 
-/// Reads a label map. A value must be a whole number. Where whole numbers were stored with a slope, as some writers
-/// do with floats, a value may be off by what the slope cannot express, half a step but no more than 0.001, and by the
-/// rounding of slope and intercept themselves to 32 bits.
+/// Reads a label map. Each value must be a whole number. If the stored integers have a slope, as some writers do with
+/// floats, a value may be off by half a step of the slope, but at most 0.001, plus the rounding of slope and intercept
+/// themselves to 32 bits.
 ///
 /// # Errors
-/// The file is malformed, or a value is fractional, NaN, or beyond 32 bits.
+/// The file is malformed, or a value is fractional, NaN, or does not fit into 32 bits.
 pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
     read_as(path, |x, tolerance| {
         let whole = x.round();
@@ -99,7 +100,8 @@ pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
     })
 }
 
-/// Reads the numbers by `convert`, which is given the scaled value and how far scaling may have moved it.
+/// Reads the numbers and converts each with `convert`, which gets the scaled value and the rounding error that scaling
+/// may have introduced.
 fn read_as<T: Copy>(
     path: &Path,
     convert: impl Fn(f64, f64) -> std::result::Result<T, &'static str>,
@@ -136,10 +138,10 @@ fn read_as<T: Copy>(
 
 impl Reader {
     /// Opens the file (`.nii`, `.nii.gz`, or the `.hdr`/`.hdr.gz` of a pair), reads the header and checks it against
-    /// the size of the file.
+    /// the file size.
     ///
     /// # Errors
-    /// The file cannot be read, a field makes no sense, or the data cannot be as long as the header claims.
+    /// The file cannot be read, a field is invalid, or the file is too small for the data that the header claims.
     pub fn open(path: &Path) -> Result<Self> {
         Self::open_inner(path).at(path.display())
     }
@@ -149,7 +151,7 @@ impl Reader {
         let header = header_of(path, &mut source)?;
         if !header.scl_slope.is_finite() {
             let slope = header.scl_slope;
-            log::warn!("{}: scl_slope is {slope}: the numbers are taken as they are stored", path.display());
+            log::warn!("{}: scl_slope is {slope}: the numbers are read without scaling", path.display());
         }
         let mut skip = header.vox_offset;
         if header.format.pair {
@@ -172,7 +174,7 @@ impl Reader {
         &self.header
     }
 
-    /// Where the voxels lie, in mm.
+    /// The voxel grid, in mm.
     ///
     /// # Errors
     /// Those of [`Header::grid`].
@@ -180,10 +182,10 @@ impl Reader {
         self.header.grid().at(self.path.display())
     }
 
-    /// Hands on all scaled values in the order of the file, in pieces.
+    /// Passes all scaled values to `each`, in file order and in pieces.
     ///
     /// # Errors
-    /// The data end early or are corrupt, or `each` fails.
+    /// The data ends early or is corrupt, or `each` fails.
     pub fn each(self, mut each: impl FnMut(&[f64]) -> Result<()>) -> Result<()> {
         let Self { header, path, mut source, compressed } = self;
         let (slope, inter) = header.scaling();
@@ -198,7 +200,7 @@ impl Reader {
             each(&values)
         })
         .and_then(|()| {
-            // The checksum of a gzip stream is compared when its end is read.
+            // The checksum of a gzip stream is verified when its end is read.
             if compressed {
                 std::io::copy(&mut source.take(TAIL), &mut std::io::sink())?;
             }
@@ -207,7 +209,7 @@ impl Reader {
         .at(path.display())
     }
 
-    /// How far slope and intercept may have moved whole numbers.
+    /// The rounding error that slope and intercept may have introduced to whole numbers.
     fn rounding(&self) -> Rounding {
         let (slope, inter) = self.header.scaling();
         let scaled = (slope != 1.0 || inter != 0.0) && self.header.kind.is_integer();
@@ -215,7 +217,7 @@ impl Reader {
     }
 }
 
-/// How far a whole number may be off.
+/// How far a value may be from a whole number.
 struct Rounding {
     step: f64,
     inter: f64,
@@ -223,7 +225,7 @@ struct Rounding {
 }
 
 impl Rounding {
-    /// Half a step, and half a unit in the last of the 24 bits of slope and intercept.
+    /// Half a step, plus half a unit in the last of the 24 bits of slope and intercept.
     fn of(&self, x: f64) -> f64 {
         let stored = ((x - self.inter).abs() + self.inter.abs()) * 2_f64.powi(-24);
         if self.scaled { self.step + stored.min(0.01) } else { 0.0 }
@@ -241,21 +243,21 @@ fn header_of(path: &Path, source: &mut dyn Read) -> Result<Header> {
     let named_pair = matches!(data::ending(path), Some(".hdr" | ".hdr.gz"));
     if header.format.pair != named_pair {
         let is = if header.format.pair { "the header of a pair" } else { "a single file" };
-        return Err(Error::new(format!("the header says that this is {is}, but the name does not"))
+        return Err(Error::new(format!("the header says that this is {is}, but the file extension does not"))
             .at("magic")
             .help("pairs are named .hdr and .img, single files .nii"));
     }
     Ok(header)
 }
 
-/// Walks over the extensions of a single file; gives the bytes that are left before the data.
+/// Skips the extensions of a single file; returns the number of bytes left before the data.
 fn skip_extensions(source: &mut dyn Read, header: &Header) -> Result<u64> {
     let mut extender = [0; 4];
     source.read_exact(&mut extender).map_err(|_| Error::new("the file ends after the header").at("extension"))?;
     let mut left = header.vox_offset - header_size(header.format.version) as u64 - 4;
     while extender[0] != 0 && left >= 8 {
         let mut start = [0; 8];
-        source.read_exact(&mut start).map_err(|_| Error::new("the file ends within").at("extension"))?;
+        source.read_exact(&mut start).map_err(|_| Error::new("the file ends within it").at("extension"))?;
         let [a, b, c, d, ..] = start;
         let bytes = [a, b, c, d];
         let size = if header.big_endian { i32::from_be_bytes(bytes) } else { i32::from_le_bytes(bytes) };
@@ -277,7 +279,8 @@ fn named_gzip(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz"))
 }
 
-/// Opens a file, unpacking it if its name ends in `.gz`; also gives its size on disk.
+/// Opens a file, decompressing it if its name ends in `.gz`; also returns its size on disk and whether it is
+/// compressed.
 fn open(path: &Path) -> Result<(Box<dyn Read>, u64, bool)> {
     let (file, size) = limits::open(path)?;
     let mut reader = BufReader::with_capacity(1 << 16, file);
@@ -285,17 +288,19 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, u64, bool)> {
     match (named_gzip(path), gzipped) {
         (true, true) => Ok((Box::new(Members::new(reader)), size, true)),
         (false, false) => Ok((Box::new(reader), size, false)),
-        (true, false) => Err(Error::new("the name says gzip, but the content is not").help("remove .gz from the name")),
+        (true, false) => {
+            Err(Error::new("the name ends in .gz, but the content is not gzip").help("remove .gz from the name"))
+        }
         (false, true) => {
-            Err(Error::new("the content is gzip, but the name does not say so").help("add .gz to the name"))
+            Err(Error::new("the content is gzip, but the name does not end in .gz").help("add .gz to the name"))
         }
     }
 }
 
-/// The data file of a pair: the same name with `.img` or `.img.gz`, that of the header's own kind first.
+/// The data file of a pair: the same name with `.img` or `.img.gz`; the one compressed like the header is preferred.
 ///
 /// # Errors
-/// It is not there.
+/// The file does not exist.
 pub fn image_of(path: &Path) -> Result<PathBuf> {
     let header = if named_gzip(path) { path.with_extension("") } else { path.to_path_buf() };
     let upper = header.extension().is_some_and(|ending| ending == "HDR");

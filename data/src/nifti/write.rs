@@ -1,4 +1,4 @@
-//! Writing NIfTI-1, whole or not at all.
+//! Writing NIfTI-1, complete or not at all.
 
 use std::io::Write;
 use std::path::Path;
@@ -16,11 +16,11 @@ use crate::volume::{Grid, Volume};
 /// The largest extent that NIfTI-1 can hold.
 const MAX_EXTENT: usize = 32_767;
 
-/// Byte at which the data start: header, and four bytes that say that there is no extension.
+/// Byte offset of the data: the header, and four bytes that say that there is no extension.
 const DATA: usize = 352;
 
 /// Writes a volume as NIfTI-1, little-endian, gzipped if the name ends in `.gz`; several channels become a fourth axis.
-/// Sform and qform both say where the voxels lie. A `Volume` of `u8`, `i16`, `i32`, `f32` or `f64` can be written.
+/// Both sform and qform are set. A `Volume` of `u8`, `i16`, `i32`, `f32` or `f64` can be written.
 ///
 /// # Errors
 /// The name does not end in `.nii` or `.nii.gz`, an extent is too large for the format, or the file cannot be written.
@@ -30,14 +30,14 @@ pub fn write<T: ToFile>(path: &Path, volume: &Volume<T>) -> Result<()> {
     })
 }
 
-/// Writes a volume whose values come in pieces: `fill` is given a function that takes the next values in the order of
-/// memory, `[c, d, h, w]`.
+/// Writes a volume piece by piece: `fill` gets a function that accepts the next values in the memory order of
+/// `[c, d, h, w]`.
 ///
 /// # Errors
 /// Those of [`write()`] and of `fill`.
 ///
 /// # Panics
-/// Another number of values came than the grid and the channels need.
+/// The number of values passed differs from what the grid and the channels need.
 pub fn write_stream<T: ToFile>(
     path: &Path,
     grid: &Grid,
@@ -47,7 +47,7 @@ pub fn write_stream<T: ToFile>(
     let gzip = match data::ending(path) {
         Some(".nii.gz") => true,
         Some(".nii") => false,
-        _ => return Err(Error::new("a volume is written as .nii or .nii.gz").at(path.display())),
+        _ => return Err(Error::new("expected a name that ends in .nii or .nii.gz").at(path.display())),
     };
     let header = header(grid, channels, T::TYPE).at(path.display())?;
     let expected = channels * grid.extent.iter().product::<usize>();
@@ -65,7 +65,7 @@ pub fn write_stream<T: ToFile>(
         if !gzip {
             return body(out);
         }
-        // The fast level: float data hardly shrink further, label maps are tiny either way.
+        // The fast level: float data hardly shrinks further, and label maps are tiny either way.
         let mut packed = GzEncoder::new(out, Compression::fast());
         body(&mut packed)?;
         packed.finish()?;
@@ -86,7 +86,7 @@ fn datatype(kind: NumberType) -> Result<i16> {
         NumberType::I64 => 1024,
         NumberType::U64 => 1280,
         NumberType::F16 | NumberType::Bool => {
-            return Err(Error::new(format!("NIfTI has no number type {}", kind.name())));
+            return Err(Error::new(format!("NIfTI does not support the number type {}", kind.name())));
         }
     })
 }
@@ -95,7 +95,7 @@ fn header(grid: &Grid, channels: usize, kind: NumberType) -> Result<[u8; DATA]> 
     let [d, h, w] = grid.extent;
     let extents = [w, h, d, channels];
     if let Some(extent) = extents.into_iter().find(|&extent| extent > MAX_EXTENT) {
-        return Err(Error::new(format!("an extent of {extent} is more than NIfTI-1 can hold ({MAX_EXTENT})")));
+        return Err(Error::new(format!("an extent of {extent} is larger than NIfTI-1 allows ({MAX_EXTENT})")));
     }
     let mut bytes = [0; DATA];
     let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
@@ -112,7 +112,7 @@ fn header(grid: &Grid, channels: usize, kind: NumberType) -> Result<[u8; DATA]> 
     put(108, &(DATA as f32).to_le_bytes());
     put(112, &1_f32.to_le_bytes());
     put(123, &[2 | 8]); // mm and seconds
-    // A space that nobody named is at least the one that these files share.
+    // An unknown space is at least the one that these files share.
     let space = if grid.space > 0 { grid.space } else { 2 };
     put(252, &[space, space].map(i16::to_le_bytes).concat());
     let offset = grid.affine.map(|row| row[3]);
@@ -122,9 +122,9 @@ fn header(grid: &Grid, channels: usize, kind: NumberType) -> Result<[u8; DATA]> 
     Ok(bytes)
 }
 
-/// The vector part of the unit quaternion of a rotation, its scalar part not negative, and the sign with which the
-/// third column must be taken to make the rotation proper. The largest of the four components is found from the
-/// diagonal and the others divided by it, which loses no digits.
+/// The vector part of the unit quaternion of a rotation (its scalar part is not negative), and the sign by which the
+/// third column must be multiplied to make the rotation proper. The largest of the four components is computed from the
+/// diagonal and the others by division by it, which loses no digits.
 fn quaternion(mut m: Matrix3) -> ([f64; 3], f64) {
     let sign = if determinant(&m) < 0.0 { -1.0 } else { 1.0 };
     for row in &mut m {
