@@ -1,5 +1,5 @@
-//! NRRD: `field: value` lines up to an empty line, followed by the numbers, which may also be in a separate `data
-//! file`.
+//! NRRD: `field: value` lines up to an empty line, followed by the numbers, which may also be in a separate file
+//! (`data file`).
 
 use std::collections::HashMap;
 use std::io::BufReader;

@@ -1,5 +1,5 @@
-//! The grid that scans are brought to: resampled to a voxel size, cut out about the structures, resized to a number of voxels,
-//! in this order.
+//! The target grid of scans: they are resampled to a voxel size, cropped around the structures, and resized to a number
+//! of voxels, in this order.
 
 use segcal_core::{Error, Interpolation, Result};
 
@@ -7,19 +7,19 @@ use super::Recipe;
 use super::volumes::{resample, resample_label};
 use crate::{Grid, Volume};
 
-/// Each `[d, h, w]`; 0 keeps an axis.
+/// The target grid. Each field is `[d, h, w]`; 0 leaves an axis unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Frame {
     /// Voxel size in mm.
     pub spacing_mm: [f64; 3],
-    /// Voxels to cut out.
+    /// Voxels to crop to.
     pub crop: [usize; 3],
     /// Voxels to resize to.
     pub size: [usize; 3],
 }
 
 impl Frame {
-    /// What is asked for, else what the recipe says: its crop and size, unless a voxel size or a crop is asked for.
+    /// The requested values; otherwise the crop and size of the recipe, unless a voxel size or a crop is requested.
     pub fn of(
         recipe: &Recipe,
         spacing_mm: Option<[f64; 3]>,
@@ -28,15 +28,15 @@ impl Frame {
     ) -> Self {
         let own = spacing_mm.is_none() && crop.is_none();
         let recipes = |numbers: [usize; 3]| if own { numbers } else { [0; 3] };
-        // A size that is asked for takes the place of the whole recipe's.
+        // A requested size replaces both the crop and the size of the recipe.
         let crop = crop.unwrap_or(if size.is_some() { [0; 3] } else { recipes(recipe.crop) });
         Self { spacing_mm: spacing_mm.unwrap_or_default(), crop, size: size.unwrap_or(recipes(recipe.size)) }
     }
 
-    /// Image and label on the grid.
+    /// Brings image and label to the grid.
     ///
     /// # Errors
-    /// The new grid is none.
+    /// The new grid is invalid.
     pub fn apply(&self, image: Volume<f32>, label: Option<Volume<i32>>) -> Result<(Volume<f32>, Option<Volume<i32>>)> {
         let fine = self.resampled(&image.grid)?;
         let (image, label) = on_grid(image, label, fine)?;
@@ -47,7 +47,7 @@ impl Frame {
         on_grid(image, label, size)
     }
 
-    /// The extent of a grid at the voxel size.
+    /// The extent of a grid after resampling to the voxel size.
     fn resampled(&self, grid: &Grid) -> Result<[usize; 3]> {
         let own = grid.spacing_mm();
         let extent = |axis: usize| match self.spacing_mm[axis] {
@@ -57,14 +57,14 @@ impl Frame {
         let extent: [usize; 3] = std::array::from_fn(extent);
         if extent.iter().any(|&voxels| voxels > MOST) {
             let error =
-                Error::new(format!("{extent:?} voxels at the voxel size asked for are more than {MOST} along an axis"));
+                Error::new(format!("resampling gives {extent:?} voxels, but at most {MOST} along an axis are allowed"));
             return Err(error.help("give a larger --spacing, in mm"));
         }
         Ok(extent)
     }
 
-    /// Where the cut begins: its middle is that of the box around the structures, or of the volume without any, moved into
-    /// the volume where it fits.
+    /// Where the crop starts: it is centred on the bounding box of the structures, or on the volume if there are none,
+    /// and shifted to be inside the volume if it fits.
     fn start(&self, extent: [usize; 3], label: Option<&Volume<i32>>) -> [isize; 3] {
         let middle = label.and_then(middle_of).unwrap_or(extent.map(|voxels| voxels / 2));
         let size = chosen(extent, self.crop);
@@ -76,7 +76,7 @@ impl Frame {
     }
 }
 
-/// Voxels along an axis beyond which a voxel size is a mistake.
+/// The largest number of voxels along an axis; more means that the voxel size is a mistake.
 const MOST: usize = 4096;
 
 fn chosen(own: [usize; 3], wanted: [usize; 3]) -> [usize; 3] {
@@ -90,7 +90,7 @@ fn on_grid(image: Volume<f32>, label: Option<Volume<i32>>, extent: [usize; 3]) -
     Ok((resample(image, extent, Interpolation::Linear)?, label))
 }
 
-/// The middle of the box around all labels above 0.
+/// The centre of the bounding box of all labels above 0.
 fn middle_of(label: &Volume<i32>) -> Option<[usize; 3]> {
     let [_, h, w] = label.grid.extent;
     let mut found: Option<([usize; 3], [usize; 3])> = None;
@@ -104,7 +104,7 @@ fn middle_of(label: &Volume<i32>) -> Option<[usize; 3]> {
     found.map(|(low, high)| std::array::from_fn(|axis| usize::midpoint(low[axis], high[axis] + 1)))
 }
 
-/// `extent` voxels from `start`, 0 outside.
+/// Cuts out `extent` voxels from `start` on, with 0 outside the volume.
 fn cut<T: Copy + Default>(volume: &Volume<T>, start: [isize; 3], extent: [usize; 3]) -> Result<Volume<T>> {
     let own = volume.grid.extent;
     if own == extent && start == [0; 3] {

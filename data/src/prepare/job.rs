@@ -1,4 +1,4 @@
-//! Preparing a data set: which scan goes where, reading, resizing, writing, describing.
+//! Prepares a data set: assigns scans to parts, reads, resizes and writes them, and writes the description.
 
 use std::path::{Path, PathBuf};
 
@@ -12,43 +12,43 @@ use crate::observer::{self, Event, Observer, Steps, is_interruption};
 use crate::output::{self, OutputFolder, is_write_failure};
 use crate::{Volume, limits, names, nifti, part};
 
-/// What is to be prepared.
+/// What to prepare.
 pub struct Request<'a> {
-    /// The folder of the data set as it was published.
+    /// The folder of the data set as published.
     pub src: &'a Path,
-    /// The new folder.
+    /// The output folder.
     pub out: &'a Path,
-    /// How the data set is read.
+    /// The recipe that reads the data set.
     pub recipe: &'static Recipe,
     /// The grid of the cases.
     pub frame: Frame,
-    /// Patients to train, validate and test on; `None`: the data set's own lists, or the recipe's numbers.
+    /// Number of training, validation and test patients; `None` uses the data set's own split, or the recipe's numbers.
     pub split: Option<[usize; 3]>,
-    /// Folds of the persons to train and to validate on, in place of one division of them.
+    /// Folds of the training and validation patients, instead of a single split.
     pub folds: Option<Folds>,
     /// Seed of the split.
     pub seed: u64,
-    /// What the layout leaves open.
+    /// Choices for layouts that need them.
     pub choices: Choices,
-    /// Which of the cases are written. Parts share the folder, and the request for all of them, which comes last, finds
-    /// what they wrote and describes it.
+    /// Which of the cases are written. Parts share the folder; a final request for all cases finds what they wrote and
+    /// describes it.
     pub part: part::Part,
 }
 
-/// What became of a data set.
+/// The result of [`prepare`].
 #[derive(Debug)]
 pub struct Prepared {
-    /// Number of cases to train, to validate and to test on.
+    /// Number of training, validation and test cases.
     pub counts: [usize; 3],
     /// The errors of the cases that were left out.
     pub failed: Vec<Error>,
 }
 
-/// Writes the data set in the layout of nnU-Net. The same request continues where it was interrupted.
+/// Writes the data set in the layout of nnU-Net. Repeating an interrupted request continues it.
 ///
 /// # Errors
-/// The folder holds nothing of that layout, the output folder holds something else or cannot be written, or the observer
-/// asks to stop. A case that cannot be read is reported, and the others continue.
+/// The folder contains nothing in the recipe's layout, the output folder contains something else or cannot be written,
+/// or the observer asks to stop. A case that cannot be read is reported, and the others continue.
 pub fn prepare(request: &Request<'_>, observer: &dyn Observer) -> Result<Prepared> {
     if !request.src.is_dir() {
         return Err(Error::new("there is no such folder").at(request.src.display()));
@@ -90,7 +90,7 @@ pub fn prepare(request: &Request<'_>, observer: &dyn Observer) -> Result<Prepare
     Ok(Prepared { counts, failed })
 }
 
-/// Which scan goes where. Scans without a label are there to be predicted, unless labelled ones are tested on.
+/// Assigns scans to parts. Scans without a label become test cases, unless there are labelled test cases.
 fn plan<'a>(request: &Request<'_>, cohort: &'a Cohort) -> Result<Vec<(&'a Scan, Part)>> {
     expect_scans(request, cohort)?;
     let own = cohort.parts.as_ref().filter(|_| request.split.is_none());
@@ -116,9 +116,9 @@ fn plan<'a>(request: &Request<'_>, cohort: &'a Cohort) -> Result<Vec<(&'a Scan, 
 
 fn expect_scans(request: &Request<'_>, cohort: &Cohort) -> Result<()> {
     if cohort.scans.iter().all(|scan| matches!(scan.label, Label::Unknown)) {
-        return Err(Error::new(format!("holds no labelled image of the layout {}", request.recipe.name))
+        return Err(Error::new(format!("contains no labelled image in the layout {}", request.recipe.name))
             .at(request.src.display())
-            .help(format!("expected is {}", request.recipe.layout)));
+            .help(format!("expected: {}", request.recipe.layout)));
     }
     let mut names: Vec<&str> = cohort.scans.iter().map(|scan| scan.name.as_str()).collect();
     names.sort_unstable();
@@ -130,7 +130,7 @@ fn expect_scans(request: &Request<'_>, cohort: &Cohort) -> Result<()> {
     }
 }
 
-/// Makes the output folder, or opens that of the same command.
+/// Creates the output folder, or opens the one of the same command.
 fn open(request: &Request<'_>) -> Result<OutputFolder> {
     let path = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.into()).display().to_string();
     let frame = &request.frame;
@@ -145,7 +145,7 @@ fn open(request: &Request<'_>) -> Result<OutputFolder> {
         "labels": request.choices.labels,
         "version": env!("CARGO_PKG_VERSION"),
     });
-    // Not written where they are not asked for: folders of earlier versions go on.
+    // Written only if requested, so that folders of earlier versions can be continued.
     if frame.spacing_mm != [0.0; 3] {
         settings["spacing"] = json!(frame.spacing_mm);
     }
@@ -159,7 +159,7 @@ fn open(request: &Request<'_>) -> Result<OutputFolder> {
     }
     let settings = output::to_json(&settings)?;
     if request.out.exists() && path(request.src) == path(request.out) {
-        return Err(Error::new("source and output are one folder")
+        return Err(Error::new("source and output are the same folder")
             .at(request.out.display())
             .help("choose a new folder"));
     }
@@ -170,7 +170,9 @@ fn open(request: &Request<'_>) -> Result<OutputFolder> {
         let before = limits::read_text(&file).unwrap_or_default();
         if before != settings {
             let what = if before.is_empty() { "is not empty" } else { "was prepared by another command" };
-            return Err(Error::new(what).at(request.out.display()).help("choose a new folder, or repeat prepare.json"));
+            return Err(Error::new(what)
+                .at(request.out.display())
+                .help("choose a new folder, or repeat the command recorded in prepare.json"));
         }
     } else {
         output::write_text(&file, &settings)?;
@@ -178,14 +180,14 @@ fn open(request: &Request<'_>) -> Result<OutputFolder> {
     Ok(folder)
 }
 
-/// Whether there is more in a folder than locks, and what other parts are writing.
+/// Whether a folder contains more than locks and files that other parts are writing.
 fn holds_files(folder: &Path) -> Result<bool> {
     let entries = std::fs::read_dir(folder).at(folder.display())?;
     Ok(entries.flatten().any(|entry| !names::is_hidden(&entry.path())))
 }
 
-/// Removes the cases that were made from other files than those that are there now, and notes these: what lies in the
-/// folder afterwards is of them.
+/// Removes the cases whose source files have changed, and records the current sources: all cases in the folder are then
+/// made from them.
 fn forget_replaced(folder: &OutputFolder, plan: &[(&Scan, Part)], part: part::Part) -> Result<()> {
     let sources = Sources::of(folder, plan)?;
     for (scan, part) in plan.iter().filter(|(scan, _)| !sources.are_those_of(scan)) {
@@ -198,12 +200,12 @@ fn forget_replaced(folder: &OutputFolder, plan: &[(&Scan, Part)], part: part::Pa
     sources.note(folder, part)
 }
 
-/// Where a channel of a scan goes.
+/// The output path of a channel of a scan.
 fn image_at(folder: &OutputFolder, scan: &Scan, part: Part, channel: usize) -> Result<PathBuf> {
     place(folder, "images", part, format!("{}_{channel:04}.nii.gz", scan.name))
 }
 
-/// Where the label of a scan goes.
+/// The output path of the label of a scan.
 fn label_at(folder: &OutputFolder, scan: &Scan, part: Part) -> Result<PathBuf> {
     place(folder, "labels", part, format!("{}.nii.gz", scan.name))
 }
@@ -227,7 +229,7 @@ fn write(folder: &OutputFolder, scan: &Scan, part: Part, cohort: &Cohort, frame:
     let known = cohort.channels.len();
     let is_labelled = matches!(scan.label, Label::Unknown) || label_at.is_file();
     let is_there = |channel: &usize| image_at(*channel).is_ok_and(|path| path.is_file());
-    // The label is written last: beside it, every channel is there.
+    // The label is written last: if it exists, every channel does.
     let there = if known == 0 && label_at.is_file() { (0..1 << 16).take_while(is_there).count() } else { known };
     if there > 0 && is_labelled && (0..there).all(|channel| is_there(&channel)) {
         return Ok(Written { name: scan.name.clone(), subject: scan.subject.clone(), part, channels: there });
@@ -237,9 +239,9 @@ fn write(folder: &OutputFolder, scan: &Scan, part: Part, cohort: &Cohort, frame:
     let (image, label) = frame.apply(image, label)?;
     let channels = image.channels();
     if known > 0 && channels != known {
-        return Err(Error::new(format!("the image has {channels} channels, {known} are expected"))
+        return Err(Error::new(format!("the image has {channels} channels, expected {known}"))
             .at(scan.images[0].display())
-            .help("check that this is the layout that --as names"));
+            .help("check that --as names the right layout"));
     }
     for (channel, values) in image.values().chunks(image.grid.extent.iter().product()).enumerate() {
         let volume = Volume::new(values.to_vec(), 1, image.grid.clone());
@@ -247,13 +249,13 @@ fn write(folder: &OutputFolder, scan: &Scan, part: Part, cohort: &Cohort, frame:
     }
     if let Some(label) = label {
         let numbers = label.values().iter().map(|&label| label as f32).collect();
-        // Both were moved alike: one grid for both, to the last bit.
+        // Both were resampled in the same way: use one grid for both, bit for bit.
         write_smallest(&label_at, &Volume::new(numbers, 1, image.grid.clone()))?;
     }
     Ok(Written { name: scan.name.clone(), subject: scan.subject.clone(), part, channels })
 }
 
-/// Writes a volume in the smallest of u8, i16 and f32 that holds every number as it is.
+/// Writes a volume in the smallest of u8, i16 and f32 that represents every number exactly.
 fn write_smallest(path: &Path, volume: &Volume<f32>) -> Result<()> {
     fn as_whole<T: Copy>(volume: &Volume<f32>, convert: impl Fn(i64) -> Option<T>) -> Option<Volume<T>> {
         let whole = |&x: &f32| if x.fract() == 0.0 { convert(x as i64) } else { None };
@@ -269,28 +271,28 @@ fn write_smallest(path: &Path, volume: &Volume<f32>) -> Result<()> {
     }
 }
 
-/// The names of the channels; numbers where the data set names none.
+/// The names of the channels; numbered if the data set does not name them.
 fn channels(cohort: &Cohort, written: &[Written]) -> Result<Vec<String>> {
     if !cohort.channels.is_empty() {
         return Ok(cohort.channels.clone());
     }
     let count = written.first().map_or(0, |case| case.channels);
     match written.iter().find(|case| case.channels != count) {
-        Some(other) => Err(Error::new(format!("has {} channels, {} has {count}", other.channels, written[0].name))
+        Some(other) => Err(Error::new(format!("has {} channels, but {} has {count}", other.channels, written[0].name))
             .at(&other.name)
             .help("leave the case out, or name the channels in dataset.json")),
         None => Ok((0..count).map(|channel| format!("channel {channel}")).collect()),
     }
 }
 
-/// Whom each fold holds out; none where no folds are asked for.
+/// The patients that each fold holds out; empty if no folds are requested.
 fn held_out<'a>(request: &Request<'_>, cases: impl Iterator<Item = (&'a str, Part)>) -> Result<Vec<Vec<&'a str>>> {
     let Some(folds) = request.folds else { return Ok(Vec::new()) };
     let subjects: Vec<&str> = cases.filter(|(_, part)| *part != Part::Test).map(|(subject, _)| subject).collect();
     folds.held_out(&subjects, request.seed)
 }
 
-/// Writes the lists of the parts, and for nnU-Net the folds.
+/// Writes the lists of the parts and, for nnU-Net, the folds.
 fn write_splits(folder: &OutputFolder, request: &Request<'_>, written: &[Written]) -> Result<()> {
     let names = |is_in: &dyn Fn(&Written) -> bool| -> Vec<&str> {
         written.iter().filter(|case| is_in(case)).map(|case| case.name.as_str()).collect()
@@ -350,6 +352,6 @@ fn describe(
         "file_ending": ".nii.gz",
     });
     write_splits(folder, request, written)?;
-    // Last: a folder without it is one whose making was interrupted.
+    // Last: a folder without this file was interrupted.
     output::write_text(&folder.file("dataset.json")?, &output::to_json(&description)?)
 }

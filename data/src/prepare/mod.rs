@@ -1,9 +1,9 @@
-//! From data sets as they are published to the layout of nnU-Net: which scans there are, what their labels mean, which
-//! part each person belongs to, and on which grid the papers worked.
+//! Converts published data sets to the layout of nnU-Net: finds the scans, maps their labels to classes, assigns
+//! patients to splits, and resamples to the grid that the papers used.
 //!
-//! A [`Recipe`] knows one layout on disk. It finds scans and says what the papers say about classes, sizes and splits;
-//! reading, relabelling, resizing, dividing and writing are the same for all. To add one, write `recipes/<name>.rs` and
-//! a line in [`RECIPES`].
+//! A [`Recipe`] knows one layout on disk. It finds the scans and gives the classes, sizes and splits of the papers;
+//! reading, relabelling, resizing, splitting and writing are the same for all. To add one, write `recipes/<name>.rs`
+//! and add a line to [`RECIPES`].
 
 mod frame;
 mod job;
@@ -25,17 +25,17 @@ pub use split::{Folds, Part};
 pub struct Recipe {
     /// Its name on the command line.
     pub name: &'static str,
-    /// What it shows.
+    /// What the images show.
     pub title: &'static str,
-    /// What is expected on disk.
+    /// The expected layout on disk.
     pub layout: &'static str,
-    /// Where split and size come from.
+    /// The source of the split and size.
     pub source: &'static str,
-    /// Voxels along `[d, h, w]` that are cut out about the middle of the structures; 0 keeps an axis as it is.
+    /// Voxels along `[d, h, w]` to crop around the centre of the structures; 0 leaves an axis unchanged.
     pub crop: [usize; 3],
-    /// Voxels along `[d, h, w]` that scans are resized to then; 0 keeps an axis as it is.
+    /// Voxels along `[d, h, w]` that scans are then resized to; 0 leaves an axis unchanged.
     pub size: [usize; 3],
-    /// Patients to train on, to validate on and to test on.
+    /// Number of training, validation and test patients.
     pub split: [usize; 3],
     /// Finds the scans.
     pub find: fn(&Path, &Choices) -> Result<Cohort>,
@@ -55,20 +55,20 @@ pub static RECIPES: &[Recipe] = &[
     recipes::wmh::RECIPE,
 ];
 
-/// What only some layouts leave open.
+/// Choices that only some layouts need.
 #[derive(Clone, Debug, Default)]
 pub struct Choices {
-    /// Endings of the names of images (BIDS suffixes), one for each channel.
+    /// Name endings of the images (BIDS suffixes), one per channel.
     pub images: Vec<String>,
-    /// Endings of the names of labels, one for each structure.
+    /// Name endings of the labels, one per structure.
     pub labels: Vec<String>,
 }
 
 impl Choices {
-    /// Refuses choices where there is none.
+    /// Returns an error if a choice was made for a layout that has none.
     ///
     /// # Errors
-    /// Something was chosen.
+    /// A choice was made.
     pub fn expect_none(&self) -> Result<()> {
         if self.images.is_empty() && self.labels.is_empty() {
             return Ok(());
@@ -91,12 +91,12 @@ pub struct Cohort {
     pub ignore_label: Option<i32>,
     /// The scans.
     pub scans: Vec<Scan>,
-    /// The part of each scan, in their order, where the data set itself divides them.
+    /// The part of each scan, in the order of `scans`, if the data set itself defines a split.
     pub parts: Option<Vec<Part>>,
 }
 
 impl Cohort {
-    /// A cohort whose channels and classes are known beforehand.
+    /// Creates a cohort whose channels and classes are known in advance.
     pub fn new(name: &str, channels: &[&str], classes: &[&str], scans: Vec<Scan>) -> Self {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         Self { name: name.into(), channels: owned(channels), classes: owned(classes), scans, ..Self::default() }
@@ -108,30 +108,32 @@ impl Cohort {
 pub struct Scan {
     /// Name of the case.
     pub name: String,
-    /// Whom it shows: scans of one person stay in one part.
+    /// The patient: all scans of one patient stay in one part.
     pub subject: String,
-    /// One file for each channel, or one file with all.
+    /// One file per channel, or one file with all channels.
     pub images: Vec<PathBuf>,
     /// The label.
     pub label: Label,
-    /// Size of a pixel `[y, x]` in mm, where the image itself does not say.
+    /// Pixel size `[y, x]` in mm, if the image itself does not give it.
     pub pixel_mm: Option<[f64; 2]>,
 }
 
 impl Scan {
-    /// A scan whose files say where they lie. Signs that are awkward in file names become `_`.
+    /// Creates a scan whose files give their own position in space. Characters that are awkward in file names become
+    /// `_`.
     pub fn new(name: &str, subject: &str, images: Vec<PathBuf>, label: Label) -> Self {
         Self { name: tree::plain(name), subject: subject.into(), images, label, pixel_mm: None }
     }
 }
 
-/// How the structures of a scan are stored.
+/// How the labels of a scan are stored.
 #[derive(Debug)]
 pub enum Label {
-    /// Not at all.
+    /// There are none.
     Unknown,
-    /// A map of numbers. Each pair says which number becomes which class; the other numbers stay.
+    /// A label map. Each pair maps a stored number to a class; the other numbers are unchanged.
     Map(PathBuf, &'static [(i32, i32)]),
-    /// Masks for each structure from class 1 on: what lies above half the largest value of a mask belongs to it.
+    /// The masks of each structure, from class 1 on: voxels above half of a mask's largest value belong to the
+    /// structure.
     Masks(Vec<Vec<PathBuf>>),
 }

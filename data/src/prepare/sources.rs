@@ -1,4 +1,4 @@
-//! The SHA-256 of the files that each case was made from: `sources.json`, and while parts share a folder one file of each.
+//! The SHA-256 of the source files of each case: `sources.json`, or one file per part while parts share a folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,19 +14,19 @@ use crate::{limits, part};
 /// Hashes by case.
 type Hashes = BTreeMap<String, String>;
 
-/// What cases were made from, and what they are made from now.
+/// The hashes of the sources of existing cases, and of the sources now.
 pub(super) struct Sources {
     files: Vec<PathBuf>,
-    /// What each file tells.
+    /// The hashes in each of `files`.
     before: Vec<Hashes>,
     now: Hashes,
 }
 
 impl Sources {
-    /// Those of these scans.
+    /// The sources of these scans.
     ///
     /// # Errors
-    /// The folder cannot be read. What is wrong with a scan is said where its case is made.
+    /// The folder cannot be read. A scan that cannot be read is reported when its case is made.
     pub(super) fn of(folder: &OutputFolder, plan: &[(&Scan, Part)]) -> Result<Self> {
         let entries = std::fs::read_dir(folder.path()).at(folder.path().display())?;
         let is_one = |path: &PathBuf| {
@@ -40,14 +40,14 @@ impl Sources {
         Ok(Self { before: files.iter().filter_map(|path| read(path)).collect(), files, now })
     }
 
-    /// Whether what lies in the folder of a scan was made from the files that are there now. Where two files tell of it,
-    /// nobody knows which is the older, and both must.
+    /// Whether the case of a scan in the folder was made from the current source files. If two files list it, it is
+    /// unknown which is older, so both must match.
     pub(super) fn are_those_of(&self, scan: &Scan) -> bool {
         let mut told = self.before.iter().filter_map(|before| before.get(&scan.name)).peekable();
         self.now.get(&scan.name).is_some_and(|now| told.peek().is_some() && told.all(|before| before == now))
     }
 
-    /// Notes what the cases of a part are made from.
+    /// Records the sources of the cases of a part.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -57,13 +57,13 @@ impl Sources {
         if read(&own).as_ref() != Some(&self.now) {
             output::write_text(&own, &output::to_json(&self.now)?)?;
         }
-        // The file of all cases tells what those of the parts told.
+        // The file for all cases replaces those of the parts.
         let mut told = self.files.iter().filter(|path| part.is_whole() && **path != own);
         told.try_for_each(|path| output::remove_file(path))
     }
 }
 
-/// The file of all cases.
+/// The file for all cases.
 const NAME: &str = "sources.json";
 
 fn read(path: &Path) -> Option<Hashes> {

@@ -1,4 +1,4 @@
-//! Dividing persons among training, validation and test.
+//! Assigns patients to training, validation and test.
 
 use segcal_core::{Error, Result, Rng};
 
@@ -7,11 +7,11 @@ use super::Scan;
 /// What a scan is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// To learn from.
+    /// Training.
     Train,
-    /// To choose the best epoch on.
+    /// Validation: choosing the best epoch.
     Val,
-    /// To judge by.
+    /// Testing.
     Test,
 }
 
@@ -25,8 +25,8 @@ impl Part {
     }
 }
 
-/// Sizes of the parts of `total` persons: `wanted`, or its proportions where the sum is another (each share rounded
-/// down, what is left to the largest remainders, ties in the order train, val, test).
+/// The sizes of the parts of `total` patients: `wanted`, or its proportions if the sums differ (each share is rounded
+/// down, the rest goes to the largest remainders, ties in the order train, val, test).
 pub fn sizes(wanted: [usize; 3], total: usize) -> [usize; 3] {
     let sum: usize = wanted.iter().sum();
     if sum == 0 {
@@ -40,8 +40,8 @@ pub fn sizes(wanted: [usize; 3], total: usize) -> [usize; 3] {
     sizes
 }
 
-/// The part of each scan: patients, in the order of their names, are assigned at random, and all scans of one go with
-/// it.
+/// The part of each scan: patients, sorted by name, are assigned at random, and all scans of a patient go to the same
+/// part.
 pub fn divide(subjects: &[&str], wanted: [usize; 3], seed: u64) -> Vec<Part> {
     let mut persons = subjects.to_vec();
     persons.sort_unstable();
@@ -58,20 +58,21 @@ pub fn divide(subjects: &[&str], wanted: [usize; 3], seed: u64) -> Vec<Part> {
     subjects.iter().map(|subject| persons.binary_search(subject).map_or(Part::Test, |person| parts[person])).collect()
 }
 
-/// How many folds the persons to train and to validate on are dealt into.
+/// The number of folds that the training and validation patients are divided into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Folds {
-    /// So many.
+    /// This number.
     Count(usize),
-    /// As many as there are persons.
+    /// One fold per patient.
     LeaveOneOut,
 }
 
 impl Folds {
-    /// Whom each fold holds out: every person once, at random, as many in each as in any other or one more.
+    /// The patients that each fold holds out: every patient exactly once, at random, in folds whose sizes differ by at
+    /// most one.
     ///
     /// # Errors
-    /// There are fewer than two folds, or more than persons.
+    /// There are fewer than two folds, or more folds than patients.
     pub fn held_out<'a>(self, subjects: &[&'a str], seed: u64) -> Result<Vec<Vec<&'a str>>> {
         let mut persons = subjects.to_vec();
         persons.sort_unstable();
@@ -81,8 +82,8 @@ impl Folds {
             Self::LeaveOneOut => persons.len(),
         };
         if count < 2 || count > persons.len() {
-            let problem = format!("{count} folds of {} persons to train and to validate on", persons.len());
-            return Err(Error::new(problem).at("--folds").help("from 2 to as many as there are persons"));
+            let problem = format!("cannot make {count} folds of {} training and validation patients", persons.len());
+            return Err(Error::new(problem).at("--folds").help("give 2 or more, but not more than there are patients"));
         }
         let order = Rng::new(seed).stream(1).permutation(persons.len());
         let fold = |number: usize| {
@@ -95,8 +96,8 @@ impl Folds {
     }
 }
 
-/// The part of each scan by published lists of persons, if all who are named there are among the scans; who is not named is
-/// trained on.
+/// The part of each scan according to published lists of patients, if all listed patients are among the scans; patients
+/// not listed are for training.
 pub fn listed(scans: &[Scan], val: &[&str], test: &[&str]) -> Option<Vec<Part>> {
     let is_there = |subject: &&str| scans.iter().any(|scan| scan.subject == *subject);
     let part = |scan: &Scan| match scan.subject.as_str() {

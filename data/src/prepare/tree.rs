@@ -1,13 +1,13 @@
-//! Looking through folders.
+//! Searching folders.
 
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
 
-/// How deep folders are looked through; a link that leads back up ends here.
+/// How many levels of folders are searched; this also ends loops of symbolic links.
 const MAX_DEPTH: usize = 8;
 
-/// All files below a folder in the order of their paths, hidden ones left out.
+/// All files below a folder, sorted by path, without hidden ones.
 ///
 /// # Errors
 /// A folder cannot be read.
@@ -33,38 +33,38 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The last part of a path; empty if it is not text.
+/// The last component of a path; empty if it is not UTF-8.
 pub fn name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-/// The name of the folder that a file lies in.
+/// The name of the folder that contains a file.
 pub fn folder(path: &Path) -> &str {
     path.parent().map_or("", name)
 }
 
-/// The name of a file without one of these endings, if it has one.
+/// The name of a file without its ending, if that is one of `endings`.
 pub fn without<'a>(path: &'a Path, endings: &[&str]) -> Option<&'a str> {
     let name = name(path);
     endings.iter().find_map(|ending| name.strip_suffix(ending)).filter(|stem| !stem.is_empty())
 }
 
-/// The endings of a NIfTI file whose name ends in this.
+/// The possible endings, with extension, of a NIfTI file whose stem ends in `ending`.
 pub fn nifti(ending: &str) -> [String; 2] {
     [format!("{ending}.nii.gz"), format!("{ending}.nii")]
 }
 
-/// The file beside or below `folder` that is called `name`, packed or not.
+/// The NIfTI file `name` in `folder`, gzipped or not.
 ///
 /// # Errors
-/// There is none.
+/// There is no such file.
 pub fn beside(folder: &Path, name: &str) -> Result<PathBuf> {
     let names = nifti(name);
     let found = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
-    found.ok_or_else(|| Error::new(format!("there is no {} or .nii", names[0])).at(folder.display()))
+    found.ok_or_else(|| Error::new(format!("there is no {} (or .nii)", names[0])).at(folder.display()))
 }
 
-/// A name of letters, digits, `-`, `.` and `_` only; other signs become one `_`.
+/// Reduces a name to letters, digits, `-`, `.` and `_`; each run of other characters becomes one `_`.
 pub fn plain(name: &str) -> String {
     let mut plain = String::new();
     for sign in name.chars() {

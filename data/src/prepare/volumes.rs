@@ -1,4 +1,4 @@
-//! Reading a scan, giving its labels their meaning, and putting both on the grid that is asked for.
+//! Reads a scan, maps its labels to classes, and resamples both.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,10 @@ use segcal_core::{Backend, Context, Error, Interpolation, Result, Sampling};
 use super::{Label, Scan};
 use crate::{self as data, Grid, Volume};
 
-/// The image of a scan: all channels, on one grid.
+/// Reads the image of a scan: all channels, on one grid.
 ///
 /// # Errors
-/// A file is malformed, holds NaN or infinity, or the channels lie on different grids.
+/// A file is malformed or contains NaN or infinity, or the channels have different grids.
 pub fn image(scan: &Scan) -> Result<Volume<f32>> {
     let mut read = scan.images.iter().map(|path| channel(path).map(|volume| (path, volume)));
     let (first_path, first) = read.next().ok_or_else(|| Error::new("the case has no image"))??;
@@ -39,10 +39,10 @@ fn channel(path: &Path) -> Result<Volume<f32>> {
     }
 }
 
-/// The label of a scan on the grid of its image, if it has one.
+/// Reads the label of a scan, if it has one, on the grid of its image.
 ///
 /// # Errors
-/// A file is malformed or lies on another grid; a number is neither a class (there are `classes`) nor `ignored`.
+/// A file is malformed or has a different grid; a number is neither one of the `classes` classes nor `ignored`.
 pub fn label(scan: &Scan, grid: &Grid, classes: usize, ignored: Option<i32>) -> Result<Option<Volume<i32>>> {
     let values = match &scan.label {
         Label::Unknown => return Ok(None),
@@ -59,7 +59,7 @@ pub fn label(scan: &Scan, grid: &Grid, classes: usize, ignored: Option<i32>) -> 
     match values.iter().find(|&&label| !is_known(label)) {
         Some(bad) => Err(Error::new(format!("holds the label {bad}, but the classes are 0 to {}", classes - 1))
             .at(first_file(&scan.label).display())
-            .help("check that this is the layout that --as names")),
+            .help("check that --as names the right layout")),
         None => Ok(Some(Volume::new(values, 1, grid.clone()))),
     }
 }
@@ -72,7 +72,8 @@ fn first_file(label: &Label) -> &Path {
     }
 }
 
-/// Pictures have no place in space: there the number of pixels must agree.
+/// Checks that the label is on the grid of the image. Images without a position in space only need the same number of
+/// pixels.
 fn expect_on(grid: &Grid, other: &Grid, scan: &Scan, path: &Path) -> Result<()> {
     if scan.pixel_mm.is_some() && grid.extent == other.extent {
         return Ok(());
@@ -80,7 +81,7 @@ fn expect_on(grid: &Grid, other: &Grid, scan: &Scan, path: &Path) -> Result<()> 
     grid.expect_same("the image", other, "the label").at(path.display())
 }
 
-/// Each voxel takes the last structure that one of its masks gives it.
+/// Combines masks into a label map: where masks overlap, the last structure wins.
 fn masks(structures: &[Vec<PathBuf>], grid: &Grid, scan: &Scan) -> Result<Vec<i32>> {
     let mut values = vec![0; grid.extent.iter().product()];
     for (class, files) in (1..).zip(structures) {
@@ -95,7 +96,7 @@ fn masks(structures: &[Vec<PathBuf>], grid: &Grid, scan: &Scan) -> Result<Vec<i3
     Ok(values)
 }
 
-/// The label over the same space in `size` voxels, each that of the nearest old one.
+/// Resamples a label over the same space to `size` voxels, by nearest neighbour.
 ///
 /// # Errors
 /// As [`resample`].
@@ -110,10 +111,10 @@ pub fn resample_label(label: Volume<i32>, size: [usize; 3]) -> Result<Volume<i32
     Ok(Volume::new(labels, 1, resized.grid))
 }
 
-/// A volume over the same space in `size` voxels.
+/// Resamples a volume over the same space to `size` voxels.
 ///
 /// # Errors
-/// The new grid is none: a size of 0.
+/// The new grid is invalid: a size is 0.
 pub fn resample(volume: Volume<f32>, size: [usize; 3], interpolation: Interpolation) -> Result<Volume<f32>> {
     let extent = volume.grid.extent;
     if extent == size {

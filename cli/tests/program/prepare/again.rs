@@ -31,7 +31,7 @@ fn the_same_command_goes_on_and_another_is_refused() {
     assert!(stderr(&refused).contains("is not empty"), "{}", stderr(&refused));
     assert_eq!(fs::read_dir(&mine).unwrap().count(), 1);
     let onto_itself = segcal(&["prepare", text(&source.src()), text(&source.src()), "--as", "acdc"]);
-    assert!(stderr(&onto_itself).contains("one folder"), "{}", stderr(&onto_itself));
+    assert!(stderr(&onto_itself).contains("the same folder"), "{}", stderr(&onto_itself));
 }
 
 #[test]

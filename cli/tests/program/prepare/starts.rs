@@ -27,7 +27,8 @@ impl Source {
     }
 }
 
-/// The output of every recipe starts training and comparing, with the split that it has by itself for a handful of persons.
+/// The output of every recipe starts training and comparing, with the split that it has by itself for a handful of
+/// persons.
 #[test]
 fn every_recipe_can_be_trained_on_and_compared_on() {
     for recipe in segcal_data::prepare::RECIPES {
@@ -172,7 +173,11 @@ fn leaving_one_out_gives_every_case_a_prediction_of_a_network_that_never_saw_it(
         serde_json::from_slice(&fs::read(path("evaluation/summary.json")).unwrap()).unwrap();
     assert_eq!(summary["cases"].as_array().unwrap().len(), 3);
     let too_many = source.prepare("mrbrains", &["--split", "1,0,0", "--folds", "4"]);
-    assert!(stderr(&too_many).contains("--folds: 4 folds of 3 persons"), "{}", stderr(&too_many));
+    assert!(
+        stderr(&too_many).contains("--folds: cannot make 4 folds of 3 training and validation patients"),
+        "{}",
+        stderr(&too_many)
+    );
 }
 
 /// Who is tested on by the published lists, then who is validated on.

@@ -9,7 +9,7 @@ use crate::prepare::{Choices, Cohort, Label, Recipe, Scan, tree};
 pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     name: "acdc",
     title: "cardiac MR, end of diastole and systole",
-    layout: "patientNNN/patientNNN_frameNN.nii.gz and …_gt.nii.gz, in a folder training or directly",
+    layout: "patientNNN/patientNNN_frameNN.nii.gz and …_gt.nii.gz, directly or in a folder training",
     source: "MbLS, data sets: slices of 224 x 224; 70, 10 and 20 of the 100 training patients",
     crop: [0, 0, 0],
     size: [0, 224, 224],

@@ -1,6 +1,6 @@
-//! BIDS: any data set of the Brain Imaging Data Structure, 1.7 with its part on microscopy.
+//! BIDS: any data set in the Brain Imaging Data Structure, version 1.7, including microscopy.
 //!
-//! Images lie in `sub-*/`, labels in `derivatives/*/sub-*/`. The name of a file is `key-value` pairs and a suffix; a
+//! Images are in `sub-*/`, labels in `derivatives/*/sub-*/`. A file name consists of `key-value` pairs and a suffix; a
 //! label belongs to the image whose pairs its own name begins with.
 
 use std::collections::BTreeSet;
@@ -15,8 +15,8 @@ use crate::{self as data, dataset};
 pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     name: "bids",
     title: "a data set of the Brain Imaging Data Structure",
-    layout: "sub-*/ with images and derivatives/*/sub-*/ with labels; --images says which images are the \
-             channels, --labels which labels the structures, where there are several kinds",
+    layout: "sub-*/ with images and derivatives/*/sub-*/ with labels; if there are several kinds, --images selects \
+             the channels and --labels the structures",
     source: "70 : 10 : 20 by subject, or the splits.json of the data set",
     crop: [0, 0, 0],
     size: [0, 0, 0],
@@ -24,7 +24,7 @@ pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     find,
 };
 
-/// What ends the name of a map of classes, as opposed to a mask of one structure.
+/// The name ending of a label map, as opposed to a mask of one structure.
 const CLASS_MAP: &str = "dseg";
 
 fn find(root: &Path, choices: &Choices) -> Result<Cohort> {
@@ -42,7 +42,7 @@ fn find(root: &Path, choices: &Choices) -> Result<Cohort> {
     Ok(Cohort { name: name.unwrap_or_default(), channels, classes, ignore_label: None, scans, parts })
 }
 
-/// The images, or what is derived from them.
+/// The image files in `sub-*/`, or in `derivatives/` if `derived`.
 fn pictures<'a>(root: &Path, files: &'a [PathBuf], derived: bool) -> Vec<&'a Path> {
     let is_wanted = |path: &&Path| {
         let inside = path.strip_prefix(root).unwrap_or(path);
@@ -53,27 +53,27 @@ fn pictures<'a>(root: &Path, files: &'a [PathBuf], derived: bool) -> Vec<&'a Pat
     files.iter().map(PathBuf::as_path).filter(is_wanted).collect()
 }
 
-/// What follows the last `_` of a name.
+/// The part of a name after the last `_`.
 fn suffix(path: &Path) -> Option<&str> {
     data::stem(path)?.rsplit_once('_').map(|(_, suffix)| suffix)
 }
 
-/// The names of the images of one channel without its suffix: one for each scan.
+/// The names of the images of one channel without the suffix: one per scan.
 fn keys<'a>(images: &[&'a Path], channel: &str) -> Vec<&'a str> {
     let key = |path: &&'a Path| data::stem(path)?.strip_suffix(channel)?.strip_suffix('_');
     images.iter().filter_map(key).collect()
 }
 
-/// Which scan a label belongs to, and what its name says beyond that.
+/// The scan that a label belongs to, and the rest of its name.
 fn kind<'a>(label: &'a Path, keys: &[&'a str]) -> Option<(&'a str, &'a str)> {
     let stem = data::stem(label)?;
     let of_key = |key: &&'a str| Some((*key, stem.strip_prefix(*key)?.strip_prefix('_')?));
     let (key, rest) = keys.iter().filter_map(of_key).max_by_key(|(key, _)| key.len())?;
-    // The suffix of the image may stand between: `sub-1_SEM_seg-axon`.
+    // The suffix of the image may be in between: `sub-1_SEM_seg-axon`.
     Some((key, rest.split_once('_').filter(|(first, _)| !first.contains('-')).map_or(rest, |(_, kind)| kind)))
 }
 
-/// The names that were given, or the only one that is there.
+/// The given names, or the only one found.
 fn chosen<'a>(given: &[String], found: impl Iterator<Item = &'a str>, option: &str) -> Result<Vec<String>> {
     if !given.is_empty() {
         return Ok(given.to_vec());
@@ -81,9 +81,7 @@ fn chosen<'a>(given: &[String], found: impl Iterator<Item = &'a str>, option: &s
     let kinds: BTreeSet<&str> = found.collect();
     match kinds.len() {
         1 => Ok(kinds.into_iter().map(str::to_owned).collect()),
-        0 => {
-            Err(Error::new("there is nothing to choose from").at(option).help(format!("expected is {}", RECIPE.layout)))
-        }
+        0 => Err(Error::new("there are no matching files").at(option).help(format!("expected: {}", RECIPE.layout))),
         _ => {
             let kinds: Vec<&str> = kinds.into_iter().collect();
             Err(Error::new(format!("there are several kinds: {}", kinds.join(", ")))
@@ -133,12 +131,12 @@ impl Layout<'_> {
     }
 }
 
-/// Whether the label is one map of classes, as opposed to a mask for each structure.
+/// Whether the label is a single label map, as opposed to one mask per structure.
 fn is_map(structures: &[String]) -> bool {
     matches!(structures, [only] if only.ends_with(CLASS_MAP))
 }
 
-/// The names of masks without what all masks are called.
+/// Class names from the names of masks, without the parts that all mask names share.
 fn names_of(structures: &[String]) -> Vec<String> {
     let plain = |name: &String| {
         let name = name.trim_end_matches("_mask").trim_end_matches("-manual");
@@ -150,7 +148,8 @@ fn names_of(structures: &[String]) -> Vec<String> {
 /// The names of classes from a table `…dseg.tsv` with the columns `index` and `name`.
 fn names_in_table(files: &[PathBuf]) -> Result<Vec<String>> {
     let table = files.iter().find(|path| tree::name(path).ends_with("dseg.tsv"));
-    let table = table.ok_or_else(|| Error::new("a map of classes needs a table dseg.tsv with index and name"))?;
+    let table =
+        table.ok_or_else(|| Error::new("a label map needs a table dseg.tsv with the columns index and name"))?;
     let read = || -> Result<Vec<String>> {
         let mut reader = csv::ReaderBuilder::new().delimiter(b'\t').from_path(table).map_err(Error::from_source)?;
         let rows = reader.deserialize::<(usize, String)>().collect::<std::result::Result<Vec<_>, _>>();
@@ -160,18 +159,16 @@ fn names_in_table(files: &[PathBuf]) -> Result<Vec<String>> {
             rows.insert(0, (0, "background".into()));
         }
         match rows.iter().zip(0..).find(|((index, _), expected)| index != expected) {
-            Some(((index, name), expected)) => {
-                Err(Error::new(format!("{name} is {index} where {expected} is expected"))
-                    .help("number the classes without gaps, or choose masks by --labels"))
-            }
+            Some(((index, name), expected)) => Err(Error::new(format!("{name} is {index}, expected {expected}"))
+                .help("number the classes without gaps, or select masks with --labels")),
             None => Ok(rows.into_iter().map(|(_, name)| name).collect()),
         }
     };
     read().at(table.display())
 }
 
-/// `PixelSize` of the JSON beside an image or above it: every file whose pairs are among those of the image counts, the
-/// nearest first (the inheritance principle).
+/// `PixelSize` from the JSON files next to an image or in the folders above it: every file whose pairs are among those
+/// of the image applies, the nearest first (the inheritance principle).
 fn pixel_size(root: &Path, image: &Path) -> Result<Option<[f64; 2]>> {
     let (Some(stem), Some(own)) = (data::stem(image), suffix(image)) else { return Ok(None) };
     let parts: Vec<&str> = stem.split('_').collect();
@@ -182,7 +179,7 @@ fn pixel_size(root: &Path, image: &Path) -> Result<Option<[f64; 2]>> {
             let name = tree::without(path, &[".json"]).unwrap_or_default();
             name.rsplit('_').next() == Some(own) && name.split('_').all(|part| parts.contains(&part))
         });
-        // The more pairs, the nearer to the image.
+        // The more pairs, the more specific to the image.
         sidecars.sort_unstable_by_key(|path| std::cmp::Reverse(tree::name(path).len()));
         for sidecar in sidecars {
             if let Some(size) = size_in(&sidecar).at(sidecar.display())? {
@@ -207,11 +204,11 @@ fn size_in(sidecar: &Path) -> Result<Option<[f64; 2]>> {
     let number = |axis: usize| size.get(axis).and_then(Value::as_f64).filter(|x| x.is_finite() && *x > 0.0);
     match (number(0), number(1)) {
         (Some(x), Some(y)) => Ok(Some([y * mm, x * mm])),
-        _ => Err(Error::new(format!("{size} is not two sizes")).at("PixelSize")),
+        _ => Err(Error::new(format!("{size} is not a list of two positive sizes")).at("PixelSize")),
     }
 }
 
-/// The parts that the data set's own `splits.json` gives the scans; it may name images by their paths.
+/// The parts of the scans according to the data set's own `splits.json`, which may name images by their paths.
 fn parts(root: &Path, scans: &[Scan]) -> Result<Option<Vec<Part>>> {
     let Some(lists) = dataset::division(root)? else { return Ok(None) };
     let part = |scan: &Scan| {
@@ -222,9 +219,9 @@ fn parts(root: &Path, scans: &[Scan]) -> Result<Option<Vec<Part>>> {
         };
         let found = Part::ALL.into_iter().find(|part| lists[*part as usize].iter().any(is_named));
         let unlabelled = matches!(scan.label, Label::Unknown).then_some(Part::Test);
-        found
-            .or(unlabelled)
-            .ok_or_else(|| Error::new(format!("{} is in no part", scan.name)).at(root.join("splits.json").display()))
+        found.or(unlabelled).ok_or_else(|| {
+            Error::new(format!("{} is not in any part of the split", scan.name)).at(root.join("splits.json").display())
+        })
     };
     scans.iter().map(part).collect::<Result<Vec<_>>>().map(Some)
 }

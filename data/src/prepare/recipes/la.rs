@@ -9,7 +9,7 @@ use crate::prepare::{Choices, Cohort, Label, Recipe, Scan, split, tree};
 pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     name: "la",
     title: "MR of the left atrium",
-    layout: "a folder for each patient with lgemri.nrrd and laendo.nrrd, at any depth",
+    layout: "a folder per patient with lgemri.nrrd and laendo.nrrd, at any depth",
     source: "MEEP, section 3: 76, 4 and 20 of 100 scans, by the lists of its authors' code where these patients are there; \
              144 x 144 x 80 voxels about the middle of the atrium",
     crop: [80, 144, 144],
@@ -18,7 +18,7 @@ pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     find,
 };
 
-/// Patients to validate and to test on.
+/// Validation and test patients.
 const VAL: [&str; 4] = ["23X6SY44VT9KFHR7S7OC", "CLXFYOBQDCVXQ9P7YC07", "AT5CRO5JUDBWD4RUPXSQ", "CB5P5W7X310NIIVU7UZV"];
 const TEST: [&str; 20] = [
     "UPT6DX9IQY9JAZ7HJKA7",

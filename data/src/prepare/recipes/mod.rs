@@ -1,4 +1,4 @@
-//! One published data set each.
+//! The recipes, one per published data set.
 
 pub(super) mod acdc;
 pub(super) mod bids;

@@ -9,7 +9,7 @@ use crate::prepare::{Choices, Cohort, Label, Recipe, Scan, tree};
 pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     name: "mrbrains",
     title: "MR of brain tissue",
-    layout: "a folder for each subject with segm.nii.gz and pre/reg_T1, pre/FLAIR, pre/reg_IR (.nii.gz)",
+    layout: "a folder per subject with segm.nii.gz and pre/reg_T1, pre/FLAIR, pre/reg_IR (.nii.gz)",
     source: "MbLS, data sets: 5 of 7 subjects to train on, 2 to test on; grey matter is cortex and basal ganglia, white \
              matter includes lesions, cerebrospinal fluid includes the ventricles, all else is background",
     crop: [0, 0, 0],
@@ -18,7 +18,7 @@ pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     find,
 };
 
-/// The challenge's ten structures as three tissues.
+/// Maps the challenge's ten structures to three tissues.
 const TISSUES: [(i32, i32); 9] = [(2, 1), (3, 2), (4, 2), (5, 3), (6, 3), (7, 0), (8, 0), (9, 0), (10, 0)];
 
 fn find(root: &Path, choices: &Choices) -> Result<Cohort> {

@@ -1,4 +1,4 @@
-//! The Medical Segmentation Decathlon (Antonelli et al. 2022), and every layout that the other verbs read.
+//! The Medical Segmentation Decathlon (Antonelli et al. 2022), and every layout that [`Dataset`] reads.
 
 use std::path::Path;
 

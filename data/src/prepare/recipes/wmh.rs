@@ -9,7 +9,7 @@ use crate::prepare::{Choices, Cohort, Label, Recipe, Scan, split, tree};
 pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     name: "wmh",
     title: "MR of white matter hyperintensities",
-    layout: "a folder for each subject with wmh.nii.gz and pre/T1, pre/FLAIR (.nii.gz), at any depth",
+    layout: "a folder per subject with wmh.nii.gz and pre/T1, pre/FLAIR (.nii.gz), at any depth",
     source: "MEEP, section 3: 42, 3 and 15 of 60 subjects, by the lists of its authors' code where these subjects are \
              there; the label 2 (other pathology) is background",
     crop: [0, 0, 0],
@@ -18,7 +18,7 @@ pub(in crate::prepare) const RECIPE: Recipe = Recipe {
     find,
 };
 
-/// Subjects to validate and to test on, by the number of their folder.
+/// Validation and test subjects, by the number of their folder.
 const VAL: [&str; 3] = ["107", "51", "0"];
 const TEST: [&str; 15] = ["39", "114", "108", "113", "126", "33", "68", "65", "61", "50", "55", "6", "2", "49", "144"];
 
