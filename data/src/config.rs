@@ -1,8 +1,8 @@
-//! Configs: TOML files over defaults, with `key=value` on top.
+//! Configs: defaults, overridden by a TOML file and then by `key=value` arguments.
 //!
-//! A config is a table that starts as the defaults; the file and then the overrides are laid over it. A key that the
-//! defaults do not have is an error that names the nearest one, except inside tables whose keys another list owns
-//! (the parameters of a loss). A table with the key `preset` may be given as that word alone.
+//! A config is a table that starts as the defaults; first the file and then the overrides are merged into it. A key
+//! that the defaults do not have is an error that suggests the nearest key, except inside tables whose keys are defined
+//! elsewhere (the parameters of a loss). A table with the key `preset` may be given as just that word.
 
 use std::path::Path;
 
@@ -11,16 +11,17 @@ use toml::{Table, Value};
 
 use crate::limits;
 
-/// The most parts of a dotted key on the command line.
+/// The largest number of parts of a dotted key on the command line.
 const MOST_PARTS: usize = 16;
 
-/// Reads `path`, if there is one, lays it and the `overrides` (`a.b=value`) over `defaults`, and gives the table.
+/// Merges the file at `path`, if any, and the `overrides` (`a.b=value`) into `defaults`, and returns the table.
 ///
-/// `open` names the tables that may hold keys the defaults do not have. Parameters that [`lay_named`] takes out are logged.
+/// `open` names the tables that may contain keys that the defaults do not have. Parameters that [`lay_named`] removes
+/// are logged.
 ///
 /// # Errors
-/// The file cannot be read or is no TOML; an override has no `=`; a key is unknown, or its value has another type than
-/// the default.
+/// The file cannot be read or is not TOML; an override has no `=`; a key is unknown, or its value has a different type
+/// from the default.
 pub fn layered(defaults: &Table, path: Option<&Path>, overrides: &[String], open: &[&str]) -> Result<Table> {
     let mut table = defaults.clone();
     let Some(path) = path else {
@@ -35,7 +36,7 @@ pub fn layered(defaults: &Table, path: Option<&Path>, overrides: &[String], open
     Ok(table)
 }
 
-/// All overrides as one table; of a key that is given twice, the later counts.
+/// Merges all overrides into one table; if a key is given twice, the later value is used.
 ///
 /// # Errors
 /// As [`parse_override`].
@@ -61,18 +62,18 @@ fn merge(base: &mut Table, over: Table) {
     }
 }
 
-/// The key of a table that a single word in place of the table stands for.
+/// The key that a single word in place of a table is assigned to.
 const PRESET: &str = "preset";
 
-/// The table that a single word stands for.
+/// The table that a single word in its place stands for.
 fn preset(word: Value) -> Table {
     Table::from_iter([(PRESET.to_owned(), word)])
 }
 
-/// The tables of a file.
+/// Reads a TOML file.
 ///
 /// # Errors
-/// The file cannot be read or is no TOML.
+/// The file cannot be read or is not TOML.
 pub fn read(path: &Path) -> Result<Table> {
     let text = limits::read_text(path)?;
     text.parse().map_err(|error| parse_error(&error)).at(path.display())
@@ -82,7 +83,8 @@ fn parse_error(error: &toml::de::Error) -> Error {
     Error::new(error.to_string().trim().replace('\n', " "))
 }
 
-/// `a.b=value` as nested tables. A value that is no TOML is taken as a string, so that paths and names need no quotes.
+/// Parses `a.b=value` into nested tables. A value that is not TOML is taken as a string, so that paths and names need
+/// no quotes.
 ///
 /// # Errors
 /// There is no `=`, or a part of the key is empty.
@@ -106,7 +108,7 @@ pub fn parse_override(entry: &str) -> Result<Table> {
     Ok(table)
 }
 
-/// The table that `key=value` entries make, each key at most once. A value of several numbers may leave out its brackets:
+/// Parses `key=value` entries into a table; each key may be given once. The brackets of a list may be left out:
 /// `widths=4,8`.
 ///
 /// # Errors
@@ -125,18 +127,18 @@ pub fn table_of(entries: &[String]) -> Result<Table> {
     Ok(table)
 }
 
-/// As [`lay`], from the outermost table. Where `over` gives an open table another `name` (another network,
-/// loss, ...), the parameters of the one before go, but for the keys that `defaults` has; gives those that went.
+/// Like [`lay`], starting at the outermost table. If `over` gives an open table another `name` (another network, loss,
+/// ...), the previous parameters are removed, except for the keys that `defaults` has. Returns the removed keys.
 ///
 /// # Errors
-/// A key is unknown, or its value has another type than the one it replaces.
+/// A key is unknown, or its value has a different type from the one it replaces.
 pub fn lay_named(base: &mut Table, over: Table, defaults: &Table, open: &[&str]) -> Result<Vec<String>> {
     let gone = open.iter().flat_map(|key| forget(key, base, &over, defaults)).collect();
     lay(base, over, "", open)?;
     Ok(gone)
 }
 
-/// Takes the parameters out of the open table `key` that belong to a name that `over` replaces.
+/// Removes the parameters from the open table `key` that belong to a name that `over` replaces.
 fn forget(key: &str, base: &mut Table, over: &Table, defaults: &Table) -> Vec<String> {
     let (Some(Value::Table(old)), Some(Value::Table(new))) = (base.get_mut(key), over.get(key)) else {
         return Vec::new();
@@ -154,17 +156,18 @@ fn forget(key: &str, base: &mut Table, over: &Table, defaults: &Table) -> Vec<St
     }
 }
 
-/// Lays `over` onto `base`, whose keys are the known ones, but for the tables of `open`; `prefix` is the name of `base`.
+/// Merges `over` into `base`, whose keys are the only valid ones except in the tables of `open`; `prefix` is the name
+/// of `base`.
 ///
 /// # Errors
-/// A key is unknown, or its value has another type than the one it replaces.
+/// A key is unknown, or its value has a different type from the one it replaces.
 pub fn lay(base: &mut Table, over: Table, prefix: &str, open: &[&str]) -> Result<()> {
     let is_open = open.contains(&prefix);
     for (key, value) in over {
         let full = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         match (base.get_mut(&key), value) {
             (Some(Value::Table(inner)), Value::Table(value)) => lay(inner, value, &full, open)?,
-            // The word takes the place of all that was given before.
+            // The word replaces everything that was given before.
             (Some(Value::Table(inner)), word @ Value::String(_)) if inner.contains_key(PRESET) => *inner = preset(word),
             (Some(old), value) => *old = fitting(&full, old, value)?,
             (None, value) if is_open => {
@@ -176,14 +179,14 @@ pub fn lay(base: &mut Table, over: Table, prefix: &str, open: &[&str]) -> Result
     Ok(())
 }
 
-/// `value` in the type of `old`; whole numbers serve as floats.
+/// Converts `value` to the type of `old`; integers are accepted as floats.
 fn fitting(key: &str, old: &Value, value: Value) -> Result<Value> {
     match (old, value) {
         (Value::Float(_), Value::Integer(whole)) => Ok(Value::Float(whole as f64)),
         (Value::Array(old), Value::Array(new)) => Ok(Value::Array(fitting_items(key, old, new)?)),
         (old, value) if old.same_type(&value) => Ok(value),
         (old, value) => {
-            let problem = format!("{value} is {}, not {}", value.type_str(), old.type_str());
+            let problem = format!("{value} has the type {}, expected {}", value.type_str(), old.type_str());
             Err(Error::new(problem).at(key).help(format!("for example {key} = {old}")))
         }
     }
@@ -196,17 +199,17 @@ fn fitting_items(key: &str, old: &[Value], new: Vec<Value>) -> Result<Vec<Value>
     }
 }
 
-/// The error of a key that is not among the known ones.
+/// The error for a key that is not among the known ones.
 fn unknown_key<'a>(full: &str, key: &str, known: impl Iterator<Item = &'a str>) -> Error {
     let known: Vec<&str> = known.collect();
     let error = Error::new("unknown config key").at(full);
     match nearest(key, known.iter().copied()) {
         Some(near) => error.help(format!("did you mean {near}?")),
-        None => error.help(format!("known here: {}", known.join(", "))),
+        None => error.help(format!("known keys: {}", known.join(", "))),
     }
 }
 
-/// Deserialises a table; the error names the key.
+/// Deserialises a table; an error names the key.
 ///
 /// # Errors
 /// A key is unknown, missing or of the wrong type.
@@ -214,7 +217,7 @@ pub fn from_table<T: serde::de::DeserializeOwned>(table: Table) -> Result<T> {
     from_rest(table, &[])
 }
 
-/// As [`from_table`], what is left of a table whose keys `taken` were read before.
+/// Like [`from_table`], for the rest of a table whose keys `taken` have already been read.
 ///
 /// # Errors
 /// A key is unknown, missing or of the wrong type.
@@ -293,7 +296,7 @@ mod tests {
         }
         let error =
             |entry: &str| from_rest::<Rest>(entry.parse().unwrap(), &["learning_rate"]).unwrap_err().to_string();
-        assert_eq!(error("lr = 1"), "lr: unknown config key (known here: beta1, learning_rate)");
+        assert_eq!(error("lr = 1"), "lr: unknown config key (known keys: beta1, learning_rate)");
         assert_eq!(error("learning_rat = 1"), "learning_rat: unknown config key (did you mean learning_rate?)");
     }
 
@@ -303,7 +306,7 @@ mod tests {
         assert!(message("epoch = 5", &[]).ends_with("epoch: unknown config key (did you mean epochs?)"));
         assert!(message("", &["net.widht=5"]).contains("did you mean width?"));
         assert!(message("", &["epochs"]).contains("not of the form key=value"));
-        assert!(message("", &["epochs=many"]).contains("epochs: \"many\" is string, not integer"));
+        assert!(message("", &["epochs=many"]).contains("epochs: \"many\" has the type string, expected integer"));
         assert!(message("size = [\"x\"]", &[]).contains("size"));
         assert!(message("epochs = = 5", &[]).contains("c.toml"));
     }

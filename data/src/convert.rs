@@ -1,4 +1,4 @@
-//! A volume or class scores in another format, with the geometry and the numbers proved.
+//! Converts a volume or class scores to another format, and verifies the geometry and the numbers.
 
 use std::path::Path;
 
@@ -7,24 +7,25 @@ use segcal_core::{Context, Error, Result};
 use crate::number::{NumberType, ToFile};
 use crate::{self as data, Grid, Volume, formats, nifti, npy, output, png};
 
-/// The numbers of a file.
+/// The content of a file.
 #[derive(Clone, Debug, PartialEq)]
 enum Numbers {
-    /// Stored as whole numbers, without a slope.
+    /// Integers, stored without a slope.
     Whole(Volume<i32>),
     /// All others.
     Real(Volume<f32>),
 }
 
-/// Writes what `from` holds in the format that the name of `to` says, and reads it back: every number and every voxel is
-/// where it was, or nothing is written. Whole numbers stay whole; others are 32-bit floats. An array lies where `like` does.
+/// Converts `from` to the format given by the extension of `to`, and reads the result back: either every number and
+/// every voxel position is unchanged, or nothing is written. Integers stay integers; other numbers become 32-bit
+/// floats. An array gets the grid of `like`.
 ///
 /// # Errors
-/// A file cannot be read or written, a number does not fit, or an array becomes a volume without `like`.
+/// A file cannot be read or written, a number does not fit, or an array is to become a volume and `like` is `None`.
 pub fn convert(from: &Path, to: &Path, like: Option<&Path>) -> Result<()> {
     let source = read(from, like, npy::is_array(to))?;
     if to.canonicalize().is_ok_and(|to| from.canonicalize().is_ok_and(|from| from == to)) {
-        return Err(Error::new("is the file that is read").at(to.display()).help("give the output another name"));
+        return Err(Error::new("is also the input file").at(to.display()).help("give the output another name"));
     }
     write(to, &source)?;
     let proved = prove(to, &source, like);
@@ -34,7 +35,7 @@ pub fn convert(from: &Path, to: &Path, like: Option<&Path>) -> Result<()> {
     proved
 }
 
-/// What a file holds; an array that becomes one needs no place.
+/// Reads a file; an array that is converted to an array needs no grid (`placeless`).
 fn read(path: &Path, like: Option<&Path>, placeless: bool) -> Result<Numbers> {
     if npy::is_array(path) {
         return array(path, like, placeless).at(path.display());
@@ -42,7 +43,7 @@ fn read(path: &Path, like: Option<&Path>, placeless: bool) -> Result<Numbers> {
     if whole(path)? { data::read_labels(path).map(Numbers::Whole) } else { data::read_image(path).map(Numbers::Real) }
 }
 
-/// Whether a file stores whole numbers of at most 32 bits, as they are.
+/// Whether a file stores integers of at most 32 bits, without scaling.
 fn whole(path: &Path) -> Result<bool> {
     let narrow = |kind: NumberType| kind.is_integer() && kind.size() <= 4 && kind != NumberType::U32;
     if data::ending(path) == Some(".png") {
@@ -62,8 +63,8 @@ fn array(path: &Path, like: Option<&Path>, placeless: bool) -> Result<Numbers> {
         (Some(like), _) => data::read_grid(like)?.0,
         (None, Some(&extent)) if placeless => Grid::unknown(extent),
         _ => {
-            return Err(Error::new("an array does not say where its voxels lie")
-                .help("name a volume of the same grid: --like FILE"));
+            return Err(Error::new("an array does not store the position of its voxels")
+                .help("give a volume with the same grid: --like FILE"));
         }
     };
     let voxels = grid.extent.iter().product::<usize>();
@@ -71,7 +72,7 @@ fn array(path: &Path, like: Option<&Path>, placeless: bool) -> Result<Numbers> {
     let own: Vec<usize> = header.shape.iter().copied().filter(|&extent| extent > 1).collect();
     if !own.ends_with(&spatial) || own.len() > spatial.len() + 1 {
         let problem = format!("the array has the shape {:?}, the grid {:?} along z, y, x", header.shape, grid.extent);
-        return Err(Error::new(problem).help("the order of arrays is class, z, y, x"));
+        return Err(Error::new(problem).help("the axes of an array are class, z, y, x"));
     }
     let channels = header.shape.iter().product::<usize>() / voxels.max(1);
     if header.kind.is_integer() && header.kind.size() <= 4 && header.kind != NumberType::U32 {
@@ -116,7 +117,7 @@ fn store<T: ToFile>(path: &Path, volume: &Volume<T>, key: &str) -> Result<()> {
     }
 }
 
-/// Compares what was written with what it was made of.
+/// Reads a written file back and compares it with its source.
 fn prove(path: &Path, source: &Numbers, like: Option<&Path>) -> Result<()> {
     let grid = match source {
         Numbers::Whole(volume) => &volume.grid,
@@ -136,7 +137,7 @@ fn prove(path: &Path, source: &Numbers, like: Option<&Path>) -> Result<()> {
         (_, Numbers::Whole(b)) => (false, &b.grid),
         (_, Numbers::Real(b)) => (false, &b.grid),
     };
-    // A picture has no geometry to compare.
+    // A PNG has no geometry to compare.
     if own.sized {
         expect_place(grid, own).at(path.display())?;
     }
@@ -152,7 +153,7 @@ fn same_bits(a: &[f32], b: &[f32]) -> bool {
 }
 
 fn changed(path: &Path) -> Error {
-    Error::new("the numbers that were written are not those that were read").at(path.display())
+    Error::new("the written numbers differ from those of the source").at(path.display())
 }
 
 #[cfg(test)]

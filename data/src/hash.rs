@@ -1,4 +1,4 @@
-//! SHA-256 of parts, by which runs, comparisons and evaluations know what they were made from.
+//! SHA-256 hashes, by which runs, comparisons and evaluations record what they were made from.
 
 use std::fmt::Write;
 use std::io::Read;
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::limits;
 
-/// The SHA-256 of a file, as `sha256sum` gives it.
+/// The SHA-256 of a file, as printed by `sha256sum`.
 ///
 /// # Errors
 /// The file cannot be read; the message names it.
@@ -24,7 +24,8 @@ pub fn of_bytes(bytes: &[u8]) -> String {
     hash.hex()
 }
 
-/// A hash that grows; each part is preceded by its length, so that no two sequences of parts are alike.
+/// An incremental hash; each part is preceded by its length, so that different sequences of parts never hash the same
+/// bytes.
 #[derive(Default)]
 pub struct Hash(Sha256);
 
@@ -42,7 +43,7 @@ impl Hash {
 
     /// Adds numbers by their bits.
     pub fn numbers<E: Elem>(&mut self, numbers: &[E]) {
-        // The bits of an f32 are those of its double, which is exact.
+        // An f32 is hashed as a double, which represents it exactly.
         let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.f64().to_le_bytes()).collect();
         self.bytes(numbers.len(), &bytes);
     }
@@ -72,7 +73,7 @@ impl Hash {
         self.0.update(bytes);
     }
 
-    /// What was added, in hexadecimal.
+    /// The hash of everything added, in hexadecimal.
     pub fn hex(self) -> String {
         self.0.finalize().iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");

@@ -1,8 +1,8 @@
-//! How much a file may ask for.
+//! Limits on what a file may claim.
 //!
-//! Deflate (gzip, zip, PNG) expands its input at most 1032 times: a pair of bits can stand for 258 bytes, no less. A
-//! header that claims more than the file can hold by that bound is refused before anything is allocated. What is
-//! allowed is still taken in steps, as data really arrive ([`Growing`]), and never more than [`MAX_VALUES`].
+//! Deflate (gzip, zip, PNG) expands its input at most 1032 times: two bits can encode at most 258 bytes. A header that
+//! claims more than the file can contain by that bound is rejected before anything is allocated. Memory within the
+//! bound is still allocated in steps as data arrives ([`Growing`]), and never for more than [`MAX_VALUES`] values.
 
 use std::collections::TryReserveError;
 use std::fs::File;
@@ -11,21 +11,21 @@ use std::path::Path;
 
 use segcal_core::{Context, Error, Result, memory};
 
-/// The largest number of values of one array: 2^36, far below where an index or a count of bytes could overflow. What
-/// fits into memory is asked separately ([`memory`]).
+/// The largest number of values in one array: 2^36, far below where an index or a byte count could overflow. Whether an
+/// array fits into memory is checked separately ([`memory`]).
 pub const MAX_VALUES: u64 = 1 << 36;
 
 /// The most that one byte of a deflate stream can expand to.
 pub const MAX_EXPANSION: u64 = 1032;
 
-/// Values that are allocated at once; beyond, memory at most doubles as data arrive.
+/// Number of values allocated at first; beyond that, memory at most doubles as data arrives.
 const FIRST_STEP: usize = 1 << 22;
 
-/// Opens a file and gives its size. What is not a plain file (a folder, a pipe that nobody may ever write to) is refused
-/// before it is opened.
+/// Opens a file and returns it with its size. Anything but a regular file (a folder, or a pipe that nobody may ever
+/// write to) is rejected before it is opened.
 ///
 /// # Errors
-/// There is no such file, or it may not be read.
+/// The file does not exist, is not a regular file, or may not be read.
 pub fn open(path: &Path) -> Result<(File, u64)> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() {
@@ -34,23 +34,23 @@ pub fn open(path: &Path) -> Result<(File, u64)> {
     Ok((File::open(path)?, metadata.len()))
 }
 
-/// The bytes of a whole file, which must be a regular one that fits into memory.
+/// Reads a whole file, which must be a regular file that fits into memory.
 ///
 /// # Errors
-/// There is no such file, it may not be read, or memory is short; the message names it.
+/// The file does not exist, may not be read, or does not fit into memory; the message names it.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let read = || -> Result<Vec<u8>> {
         let (mut file, size) = open(path)?;
         memory::expect(size, "the file")?;
         let mut bytes = Vec::new();
-        // One byte more: a file that grows meanwhile is not followed for ever.
+        // At most one more byte, so that a file that is still growing is not read forever.
         (&mut file).take(size + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     read().at(path.display())
 }
 
-/// The text of a whole file; see [`read`].
+/// Reads a whole text file; see [`read`].
 ///
 /// # Errors
 /// As [`read`], or the file is not UTF-8.
@@ -58,10 +58,10 @@ pub fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?).map_err(|error| Error::new(format!("is not UTF-8: {error}"))).at(path.display())
 }
 
-/// The product of extents, if it is one that can be read.
+/// The product of extents, if an array of that size can be read.
 ///
 /// # Errors
-/// It is larger than [`MAX_VALUES`], or would be without the extents of 0: steps between the values count those too.
+/// It is larger than [`MAX_VALUES`], or would be without the extents of 0: strides are products of the other extents.
 pub fn count(extents: &[usize]) -> Result<usize> {
     let filled = extents.iter().filter(|&&extent| extent > 0);
     let product = filled.clone().try_fold(1_u64, |product, &extent| product.checked_mul(extent as u64));
@@ -69,21 +69,21 @@ pub fn count(extents: &[usize]) -> Result<usize> {
         Some(product) if product <= MAX_VALUES => {
             Ok(if filled.count() == extents.len() { product as usize } else { 0 })
         }
-        _ => Err(Error::new(format!("{extents:?} are more than {MAX_VALUES} values"))
-            .help("crop, or cut the file into parts")),
+        _ => Err(Error::new(format!("the extents {extents:?} give more than {MAX_VALUES} values"))
+            .help("crop the array, or split the file into parts")),
     }
 }
 
-/// Reads what is left of a compressed stream, at whose end its checksum is compared.
+/// Reads the rest of a compressed stream, at whose end its checksum is verified.
 ///
 /// # Errors
-/// The checksum is wrong or missing, or something else follows.
+/// The checksum is wrong or missing, or other data follows.
 pub fn finish(source: &mut dyn Read) -> Result<()> {
     std::io::copy(source, &mut std::io::sink())?;
     Ok(())
 }
 
-/// Refuses a claim of `claimed` bytes that a file with `stored` bytes of data cannot hold.
+/// Returns an error if a file with `stored` bytes of data cannot contain the `claimed` bytes.
 ///
 /// # Errors
 /// The claim is too large.
@@ -92,12 +92,12 @@ pub fn check_claim(claimed: u64, stored: u64, compressed: bool) -> Result<()> {
     if claimed <= most {
         return Ok(());
     }
-    let how = if compressed { "that many compressed bytes can hold" } else { "there are" };
+    let how = if compressed { "fit into that many compressed bytes" } else { "are there" };
     Err(Error::new(format!("the header claims {claimed} bytes of data, but only {most} {how}"))
-        .help("the file is cut off or its header is wrong: get it again"))
+        .help("the file is truncated or its header is wrong: download or copy it again"))
 }
 
-/// A vector of known final length that takes memory only as values arrive.
+/// A vector of known final length that allocates memory only as values arrive.
 #[derive(Debug)]
 pub struct Growing<T> {
     values: Vec<T>,
@@ -105,10 +105,10 @@ pub struct Growing<T> {
 }
 
 impl<T> Growing<T> {
-    /// Room for the first of `expected` values.
+    /// Allocates memory for the first of `expected` values.
     ///
     /// # Errors
-    /// Memory is short.
+    /// There is not enough memory.
     pub fn new(expected: usize) -> Result<Self> {
         check_memory((expected as u64).saturating_mul(size_of::<T>() as u64))?;
         let mut values = Vec::new();
@@ -119,7 +119,7 @@ impl<T> Growing<T> {
     /// Appends up to `count` values.
     ///
     /// # Errors
-    /// Memory is short.
+    /// There is not enough memory.
     pub fn extend(&mut self, count: usize, values: impl Iterator<Item = T>) -> Result<()> {
         let length = self.values.len() + count;
         if length > self.values.capacity() {
@@ -137,10 +137,10 @@ impl<T> Growing<T> {
     }
 }
 
-/// A vector of `count` zeros, for values that do not arrive in their order.
+/// A vector of `count` zeros, for values that arrive in a different order.
 ///
 /// # Errors
-/// Memory is short.
+/// There is not enough memory.
 pub fn zeroed<T: Copy + Default>(count: usize) -> Result<Vec<T>> {
     check_memory((count as u64).saturating_mul(size_of::<T>() as u64))?;
     let mut values = Vec::new();
@@ -149,13 +149,13 @@ pub fn zeroed<T: Copy + Default>(count: usize) -> Result<Vec<T>> {
     Ok(values)
 }
 
-/// Refuses an array of a file that there is no memory for.
+/// Returns an error if there is not enough memory for an array of a file.
 fn check_memory(bytes: u64) -> Result<()> {
-    // What a file says of itself is input, whoever limits the memory.
+    // What a file claims is input, regardless of what limits the memory.
     memory::expect(bytes, "the array").map_err(|error| Error::new(error.to_string()).help(TOO_LARGE))
 }
 
-const TOO_LARGE: &str = "crop, or cut the file into parts";
+const TOO_LARGE: &str = "crop the array, or split the file into parts";
 
 fn short(error: &TryReserveError, expected: usize) -> Error {
     Error::new(format!("{expected} values do not fit into memory: {error}")).help(TOO_LARGE)

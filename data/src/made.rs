@@ -1,4 +1,4 @@
-//! What the files of a case were made of, so that work on many cases that was interrupted can go on.
+//! Records what the files of a case were made from, so that interrupted work on many cases can be resumed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,30 +11,30 @@ use crate::hash::{self, Hash};
 use crate::limits;
 use crate::output::{self, OutputFolder};
 
-/// The note of one case, `made-of/CASE.json`, which is written after its files.
+/// The record of one case, `made-of/CASE.json`, which is written after its files.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Note {
-    /// SHA-256 of the weights or the map, the inputs and the options.
+    /// SHA-256 of the weights or the calibration map, the inputs and the options.
     made_of: String,
-    /// The files below the folder of the results, and their bytes.
+    /// The files, relative to the results folder, and their sizes in bytes.
     files: BTreeMap<String, u64>,
-    /// What was counted while they were made.
+    /// Counts that were collected while they were made.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<String, u64>,
 }
 
 impl Note {
-    /// The files below the folder of the results.
+    /// The files, relative to the results folder.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.keys().map(Path::new)
     }
 }
 
-/// The hash of everything that the files of every case are made of, but for its own inputs.
+/// The hash of everything that the files of every case are made from, except its own inputs.
 pub struct Recipe(String);
 
 impl Recipe {
-    /// Of these options, and of these files: weights, or a map.
+    /// Hashes these options and these files: weights, or a calibration map.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -53,7 +53,7 @@ impl Recipe {
         Ok(hash.hex())
     }
 
-    /// The note of a case whose files stand, made of the same.
+    /// The record of a case whose files exist and were made from the same recipe and inputs.
     pub fn standing(&self, case: &str, inputs: &[PathBuf], folder: &OutputFolder) -> Option<Note> {
         let text = limits::read_text(&folder.path().join(name(case))).ok()?;
         let note: Note = serde_json::from_str(&text).ok()?;
@@ -64,7 +64,7 @@ impl Recipe {
         stands.then_some(note)
     }
 
-    /// Removes the note of a case that is about to be made again.
+    /// Removes the record of a case that is about to be made again.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -72,7 +72,7 @@ impl Recipe {
         output::remove_file(&folder.file(name(case))?)
     }
 
-    /// Notes that the files of a case are written, and what was counted.
+    /// Records that the files of a case are written, with the counts.
     ///
     /// # Errors
     /// An input cannot be read, or the folder cannot be written.
@@ -89,7 +89,7 @@ impl Recipe {
     }
 }
 
-/// A short name for options' numbers or texts.
+/// A short hash of options.
 pub fn options(parts: &[&dyn std::fmt::Display]) -> String {
     hash::of_bytes(parts.iter().map(|part| format!("{part}\n")).collect::<String>().as_bytes())
 }

@@ -1,11 +1,12 @@
-//! Names of cases, from names of files.
+//! Case names from file names.
 
 use std::path::Path;
 
 use unicode_normalization::UnicodeNormalization;
 
-/// The name of a file without its ending, as text: letters with accents are composed (NFC), as most programs write them, and
-/// bytes that are no UTF-8 become `%` and two digits. `None` where the ending is not one of `endings` (in lower case).
+/// The name of a file without its extension, as text: accented letters are composed (NFC), as most programs write them,
+/// and bytes that are not UTF-8 become `%` and two hexadecimal digits. `None` if the extension is not one of `endings`
+/// (given in lower case).
 ///
 /// ```
 /// use segcal_data::names::without_ending;

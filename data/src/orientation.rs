@@ -8,8 +8,8 @@ use segcal_core::Error;
 /// A 3 x 3 matrix, row by row.
 pub(super) type Matrix3 = [[f64; 3]; 3];
 
-/// Where each axis of a volume points, x first: the letters R, A, S for the positive directions of the patient (right,
-/// anterior, superior) and L, P, I for their opposites.
+/// The anatomical direction of each axis of a volume, x first: the letters R, A, S for the positive directions of the
+/// patient (right, anterior, superior) and L, P, I for their opposites.
 ///
 /// ```
 /// use segcal_data::Axes;
@@ -27,11 +27,11 @@ pub struct Axes {
 const LETTERS: [[char; 2]; 3] = [['L', 'R'], ['P', 'A'], ['I', 'S']];
 
 impl Axes {
-    /// To the right, to the front, upwards.
+    /// Right, anterior, superior.
     pub const RAS: Self = Self { world: [0, 1, 2], positive: [true; 3] };
 
-    /// The world axes that the columns of `matrix` are nearest to. Columns are first made orthonormal as a whole
-    /// (the orthogonal polar factor), then served from the clearest to the least clear, each world axis once.
+    /// The world axes that the columns of `matrix` are closest to. The columns are first made orthonormal together (the
+    /// orthogonal polar factor), then assigned in order of decreasing clarity, each world axis once.
     pub(super) fn of(matrix: &Matrix3) -> Self {
         let rotation = orthogonal_factor(matrix);
         let clearest = |column: usize| (0..3).map(|row| rotation[row][column].abs()).fold(0.0, f64::max);
@@ -50,8 +50,8 @@ impl Axes {
         axes
     }
 
-    /// For each axis of a volume with axes `target`, the axis of a volume with axes `self` that it is made of, and
-    /// whether that one must be turned round.
+    /// For each axis of a volume with axes `target`, the corresponding axis of a volume with axes `self`, and whether
+    /// it must be flipped.
     pub(crate) fn to(self, target: Self) -> [(usize, bool); 3] {
         std::array::from_fn(|axis| {
             let own = (0..3).find(|&own| self.world[own] == target.world[axis]).unwrap_or(axis);
@@ -70,7 +70,8 @@ impl FromStr for Axes {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let bad = || Error::new(format!("\"{text}\" names no orientation")).help("three letters such as RAS or LPS");
+        let bad =
+            || Error::new(format!("\"{text}\" is not an orientation")).help("use three letters such as RAS or LPS");
         let letters: Vec<char> = text.chars().collect();
         let [x, y, z] = letters[..] else { return Err(bad()) };
         let mut axes = Self::RAS;

@@ -1,10 +1,11 @@
-//! One part of a list of cases, of several that are worked on apart: by the tasks of a job array, or on several machines.
+//! Divides a list of cases into parts that are processed separately: by the tasks of a job array, or on several
+//! machines.
 
 use std::fmt::{Display, Formatter};
 
 use segcal_core::{Error, Result};
 
-/// Part `id` of `count`, from 0: case `k` of the sorted list belongs to part `k mod count`.
+/// Part `id` of `count`, counted from 0: case `k` of the sorted list belongs to part `k mod count`.
 ///
 /// ```
 /// use segcal_data::part::Part;
@@ -22,16 +23,16 @@ impl Part {
     /// All cases.
     pub const WHOLE: Self = Self { id: 0, count: 1 };
 
-    /// Part `id` of `count`.
+    /// Creates part `id` of `count`.
     ///
     /// # Errors
-    /// There is no such part.
+    /// `id` is not below `count`.
     pub fn new(id: usize, count: usize) -> Result<Self> {
         if id < count {
             return Ok(Self { id, count });
         }
         let error = Error::new(format!("there is no part {id} of {count}"));
-        Err(error.help(format!("parts count from 0: 0 to {}", count.saturating_sub(1))))
+        Err(error.help(format!("parts are numbered from 0: give 0 to {}", count.saturating_sub(1))))
     }
 
     /// Its number, from 0.
@@ -39,17 +40,17 @@ impl Part {
         self.id
     }
 
-    /// How many parts there are.
+    /// The number of parts.
     pub const fn count(self) -> usize {
         self.count
     }
 
-    /// Whether there is no other part.
+    /// Whether this is the only part.
     pub const fn is_whole(self) -> bool {
         self.count == 1
     }
 
-    /// Its members of a sorted list.
+    /// Selects the members of this part from a sorted list.
     pub fn of<T>(self, sorted: Vec<T>) -> Vec<T> {
         sorted.into_iter().skip(self.id).step_by(self.count).collect()
     }

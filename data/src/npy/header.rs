@@ -7,10 +7,10 @@ use segcal_core::{Context, Error, Result};
 use crate::limits;
 use crate::number::NumberType;
 
-/// The longest header text that is read; those of plain arrays have around 100 bytes.
+/// The longest header text that is accepted, in bytes; those of plain arrays have around 100.
 const MAX_TEXT: usize = 1 << 16;
 
-/// What a header says.
+/// The fields of a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The number type.
@@ -26,10 +26,10 @@ pub struct Header {
 }
 
 impl Header {
-    /// Number of values, which `size` stored bytes must be able to hold.
+    /// The number of values.
     ///
     /// # Errors
-    /// They cannot.
+    /// `size` stored bytes cannot contain them.
     pub(super) fn count(&self, size: u64, compressed: bool) -> Result<usize> {
         let count = limits::count(&self.shape).at("shape")?;
         let claimed = self.bytes + (count * self.kind.size()) as u64;
@@ -40,12 +40,12 @@ impl Header {
     /// Reads a header; the numbers follow.
     ///
     /// # Errors
-    /// It is malformed, or the number type is none that is read here.
+    /// It is malformed, or the number type is not supported.
     pub(super) fn read(source: &mut dyn Read) -> Result<Self> {
         let mut start = [0; 8];
         source.read_exact(&mut start).map_err(|_| Error::new("the file ends within the header"))?;
         if !start.starts_with(b"\x93NUMPY") {
-            return Err(Error::new("this is no .npy array").at("magic"));
+            return Err(Error::new("this is not a .npy array").at("magic"));
         }
         let width = match start[6] {
             1 => 2,
@@ -56,7 +56,7 @@ impl Header {
         source.read_exact(&mut length[..width]).map_err(|_| Error::new("the file ends within the header"))?;
         let length = u32::from_le_bytes(length) as usize;
         if length > MAX_TEXT {
-            return Err(Error::new(format!("{length} bytes are too long")).at("header length"));
+            return Err(Error::new(format!("{length} bytes are too many")).at("header length"));
         }
         let mut text = vec![0; length];
         source.read_exact(&mut text).map_err(|_| Error::new("the file ends within the header"))?;
@@ -78,7 +78,7 @@ impl Header {
         let order = if kind.size() == 1 { '|' } else { '<' };
         let mut extents = shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         if shape.len() == 1 {
-            extents.push(','); // Without it, the parentheses of one number make no tuple.
+            extents.push(','); // Without it, one number in parentheses is not a tuple.
         }
         let size = kind.size();
         let mut text = format!("{{'descr': '{order}{letter}{size}', 'fortran_order': False, 'shape': ({extents}), }}");
@@ -93,7 +93,7 @@ impl Header {
     }
 }
 
-/// Reads the dictionary: string keys, and the few kinds of values that NumPy writes.
+/// Parses the dictionary: string keys, and the few kinds of values that NumPy writes.
 struct Parser<'a> {
     text: &'a str,
     at: usize,
@@ -117,7 +117,7 @@ impl<'a> Parser<'a> {
                 break;
             }
         }
-        let missing = |key: &str| Error::new("the header does not say it").at(key);
+        let missing = |key: &str| Error::new("is missing from the header").at(key);
         let (kind, big_endian) = descr.ok_or_else(|| missing("descr"))?;
         let fortran = fortran.ok_or_else(|| missing("fortran_order"))?;
         let shape = shape.ok_or_else(|| missing("shape"))?;
@@ -185,7 +185,7 @@ impl<'a> Parser<'a> {
             let digits = self.rest().len() - self.rest().trim_start_matches(|c: char| c.is_ascii_digit()).len();
             let extent = self.rest()[..digits].parse().map_err(|_| self.unexpected())?;
             self.at += digits;
-            // Python 2 wrote long integers with this letter.
+            // Python 2 wrote long integers with this suffix.
             self.take('L');
             extents.push(extent);
             // NumPy's own limit.
@@ -197,10 +197,10 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Number type and byte order (big?) of a type string such as `<f4`.
+/// The number type of a type string such as `<f4`, and whether it is big-endian.
 fn number_type(descr: &str) -> Result<(NumberType, bool)> {
     let refuse = || {
-        Error::new(format!("the number type {descr:?} is not read here"))
+        Error::new(format!("the number type {descr:?} is not supported"))
             .help("save the array with one of NumPy's integer or float types")
     };
     let order = descr.chars().next().filter(|order| "<>|=".contains(*order)).ok_or_else(refuse)?;

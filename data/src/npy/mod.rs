@@ -1,8 +1,8 @@
 //! NumPy arrays: `.npy`, and `.npz`, which is a zip archive of them.
 //!
-//! Read are little and big endian, C and Fortran order (put into C order), booleans, all integer types, 16-, 32- and
-//! 64-bit floats, format versions 1 to 3. Records, strings, objects (which would be pickled code), complex and long
-//! doubles are refused by name.
+//! The reader supports little- and big-endian numbers, C and Fortran order (converted to C order), booleans, all
+//! integer types, 16-, 32- and 64-bit floats, and format versions 1 to 3. Records, strings, objects (which are pickled
+//! code), complex numbers and long doubles are refused by name.
 
 mod header;
 
@@ -26,7 +26,7 @@ pub struct Array<T> {
     pub data: Vec<T>,
 }
 
-/// Reads a `.npy`, or one array of a `.npz`: that called `key`, or the only one.
+/// Reads a `.npy`, or one array of a `.npz`: the one named `key`, or the only one.
 ///
 /// # Errors
 /// The file is malformed or has no such array, or a number does not fit into `T`.
@@ -35,17 +35,17 @@ pub fn read<T: FromFile>(path: &Path, key: &str) -> Result<Array<T>> {
         .at(path.display())
 }
 
-/// As [`read`], with the axes in another order: axis `order[i]` of the file becomes axis `i`. No second copy is made.
+/// Like [`read`], with the axes permuted: axis `order[i]` of the file becomes axis `i`. No second copy is made.
 ///
 /// # Errors
-/// As [`read`]; or `order` does not name each axis once.
+/// Those of [`read`]; or `order` does not contain each axis once.
 pub fn read_permuted<T: FromFile>(path: &Path, key: &str, order: &[usize]) -> Result<Array<T>> {
     each_source(path, key, true, |source, size, compressed| read_from(source, size, compressed, Some(order)))
         .at(path.display())
 }
 
-/// Hands on the numbers in the order in which they are stored, a piece at a time, so that they are never in memory as a
-/// whole.
+/// Passes the numbers to `take` in the order in which they are stored, piece by piece, so that they are never all in
+/// memory.
 ///
 /// # Errors
 /// The file is malformed or has no such array.
@@ -61,7 +61,7 @@ pub fn each(path: &Path, key: &str, mut take: impl FnMut(&[f64])) -> Result<()> 
     each_source(path, key, true, read).at(path.display())
 }
 
-/// Reads the header alone; see [`read`].
+/// Reads only the header; see [`read`].
 ///
 /// # Errors
 /// The file is malformed or has no such array.
@@ -90,8 +90,8 @@ pub fn is_archive(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npz"))
 }
 
-/// Opens the bytes of one array and hands them on with their stored size and whether they are compressed. What is to be
-/// read as a `whole` is compared with its checksum.
+/// Opens the bytes of one array and passes them to `read` with their stored size and whether they are compressed. If
+/// the array is read as a `whole`, its checksum is verified.
 fn each_source<R>(
     path: &Path,
     key: &str,
@@ -105,14 +105,14 @@ fn each_source<R>(
     }
     let mut archive = zip::ZipArchive::new(reader).map_err(Error::from_source)?;
     let name = member(&archive, key)?;
-    // A name is whatever the archive says, line ends included; a message is one line.
+    // A name in an archive may contain anything, including line breaks; a message is one line.
     let shown = name.escape_debug().to_string();
     let mut entry = archive.by_name(&name).map_err(Error::from_source).at(&shown)?;
-    // The archive's own word on sizes is not trusted: nothing in it is longer than the whole file.
+    // The sizes stated in the archive are not trusted: nothing in it is longer than the whole file.
     let stored = entry.compressed_size().min(size);
     let compressed = entry.compression() != zip::CompressionMethod::Stored;
     let result = read(&mut entry, stored, compressed).at(&shown)?;
-    // The checksum is compared at the end of the entry.
+    // The checksum is verified at the end of the entry.
     if whole {
         limits::finish(&mut entry).at(&shown)?;
     }
@@ -125,10 +125,10 @@ fn member<R: Read + Seek>(archive: &zip::ZipArchive<R>, key: &str) -> Result<Str
     match arrays[..] {
         _ if arrays.contains(&key) => Ok(format!("{key}.npy")),
         [only] => Ok(format!("{only}.npy")),
-        [] => Err(Error::new("the archive holds no array")),
+        [] => Err(Error::new("the archive contains no array")),
         _ => {
             let names = arrays.join(", ");
-            Err(Error::new(format!("the archive holds no array \"{key}\" but {}", names.escape_debug())))
+            Err(Error::new(format!("the archive contains no array \"{key}\", only {}", names.escape_debug())))
         }
     }
 }
@@ -145,9 +145,11 @@ fn read_from<T: FromFile>(
     let mut sorted = axes.clone();
     sorted.sort_unstable();
     if !sorted.into_iter().eq(0..header.shape.len()) {
-        return Err(Error::new(format!("{:?} has not the axes {axes:?}", header.shape)).at("shape"));
+        return Err(
+            Error::new(format!("an array of shape {:?} does not have the axes {axes:?}", header.shape)).at("shape")
+        );
     }
-    let no_fit = |x: f64| Error::new(format!("the value {x} does not fit the type that is needed here"));
+    let no_fit = |x: f64| Error::new(format!("the value {x} does not fit the number type required here"));
     if !header.fortran && axes.is_sorted() {
         let mut values = Growing::new(count)?;
         if header.kind == T::TYPE && !header.big_endian {
@@ -182,24 +184,24 @@ fn read_from<T: FromFile>(
     Ok(Array { shape: axes.iter().map(|&axis| header.shape[axis]).collect(), data })
 }
 
-/// Writes an array as `.npy`, little-endian, C order, whole or not at all.
+/// Writes an array as `.npy`, little-endian, C order, complete or not at all.
 ///
 /// # Errors
 /// The file cannot be written.
 ///
 /// # Panics
-/// `shape` has another number of places than `data` has numbers.
+/// The product of `shape` is not the length of `data`.
 pub fn write<T: ToFile>(path: &Path, shape: &[usize], data: &[T]) -> Result<()> {
     output::write_atomic(path, |out| put(out, shape, data))
 }
 
-/// Writes arrays of one type as a compressed `.npz`, whole or not at all.
+/// Writes arrays of one type as a compressed `.npz`, complete or not at all.
 ///
 /// # Errors
 /// The file cannot be written.
 ///
 /// # Panics
-/// A shape has another number of places than there are numbers.
+/// The product of a shape is not the number of values of its array.
 pub fn write_archive<T: ToFile>(path: &Path, arrays: &[(&str, &[usize], &[T])]) -> Result<()> {
     output::write_atomic(path, |out| {
         let mut archive = zip::ZipWriter::new_stream(out);
@@ -212,13 +214,13 @@ pub fn write_archive<T: ToFile>(path: &Path, arrays: &[(&str, &[usize], &[T])]) 
     })
 }
 
-/// Writes a compressed `.npz` of one array whose numbers come in pieces, in C order.
+/// Writes a compressed `.npz` with one array whose numbers are passed in pieces, in C order.
 ///
 /// # Errors
 /// The file cannot be written, or `fill` fails.
 ///
 /// # Panics
-/// Another number of values came than the shape has places.
+/// The number of values passed is not the product of the shape.
 pub fn write_archive_stream<T: ToFile>(
     path: &Path,
     name: &str,
@@ -240,7 +242,7 @@ pub fn write_archive_stream<T: ToFile>(
     })
 }
 
-/// How the arrays of an archive are packed.
+/// How the arrays of an archive are compressed.
 fn member_options() -> zip::write::SimpleFileOptions {
     // A fixed date: the same content gives the same bytes.
     zip::write::SimpleFileOptions::default()

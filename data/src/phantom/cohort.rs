@@ -1,4 +1,4 @@
-//! Cohorts of phantoms on disk.
+//! Writes cohorts of phantoms to disk.
 
 use std::fs;
 use std::path::Path;
@@ -16,20 +16,20 @@ use crate::{Grid, Volume, nifti};
 pub struct Request<'a> {
     /// Folder of the data set; must be empty or absent.
     pub out: &'a Path,
-    /// How the names of its volumes begin.
+    /// Prefix of the volume names.
     pub prefix: &'a str,
-    /// Number of volumes to train, to validate and to test on.
+    /// Number of training, validation and test volumes.
     pub counts: [usize; 3],
     /// How a phantom is drawn.
     pub recipe: Recipe,
-    /// Seed of everything.
+    /// Seed of all random numbers.
     pub seed: u64,
 }
 
-/// Makes the cohort: the MSD layout, with labels of the test volumes and the true posteriors beside.
+/// Writes the cohort in the MSD layout, with the labels of the test volumes and the true posteriors.
 ///
 /// # Errors
-/// A size is out of range, the folder is not empty, it cannot be written, or the observer asks to stop.
+/// A parameter is out of range, the folder is not empty or cannot be written, or the observer asks to stop.
 pub fn write(request: &Request<'_>, observer: &dyn Observer) -> Result<()> {
     let Request { out, prefix, counts: [train, val, test], recipe, seed } = request;
     check(recipe, *train)?;
@@ -51,13 +51,13 @@ pub fn write(request: &Request<'_>, observer: &dyn Observer) -> Result<()> {
     let (train, val) = training.split_at(*train);
     let splits = json!({ "train": train, "val": val, "test": test });
     output::write_text(&folder.file("splits.json")?, &output::to_json(&splits)?)?;
-    // Last: a data set without it is one whose making was interrupted.
+    // Last: a data set without this file was interrupted.
     output::write_text(&folder.file("dataset.json")?, &output::to_json(&description(training, test))?)
 }
 
 fn check(recipe: &Recipe, train: usize) -> Result<()> {
     if let Some(bad) = recipe.spatial.iter().find(|extent| !(4..=1024).contains(*extent)) {
-        return Err(Error::new(format!("{bad} voxels are out of range")).at("--size").help("4 to 1024"));
+        return Err(Error::new(format!("{bad} voxels are out of range")).at("--size").help("give 4 to 1024"));
     }
     if let Some(bad) = recipe.spacing_mm.iter().find(|size| !(size.is_finite() && **size > 0.0)) {
         return Err(Error::new(format!("{bad} mm is not a positive number")).at("--spacing"));

@@ -1,17 +1,17 @@
 //! Phantoms: volumes whose true class posterior is known at every voxel.
 //!
-//! A phantom holds nested and neighbouring ellipsoids. Their surfaces are blurred to class fractions `f_k(x)`
+//! A phantom consists of nested and adjacent ellipsoids. Their surfaces are blurred to class fractions `f_k(x)`
 //! (partial volume), from which everything is drawn in this order, voxel by voxel:
 //!
 //! 1. prior of the label: `pi_k(x) = (1 - e) f_k(x) + e / K`, with label noise `e`;
 //! 2. label: `y(x) ~ pi(x)`;
 //! 3. intensity: `I(x) ~ Normal(m_y(x), s)` with `m_k(x) = a mu_k + (1 - a) sum_j f_j(x) mu_j`, where `mu` are the
-//!    tissues' intensities and `1 - a` is the share of partial volume in what the scanner sees.
+//!    tissues' intensities and `1 - a` is the fraction of the measured intensity that is due to partial volume.
 //!
-//! By Bayes the posterior of the label given the intensity is exactly
+//! By Bayes' theorem, the posterior of the label given the intensity is exactly
 //! `p_k(x) = pi_k(x) N(I(x); m_k(x), s) / sum_j pi_j(x) N(I(x); m_j(x), s)`. It is perfectly calibrated by
-//! construction, so the expected calibration error of its volume falls like one over the square root of the number
-//! of voxels: the oracle for every calibration metric.
+//! construction, so the expected calibration error of its volume decreases as one over the square root of the
+//! number of voxels: the oracle for every calibration metric.
 
 mod cohort;
 
@@ -19,7 +19,7 @@ use segcal_core::Rng;
 
 pub use cohort::{Request, write};
 
-/// What a phantom is drawn from.
+/// The parameters that a phantom is drawn from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
     /// Voxels along `[d, h, w]`.
@@ -28,11 +28,11 @@ pub struct Recipe {
     pub spacing_mm: [f64; 3],
     /// Width of the blurred surfaces in mm: the scale of the softmax over signed distances.
     pub blur_mm: f64,
-    /// Share `e` of labels that are drawn at random.
+    /// Label noise `e`: the fraction of labels that are drawn at random.
     pub label_noise: f64,
-    /// Share `a` of a voxel's intensity that follows its own label.
+    /// Fraction `a` of a voxel's intensity that follows its own label.
     pub own_share: f64,
-    /// Standard deviation `s` of the intensity; the tissues lie 1 apart.
+    /// Standard deviation `s` of the intensity; the tissue intensities are 1 apart.
     pub intensity_noise: f64,
 }
 
@@ -69,7 +69,7 @@ pub const CLASS_NAMES: [&str; CLASSES] = ["background", "body", "core"];
 /// Mean intensity of each class.
 const TISSUE: [f64; CLASSES] = [0.0, 1.0, 2.0];
 
-/// Draws one phantom; the same recipe and source give the same bits.
+/// Draws one phantom; the same recipe and generator give the same bits.
 pub fn draw(recipe: &Recipe, rng: Rng) -> Phantom {
     let shapes = Shapes::draw(recipe, rng.stream(0));
     let (labels, noise) = (rng.stream(1), rng.stream(2));
@@ -89,7 +89,7 @@ pub fn draw(recipe: &Recipe, rng: Rng) -> Phantom {
         let means = TISSUE.map(|mu| recipe.own_share * mu + (1.0 - recipe.own_share) * mixed);
         let label = choose(&prior, labels.uniform(voxel as u64));
         let intensity = means[label] + recipe.intensity_noise * noise.normal(voxel as u64);
-        // What is stored is what the posterior is computed from.
+        // The posterior is computed from the intensity as stored.
         let intensity = intensity as f32;
         let posterior = bayes(&prior, &means, f64::from(intensity), recipe.intensity_noise);
         phantom.image.push(intensity);
@@ -101,7 +101,7 @@ pub fn draw(recipe: &Recipe, rng: Rng) -> Phantom {
     phantom
 }
 
-/// The class whose share of `[0, 1)` holds `u`.
+/// The class whose share of `[0, 1)` contains `u`.
 fn choose(shares: &[f64; CLASSES], u: f64) -> usize {
     let mut below = 0.0;
     for (class, share) in shares.iter().enumerate() {
@@ -113,7 +113,8 @@ fn choose(shares: &[f64; CLASSES], u: f64) -> usize {
     CLASSES - 1
 }
 
-/// Posterior of the class for an intensity with a normal likelihood, through logarithms so that nothing underflows.
+/// Posterior of the class for an intensity with a normal likelihood, computed with logarithms so that nothing
+/// underflows.
 fn bayes(prior: &[f64; CLASSES], means: &[f64; CLASSES], intensity: f64, sigma: f64) -> [f64; CLASSES] {
     let score: [f64; CLASSES] = std::array::from_fn(|k| prior[k].ln() - 0.5 * ((intensity - means[k]) / sigma).powi(2));
     softmax(score)
@@ -126,14 +127,14 @@ fn softmax(score: [f64; CLASSES]) -> [f64; CLASSES] {
     weight.map(|w| w / total)
 }
 
-/// An ellipsoid, in mm.
+/// An ellipsoid; lengths are in mm.
 struct Ellipsoid {
     centre: [f64; 3],
     radii: [f64; 3],
 }
 
 impl Ellipsoid {
-    /// A signed distance to the surface, exact on it and to first order around it; negative inside.
+    /// A signed distance to the surface, exact on it and to first order near it; negative inside.
     fn signed_distance(&self, at: [f64; 3]) -> f64 {
         let scaled: [f64; 3] = std::array::from_fn(|axis| (at[axis] - self.centre[axis]) / self.radii[axis]);
         let norm = scaled.iter().map(|s| s * s).sum::<f64>().sqrt();
@@ -146,7 +147,7 @@ impl Ellipsoid {
     }
 }
 
-/// The body, and the core that lies against its wall.
+/// The body and the core, which may touch the body's surface.
 struct Shapes {
     body: Ellipsoid,
     core: Ellipsoid,
@@ -164,7 +165,7 @@ impl Shapes {
         Self { body: Ellipsoid { centre, radii }, core: Ellipsoid { centre: core_centre, radii: core_radii } }
     }
 
-    /// Fractions of background, body and core at a point: a softmax of how deep it lies in each.
+    /// Fractions of background, body and core at a point: a softmax of its depth in each.
     fn fractions(&self, at: [f64; 3], blur_mm: f64) -> [f64; CLASSES] {
         let (body, core) = (self.body.signed_distance(at), self.core.signed_distance(at));
         let depth = [body.min(core), -body.max(-core), -core];
@@ -220,7 +221,7 @@ mod tests {
         }
     }
 
-    /// The oracle: by chance alone, a bin of calibrated voxels with confidences `c` has an expected gap of
+    /// The oracle: by chance, a bin of calibrated voxels with confidences `c` has an expected gap of
     /// `sqrt(2 / pi sum c (1 - c))` voxels, so ECE falls like one over the square root of their number. Each of 16
     /// draws has at least 8 bins that count, which leaves the mean a relative error of
     /// `0.76 / sqrt(128) = 6.7 %`; five of these are allowed.
