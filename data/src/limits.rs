@@ -92,7 +92,7 @@ pub fn check_claim(claimed: u64, stored: u64, compressed: bool) -> Result<()> {
     if claimed <= most {
         return Ok(());
     }
-    let how = if compressed { "fit into that many compressed bytes" } else { "are there" };
+    let how = if compressed { "can come from its compressed data" } else { "are there" };
     Err(Error::new(format!("the header claims {claimed} bytes of data, but only {most} {how}"))
         .help("the file is truncated or its header is wrong: download or copy it again"))
 }

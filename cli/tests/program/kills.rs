@@ -173,7 +173,7 @@ fn other_data_than_the_run_was_begun_with_are_refused_and_the_old_go_on() {
     refused("the case phantom_001 of the part train is gone");
     std::fs::write(&splits, lists(r#""phantom_000", "phantom_001", "phantom_002""#, r#""phantom_002""#)).unwrap();
     let twice = scene.train("run", &["epochs=3", "--resume"]);
-    assert!(stderr(&twice).contains("named twice"), "{}", stderr(&twice));
+    assert!(stderr(&twice).contains("listed twice"), "{}", stderr(&twice));
     std::fs::write(&splits, divided).unwrap();
     scene.goes_on_to_the_same_bytes("run");
 }

@@ -1,4 +1,4 @@
-//! The files of a data set, from lists or from folders.
+//! Finds the files of a data set, from lists or from folders.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,25 +9,25 @@ use super::description::{Description, Entry, Lists};
 use super::{Case, Layout};
 use crate::{self as data, names};
 
-/// The cases as they were found, before any split.
+/// The cases as found, before any split.
 pub(super) struct Found {
     pub(super) layout: Layout,
     pub(super) train: Vec<Case>,
     pub(super) val: Vec<Case>,
     pub(super) test: Vec<Case>,
     pub(super) problems: Vec<Error>,
-    /// What is wrong with test cases.
+    /// Problems of test cases.
     pub(super) of_tests: Vec<Error>,
 }
 
-/// Where images and labels to learn from may lie, then those to test on.
+/// Possible folders of training images and labels, and of test images and labels.
 const FOLDERS: [([&str; 2], [&str; 2]); 3] = [
     (["imagesTr", "labelsTr"], ["imagesTs", "labelsTs"]),
     (["images", "labels"], ["test/images", "test/labels"]),
     (["images", "masks"], ["test/images", "test/masks"]),
 ];
 
-/// The cases that lists name. A file that is not there is a problem, and its case left out.
+/// The cases in the lists. A missing file is reported as a problem, and its case is left out.
 pub(super) fn from_lists(root: &Path, lists: &Lists, description: &Description) -> Result<Found> {
     let (mut problems, mut of_tests) = (Vec::new(), Vec::new());
     let cases = |list: &[Entry], problems: &mut Vec<Error>| -> Vec<Case> {
@@ -43,7 +43,7 @@ pub(super) fn from_lists(root: &Path, lists: &Lists, description: &Description) 
     Ok(Found { layout, train, val, test, problems, of_tests })
 }
 
-/// The error of a data set without a case, which names what lies in its folders.
+/// The error for a data set without cases; it names an unsupported file in its folders, if there is one.
 pub(super) fn no_cases(root: &Path) -> Error {
     let error = Error::new("there are no cases").at(root.display());
     let names = FOLDERS.iter().flat_map(|(learn, test)| learn.iter().chain(test)).map(|name| root.join(name));
@@ -51,8 +51,12 @@ pub(super) fn no_cases(root: &Path) -> Error {
         names.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten().map(|entry| entry.path());
     let foreign = foreign.filter(|path| path.is_file() && data::ending(path).is_none() && !names::is_hidden(path));
     match foreign.min() {
-        Some(path) => error.help(format!("{} is not read here: known are {}", path.display(), data::ENDINGS.join(" "))),
-        None => error.help("images belong into imagesTr and labels into labelsTr, or into lists of dataset.json"),
+        Some(path) => error.help(format!(
+            "{} has an unsupported extension: expected one of {}",
+            path.display(),
+            data::ENDINGS.join(" ")
+        )),
+        None => error.help("put images in imagesTr and labels in labelsTr, or list them in dataset.json"),
     }
 }
 
@@ -74,33 +78,31 @@ fn case_of(root: &Path, entry: &Entry, description: &Description, problems: &mut
     present.then_some(Case { name, images, label, colours })
 }
 
-/// The file that a list names; Windows writes its paths with another stroke.
+/// The path of a listed file; backslashes in Windows paths are accepted.
 fn listed(root: &Path, path: &str) -> PathBuf {
     let plain = |path: &str| root.join(path.trim_start_matches("./"));
     let exact = plain(path);
     if exact.exists() { exact } else { plain(&path.replace('\\', "/")) }
 }
 
-/// Whether three channels are the colours of one picture.
+/// Whether the three channels are the colours of one PNG.
 fn are_colours(images: &[PathBuf], description: &Description) -> bool {
     let [only] = images else { return false };
     description.channels.len() == 3 && data::ending(only) == Some(".png")
 }
 
-/// The cases in the folders of nnU-Net, or in plain ones.
+/// The cases in the folders of nnU-Net, or in plain folders.
 pub(super) fn from_folders(root: &Path, description: &Description) -> Result<Found> {
     let learn =
         FOLDERS.into_iter().find(|([images, labels], _)| root.join(images).is_dir() && root.join(labels).is_dir());
-    // A folder of images alone is a data set to predict.
+    // A folder with only images is a data set to predict.
     let only_images = || FOLDERS.into_iter().find(|([images, _], _)| root.join(images).is_dir());
     let Some(([images, labels], [test_images, test_labels])) = learn.or_else(only_images) else {
         if let Some(case) = data::folder_of_classes(root) {
-            let problem = format!("a folder for each case with one file a class, such as {}", case.display());
-            return Err(
-                Error::new(problem).help("a data set has imagesTr and labelsTr, with one label map for each case")
-            );
+            let problem = format!("found a folder per case with one file per class, such as {}", case.display());
+            return Err(Error::new(problem).help("a data set has imagesTr and labelsTr, with one label map per case"));
         }
-        return Err(Error::new("this folder holds neither dataset.json with lists nor imagesTr nor images")
+        return Err(Error::new("this folder contains neither dataset.json with lists, nor imagesTr, nor images")
             .help("give the folder of a data set; segcal prepare reads other layouts"));
     };
     let folders = |images: &str, labels: &str| -> Result<_> {
@@ -108,7 +110,7 @@ pub(super) fn from_folders(root: &Path, description: &Description) -> Result<Fou
     };
     let (images, labels) = folders(images, labels)?;
     let (test_images, test_labels) = folders(test_images, test_labels)?;
-    // A channel number is one only if no label is called by the whole name: many data sets number their cases.
+    // A number is a channel number only if no label has the whole name: many data sets number their cases.
     let all_named = |images: &Files, labels: &Files| {
         images.keys().all(|name| without_channel(name).is_some() && !labels.contains_key(name))
     };
@@ -122,12 +124,12 @@ pub(super) fn from_folders(root: &Path, description: &Description) -> Result<Fou
     Ok(Found { layout, train, val: Vec::new(), test, problems, of_tests })
 }
 
-/// The image of one file; behind a first channel `CASE_0000` come those that lie beside it.
+/// The case of one image file; a first channel `CASE_0000` is followed by the other channels in the same folder.
 pub(super) fn image(path: &Path) -> Result<Case> {
     let stem = data::case_name(path).ok_or_else(|| data::unknown_ending(path, ""))?;
     let alone = |name: &str| Case { name: name.into(), images: vec![path.into()], label: None, colours: false };
     let Some((name, 0)) = without_channel(&stem) else { return Ok(alone(&stem)) };
-    // A name that is not text has no number that could be counted on.
+    // A name that is not UTF-8 has no channel number that could be incremented.
     let plain = data::stem(path).zip(path.file_name().and_then(|file| file.to_str()));
     let Some((stem, file)) = plain else { return Ok(alone(name)) };
     let (own, ending) = (&stem[..stem.len() - "_0000".len()], &file[stem.len()..]);
@@ -140,7 +142,7 @@ pub(super) fn image(path: &Path) -> Result<Case> {
 pub(super) fn images(folder: &Path) -> Result<(Vec<Case>, Vec<Error>)> {
     let images = files(folder, &Description::default())?;
     let mut problems = Vec::new();
-    // Channels count from 0: where a case starts at another number, the numbers are those of the cases.
+    // Channels are numbered from 0: if a case starts at another number, the numbers are case numbers.
     let first =
         |name: &String| without_channel(name).is_some_and(|(case, _)| images.contains_key(&format!("{case}_0000")));
     let by_channel = images.keys().all(first);
@@ -148,10 +150,10 @@ pub(super) fn images(folder: &Path) -> Result<(Vec<Case>, Vec<Error>)> {
     Ok((cases, problems))
 }
 
-/// Files by their name without ending; several endings of one name are kept.
+/// Files by their name without extension; a name may have several extensions.
 type Files = BTreeMap<String, Vec<PathBuf>>;
 
-/// The image files of a folder, hidden ones left out; none if there is no such folder.
+/// The image files in a folder, without hidden ones; empty if the folder does not exist.
 fn files(folder: &Path, description: &Description) -> Result<Files> {
     let mut files = Files::new();
     if !folder.is_dir() {
@@ -171,7 +173,7 @@ fn files(folder: &Path, description: &Description) -> Result<Files> {
     Ok(files)
 }
 
-/// Case name and channel of `CASE_0003`.
+/// Splits a name such as `CASE_0003` into case name and channel.
 fn without_channel(name: &str) -> Option<(&str, usize)> {
     let (case, channel) = name.rsplit_once('_')?;
     let digits = channel.len() == 4 && channel.bytes().all(|byte| byte.is_ascii_digit());
@@ -182,7 +184,7 @@ fn has_label(name: &str, labels: &Files) -> bool {
     without_channel(name).is_some_and(|(case, _)| labels.contains_key(case))
 }
 
-/// Puts images and labels together by name.
+/// Matches images and labels by name.
 fn pair(
     images: &Files,
     labels: &Files,
@@ -218,7 +220,7 @@ fn pair(
     cases.into_iter().map(&mut finish).collect()
 }
 
-/// Whether channels are missing or given twice. `channels` is 0 where the data set does not say how many there are.
+/// The problem if channels are missing or given twice. `channels` is 0 if the data set does not say how many there are.
 fn wrong_channels(name: &str, files: &[(usize, &PathBuf)], channels: usize) -> Option<Error> {
     let (_, first) = files.first()?;
     if let Some(pair) = files.windows(2).find(|pair| pair[0].0 == pair[1].0) {
@@ -230,6 +232,6 @@ fn wrong_channels(name: &str, files: &[(usize, &PathBuf)], channels: usize) -> O
         return None;
     }
     let found: Vec<usize> = files.iter().map(|(channel, _)| *channel).collect();
-    let expected = if channels == 0 { "all from 0 on".into() } else { format!("0 to {}", channels - 1) };
-    Some(Error::new(format!("{name} has the channels {found:?}, expected are {expected}")).at(first.display()))
+    let expected = if channels == 0 { "consecutive numbers from 0".into() } else { format!("0 to {}", channels - 1) };
+    Some(Error::new(format!("{name} has the channels {found:?}, expected {expected}")).at(first.display()))
 }

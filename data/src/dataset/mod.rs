@@ -1,13 +1,13 @@
-//! Data sets on disk: which cases there are, where their files lie, and which part of the split each belongs to.
+//! Data sets on disk: the cases, the locations of their files, and the part of the split that each belongs to.
 //!
-//! Understood are
+//! Supported layouts:
 //! - the layout of the Medical Segmentation Decathlon: `dataset.json` with the lists `training` (`{image, label}`),
 //!   `validation` and `test`; 4-D images have their channels last;
-//! - that of nnU-Net: `imagesTr/CASE_0000.nii.gz` with one file a channel, `labelsTr/CASE.nii.gz`, `imagesTs`;
+//! - the layout of nnU-Net: `imagesTr/CASE_0000.nii.gz` with one file per channel, `labelsTr/CASE.nii.gz`, `imagesTs`;
 //!   `dataset.json` with `labels` and `channel_names`, `splits_final.json` with the folds;
 //! - plain folders of NIfTI or PNG: `imagesTr` and `labelsTr`, or `images` and `labels` or `masks`.
 //!
-//! A `splits.json` with the lists `train`, `val` and `test` of case names goes before everything else that divides.
+//! A `splits.json` with the lists `train`, `val` and `test` of case names overrides any other split.
 
 mod description;
 mod files;
@@ -22,27 +22,28 @@ use crate::Volume;
 use description::{Description, Division};
 pub use region::Region;
 
-/// The number of folds that a data set without a split is divided into, as by nnU-Net.
+/// The number of folds that a data set without a split is divided into, as in nnU-Net.
 pub const FOLDS: usize = 5;
 
 /// Seed of those folds; fixed, so that runs with other seeds are validated on the same cases.
 const FOLD_SEED: u64 = 12345;
 
-/// One image with its label, if that is known.
+/// One image with its label, if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
-    /// Its name: the file name without ending and without channel number.
+    /// Its name: the file name without extension and channel number.
     pub name: String,
-    /// One file, or one for each channel in order.
+    /// One file, or one file per channel, in order.
     pub images: Vec<PathBuf>,
     /// The label map.
     pub label: Option<PathBuf>,
-    /// Whether red, green and blue of one PNG are three channels.
+    /// Whether the red, green and blue of one PNG are read as three channels.
     pub colours: bool,
 }
 
 impl Case {
-    /// The case as a network takes it: where that sees three channels, red, green and blue of one PNG are those.
+    /// The case for a network with `taken` input channels: if it has three, they are the red, green and blue of a
+    /// single PNG.
     #[must_use]
     pub fn with_channels(&self, taken: usize) -> Self {
         let picture = matches!(&self.images[..], [only] if crate::ending(only) == Some(".png"));
@@ -52,25 +53,25 @@ impl Case {
     /// Reads one of its images; see [`Case::colours`].
     ///
     /// # Errors
-    /// The file is malformed, or a picture that must have colours has none.
+    /// The file is malformed, or a PNG that must have colours is grey.
     pub fn read_image(&self, path: &Path) -> Result<Volume<f32>> {
         if self.colours { crate::png::read_colours(path) } else { crate::read_image(path) }
     }
 }
 
-/// How the files lie.
+/// The file layout of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// Lists in `dataset.json`.
     Decathlon,
-    /// One file for each channel.
+    /// One file per channel.
     NnUnet,
     /// One folder of images, one of labels.
     Folders,
 }
 
 impl Layout {
-    /// A word for it.
+    /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Decathlon => "decathlon",
@@ -80,35 +81,35 @@ impl Layout {
     }
 }
 
-/// A data set: its cases by part, and what its labels mean.
+/// A data set: its cases by part, and the meaning of its labels.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     /// Its folder.
     pub root: PathBuf,
-    /// How the files lie.
+    /// The file layout.
     pub layout: Layout,
     /// Names of the classes; the index is the label. Empty if the data set does not say.
     pub classes: Vec<String>,
     /// The ignore label (that of voxels without annotation), if there is one.
     pub ignore_label: Option<i32>,
-    /// Classes that are made of several labels and may overlap, in their order; none in most data sets. `classes` are then
-    /// the labels that they are made of.
+    /// Classes that combine several labels and may overlap, in their order; empty for most data sets. If there are any,
+    /// `classes` are the labels that they combine.
     pub regions: Vec<Region>,
     /// Names of the channels. Empty if the data set does not say.
     pub channels: Vec<String>,
-    /// Cases to train on. All have labels.
+    /// Training cases. All have labels.
     pub train: Vec<Case>,
-    /// Cases to choose the best epoch on; none if there is no split. All have labels.
+    /// Validation cases, to choose the best epoch; empty if there is no split. All have labels.
     pub val: Vec<Case>,
-    /// Cases to test on, with or without labels.
+    /// Test cases, with or without labels.
     pub test: Vec<Case>,
 }
 
-/// The images to predict: one file, or all of a folder. Channels that are files of their own (`CASE_0000`, `CASE_0001` …)
-/// are put together; of one file, the first channel stands for all.
+/// The images to predict: one file, or all files in a folder. Channels in separate files (`CASE_0000`, `CASE_0001` …)
+/// are combined into one case; the first channel is enough to name a single case.
 ///
 /// # Errors
-/// There is no such file or folder, or it holds no image.
+/// There is no such file or folder, or it contains no images.
 pub fn images(path: &Path) -> Result<Vec<Case>> {
     if !path.is_dir() {
         if !path.is_file() {
@@ -124,8 +125,8 @@ pub fn images(path: &Path) -> Result<Vec<Case>> {
     }
 }
 
-/// The names in `splits.json`, or in the first fold of `splits_final.json`: train, val, test. `None` if there is no such
-/// file.
+/// The names in `splits.json`, or in the first fold of `splits_final.json`: train, val, test. `None` if there is no
+/// such file.
 ///
 /// # Errors
 /// The file is malformed.
@@ -133,8 +134,8 @@ pub fn division(root: &Path) -> Result<Option<[Vec<String>; 3]>> {
     Ok(Division::read(root, 0)?.map(|division| [division.train, division.val, division.test]))
 }
 
-/// How many folds a data set has: those that its file lists, or those that [`Dataset::open_fold`] makes where there is none.
-/// One where it is divided once.
+/// The number of folds of a data set: those listed in its split file, or those that [`Dataset::open_fold`] makes if
+/// there is none; one if the data set has a single split.
 ///
 /// # Errors
 /// Those of [`Dataset::open`].
@@ -147,11 +148,10 @@ pub fn folds(root: &Path) -> Result<usize> {
 }
 
 impl Dataset {
-    /// Refuses a data set that does not say which classes there are, or names fewer than two: there is nothing to tell
-    /// apart then.
+    /// Checks that the data set names at least two classes, without which there is nothing to learn.
     ///
     /// # Errors
-    /// It is such a one.
+    /// The data set does not name its classes, or names only one.
     pub fn expect_classes(&self) -> Result<()> {
         let problem = match self.classes.len() {
             0 => "the data set does not say which classes there are",
@@ -163,21 +163,21 @@ impl Dataset {
             .help("add \"labels\": {\"background\": 0, \"NAME\": 1, …}"))
     }
 
-    /// Finds the cases of a data set as its own files divide them; of several folds, the first.
+    /// Finds the cases of a data set with the split of its own files; if there are several folds, the first.
     ///
     /// # Errors
-    /// The folder holds no data set, or its files and lists contradict each other: a missing label or image, a case
+    /// The folder contains no data set, or its files and lists contradict each other: a missing label or image, a case
     /// that appears twice, a split that names an unknown case.
     pub fn open(root: &Path) -> Result<Self> {
         Self::open_as_divided(root, 0)
     }
 
-    /// Finds the cases of a data set, divided as fold `fold` (from 0) of `splits_final.json` says. A data set without any
-    /// split and without validation cases is divided here, as nnU-Net does: into [`FOLDS`] random folds, the same for the
-    /// same names, of which `fold` is there to validate on.
+    /// Finds the cases of a data set with fold `fold` (counted from 0) of `splits_final.json`. If the data set has
+    /// neither a split nor validation cases, it is divided as in nnU-Net: into [`FOLDS`] random folds, always the same
+    /// for the same case names, of which `fold` becomes the validation cases.
     ///
     /// # Errors
-    /// Those of [`Dataset::open`], and a fold that does not exist.
+    /// Those of [`Dataset::open`], or the fold does not exist.
     pub fn open_fold(root: &Path, fold: usize) -> Result<Self> {
         let mut dataset = Self::open_as_divided(root, fold)?;
         if dataset.val.is_empty() && Division::read(root, fold)?.is_none() {
@@ -189,7 +189,7 @@ impl Dataset {
     fn open_as_divided(root: &Path, fold: usize) -> Result<Self> {
         let (dataset, problems, of_tests) = Self::examined(root, fold)?;
         for problem in of_tests {
-            log::warn!("{problem}; the test cases are not needed to train");
+            log::warn!("{problem}; the test cases are not needed for training");
         }
         let more = problems.len().saturating_sub(1);
         match problems.into_iter().next() {
@@ -199,16 +199,15 @@ impl Dataset {
         }
     }
 
-    /// Takes the validation cases of a fold out of the training cases.
+    /// Moves the validation cases of a fold from the training cases to the validation cases.
     fn hold_out(&mut self, fold: usize) -> Result<()> {
         let folds = FOLDS.min(self.train.len());
         if folds < 2 {
             return Ok(());
         }
         if fold >= folds {
-            return Err(
-                Error::new(format!("fold {fold} does not exist: {folds} can be made")).help("folds count from 0")
-            );
+            return Err(Error::new(format!("fold {fold} does not exist: the cases can be divided into {folds} folds"))
+                .help("folds are numbered from 0"));
         }
         self.train.sort_by(|a, b| a.name.cmp(&b.name));
         let count = self.train.len();
@@ -218,25 +217,25 @@ impl Dataset {
         self.val = held.iter().rev().map(|&place| self.train.remove(place)).collect();
         self.val.reverse();
         log::warn!(
-            "{}: the data set names no validation cases: fold {fold} of {folds} random ones holds out {} of {count}; \
-             write splits.json to divide it yourself",
+            "{}: the data set names no validation cases: fold {fold} of {folds} random folds holds out {} of {count}; \
+             write splits.json to choose the split yourself",
             self.root.display(),
             self.val.len()
         );
         Ok(())
     }
 
-    /// Finds the cases of a data set and everything that is wrong with its files and lists.
+    /// Finds the cases of a data set and all problems with its files and lists.
     ///
     /// # Errors
-    /// The folder holds no data set at all.
+    /// The folder contains no data set at all.
     pub fn scan(root: &Path, fold: usize) -> Result<(Self, Vec<Error>)> {
         let (dataset, mut problems, of_tests) = Self::examined(root, fold)?;
         problems.extend(of_tests);
         Ok((dataset, problems))
     }
 
-    /// As [`Self::scan`], with the problems of test cases apart: without them the others can be trained on.
+    /// Like [`Self::scan`], with the problems of test cases in a separate list: they do not prevent training.
     fn examined(root: &Path, fold: usize) -> Result<(Self, Vec<Error>, Vec<Error>)> {
         if !root.is_dir() {
             return Err(Error::new("there is no such folder").at(root.display()).help("give the folder of a data set"));
@@ -249,7 +248,7 @@ impl Dataset {
         if found.train.is_empty() && found.val.is_empty() && found.test.is_empty() {
             let more = found.problems.len().saturating_sub(1);
             return Err(match found.problems.into_iter().next() {
-                Some(problem) if more > 0 => problem.help(format!("and {more} more: no case is left")),
+                Some(problem) if more > 0 => problem.help(format!("and {more} more: no usable case is left")),
                 Some(problem) => problem,
                 None => files::no_cases(root),
             });
@@ -293,7 +292,7 @@ impl Dataset {
             .collect()
     }
 
-    /// Deals the cases out to the parts again, in the order of the split.
+    /// Reassigns the cases to the parts, in the order of the split.
     fn divide(&mut self, split: &Division) -> Vec<Error> {
         let mut pool: Vec<Option<Case>> =
             [&mut self.train, &mut self.val, &mut self.test].into_iter().flat_map(std::mem::take).map(Some).collect();
@@ -305,18 +304,18 @@ impl Dataset {
             for name in names {
                 match places.get(name).map(|&index| pool[index].take()) {
                     Some(Some(case)) => cases.push(case),
-                    Some(None) => problems.push(Error::new(format!("the case {name} is named twice")).at(&split.file)),
+                    Some(None) => problems.push(Error::new(format!("the case {name} is listed twice")).at(&split.file)),
                     None => problems.push(Error::new(format!("the case {name} has no image")).at(&split.file)),
                 }
             }
         }
         if split.test.is_empty() {
-            // Folds divide what has labels; the rest is there to be predicted.
+            // Folds divide the labelled cases; the rest are test cases.
             self.test.extend(pool.iter_mut().filter_map(|case| case.take_if(|case| case.label.is_none())));
         }
         let left = pool.iter().flatten().count();
         if left > 0 {
-            log::warn!("{}: {left} cases of the data set are in no part of the split", split.file);
+            log::warn!("{}: {left} cases of the data set are not in any part of the split", split.file);
         }
         problems
     }

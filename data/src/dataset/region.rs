@@ -1,12 +1,12 @@
-//! Classes that are made of several labels.
+//! Classes that combine several labels.
 
-/// A class that is made of several labels, as by nnU-Net.
+/// A class that combines several labels, as in nnU-Net.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Region {
     /// Its name.
     pub name: String,
-    /// The labels whose voxels it holds.
+    /// The labels whose voxels belong to it.
     pub labels: Vec<i32>,
-    /// The label that its voxels get in a label map, over those of the regions before it.
+    /// The label of its voxels in a label map; it overwrites the labels of the regions before it.
     pub becomes: i32,
 }

@@ -97,7 +97,7 @@ fn a_data_set_without_a_split_is_divided_into_five_folds() {
     assert_ne!(names(&folds[0].val), ["c00", "c01"], "the order is random");
     assert_eq!(names(&Dataset::open_fold(root.path(), 0).unwrap().val), names(&folds[0].val));
     let message = Dataset::open_fold(root.path(), 5).unwrap_err().to_string();
-    assert!(message.contains("fold 5 does not exist: 5 can be made"), "{message}");
+    assert!(message.contains("fold 5 does not exist: the cases can be divided into 5"), "{message}");
     // A data set that divides itself is not divided again, even where it validates on nothing.
     fs::write(root.path().join("splits.json"), r#"{"train": ["c00", "c01"], "test": ["c02"]}"#).unwrap();
     assert!(Dataset::open_fold(root.path(), 0).unwrap().val.is_empty());
@@ -136,9 +136,9 @@ fn what_is_wrong_is_said() {
         (with("dataset.json", r#"{"labels": {"a": 0, "b": [1, 2]}}"#), vec!["regions_class_order"]),
         (with("dataset.json", r#"{"training": [3]}"#), vec!["training[0]"]),
         (with("splits.json", r#"{"train": ["a", "z"]}"#), vec!["splits.json", "z has no image"]),
-        (with("splits.json", r#"{"train": ["a"], "val": ["a"]}"#), vec!["splits.json", "a is named twice"]),
+        (with("splits.json", r#"{"train": ["a"], "val": ["a"]}"#), vec!["splits.json", "a is listed twice"]),
         (with("splits.json", r#"{"train": [1]}"#), vec!["splits.json: train"]),
-        (with("splits.json", r#"{"tests": ["a"]}"#), vec!["splits.json", "names no case"]),
+        (with("splits.json", r#"{"tests": ["a"]}"#), vec!["splits.json", "names no cases"]),
         (with("splits.json", r#"{"train": ["a", "c"]}"#), vec!["c has no label"]),
         (vec![("images/a.png", ""), ("labels/b.png", "")], vec!["b.png", "no image", "1 more"]),
         (vec![("images/a.nii", ""), ("images/a.nii.gz", ""), ("labels/a.nii", "")], vec!["a.nii", "appears twice"]),
@@ -203,7 +203,7 @@ fn forms_of_nnunet() {
     assert!(message.contains("dataset.json: file_ending: files with the extension .tif"), "{message}");
     fs::remove_file(root.path().join("dataset.json")).unwrap();
     let message = Dataset::open(root.path()).unwrap_err().to_string();
-    assert!(message.contains("r_0000.tif is not read here"), "{message}");
+    assert!(message.contains("r_0000.tif has an unsupported extension"), "{message}");
 }
 
 #[test]
