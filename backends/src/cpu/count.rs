@@ -3,15 +3,15 @@
 use super::isa::wide;
 use super::{Array, Block, CHUNK, Cpu};
 
-/// Neighbouring elements add to sums of their own, so that they do not wait for each other.
+/// Number of separate sums for neighbouring elements, so that their additions do not wait for each other.
 const LANES: usize = 4;
-/// Elements whose entries are found together.
+/// Number of elements whose entries are found together.
 const BLOCK: usize = 256;
 
-/// `y_j[b] = sum of weight_j[i] over all i with bins[i] = b`, in f64, in pieces that depend on the sizes alone.
+/// `y_j[b] = sum of weight_j[i] over all i with bins[i] = b`, in f64, in pieces that depend only on the sizes.
 pub(super) fn bincount(cpu: &Cpu, bins: &[f32], weights: &[Array<'_>], count: usize) -> Vec<Block> {
-    // Every piece has sums of its own: at most an eighth of the input in all, if there is more than one. The last bin
-    // takes what counts nowhere.
+    // Every piece has its own sums: at most an eighth of the input in total, if there is more than one piece. The last
+    // bin collects the elements to ignore.
     let sums = (count + 1) * LANES;
     let pieces = (bins.len() / CHUNK).min(bins.len() / (8 * sums * weights.len().max(1))).max(1);
     let size = bins.len().div_ceil(pieces).max(1);
@@ -52,7 +52,7 @@ fn count_piece(range: std::ops::Range<usize>, bins: &[f32], weights: &[Array<'_>
 }
 
 wide! {
-    /// The entry that each number is equal to, `count` if there is none.
+    /// The entry that each number equals; `count` if there is none.
     fn find_entries(numbers: &[f32], count: usize, entries: &mut [u32; BLOCK]) {
         for (entry, &number) in entries.iter_mut().zip(numbers) {
             *entry = find_entry(number, count);
@@ -60,11 +60,11 @@ wide! {
     }
 }
 
-/// The entry that a number is equal to, `count` if there is none.
+/// The entry that a number equals; `count` if there is none.
 #[inline(always)]
 fn find_entry(number: f32, count: usize) -> u32 {
     let inside = number >= 0.0 && number < count.min(1 << 30) as f32;
-    // SAFETY: a number from 0 to below 2^30, and never NaN, which is not inside.
+    // SAFETY: the number is in 0..2^30 and not NaN, since NaN is not inside.
     let entry = unsafe { (if inside { number } else { 0.0 }).to_int_unchecked::<i32>() } as u32;
     if inside && entry as f32 == number && (entry as usize) < count { entry } else { count as u32 }
 }

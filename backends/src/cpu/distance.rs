@@ -1,24 +1,24 @@
-//! `distance`: the exact squared distance as a minimum over one axis after the other.
+//! `distance`: the exact squared distance, minimised along one axis after the other.
 //!
-//! Along `w` two sweeps count the voxels to the nearest mark. Along `h` and `d` the squared distance is the lower
+//! Along `w`, two sweeps count the voxels to the nearest mark. Along `h` and `d`, the squared distance is the lower
 //! envelope of parabolas (Felzenszwalb and Huttenlocher, Distance Transforms of Sampled Functions, 2012), found in
-//! linear time for each line. All of it is in f64; only the square root is rounded to f32.
+//! linear time for each line. Everything is computed in f64; only the square root is rounded to f32.
 
 use segcal_core::NO_DISTANCE;
 
 use super::isa::wide;
 use super::{Array, CHUNK, Cpu};
 
-/// Neighbouring lines in one block: one cache line of f64.
+/// Number of neighbouring lines in one block: one cache line of f64.
 const LINES: usize = 8;
-/// Neighbouring lines that are gathered together.
+/// Number of neighbouring lines that are gathered together.
 const GROUP: usize = 4 * LINES;
 
 /// Distance from each voxel to the nearest marked voxel of its volume.
 pub(super) fn distance(cpu: &Cpu, (mask, shape): Array<'_>, spacing: [f64; 3], y: &mut [f32]) {
     let [d, h, w] = shape.spatial();
     let mut scratch = cpu.block(2 * mask.len());
-    // SAFETY: any bits are an f64, and the block is aligned for all vectors.
+    // SAFETY: any bit pattern is a valid f64, and the block is aligned for all vectors.
     let (_, squared, _) = unsafe { scratch.align_to_mut::<f64>() };
     let slices = CHUNK.div_ceil(h * w);
     cpu.chunks(squared, slices * h * w, |task, squared| {
@@ -33,7 +33,7 @@ pub(super) fn distance(cpu: &Cpu, (mask, shape): Array<'_>, spacing: [f64; 3], y
             along_h(slice, w, &mut envelope);
         }
     });
-    // A task of the last axis has the rows of all depths at one height.
+    // A task for the last axis has the rows of all depths at one height.
     let mut rows: Vec<Vec<&mut [f32]>> = (0..mask.len() / (d * w)).map(|_| Vec::with_capacity(d)).collect();
     for (row, y) in y.chunks_mut(w).enumerate() {
         rows[row / (d * h) * h + row % h].push(y);
@@ -51,7 +51,7 @@ pub(super) fn distance(cpu: &Cpu, (mask, shape): Array<'_>, spacing: [f64; 3], y
 /// More steps than any row has.
 const FAR: i32 = 1 << 30;
 
-/// Voxels to the nearest mark of a row; at least [`FAR`] if there is none.
+/// Number of voxels to the nearest mark in a row; at least [`FAR`] if there is none.
 fn count_steps(mask: &[f32], steps: &mut [i32]) {
     let mut count = FAR;
     for (steps, &mask) in steps.iter_mut().zip(mask) {
@@ -93,7 +93,7 @@ fn along_h(slice: &mut [f64], width: usize, envelope: &mut Envelope) {
     }
 }
 
-/// Minimises through the depths of one row of columns and takes the root.
+/// Minimises along the depth of one row of columns and takes the square root.
 fn along_d(squared: &[f64], step: usize, envelope: &mut Envelope, rows: &mut [&mut [f32]]) {
     let width = rows[0].len();
     for first in (0..width).step_by(GROUP) {
@@ -120,13 +120,13 @@ wide! {
 struct Envelope {
     extent: usize,
     spacing: f64,
-    /// The parabolas' heights as `[block of lines, place][line]`: what is neighbours in the volume stays neighbours.
+    /// The heights of the parabolas as `[block of lines, position][line]`: neighbours in the volume stay neighbours.
     heights: Vec<[f64; LINES]>,
-    /// The minima, laid out alike.
+    /// The minima, in the same layout.
     results: Vec<[f64; LINES]>,
-    /// `1 / (2 spacing^2 k)`, so that where two parabolas meet needs no division.
+    /// `1 / (2 spacing^2 k)`, so that finding the intersection of two parabolas needs no division.
     reciprocals: Vec<f64>,
-    /// Apexes of the parabolas in the envelope of one line, and where each begins to be the lowest.
+    /// Apexes of the parabolas in the envelope of one line, and the position from which each is the lowest.
     apexes: Vec<u32>,
     begins: Vec<f64>,
 }
@@ -145,7 +145,7 @@ impl Envelope {
         }
     }
 
-    /// Takes place `i` of each line.
+    /// Stores the values at position `i` of each line.
     fn gather(&mut self, i: usize, values: &[f64]) {
         for (values, heights) in values.chunks(LINES).zip(self.heights.iter_mut().skip(i).step_by(self.extent)) {
             match <&[f64; LINES]>::try_from(values) {
@@ -155,7 +155,7 @@ impl Envelope {
         }
     }
 
-    /// Place `i` of each line, block by block.
+    /// The results at position `i` of each line, block by block.
     fn results(&self, i: usize) -> impl Iterator<Item = &[f64; LINES]> {
         self.results.iter().skip(i).step_by(self.extent)
     }
@@ -169,7 +169,7 @@ impl Envelope {
         }
     }
 
-    /// Finds the parabolas that are lowest somewhere, and their number.
+    /// Finds the parabolas that are the lowest somewhere, and returns their number.
     fn find_envelope(&mut self, block: usize, line: usize) -> usize {
         let heights = &self.heights[block..block + self.extent];
         let mut count = 0;

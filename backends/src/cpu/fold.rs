@@ -1,24 +1,24 @@
-//! What `reduce` does with the values that share an output place.
+//! How `reduce` combines the values that share an output element.
 
 use super::isa::wide;
 use super::kernel::Operand;
 
 /// How values are folded.
 pub(super) trait Folding {
-    /// What values are folded onto.
+    /// The accumulator.
     type Part: Copy + Send + Sync;
-    /// What a fold starts from.
+    /// The initial value of the accumulator.
     const START: Self::Part;
 
-    /// Two parts in one.
+    /// Combines two accumulators.
     fn join(a: Self::Part, b: Self::Part) -> Self::Part;
-    /// The fold of `len` places.
+    /// Folds `len` elements into one accumulator.
     fn block(value: Operand<'_>, len: usize) -> Self::Part;
-    /// The part of each place's own value.
+    /// Initialises one accumulator per element with its value.
     fn begin(value: Operand<'_>, parts: &mut [Self::Part]);
-    /// Folds each place onto its own part.
+    /// Folds each element into its own accumulator.
     fn extend(value: Operand<'_>, parts: &mut [Self::Part]);
-    /// The parts as results.
+    /// Converts accumulators to results.
     fn finish(parts: &[Self::Part], results: &mut [f32]);
 }
 
@@ -59,7 +59,7 @@ impl Folding for Sum {
     }
 }
 
-/// Maxima. A NaN is the largest of all.
+/// Maxima. NaN counts as the largest value.
 pub(super) struct Maximum;
 
 impl Folding for Maximum {
@@ -93,7 +93,7 @@ impl Folding for Maximum {
     }
 }
 
-/// The result of some parts, in their order.
+/// Combines accumulators, in order, into one result.
 pub(super) fn joined<'p, F: Folding>(parts: impl Iterator<Item = &'p F::Part>) -> f32
 where
     F::Part: 'p,
@@ -108,11 +108,11 @@ fn larger(a: f32, b: f32) -> f32 {
     if b > a || b.is_nan() { b } else { a }
 }
 
-/// Independent sums in flight: enough to hide the latency of an addition.
+/// Number of independent sums in flight: enough to hide the latency of an addition.
 const LANES: usize = 16;
 
 wide! {
-    /// Sum in [`LANES`] lanes, which are then added in pairs.
+    /// Sums in [`LANES`] lanes, which are then added in pairs.
     fn sum(values: &[f32]) -> f64 {
         let (groups, rest) = values.as_chunks::<LANES>();
         let mut lanes = [0.0; LANES];
@@ -133,7 +133,7 @@ wide! {
 }
 
 wide! {
-    /// Largest of the values; a NaN is the largest of all.
+    /// The largest of the values; NaN counts as the largest value.
     fn maximum(values: &[f32]) -> f32 {
         let (groups, rest) = values.as_chunks::<32>();
         let mut lanes = [f32::NEG_INFINITY; 32];

@@ -1,11 +1,11 @@
-//! The instruction sets that loops are compiled for, and the choice of one at run time.
+//! The instruction sets that loops are compiled for, and their selection at run time.
 //!
-//! Pointwise loops, sums and all else but convolutions are written once, in plain Rust, and compiled for each [`Level`]
-//! by [`wide!`]. No version contracts `a * b + c` and every sum states its lanes, so all give the same bits.
+//! Pointwise loops, sums and everything else except convolutions are written once, in plain Rust, and compiled for each
+//! [`Level`] by [`wide!`]. No version contracts `a * b + c`, and every sum has a fixed number of lanes, so all give the
+//! same bits.
 //!
-//! Convolutions are written over vectors (see `conv::simd`). They use a fused multiply-add where the level has it
-//! ([`Level::fuses`]), and sums across lanes run over as many as its vectors have: their bits are a function of the
-//! level.
+//! Convolutions are written over vectors (see `conv::simd`). They use a fused multiply-add if the level has it
+//! ([`Level::fuses`]), and the number of lanes in their sums is that of its vectors, so their bits depend on the level.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -13,29 +13,29 @@ use std::sync::atomic::{AtomicU8, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Level {
-    /// What the crate is built for: SSE2 on x86-64, NEON on AArch64.
+    /// The target of the build: SSE2 on x86-64, NEON on AArch64.
     Baseline = 1,
     /// AVX2 and FMA.
     Avx2 = 2,
-    /// AVX-512 F, BW, DQ and VL, beside AVX2 and FMA.
+    /// AVX-512 F, BW, DQ and VL, in addition to AVX2 and FMA.
     Avx512 = 3,
 }
 
 impl Level {
     const ALL: [Self; 3] = [Self::Baseline, Self::Avx2, Self::Avx512];
 
-    /// The levels that this machine has, the widest last.
+    /// The levels that this machine supports, the widest last.
     pub(crate) fn available() -> impl DoubleEndedIterator<Item = Self> {
         let widest = detect();
         Self::ALL.into_iter().filter(move |level| *level as u8 <= widest as u8)
     }
 
-    /// The widest level that this machine has.
+    /// The widest level that this machine supports.
     pub(crate) fn best() -> Self {
         detect()
     }
 
-    /// The name on the command line and in records of runs.
+    /// The name on the command line and in run records.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Baseline => "baseline",
@@ -44,7 +44,7 @@ impl Level {
         }
     }
 
-    /// Whether `a * b + c` is one operation with one rounding.
+    /// Whether `a * b + c` is a single operation with one rounding.
     pub(crate) const fn fuses(self) -> bool {
         match self {
             Self::Baseline => cfg!(target_arch = "aarch64"),
@@ -55,7 +55,7 @@ impl Level {
 
 static CHOSEN: AtomicU8 = AtomicU8::new(0);
 
-/// The level of the loops whose bits do not depend on it: the best of this machine.
+/// The level for loops whose bits do not depend on it: the best of this machine.
 #[inline]
 pub(crate) fn level() -> Level {
     match CHOSEN.load(Ordering::Relaxed) {
@@ -89,8 +89,8 @@ fn detect() -> Level {
     Level::Baseline
 }
 
-/// Runs `test` once for each level of this machine. Tests that run beside it are not disturbed: all levels give the
-/// same bits.
+/// Runs `test` once for each level of this machine. Tests that run at the same time are not affected: all levels give
+/// the same bits.
 #[cfg(test)]
 pub(crate) fn for_each_level(mut test: impl FnMut(Level)) {
     for level in Level::available() {
@@ -100,9 +100,9 @@ pub(crate) fn for_each_level(mut test: impl FnMut(Level)) {
     CHOSEN.store(Level::best() as u8, Ordering::Relaxed);
 }
 
-/// Defines a function whose body is compiled for each [`Level`]; a call takes the best that the machine has.
+/// Defines a function whose body is compiled for each [`Level`]; a call selects the best that the machine supports.
 ///
-/// What the body calls must be `#[inline(always)]`, or it is compiled for the baseline only.
+/// Functions that the body calls must be `#[inline(always)]`, or they are compiled only for the baseline.
 macro_rules! wide {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
         $(#[$meta])*
@@ -121,7 +121,7 @@ macro_rules! wide {
                     body($($arg),*)
                 }
                 match $crate::cpu::isa::level() {
-                    // SAFETY: `level` answers this only where the machine has the features.
+                    // SAFETY: `level` returns this only if the machine has the features.
                     $crate::cpu::isa::Level::Avx512 => return unsafe { avx512($($arg),*) },
                     // SAFETY: as above.
                     $crate::cpu::isa::Level::Avx2 => return unsafe { avx2($($arg),*) },

@@ -5,17 +5,17 @@ use segcal_core::{Elem, Opcode, for_each_opcode};
 use super::isa::wide;
 use super::math::Fast;
 
-/// What an opcode reads over a block of places.
+/// What an opcode reads over a block of elements.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operand<'a> {
-    /// One number for each place.
+    /// One value per element.
     Each(&'a [f32]),
-    /// The same number at every place.
+    /// The same value for every element.
     All(f32),
 }
 
 impl Operand<'_> {
-    /// The operand over `len` of its places.
+    /// The operand restricted to `len` of its elements.
     pub(crate) fn part(self, start: usize, len: usize) -> Self {
         match self {
             Self::Each(values) => Self::Each(&values[start..start + len]),
@@ -23,7 +23,7 @@ impl Operand<'_> {
         }
     }
 
-    /// Writes the operand out.
+    /// Writes the values of the operand to `out`.
     pub(crate) fn copy_to(self, out: &mut [f32]) {
         match self {
             Self::Each(values) => out.copy_from_slice(values),
@@ -32,9 +32,9 @@ impl Operand<'_> {
     }
 }
 
-/// An operand whose kind is known to the compiler.
+/// An operand whose kind is known at compile time.
 trait Source: Copy {
-    /// Exactly `len` places, so that the loop needs no bounds checks.
+    /// Cuts the operand to exactly `len` elements, so that the loop needs no bounds checks.
     fn cut(self, len: usize) -> Self;
     fn get(self, place: usize) -> Fast;
 }
@@ -124,7 +124,7 @@ macro_rules! define {
         )*
 
         wide! {
-            /// Writes `opcode(args)` at each place of `out`; arguments beyond the arity are not read.
+            /// Writes `opcode(args)` to each element of `out`; arguments beyond the arity are not read.
             pub(crate) fn apply(opcode: Opcode, args: [Operand<'_>; 3], out: &mut [f32]) {
                 match opcode {
                     $(Opcode::$name => match $arity {
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use crate::cpu::isa::for_each_level;
 
-    /// Numbers that reach every special case: signs, kinks, subnormal, huge, infinite and NaN.
+    /// Numbers that cover every special case: signs, kinks, subnormal, huge, infinite and NaN.
     fn numbers() -> Vec<f32> {
         let mut numbers = vec![0.0, -0.0, 1.0, -1.0, 1e-42, f32::MAX, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 0.5];
         numbers.extend((0..90).map(|i| ((i * 37 % 91) as f32 - 45.0) * 0.37));
@@ -162,7 +162,7 @@ mod tests {
         if kinds >> bit & 1 == 1 { Operand::All(values[7]) } else { Operand::Each(values) }
     }
 
-    /// Every opcode, kind of operand and instruction set gives the bits of one evaluation at a time.
+    /// Every opcode, operand kind and instruction set gives the same bits as evaluating one element at a time.
     #[test]
     fn loops_agree_with_single_evaluations() {
         let a = numbers();
@@ -187,7 +187,7 @@ mod tests {
         });
     }
 
-    /// The documented accuracy of each opcode against f64.
+    /// Checks the documented accuracy of each opcode against f64.
     #[test]
     fn opcodes_agree_with_double_precision() {
         for &opcode in Opcode::ALL {

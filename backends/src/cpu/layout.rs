@@ -21,7 +21,7 @@ pub(super) fn slice(cpu: &Cpu, (x, x_shape): Array<'_>, start: Index, y: &mut [f
     });
 }
 
-/// `y[start_p + i] += part_p[i]` on zero.
+/// `y[start_p + i] += part_p[i]`, from zero.
 pub(super) fn place(cpu: &Cpu, parts: &[(Array<'_>, Index)], y: &mut [f32], out: Shape) {
     let parts: Vec<Part<'_>> = parts
         .iter()
@@ -29,7 +29,8 @@ pub(super) fn place(cpu: &Cpu, parts: &[(Array<'_>, Index)], y: &mut [f32], out:
         .map(|&((data, shape), start)| Part { data, shape, start })
         .collect();
     let disjoint = (0..parts.len()).all(|i| parts[..i].iter().all(|other| !parts[i].meets(other)));
-    // In a row every part is one run: the row begins at the innermost axis that some part does not fill.
+    // In each row, every part is one contiguous run: a row spans the axes from the innermost one that some part does
+    // not fill.
     let cut = parts.iter().map(|part| first_cut_axis(part.shape, out)).max().unwrap_or(0);
     let row = trailing(out, cut);
     cpu.chunks(y, CHUNK, |chunk, mut y| {
@@ -57,7 +58,7 @@ impl<'a> Part<'a> {
         (0..5).all(|axis| self.start[axis] < end(other, axis) && other.start[axis] < end(self, axis))
     }
 
-    /// The part's numbers in a row, and where in the row they begin.
+    /// The values of the part in a row, and the offset in the row where they begin.
     fn run(&self, row: Index, cut: usize) -> Option<(&'a [f32], usize)> {
         let mut from = [0; 5];
         for axis in 0..cut {
@@ -69,7 +70,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Writes the places `within ..` of the row that begins at coordinate `row`.
+/// Writes the elements `within ..` of the row that begins at coordinate `row`.
 fn fill_row(parts: &[Part<'_>], disjoint: bool, row: Index, cut: usize, within: usize, piece: &mut [f32]) {
     let end = within + piece.len();
     let runs: Vec<(&[f32], usize)> = parts
@@ -98,7 +99,7 @@ fn first_cut_axis(part: Shape, whole: Shape) -> usize {
     (0..5).rev().find(|&axis| part.dims()[axis] != whole.dims()[axis]).unwrap_or(0)
 }
 
-/// Number of places from `axis` inwards.
+/// Number of elements from `axis` inwards.
 fn trailing(shape: Shape, axis: usize) -> usize {
     shape.dims()[axis..].iter().product()
 }

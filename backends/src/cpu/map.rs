@@ -1,4 +1,4 @@
-//! `map`: programs over chunks of the output, in parallel.
+//! `map`: runs programs over chunks of the output, in parallel.
 
 use segcal_core::{Program, Shape};
 
@@ -79,7 +79,7 @@ mod tests {
         assert!(cpu.map(&normalise(), &[0.0], &[(&empty, shape); 5], shape)[0].is_empty());
     }
 
-    /// A program over every kind of leaf and many opcodes, whose values stay tame.
+    /// A program with every kind of leaf and many opcodes, whose values stay moderate.
     fn write_mixture<'b>(p: &'b Builder, choices: &[u8]) -> Vec<Expr<'b>> {
         let mut values = vec![p.input(0), p.input(1), p.scalar(0), p.constant(0.75)];
         for &choice in choices {

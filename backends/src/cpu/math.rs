@@ -4,8 +4,8 @@
 //! in IEEE 754): exp 2, log 2, log1p 2, tanh 4, pow 4 for a base >= 0. Nothing here uses a fused multiply-add, so
 //! every instruction set gives the same bits.
 //!
-//! The coefficients are minimax fits made for this file; `backends/fits.py` makes them again. The weight turns the error
-//! of the polynomial into the relative error of the function:
+//! The coefficients are minimax fits computed for this file; `backends/fits.py` reproduces them. The weight converts
+//! the error of the polynomial into the relative error of the function:
 //!
 //! | for | polynomial of | fits | degree | interval | weight | error |
 //! |---|---|---|---|---|---|---|
@@ -19,7 +19,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use segcal_core::Elem;
 
-/// An f32 whose elementary functions vectorise.
+/// An `f32` whose elementary functions vectorise.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Fast(pub(crate) f32);
@@ -132,7 +132,7 @@ macro_rules! polynomial {
 /// ln 2 in two parts; the first has 15 bits, so that its product with an exponent is exact.
 const LN2_HIGH: f32 = 0.693_145_75;
 const LN2_LOW: f32 = 1.428_606_8e-6;
-/// Adding and taking away 1.5 * 2^23 rounds a small f32 to an integer, which the low bits hold in between.
+/// Adding and then subtracting 1.5 * 2^23 rounds a small f32 to an integer; in between, the low bits hold that integer.
 const ROUND: f32 = 12_582_912.0;
 /// The same for f64: 1.5 * 2^52.
 const ROUND_WIDE: f64 = 6_755_399_441_055_744.0;
@@ -161,7 +161,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     let r = (x - whole * LN2_HIGH) - whole * LN2_LOW;
     let tail = polynomial!(r, 0.499_999_94, 0.166_665_21, 0.041_668_39, 0.008_368_717, 0.001_381_459_5);
     let power = 1.0 + (r + r * r * tail);
-    // NaN leaves arbitrary bits in n, and stays NaN under any factor.
+    // For NaN, n has arbitrary bits, but the result is NaN for any factor.
     let half = n >> 1;
     power * two_to(half) * two_to(n - half)
 }
@@ -191,7 +191,7 @@ fn split(x: f32) -> (f32, f32) {
     ((above >> 23) as f32, mantissa)
 }
 
-/// What a logarithm is where its argument is 0, negative, infinite or NaN, else `inside`.
+/// The logarithm if its argument is 0, negative, infinite or NaN, else `inside`.
 #[inline(always)]
 fn log_edges(x: f32, inside: f32) -> f32 {
     let y = if x == f32::INFINITY { x } else { inside };
@@ -210,8 +210,8 @@ pub(crate) fn log(x: f32) -> f32 {
     log_edges(x, exponent * LN2_HIGH + (f + (exponent * LN2_LOW + log_tail(f))))
 }
 
-/// `ln(1 + x) = ln u + c / u` with `u = 1 + x` as rounded and c what the rounding lost; without a reduction x itself
-/// stands for `u - 1`.
+/// `ln(1 + x) = ln u + c / u`, with `u = 1 + x` rounded and c the rounding error; without a reduction, x itself is used
+/// as `u - 1`.
 #[inline(always)]
 pub(crate) fn log1p(x: f32) -> f32 {
     let u = 1.0 + x;
@@ -236,7 +236,7 @@ pub(crate) fn tanh(x: f32) -> f32 {
     if size < 0.625 { near } else { far.copysign(x) }
 }
 
-/// `x^y = 2^(y log2 x)` for x >= 0, in f64 inside, where the product keeps enough bits. NaN for x < 0.
+/// `x^y = 2^(y log2 x)` for x >= 0, computed in f64, in which the product keeps enough bits. NaN for x < 0.
 #[inline(always)]
 pub(crate) fn pow(x: f32, y: f32) -> f32 {
     let power = exp2_wide(f64::from(y) * log2_wide(x));
@@ -249,7 +249,7 @@ fn log2_wide(x: f32) -> f64 {
     const SQRT_HALF_WIDE: i64 = 0x3fe6_a09e_0000_0000;
     let above = (f64::from(x).to_bits() as i64).wrapping_sub(SQRT_HALF_WIDE);
     let mantissa = f64::from_bits(((above & 0x000f_ffff_ffff_ffff) + SQRT_HALF_WIDE) as u64);
-    // The exponent of an f32 fits the low bits of a shifted f64: a conversion that every instruction set has.
+    // The exponent of an f32 fits into the low bits of a shifted f64: a conversion that works on every instruction set.
     let exponent = f64::from_bits((ROUND_WIDE.to_bits() as i64 + (above >> 52)) as u64) - ROUND_WIDE;
     let s = (mantissa - 1.0) / (mantissa + 1.0);
     let z = s * s;
@@ -304,7 +304,7 @@ mod tests {
         (f64::from(value) - exact).abs() / spacing
     }
 
-    /// The worst error over every `step`-th bit pattern, with the argument.
+    /// The worst error over every `step`-th bit pattern, with its argument.
     fn worst(step: usize, fast: impl Fn(f32) -> f32, exact: impl Fn(f64) -> f64) -> (f64, f32) {
         let mut worst = (0.0, 0.0);
         for bits in (0..=u32::MAX).step_by(step) {
@@ -328,7 +328,7 @@ mod tests {
         }
     }
 
-    /// Name, bound, what is tested, what is true.
+    /// Name, bound, tested function, exact function.
     type Case = (&'static str, f64, fn(f32) -> f32, fn(f64) -> f64);
 
     const FUNCTIONS: [Case; 4] = [

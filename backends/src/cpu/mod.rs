@@ -95,7 +95,8 @@ impl Cpu {
         let names = || Level::available().map(Level::name).collect::<Vec<_>>().join(", ");
         let found = Level::available().find(|level| level.name() == name);
         let isa = found.ok_or_else(|| {
-            Error::new(format!("this machine does not support the instruction set \"{name}\"")).help(format!("it supports {}", names()))
+            Error::new(format!("this machine does not support the instruction set \"{name}\""))
+                .help(format!("it supports {}", names()))
         })?;
         Ok(Self { isa, ..self })
     }

@@ -5,7 +5,8 @@ use segcal_core::{Shape, Window};
 use super::isa::wide;
 use super::{Array, CHUNK, Cpu};
 
-/// Maximum of each window and its place in the window, the first of equals; a NaN is the largest.
+/// The maximum of each window and its index within the window, the first if several are equal; NaN counts as the
+/// largest value.
 pub(super) fn max_pool(
     cpu: &Cpu,
     (x, x_shape): Array<'_>,
@@ -54,7 +55,7 @@ fn replaces(new: f32, old: f32) -> bool {
 }
 
 wide! {
-    /// Takes the taps of one row of each window into account; the first has number `place`.
+    /// Updates the maxima with the taps of one row of each window; the first tap has index `place`.
     fn pool_taps(row: &[f32], size: usize, stride: usize, place: usize, y: &mut [f32], index: &mut [f32]) {
         match (size, stride) {
             (2, 2) => pool_tiles::<2>(row, place, y, index),
@@ -87,7 +88,7 @@ fn pool_tiles<const SIZE: usize>(row: &[f32], place: usize, y: &mut [f32], index
     }
 }
 
-/// Each value goes back to the place that its index names.
+/// Adds each value at the position given by its index.
 pub(super) fn max_unpool(
     cpu: &Cpu,
     (y, y_shape): Array<'_>,
@@ -107,7 +108,7 @@ pub(super) fn max_unpool(
     }
 }
 
-/// Windows side by side: each row of `x` looks into one row of windows.
+/// Adjacent windows: each row of `x` belongs to one row of windows.
 fn unpool_tiles(cpu: &Cpu, (y, y_shape): Array<'_>, index: &[f32], window: &Window, x: &mut [f32], x_shape: Shape) {
     let ([x_d, x_h, x_w], [y_d, y_h, y_w], [size_d, size_h, size_w]) =
         (x_shape.spatial(), y_shape.spatial(), window.size);
@@ -128,7 +129,7 @@ fn unpool_tiles(cpu: &Cpu, (y, y_shape): Array<'_>, index: &[f32], window: &Wind
 }
 
 wide! {
-    /// One row of the input below one row of windows; its first tap has number `place`.
+    /// One row of the input within one row of windows; its first tap has index `place`.
     fn unpool_row(y: &[f32], index: &[f32], size: usize, place: usize, x: &mut [f32]) {
         let (tiled, rest) = x.split_at_mut(y.len() * size);
         rest.fill(0.0);
@@ -153,7 +154,7 @@ fn unpool_tile_row<const SIZE: usize>(y: &[f32], index: &[f32], place: usize, x:
     }
 }
 
-/// Windows that may overlap: one channel, in the order of memory.
+/// Windows that may overlap: one channel, in memory order.
 fn unpool_plane(y: &[f32], index: &[f32], y_shape: Shape, window: &Window, x: &mut [f32], x_shape: Shape) {
     let ([y_d, y_h, y_w], [_, x_h, x_w], [_, size_h, size_w]) = (y_shape.spatial(), x_shape.spatial(), window.size);
     x.fill(0.0);

@@ -1,21 +1,21 @@
-//! `rank_filter`: a sorting network over windows, many windows at a time.
+//! `rank_filter`: a sorting network applied to many windows at a time.
 //!
-//! The values of a window are compared by a fixed list of exchanges (Batcher's odd-even merge sort), of which only
-//! those that the wanted rank depends on are kept. Each exchange works on a block of neighbouring windows. Numbers are
-//! compared as integers in IEEE 754 total order, so that NaN needs no special case.
+//! The values of a window are compared by a fixed list of exchanges (Batcher's odd-even merge sort), reduced to those
+//! that the requested rank depends on. Each exchange works on a block of neighbouring windows. Values are compared as
+//! integers in IEEE 754 total order, so that NaN needs no special case.
 
 use segcal_core::{Rank, Shape};
 
 use super::isa::wide;
 use super::{Array, CHUNK, Cpu};
 
-/// Windows that are sorted together.
+/// Number of windows that are sorted together.
 const BLOCK: usize = 64;
 
-/// Values of one tap of the windows of a block.
+/// The values of one tap in the windows of a block.
 type Lane = [i32; BLOCK];
 
-/// The value of the given rank in each window that fits.
+/// The value of the given rank in each window that fits inside `x`.
 pub(super) fn rank_filter(cpu: &Cpu, (x, x_shape): Array<'_>, size: [usize; 3], rank: Rank, y: &mut [f32], out: Shape) {
     let [out_d, out_h, out_w] = out.spatial();
     let exchanges = network(size.iter().product(), rank);
@@ -38,7 +38,7 @@ pub(super) fn rank_filter(cpu: &Cpu, (x, x_shape): Array<'_>, size: [usize; 3], 
     });
 }
 
-/// An f32 as an integer with the same order; its own inverse apart from the type.
+/// Maps an f32 to an integer with the same order; apart from the type, the map is its own inverse.
 #[inline(always)]
 fn key(bits: i32) -> i32 {
     bits ^ ((bits >> 31) as u32 >> 1) as i32
@@ -71,7 +71,7 @@ wide! {
     }
 }
 
-/// Two lanes to be ordered, the smaller values to the first.
+/// Two lanes to order, with the smaller values going to the first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Exchange(usize, usize);
 
@@ -87,7 +87,7 @@ wide! {
 }
 
 wide! {
-    /// The most frequent value of each window, of several the smallest, from sorted lanes.
+    /// The most frequent value of each window (the smallest on a tie), from sorted lanes.
     fn modes(lanes: &[Lane], y: &mut [f32]) {
         let mut best = lanes[0];
         let (mut run, mut longest) = ([1; BLOCK], [1; BLOCK]);
@@ -103,7 +103,7 @@ wide! {
     }
 }
 
-/// The exchanges that bring the wanted rank of `count` values to its lane.
+/// The exchanges that bring the requested rank of `count` values to its lane.
 fn network(count: usize, rank: Rank) -> Vec<Exchange> {
     let mut exchanges = Vec::new();
     merge_sort(0, count.next_power_of_two(), count, &mut exchanges);
@@ -120,8 +120,8 @@ fn network(count: usize, rank: Rank) -> Vec<Exchange> {
     kept
 }
 
-/// Odd-even merge sort of `length` lanes from `first` on. Lanes from `count` on would hold the largest values already
-/// in place, so exchanges with them are left out.
+/// Odd-even merge sort of `length` lanes from `first` on. Lanes from `count` on can be thought of as holding the
+/// largest values, already in place, so exchanges with them are left out.
 fn merge_sort(first: usize, length: usize, count: usize, exchanges: &mut Vec<Exchange>) {
     if length > 1 {
         merge_sort(first, length / 2, count, exchanges);

@@ -1,8 +1,8 @@
-//! `reduce`: one pass over the domain; sums have f64 accumulators.
+//! `reduce`: one pass over the domain; sums use f64 accumulators.
 //!
-//! The domain is cut into pieces by its shape alone; each piece is folded in the order of memory, in fixed lanes, and
-//! the pieces are joined in their order. So the bits do not depend on the threads. Three walks serve all layouts:
-//! along long rows that are folded, down columns where the rows are kept, and through short rows in one stream.
+//! The domain is split into pieces that depend only on its shape. Each piece is folded in memory order, in fixed lanes,
+//! and the pieces are joined in order, so the bits do not depend on the threads. Three traversals serve all layouts:
+//! along long rows that are folded, down columns if the rows are kept, and through short rows in one stream.
 
 use std::marker::PhantomData;
 
@@ -12,7 +12,7 @@ use super::fold::{Folding, Maximum, Sum, joined};
 use super::interpreter::{BLOCK, Machine, Plan, for_each_row};
 use super::{Array, Block, CHUNK, Cpu};
 
-/// Rows that are folded onto one block in one piece.
+/// Maximum number of rows that are folded onto one block in one piece.
 const DEEP: usize = 64;
 
 /// `y_j[o] = fold over i of program_j(inputs[i], scalars, i)`.
@@ -45,9 +45,9 @@ pub(super) fn reduce(
 
 /// Which of the merged axes are folded.
 struct Layout {
-    /// `(extent, step through the domain)` of the axes that are kept, without the row.
+    /// `(extent, step through the domain)` of the axes that are kept, except the row.
     kept: Vec<(usize, usize)>,
-    /// The same of those that are folded.
+    /// The same for the axes that are folded.
     folded: Vec<(usize, usize)>,
     row: usize,
     row_is_folded: bool,
@@ -75,12 +75,12 @@ impl Layout {
     }
 }
 
-/// Number of places of a list of axes.
+/// Number of elements of a list of axes.
 fn count(axes: &[(usize, usize)]) -> usize {
     axes.iter().map(|&(extent, _)| extent).product()
 }
 
-/// Where in the domain the `index`-th place of a list of axes lies.
+/// The offset in the domain of the `index`-th element of a list of axes.
 fn position(axes: &[(usize, usize)], mut index: usize) -> usize {
     let mut position = 0;
     for &(extent, step) in axes.iter().rev() {
@@ -110,7 +110,7 @@ impl<'a, F: Folding> Folder<'a, F> {
         }
     }
 
-    /// Each kept place folds rows of its own, cut into pieces of [`CHUNK`] numbers.
+    /// Each kept element folds its own rows, split into pieces of [`CHUNK`] elements.
     fn rows(&self, outputs: &mut [Block]) {
         let (kept, count_outputs) = (count(&self.layout.kept), outputs.len());
         let length = count(&self.layout.folded) * self.layout.row;
@@ -198,7 +198,8 @@ impl<'a, F: Folding> Folder<'a, F> {
         );
     }
 
-    /// Folds one piece of the columns below some neighbouring places of a row; `sums` has the outputs one by one.
+    /// Folds one piece of the columns below some neighbouring elements of a row; `sums` holds one output after the
+    /// other.
     fn column(&self, machine: &mut Machine<'_, '_>, row: usize, within: usize, sums: &mut [F::Part]) {
         let (kept, len) = (count(&self.layout.kept), sums.len() / self.plan.outputs());
         let (piece, place) = (row / kept, row % kept);
@@ -214,12 +215,12 @@ impl<'a, F: Folding> Folder<'a, F> {
         }
     }
 
-    /// Rows are short: the domain streams through in pieces of its outermost axis, each with sums of its own.
+    /// Rows are short: the domain is streamed in pieces of its outermost axis, each with its own sums.
     fn stream(&self, outputs: &mut [Block]) {
         let (extent, folded) = (self.plan.axes[0].extent, self.plan.axes[0].strides[self.layout.target] == 0);
         let len = outputs[0].len();
         let slab = count(&self.layout.kept) * count(&self.layout.folded) * self.layout.row / extent;
-        // Pieces of a folded axis have a copy of the target each: at most an eighth of the domain in all.
+        // Pieces of a folded axis each have a copy of the target: at most an eighth of the domain in total.
         let least = if folded { (8 * len).div_ceil(slab) } else { 1 };
         let thick = CHUNK.div_ceil(slab).max(least).min(extent);
         let pieces = extent.div_ceil(thick);
@@ -246,7 +247,7 @@ impl<'a, F: Folding> Folder<'a, F> {
         }
     }
 
-    /// Folds a range of the domain onto sums whose first place is `origin` of the target.
+    /// Folds a range of the domain onto sums whose first element is element `origin` of the target.
     fn stream_slabs(
         &self,
         machine: &mut Machine<'_, '_>,
@@ -314,7 +315,7 @@ mod tests {
         assert_eq!(folded(Fold::Sum, Shape::SCALAR), [[204.0], [-36.0]]);
     }
 
-    /// f32 would stop at 2^24.
+    /// An f32 accumulator would stop at 2^24.
     #[test]
     fn a_long_sum_of_ones_is_exact() {
         let (cpu, domain) = (Cpu::default(), Shape::new(1, 1, 1, 5000, 5001));

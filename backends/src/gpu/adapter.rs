@@ -1,4 +1,4 @@
-//! Finding a graphics card, and opening it with all that it offers.
+//! Finds graphics cards and opens one with everything it supports.
 
 use std::path::PathBuf;
 
@@ -7,47 +7,48 @@ use segcal_core::{Error, Result};
 /// Which card to open, and how much of it to use.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Number or part of the name of the card, as [`adapters`] lists them; the most capable one if absent.
+    /// Number or part of the name of the card, as listed by [`adapters`]; the most capable card if absent.
     pub device: Option<String>,
-    /// Bytes of device memory to use at most; no limit but the card's own if absent.
+    /// Maximum number of bytes of device memory to use; limited only by the card if absent.
     pub memory: Option<u64>,
-    /// Folder in which compiled shaders are kept between runs, where the driver can; none are kept if absent.
+    /// Folder in which compiled shaders are cached between runs, if the driver supports it; no cache if absent.
     pub cache: Option<PathBuf>,
 }
 
-/// What a card says about itself.
+/// The description of a card.
 #[derive(Clone, Debug)]
 pub struct Adapter {
     /// Its number for `--device`.
     pub index: usize,
-    /// Its name, as the driver gives it.
+    /// Its name, as reported by the driver.
     pub name: String,
     /// `discrete`, `integrated`, `virtual`, `software` or `other`.
     pub kind: &'static str,
-    /// The interface it is reached by: `vulkan`, `metal`, `dx12`.
+    /// The interface through which it is accessed: `vulkan`, `metal`, `dx12`.
     pub interface: String,
     /// Name and version of the driver.
     pub driver: String,
-    /// What it can do.
+    /// Its limits.
     pub limits: Limits,
-    /// Optional features that concern computing, by name, in the order asked for; those that are there.
+    /// Names of the supported optional features that matter for computing, in a fixed order.
     pub features: Vec<&'static str>,
 }
 
-/// The limits of a device that shape the work given to it.
+/// The limits of a device that determine how work is split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Largest buffer, in bytes.
     pub buffer_bytes: u64,
-    /// Largest part of a buffer that one binding can show to a shader, in bytes. Larger tensors take several bindings.
+    /// Largest part of a buffer that one binding can expose to a shader, in bytes. Larger tensors take several
+    /// bindings.
     pub binding_bytes: u64,
-    /// Storage bindings of one shader.
+    /// Maximum number of storage bindings of a shader.
     pub bindings: usize,
-    /// Workgroups along one axis of a dispatch.
+    /// Maximum number of workgroups along one axis of a dispatch.
     pub groups_per_axis: u32,
-    /// Threads of one workgroup.
+    /// Maximum number of threads in a workgroup.
     pub group_threads: u32,
-    /// Memory that a workgroup shares, in bytes.
+    /// Shared memory of a workgroup, in bytes.
     pub group_bytes: u32,
     /// Alignment of a uniform binding, in bytes.
     pub uniform_alignment: u32,
@@ -67,7 +68,7 @@ impl Limits {
     }
 }
 
-/// The optional features that `segcal devices` tells of.
+/// The optional features that `segcal devices` reports.
 const FEATURES: [(&str, wgpu::Features); 5] = [
     ("f16", wgpu::Features::SHADER_F16),
     ("subgroups", wgpu::Features::SUBGROUP),
@@ -76,18 +77,18 @@ const FEATURES: [(&str, wgpu::Features); 5] = [
     ("cooperative matrices", wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
 ];
 
-/// How much of a card's memory may be filled: an allocation that would leave none becomes an error while there is still
-/// room to report it.
+/// Percentage of a card's memory that may be filled. An allocation beyond it becomes an error while there is still room
+/// to report it.
 pub(super) const MEMORY_PERCENT: u8 = 95;
 
-/// Every card that a driver is installed for, in the order in which `--device` counts them.
+/// Lists every card with an installed driver, in the order in which `--device` numbers them.
 ///
-/// A card that can be reached by two interfaces appears twice.
+/// A card that is accessible through two interfaces appears twice.
 pub fn adapters() -> Vec<Adapter> {
     enumerate(MEMORY_PERCENT).iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect()
 }
 
-/// Creating a buffer that would fill the card's memory beyond `memory_percent` becomes an error, where the driver tells
+/// Creating a buffer that would fill the card's memory beyond `memory_percent` becomes an error, if the driver reports
 /// how full it is.
 fn enumerate(memory_percent: u8) -> Vec<wgpu::Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
@@ -129,7 +130,7 @@ pub(super) struct Opened {
     pub(super) queue: wgpu::Queue,
 }
 
-/// Opens the card that `wanted` names: its number, or a part of its name. Without a wish, the first of the most
+/// Opens the card that `wanted` selects by number or by part of its name; by default, the first card of the most
 /// capable kind.
 pub(super) fn open(wanted: Option<&str>, memory_percent: u8) -> Result<Opened> {
     let found = enumerate(memory_percent);
@@ -171,7 +172,7 @@ fn choose(adapters: &[Adapter], wanted: Option<&str>) -> Result<usize> {
     };
     chosen.map(|adapter| adapter.index).ok_or_else(|| {
         let known: Vec<String> = adapters.iter().map(|one| format!("{} {}", one.index, one.name)).collect();
-        Error::new(format!("there is no graphics card {wanted:?}"))
+        Error::new(format!("no graphics card matches {wanted:?}"))
             .at("--device")
             .help(format!("known are: {}", known.join("; ")))
     })

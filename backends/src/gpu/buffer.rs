@@ -1,10 +1,10 @@
-//! Device memory: shared handles, and the pool that their buffers come from and go back to.
+//! Device memory: shared handles, and the pool that their buffers come from and return to.
 //!
-//! A buffer that is dropped may be handed out again at once, although the device has not yet done the work that reads
-//! it: all work goes through one queue in the order of the calls, so the new owner's first write comes later.
+//! A dropped buffer may be reused at once, even if the device has not yet finished the work that reads it: all work
+//! goes through one queue in the order of the calls, so the new owner's first write comes later.
 //!
-//! Each handle has a buffer of its own. Several tensors in one device buffer would save little (a class holds at most
-//! a quarter more than is needed) and WebGPU forbids it: one dispatch may not read and write the same buffer.
+//! Each handle has its own buffer. Sharing a device buffer between tensors would save little (a size class is at most a
+//! quarter larger than needed), and WebGPU does not allow it: one dispatch may not read and write the same buffer.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use segcal_core::Error;
 
 use super::sync::lock;
 
-/// Numbers on the device. Cloning shares them.
+/// Values on the device. Cloning shares them.
 #[derive(Clone)]
 pub struct Buffer(Arc<Inner>);
 
@@ -26,8 +26,8 @@ struct Inner {
     pool: Arc<Pool>,
 }
 
-/// Why a buffer does not hold what it should. It is passed on to all that is computed from it, and becomes an error
-/// when that is downloaded.
+/// Why a buffer has no values. The failure is passed on to everything computed from the buffer, and becomes an error on
+/// download.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     op: &'static str,
@@ -50,7 +50,7 @@ impl Buffer {
         Self(Arc::new(Inner { raw: Some(raw), len, failure: OnceLock::new(), pool: pool.clone() }))
     }
 
-    /// A buffer that holds nothing, because of a failure.
+    /// A buffer without values, because of a failure.
     pub(super) fn failed(failure: Failure, len: usize, pool: &Arc<Pool>) -> Self {
         Self(Arc::new(Inner { raw: None, len, failure: failure.into(), pool: pool.clone() }))
     }
@@ -61,7 +61,7 @@ impl Buffer {
     }
 
     pub(super) fn fail(&self, failure: &Failure) {
-        // The first failure stays: it is nearest to the cause.
+        // The first failure is kept: it is closest to the cause.
         let _ = self.0.failure.set(failure.clone());
     }
 
@@ -69,7 +69,7 @@ impl Buffer {
         self.0.failure.get()
     }
 
-    /// The device buffer; its size is that of its class and may be more than the elements need. `None` only for a
+    /// The device buffer. It has the size of its class, which may be more than the elements need. `None` only for a
     /// buffer with a failure.
     pub(super) fn raw(&self) -> Option<&wgpu::Buffer> {
         self.0.raw.as_ref()
@@ -78,7 +78,7 @@ impl Buffer {
 
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Buffer({} numbers)", self.0.len)
+        write!(f, "Buffer({} values)", self.0.len)
     }
 }
 
@@ -90,7 +90,7 @@ impl Drop for Inner {
     }
 }
 
-/// Buffers that are free, by size, and the account of all that were made.
+/// Free buffers by size, and the total size of all buffers.
 pub(super) struct Pool {
     free: Mutex<HashMap<u64, Vec<wgpu::Buffer>>>,
     held: AtomicU64,
@@ -111,7 +111,7 @@ impl Pool {
         lock(&self.free).entry(raw.size()).or_default().push(raw);
     }
 
-    /// Puts a new buffer on the account, unless the budget forbids it even after all free ones are dropped.
+    /// Counts a new buffer, unless it exceeds the budget even after all free buffers are dropped.
     pub(super) fn reserve(&self, size: u64) -> Result<(), String> {
         if self.held() + size > self.budget {
             self.trim();
@@ -129,7 +129,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Takes a buffer that could not be made off the account.
+    /// Uncounts a buffer that could not be created.
     pub(super) fn cancel(&self, size: u64) {
         self.held.fetch_sub(size, Ordering::Relaxed);
     }
@@ -141,13 +141,13 @@ impl Pool {
         }
     }
 
-    /// Bytes of all buffers, free ones included.
+    /// Bytes of all buffers, including free ones.
     pub(super) fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
     }
 }
 
-/// The size of buffer that serves a request: four classes between one power of two and the next.
+/// The buffer size for a request: there are four size classes per power of two.
 pub(super) fn class(bytes: u64, largest: u64) -> u64 {
     let bytes = bytes.max(4);
     let step = 1 << (bytes.max(256).ilog2() - 2);

@@ -1,4 +1,4 @@
-//! What one dispatch is made of.
+//! The description of one dispatch.
 
 use super::buffer::Buffer;
 use super::kernel::Code;
@@ -6,7 +6,7 @@ use super::params::Params;
 
 /// One dispatch.
 pub(super) struct Call<'a> {
-    /// The operation of the trait that asks for it, for messages.
+    /// The method of [`Backend`](segcal_core::Backend) that requests it, for messages.
     pub(super) op: &'static str,
     pub(super) code: Code,
     pub(super) reads: &'a [&'a Buffer],
@@ -18,12 +18,12 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// What is read, then what is written.
+    /// The arrays read, then the arrays written.
     pub(super) fn arrays(&self) -> impl Iterator<Item = &Buffer> {
         self.reads.iter().chain(self.writes).copied()
     }
 
-    /// Least traffic with memory: each array once.
+    /// Minimum memory traffic: each array once.
     pub(super) fn bytes(&self) -> u64 {
         self.arrays().map(|array| array.len() as u64 * 4).sum()
     }

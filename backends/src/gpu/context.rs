@@ -1,4 +1,4 @@
-//! The device with all that lasts: its pool, its pipelines, its tables, and the work recorded but not yet submitted.
+//! The device with its persistent state: pool, pipelines, tables, and the work that is recorded but not yet submitted.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -18,15 +18,15 @@ use super::recorder::Recorder;
 use super::sync::lock;
 use super::text::GROUP;
 
-/// Words that follow every buffer in tests, to show that nothing writes there.
+/// Value of the guard words after every buffer in tests, which reveal out-of-bounds writes.
 pub(super) const GUARD_WORD: f32 = 1.234e-33;
 
-/// Tables that are kept; a network has a handful, random augmentation makes new ones for ever.
+/// Maximum number of cached tables; a network needs a handful, but random augmentation keeps creating new ones.
 const MOST_TABLES: usize = 64;
 
 const MEMORY_HELP: &str = "use smaller batches or patches, or a larger --device-memory or card";
 
-/// A device with everything that is kept for it.
+/// A device with everything that is cached for it.
 pub(super) struct Context {
     pub(super) adapter: Adapter,
     pub(super) device: Device,
@@ -63,7 +63,7 @@ impl Context {
         self.pool.held()
     }
 
-    /// A buffer for `len` numbers of unknown value.
+    /// A buffer for `len` values with arbitrary contents.
     pub(super) fn buffer(&self, op: &'static str, len: usize) -> Buffer {
         match self.allocate(op, len) {
             Ok((raw, _)) => Buffer::new(raw, len, &self.pool),
@@ -81,7 +81,7 @@ impl Context {
         let largest = self.device.limits.buffer_bytes;
         if bytes > largest {
             let what = format!(
-                "a tensor of {} is above the largest buffer of the card, {}",
+                "a tensor of {} exceeds the largest buffer of the card, {}",
                 in_words(bytes),
                 in_words(largest)
             );
@@ -103,7 +103,7 @@ impl Context {
         Ok((raw, fresh))
     }
 
-    /// Buffers of a failure, if the domain has more places than shaders can count.
+    /// Returns failed buffers if the domain has more elements than shaders can index.
     pub(super) fn refuse(&self, op: &'static str, places: usize, outputs: usize, len: usize) -> Option<Vec<Buffer>> {
         let failure = countable(op, places).err()?;
         Some((0..outputs).map(|_| Buffer::failed(failure.clone(), len, &self.pool)).collect())
@@ -119,7 +119,7 @@ impl Context {
         if self.device.take_fault().is_none() {
             return Ok(raw);
         }
-        // The card is full: buffers that wait for their next use are given up, once the device has done with them.
+        // The card is full: free buffers are dropped, once the device has finished with them.
         self.flush();
         self.pool.trim();
         let _ = self.device.raw.poll(wgpu::PollType::wait_indefinitely());
@@ -127,19 +127,19 @@ impl Context {
         self.device.take_fault().map_or(Ok(raw), |what| {
             self.pool.cancel(size);
             let what =
-                format!("{} more do not fit beside {} in use: {what}", in_words(size), in_words(self.pool.held()));
+                format!("no room for another {} with {} in use: {what}", in_words(size), in_words(self.pool.held()));
             Err(Failure::new(op, what, MEMORY_HELP))
         })
     }
 
-    /// Moves numbers to the device.
+    /// Moves values to the device.
     pub(super) fn upload(&self, data: &[f32]) -> Buffer {
         let (raw, fresh) = match self.allocate("upload", data.len()) {
             Ok(allocated) => allocated,
             Err(failure) => return Buffer::failed(failure, data.len(), &self.pool),
         };
         if !fresh {
-            // A write comes before all that is recorded and not yet submitted, which may still read what was there.
+            // The write is executed before recorded but unsubmitted work, which may still read the old contents.
             self.flush();
         }
         self.device.queue.write_buffer(&raw, 0, bytemuck::cast_slice(data));
@@ -151,7 +151,7 @@ impl Context {
         buffer
     }
 
-    /// A small table that shaders read, made and uploaded at the first use of its key.
+    /// A small table that shaders read; it is computed and uploaded on the first use of its key.
     pub(super) fn table(&self, key: Vec<u32>, make: impl FnOnce() -> Vec<f32>) -> Buffer {
         if let Some(known) = lock(&self.tables).get(&key) {
             return known.clone();
@@ -186,7 +186,8 @@ impl Context {
         Ok(numbers)
     }
 
-    /// Records one dispatch. A failure of what it reads, or of the dispatch itself, is that of what it writes.
+    /// Records one dispatch. A failure of an array it reads, or of the dispatch itself, is passed on to the arrays it
+    /// writes.
     pub(super) fn dispatch(&self, call: &Call<'_>) {
         let known = call.arrays().find_map(|buffer| buffer.failure().cloned());
         let done = known.map_or(Ok(()), Err).and_then(|()| if call.groups > 0 { self.record(call) } else { Ok(()) });
@@ -195,7 +196,7 @@ impl Context {
         }
     }
 
-    /// A new buffer of `len` elements, each made by one thread.
+    /// A new buffer of `len` elements, each computed by one thread.
     pub(super) fn elementwise(
         &self,
         op: &'static str,
@@ -209,7 +210,7 @@ impl Context {
         y
     }
 
-    /// Records a dispatch of one thread for each of `count` elements; the count goes before `params`.
+    /// Records a dispatch with one thread for each of `count` elements; the count is prepended to `params`.
     pub(super) fn elementwise_into(
         &self,
         op: &'static str,
@@ -229,7 +230,7 @@ impl Context {
         let total: usize = bindings.iter().map(|&count| usize::from(count)).sum();
         if total > self.device.limits.bindings {
             let (limit, size) = (self.device.limits.bindings, in_words(self.device.limits.binding_bytes));
-            let what = format!("{total} storage bindings of at most {size} are needed, the card has {limit}");
+            let what = format!("{total} storage bindings of at most {size} are needed, but the card has only {limit}");
             return Err(Failure::new(call.op, what, MEMORY_HELP));
         }
         let pipeline = self.pipeline(call, bindings)?;
@@ -245,7 +246,7 @@ impl Context {
         })
     }
 
-    /// Records a copy of a whole buffer to a place in another.
+    /// Records a copy of a whole buffer into another one, at an offset.
     pub(super) fn copy(&self, from: &Buffer, to: &Buffer, to_start: usize) {
         match (from.failure(), from.raw(), to.raw()) {
             (Some(failure), _, _) => to.fail(failure),
@@ -256,22 +257,22 @@ impl Context {
         }
     }
 
-    /// Records that a buffer becomes zero.
+    /// Records that a buffer is set to zero.
     pub(super) fn clear(&self, buffer: &Buffer) {
         if let Some(raw) = buffer.raw().filter(|_| buffer.len() > 0) {
             lock(&self.recorder).clear(&self.device, raw, buffer.len() as u64 * 4);
         }
     }
 
-    /// Submits what is recorded.
+    /// Submits the recorded work.
     pub(super) fn flush(&self) {
         lock(&self.recorder).submit(&self.device);
     }
 
-    /// Runs `work` with a clock on every dispatch; what each kernel took.
+    /// Runs `work` while timing every dispatch, and returns the time of each kernel.
     pub(super) fn time<T>(&self, work: impl FnOnce() -> T) -> Result<(T, Vec<KernelTime>)> {
         if !self.device.raw.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
-            return Err(Error::new("the card has no timestamps").at(&self.adapter.name));
+            return Err(Error::new("the card does not support timestamps").at(&self.adapter.name));
         }
         lock(&self.recorder).start_timing(&self.device);
         let result = work();
@@ -287,21 +288,21 @@ impl Context {
         drop(self.device.raw.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source }));
     }
 
-    /// What is wrong with a buffer so far.
+    /// The failure of a buffer so far, if any.
     pub(super) fn failure_of(buffer: &Buffer) -> Option<String> {
         buffer.failure().map(|failure| failure.error().to_string())
     }
 
-    /// Number of pipelines made for mapping a program.
+    /// Number of pipelines compiled for mapping a program.
     pub(super) fn pipelines_of(&self, program: &segcal_core::Program) -> usize {
         let of = |code: &Code| matches!(code, Code::Map(pattern) if pattern.listing.is_of(program));
         self.pipelines.count(of)
     }
 }
 
-/// Shaders count in 32 bits.
+/// Shaders index with 32 bits.
 fn countable(op: &'static str, places: usize) -> std::result::Result<(), Failure> {
     let fits = u32::try_from(places).is_ok();
-    let what = || format!("{places} places are more than a shader can count ({})", u32::MAX);
+    let what = || format!("{places} elements are more than a shader can index ({})", u32::MAX);
     fits.then_some(()).ok_or_else(|| Failure::new(op, what(), MEMORY_HELP))
 }

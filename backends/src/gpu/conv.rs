@@ -1,12 +1,12 @@
-//! The convolution family as matrix products that never write out their factors.
+//! The convolutions as matrix products that never materialise their factors.
 //!
-//! One tiled product serves all three. `conv` and `conv_transpose` are the same gather: the transposed convolution of
-//! stride `s` is cut into its `s` phases per axis, each of which reads a fixed subset of the taps, so that no product
-//! with a missing tap is formed. `conv_weight` cuts its long sum into parts that are added in a fixed order. Planes of
-//! 3 x 3 with many channels go another way, see `winograd`.
+//! One tiled product serves all three. `conv` and `conv_transpose` are the same gather: a transposed convolution of
+//! stride `s` is split into `s` phases per axis, each of which reads a fixed subset of the taps, so no products with
+//! missing taps are computed. `conv_weight` splits its long sum into parts that are added in a fixed order.
+//! Convolutions of 3 x 3 planes with many channels use another algorithm, see `winograd`.
 //!
-//! Accuracy: each output is a sum of f32 products in the order of memory (of the parts, for `conv_weight`); its error
-//! is at most `terms * 2^-24` times the sum of the absolute products.
+//! Accuracy: each output is a sum of f32 products in memory order (in the order of the parts for `conv_weight`); its
+//! error is at most `terms * 2^-24` times the sum of the absolute products.
 
 use segcal_core::{Geometry, Shape};
 
@@ -26,9 +26,9 @@ pub(super) static CONV_WEIGHT: Kernel = Kernel {
     writes: &["y"],
 };
 
-/// Terms that a part of a weight gradient sums, at least.
+/// Minimum number of terms that a part of a weight gradient sums.
 const PART: usize = 1024;
-/// Numbers of all partial weight gradients together, at most.
+/// Maximum number of values in all partial weight gradients together.
 const PARTIAL: usize = 1 << 24;
 /// `y[n, o, p] = sum over c, t of x[n, g c_g + c, p stride - pad + t dilation] w[o, c, t]`.
 pub(super) fn conv(
@@ -44,7 +44,7 @@ pub(super) fn conv(
     }
 }
 
-/// The adjoint of [`conv`] in its input.
+/// The adjoint of [`conv`] with respect to its input.
 pub(super) fn conv_transpose(
     context: &Context,
     (y, y_shape): (&Buffer, Shape),
@@ -73,8 +73,8 @@ pub(super) fn conv_transpose(
     x
 }
 
-/// The phases of a transposed convolution along one axis: place `p = r + j stride` is reached by the taps `t` with
-/// `t dilation = r + pad` modulo the stride, every `stride / gcd`-th one, from the output place
+/// The phases of a transposed convolution along one axis: position `p = r + j stride` is reached by the taps `t` with
+/// `t dilation = r + pad` modulo the stride, every `stride / gcd`-th one, from the output position
 /// `(p + pad - t dilation) / stride`.
 fn phases(geometry: &Geometry, axis: usize, taps: usize, extent: usize) -> Vec<Axis> {
     let (stride, pad, dilation) = (geometry.stride[axis], geometry.pad[axis], geometry.dilation[axis]);
@@ -102,7 +102,7 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// The adjoint of [`conv`] in its weight.
+/// The adjoint of [`conv`] with respect to its weight.
 pub(super) fn conv_weight(
     context: &Context,
     (x, x_shape): (&Buffer, Shape),
@@ -117,7 +117,7 @@ pub(super) fn conv_weight(
     reduce::sum_blocks(context, partial, w_shape.len(), parts)
 }
 
-/// The product of a weight gradient, in parts, and the parameters of `conv_weight.wgsl`.
+/// The matrix product of a weight gradient, in parts, and the parameters of `conv_weight.wgsl`.
 pub(super) fn weight_product(x_shape: Shape, y_shape: Shape, geometry: &Geometry, w_shape: Shape) -> (Product, Params) {
     let depth = y_shape.n() * y_shape.voxels();
     let most_parts = (PARTIAL / w_shape.len().max(1)).clamp(1, 1024);

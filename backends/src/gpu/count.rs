@@ -1,7 +1,7 @@
 //! `bincount` and `take`.
 //!
-//! Counting uses no atomic operation: each bin is summed by threads of its own in a fixed order, so that the same
-//! input gives the same bits, for weights of any scale.
+//! Counting uses no atomic operations: each bin is summed by its own threads in a fixed order, so the same input gives
+//! the same bits, for weights of any scale.
 
 use segcal_core::Shape;
 
@@ -29,12 +29,12 @@ pub(super) static TAKE: Kernel = Kernel {
     writes: &["y"],
 };
 
-/// Elements that one workgroup looks at, at least.
+/// Minimum number of elements that one workgroup scans.
 const BLOCK: usize = 16 * GROUP as usize;
-/// Blocks per bin, at most.
+/// Maximum number of blocks per bin.
 const MOST_BLOCKS: usize = 1024;
 
-/// For each weight the sums over the elements of each bin.
+/// For each weight, the sums over the elements of each bin.
 pub(super) fn bincount(
     context: &Context,
     (bins, shape): (&Buffer, Shape),

@@ -1,4 +1,4 @@
-//! What the device was asked to do, counted.
+//! Counters of the work submitted to the device.
 
 use std::fmt;
 use std::ops::Sub;
@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::sync::lock;
 
-/// How often what was done since the device was opened. The difference of two is what lies between.
+/// Counts of the work since the device was opened. Subtract two of them to get the work in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Shader launches.
     pub dispatches: u64,
-    /// Batches of launches given to the device.
+    /// Batches of launches submitted to the device.
     pub submissions: u64,
     /// Bytes moved to the device by `upload`.
     pub uploaded: u64,
@@ -20,7 +20,7 @@ pub struct Counters {
     pub downloaded: u64,
     /// Shaders compiled.
     pub pipelines: u64,
-    /// Device buffers made, rather than taken from the pool.
+    /// Device buffers created rather than taken from the pool.
     pub allocations: u64,
 }
 
@@ -48,8 +48,8 @@ impl fmt::Display for Counters {
     }
 }
 
-/// The running counts. What happened since the last download is a debug message at each of them; the sum of all is
-/// one at the end.
+/// The running counts. Each download logs the work since the last one as a debug message; the totals are logged at the
+/// end.
 #[derive(Default)]
 pub(super) struct Totals {
     told: Mutex<Counters>,
@@ -62,7 +62,7 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    /// Tells what happened since the last message, if any shader ran.
+    /// Logs the work since the last message, if any shader ran.
     pub(super) fn tell(&self) {
         if log::log_enabled!(log::Level::Debug) {
             let mut told = lock(&self.told);

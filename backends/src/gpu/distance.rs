@@ -1,4 +1,4 @@
-//! `distance`: the squared distance is a minimum of sums over the axes, so that each axis is minimised in turn.
+//! `distance`: the squared distance is a minimum of sums over the axes, so each axis is minimised in turn.
 
 use segcal_core::{Shape, axis};
 
@@ -27,7 +27,7 @@ pub(super) fn distance(context: &Context, (mask, shape): (&Buffer, Shape), spaci
     current
 }
 
-/// The parameters of a pass along an axis.
+/// The parameters of a pass along one axis.
 pub(super) fn params(shape: Shape, along: usize, spacing: f64) -> Params {
     let sizes = [("extent", shape.dims()[along]), ("step", shape.strides()[along])];
     Params::sizes(sizes).and_number("spacing", spacing)

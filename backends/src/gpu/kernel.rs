@@ -1,8 +1,8 @@
-//! What a shader is made of: its files, what it reads and writes, and the lines printed in front of it.
+//! Assembles shaders from their files, the arrays they read and write, and generated declarations.
 //!
-//! A shader never names a binding: it calls `x_at(i)` and `y_set(i, value)`, which are printed here for the bindings
-//! that the buffers of this call need. A tensor that is larger than one binding of the device takes several, each
-//! showing one chunk of it, and the functions choose the chunk.
+//! A shader never names a binding: it calls `x_at(i)` and `y_set(i, value)`, which are generated here for the bindings
+//! that the buffers of a call need. A tensor that is larger than one binding of the device takes several, each exposing
+//! one chunk of it, and the generated functions select the chunk.
 
 use std::fmt::Write;
 use std::hash::{Hash, Hasher};
@@ -11,13 +11,13 @@ use super::params::Params;
 use super::pattern::{MapPattern, ReducePattern};
 use super::text::{GROUP, line};
 
-/// A shader that is kept in files.
+/// A shader that is stored in files.
 pub(super) struct Kernel {
-    /// Names it; no two kernels have one name.
+    /// The unique name of the kernel.
     pub(super) name: &'static str,
     /// The texts of its files.
     pub(super) files: &'static [&'static str],
-    /// Names of the constants that a call fixes.
+    /// Names of the constants that each call sets.
     pub(super) constants: &'static [&'static str],
     /// Names of the arrays it reads.
     pub(super) reads: &'static [&'static str],
@@ -26,7 +26,7 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    /// The shader with values for its constants.
+    /// The shader with the given values of its constants.
     pub(super) fn code(&'static self, constants: impl Into<Vec<u32>>) -> Code {
         Code::File(self, constants.into())
     }
@@ -46,10 +46,10 @@ impl Hash for Kernel {
     }
 }
 
-/// What makes one pipeline differ from another, but for the number of bindings.
+/// Identifies a pipeline, except for the number of bindings.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) enum Code {
-    /// A shader of the files, with the values of its constants.
+    /// A shader from files, with the values of its constants.
     File(&'static Kernel, Vec<u32>),
     /// A program over a broadcast pattern.
     Map(MapPattern),
@@ -58,7 +58,7 @@ pub(super) enum Code {
 }
 
 impl Code {
-    /// Names of the arrays read, then of those written.
+    /// Names of the arrays read and of the arrays written.
     pub(super) fn arrays(&self) -> [Vec<String>; 2] {
         let numbered = |letter: char, count: usize| (0..count).map(|i| format!("{letter}{i}")).collect();
         let named = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
@@ -71,7 +71,8 @@ impl Code {
         }
     }
 
-    /// The whole shader for arrays of which each takes `bindings` bindings of at most `words` words.
+    /// The complete shader. `bindings[i]` is the number of bindings of array `i`; each holds at most `chunk_words`
+    /// words.
     pub(super) fn source(&self, params: &Params, bindings: &[u8], chunk_words: u32) -> String {
         let mut text = format!("const GROUP: u32 = {GROUP}u;\nconst CHUNK: u32 = {chunk_words}u;\n");
         let [reads, writes] = self.arrays();
@@ -93,7 +94,7 @@ impl Code {
         text
     }
 
-    /// Arithmetic operations for each place of the domain. Those of a file are known only to its caller.
+    /// Arithmetic operations per element of the domain. For shaders from files, only the caller knows the number.
     pub(super) fn operations(&self) -> u64 {
         match self {
             Self::File(..) => 0,
@@ -122,7 +123,8 @@ fn array(text: &mut String, name: &str, count: u8, binding: &mut u32, writable: 
     let choose = |place: &dyn Fn(u8) -> String| {
         let mut body = String::new();
         for chunk in 0..count - 1 {
-            write!(body, "if i < {}u * CHUNK {{ {} }} ", chunk + 1, place(chunk)).expect("a string takes every text");
+            write!(body, "if i < {}u * CHUNK {{ {} }} ", chunk + 1, place(chunk))
+                .expect("writing to a string cannot fail");
         }
         body + &place(count - 1)
     };

@@ -1,4 +1,4 @@
-//! `slice` and `place`: boxes cut out and put together.
+//! `slice` and `place`: cutting boxes out and putting them together.
 
 use segcal_core::{Index, Shape};
 
@@ -31,7 +31,7 @@ pub(super) fn slice(context: &Context, (x, x_shape): (&Buffer, Shape), start: In
     context.elementwise("slice", SLICE.code([]), &[x], out.len(), walk(out, x_shape, start))
 }
 
-/// Zero, plus every part at its start, in the order of the list.
+/// Adds every part to zeros at its start, in the order of the list.
 pub(super) fn place(context: &Context, parts: &[((&Buffer, Shape), Index)], out: Shape) -> Buffer {
     let y = context.buffer("place", out.len());
     let boxes: Vec<(Shape, Index)> = parts.iter().map(|&((_, shape), start)| (shape, start)).collect();
@@ -47,7 +47,7 @@ pub(super) fn place(context: &Context, parts: &[((&Buffer, Shape), Index)], out:
     y
 }
 
-/// The parameters of a walk over `inner`, a box that begins at `start` in `outer`.
+/// The parameters of an iteration over `inner`, a box that begins at `start` in `outer`.
 pub(super) fn walk(inner: Shape, outer: Shape, start: Index) -> Params {
     let ([_, c, d, h, w], steps) = (inner.dims(), outer.strides());
     let names = ["step_n", "step_c", "step_d", "step_h", "step_w"];
@@ -56,7 +56,7 @@ pub(super) fn walk(inner: Shape, outer: Shape, start: Index) -> Params {
     inner.and_sizes(steps).and_sizes([("start", outer.offset(start))])
 }
 
-/// Whether no two boxes share a place.
+/// Whether no two boxes overlap.
 fn are_disjoint(boxes: &[(Shape, Index)]) -> bool {
     let overlap = |(a, a_start): &(Shape, Index), (b, b_start): &(Shape, Index)| {
         (0..5).all(|axis| {

@@ -32,8 +32,8 @@ pub(super) fn map(
     outputs
 }
 
-/// Calls `visit` with parts of a program whose outputs together do not need more bindings than the device has, and
-/// with the numbers of these outputs.
+/// Splits a program into parts whose outputs together need no more bindings than the device has. Calls `visit` with
+/// each part and the numbers of its outputs.
 pub(super) fn for_each_part(
     context: &Context,
     program: &Program,
@@ -57,14 +57,14 @@ pub(super) struct Bound {
     pub(super) listing: Listing,
     pub(super) domain: Domain,
     pub(super) reads: Vec<Buffer>,
-    /// Where each input begins in a packed array.
+    /// The offset of each input in a packed array.
     pub(super) starts: Vec<u32>,
 }
 
 impl Bound {
-    /// Reads the inputs of `program` over `domain`; `folded` is a further view by which its axes are told apart, the
-    /// last in `domain.present`. Inputs that need more bindings than the `written` ones leave are packed into one
-    /// array.
+    /// Binds the inputs of `program` over `domain`. `folded` is a further view that keeps its axes apart when axes are
+    /// merged; it is the last one in `domain.present`. If the inputs need more bindings than the `written` ones leave,
+    /// they are packed into one array.
     pub(super) fn new(
         context: &Context,
         op: &'static str,
@@ -90,7 +90,7 @@ impl Bound {
     }
 }
 
-/// The buffers one after the other in one, and where each begins.
+/// Concatenates the buffers into one, and returns the offset of each.
 fn pack(context: &Context, op: &'static str, buffers: &[Buffer]) -> (Vec<Buffer>, Vec<u32>) {
     let whole = context.buffer(op, buffers.iter().map(Buffer::len).sum());
     let mut starts = Vec::with_capacity(buffers.len());
@@ -103,7 +103,7 @@ fn pack(context: &Context, op: &'static str, buffers: &[Buffer]) -> (Vec<Buffer>
     (vec![whole], starts)
 }
 
-/// The inputs that a program reads, ascending.
+/// The inputs that a program reads, in ascending order.
 fn used(program: &Program) -> Vec<usize> {
     (0..program.inputs()).filter(|&input| program.steps().contains(&Step::Input(input))).collect()
 }

@@ -1,4 +1,4 @@
-//! Parameters of a shader: one list of names and values, from which the shader's struct `Params` is printed too.
+//! Parameters of a shader: one list of names and values, which also generates the shader's struct `Params`.
 
 use super::text::line;
 
@@ -8,11 +8,11 @@ enum Value {
     Unsigned(u32),
     Signed(i32),
     Float(f32),
-    /// A whole part and 2^-32ths.
+    /// Fixed point: an integer part and a fraction in units of 2^-32.
     Fixed(i64),
 }
 
-/// A parameter. Those of a printed program are numbered.
+/// A parameter. Those of a generated program are numbered.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Param {
     name: &'static str,
@@ -30,54 +30,54 @@ impl Params {
         Self::default().and_sizes(list)
     }
 
-    /// The same parameters and further sizes.
+    /// Adds further sizes.
     pub(super) fn and_sizes<const N: usize>(mut self, list: [(&'static str, usize); N]) -> Self {
         list.into_iter().for_each(|(name, value)| self.push(name, None, Value::Unsigned(value as u32)));
         self
     }
 
-    /// The same and the sizes along three axes.
+    /// Adds the sizes along three axes.
     pub(super) fn and_axes(self, names: [&'static str; 3], values: [usize; 3]) -> Self {
         self.and_sizes(std::array::from_fn::<_, 3, _>(|axis| (names[axis], values[axis])))
     }
 
-    /// The same and offsets, as `i32`.
+    /// Adds offsets, as `i32`.
     pub(super) fn and_offsets<const N: usize>(mut self, list: [(&'static str, i64); N]) -> Self {
         list.into_iter().for_each(|(name, value)| self.push(name, None, Value::Signed(value as i32)));
         self
     }
 
-    /// The same and offsets along three axes.
+    /// Adds offsets along three axes.
     pub(super) fn and_steps(self, names: [&'static str; 3], values: [i64; 3]) -> Self {
         self.and_offsets(std::array::from_fn::<_, 3, _>(|axis| (names[axis], values[axis])))
     }
 
-    /// The same and a number, as `f32`.
+    /// Adds a number, as `f32`.
     pub(super) fn and_number(mut self, name: &'static str, value: f64) -> Self {
         self.push(name, None, Value::Float(value as f32));
         self
     }
 
-    /// The same and a number in fixed point, as `vec2<u32>` of its whole part and its 2^-32ths.
+    /// Adds a number in fixed point, as a `vec2<u32>` of its integer part and its fraction in units of 2^-32.
     pub(super) fn and_fixed(mut self, name: &'static str, value: f64) -> Self {
         self.push(name, None, Value::Fixed((value * 4_294_967_296.0).round() as i64));
         self
     }
 
-    /// The same and numbered sizes.
+    /// Adds numbered sizes.
     pub(super) fn and_numbered(mut self, name: &'static str, values: impl IntoIterator<Item = u32>) -> Self {
         let values = values.into_iter().enumerate();
         values.for_each(|(number, value)| self.push(name, Some(number), Value::Unsigned(value)));
         self
     }
 
-    /// The same and one numbered number, as `f32`.
+    /// Adds one numbered value, as `f32`.
     pub(super) fn and_step(mut self, name: &'static str, number: usize, value: f32) -> Self {
         self.push(name, Some(number), Value::Float(value));
         self
     }
 
-    /// The same and all of another list.
+    /// Appends another list.
     pub(super) fn and(mut self, other: Self) -> Self {
         self.0.extend(other.0);
         self
@@ -87,7 +87,7 @@ impl Params {
         self.0.push(Param { name, number, value });
     }
 
-    /// The struct of the shader, and its binding.
+    /// Prints the struct of the shader and its binding.
     pub(super) fn print(&self, text: &mut String) {
         line(text, format_args!("struct Params {{"));
         for param in &self.0 {
@@ -103,7 +103,7 @@ impl Params {
         line(text, format_args!("}}\n@group(0) @binding(0) var<uniform> p: Params;"));
     }
 
-    /// The values, laid out as WGSL lays out the struct: a `vec2` begins at an even word.
+    /// The values in the layout of the WGSL struct: a `vec2` begins at an even word.
     pub(super) fn words(&self) -> Vec<u32> {
         let mut words = Vec::with_capacity(self.0.len() + 1);
         for param in &self.0 {

@@ -1,11 +1,11 @@
-//! The shaders that are printed: a program over its domain, and a reduction of one.
+//! The generated shaders: a program over its domain, and a reduction of one.
 
 use segcal_core::Fold;
 
 use super::program::{Domain, Listing, print_coordinates};
 use super::text::{ELEMENTWISE, line};
 
-/// All that the shader of a map depends on.
+/// Everything that the shader of a map depends on.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct MapPattern {
     pub(super) listing: Listing,
@@ -17,7 +17,7 @@ impl MapPattern {
         Self { listing, axes: domain.extents.len() }
     }
 
-    /// The shader, after the declarations of its arrays.
+    /// Prints the shader, except for the declarations of its arrays.
     pub(super) fn print(&self, text: &mut String) {
         self.listing.print_functions(text);
         line(text, format_args!("fn element(i: u32) {{"));
@@ -31,26 +31,26 @@ impl MapPattern {
     }
 }
 
-/// All that the shader of a reduction depends on.
+/// Everything that the shader of a reduction depends on.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct ReducePattern {
     pub(super) listing: Listing,
-    /// Whether the maximum is taken, not the sum.
+    /// Whether it takes the maximum instead of the sum.
     max: bool,
     axes: usize,
-    /// The merged axes that are kept, as bits.
+    /// The merged axes that are kept, as a bit mask.
     kept: u8,
     grouped: bool,
 }
 
 impl ReducePattern {
-    /// `domain` has, as its last view, the result.
+    /// The last view of `domain` is the result.
     pub(super) fn new(listing: Listing, domain: &Domain, fold: Fold, grouped: bool) -> Self {
         let kept = *domain.present.last().expect("the result is a view");
         Self { listing, max: fold == Fold::Max, axes: domain.extents.len(), kept, grouped }
     }
 
-    /// The shader, after the declarations of its arrays.
+    /// Prints the shader, except for the declarations of its arrays.
     pub(super) fn print(&self, text: &mut String) {
         let outputs = self.listing.outputs();
         let (kept, folded): (Vec<usize>, Vec<usize>) = (0..self.axes).partition(|axis| self.kept >> axis & 1 == 1);

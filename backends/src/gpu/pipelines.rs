@@ -1,4 +1,4 @@
-//! Compiled shaders, and the folder in which the driver's form of them is kept between runs.
+//! Compiled shaders, and the folder in which the driver's binaries are cached between runs.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,19 +18,20 @@ pub(super) struct Pipeline {
 /// A shader with the number of bindings of each array.
 type Key = (Code, Vec<u8>);
 
-/// Pipelines that are compiled, and what compiles more.
+/// The compiled pipelines, and the cache used to compile more.
 pub(super) struct Pipelines {
     known: Mutex<HashMap<Key, Arc<Pipeline>>>,
     kept: Option<Kept>,
 }
 
 impl Pipelines {
-    /// None yet; what earlier runs left in `folder` will be taken up, where the device can.
+    /// Starts without pipelines. Uses what earlier runs cached in `folder`, if the device supports it.
     pub(super) fn new(device: &wgpu::Device, adapter: &wgpu::AdapterInfo, folder: Option<&Path>) -> Self {
         Self { known: Mutex::default(), kept: folder.and_then(|folder| Kept::open(device, adapter, folder)) }
     }
 
-    /// The pipeline of a shader, whose parameters have the same names at each call; one that is not known is compiled, which `check` may refuse.
+    /// The pipeline of a shader, whose parameters must have the same names in each call. An unknown shader is compiled;
+    /// `check` reports whether that failed.
     pub(super) fn get<E>(
         &self,
         device: &wgpu::Device,
@@ -81,14 +82,14 @@ impl Pipelines {
         Pipeline { pipeline, layout }
     }
 
-    /// Number of pipelines whose code `of` accepts.
+    /// Number of pipelines whose code satisfies `of`.
     #[cfg(test)]
     pub(super) fn count(&self, of: impl Fn(&Code) -> bool) -> usize {
         lock(&self.known).keys().filter(|(code, _)| of(code)).count()
     }
 }
 
-/// Binding 0 holds the parameters, then come the arrays, those that are read first.
+/// Binding 0 holds the parameters; the arrays follow, those that are read first.
 fn bind_group_layout(
     device: &wgpu::Device,
     label: Option<&str>,
@@ -114,17 +115,17 @@ fn bind_group_layout(
     device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries })
 }
 
-/// What the driver made of the shaders, in a file that is written when the device is closed.
+/// The driver's binaries of the shaders, in a file that is written when the device is closed.
 struct Kept {
     cache: wgpu::PipelineCache,
     file: PathBuf,
-    /// What the file holds already.
+    /// The current contents of the file.
     stored: Vec<u8>,
     used: AtomicBool,
 }
 
 impl Kept {
-    /// `None` where the device has no such cache.
+    /// `None` if the device has no pipeline cache.
     fn open(device: &wgpu::Device, adapter: &wgpu::AdapterInfo, folder: &Path) -> Option<Self> {
         if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;
@@ -133,8 +134,8 @@ impl Kept {
         let stored = std::fs::read(&file).ok().and_then(|bytes| unsealed(&bytes)).unwrap_or_default();
         let data = (!stored.is_empty()).then_some(stored.as_slice());
         let descriptor = wgpu::PipelineCacheDescriptor { label: Some("segcal"), data, fallback: true };
-        // SAFETY: the bytes are those that `get_data` once gave, as the hash before them shows; whether they belong to
-        // this card and driver, wgpu and the driver check themselves.
+        // SAFETY: the hash before the bytes shows that `get_data` once returned them; wgpu and the driver check whether
+        // they belong to this card and driver.
         let cache = unsafe { device.create_pipeline_cache(&descriptor) };
         Some(Self { cache, file, stored, used: AtomicBool::new(false) })
     }
@@ -144,7 +145,7 @@ impl Kept {
         &self.cache
     }
 
-    /// Writes beside the file and renames, so that runs at the same time see a whole file.
+    /// Writes a temporary file and renames it, so that concurrent runs always see a complete file.
     fn save(&self) -> std::io::Result<()> {
         let Some(data) = self.cache.get_data().filter(|data| *data != self.stored) else { return Ok(()) };
         std::fs::create_dir_all(self.file.parent().unwrap_or(Path::new(".")))?;
@@ -156,27 +157,27 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        // A cache that cannot be kept costs the next run some seconds, and is no reason to fail this one.
+        // A cache that cannot be saved costs the next run some seconds, but is no reason to fail this one.
         if self.used.load(Ordering::Relaxed)
             && let Err(error) = self.save()
         {
-            log::debug!("gpu: compiled shaders are not kept: {}: {error}", self.file.display());
+            log::debug!("gpu: cannot save compiled shaders: {}: {error}", self.file.display());
         }
     }
 }
 
-/// The bytes behind their hash.
+/// The bytes, preceded by their hash.
 fn sealed(data: &[u8]) -> Vec<u8> {
     [&hash(data).to_le_bytes(), data].concat()
 }
 
-/// The bytes behind a hash, if they have it.
+/// The bytes after the hash, if they match it.
 fn unsealed(bytes: &[u8]) -> Option<Vec<u8>> {
     let (head, data) = bytes.split_at_checked(8)?;
     (head == hash(data).to_le_bytes()).then(|| data.to_vec())
 }
 
-/// FNV-1a: tells a file that was cut or damaged.
+/// FNV-1a: detects a truncated or damaged file.
 fn hash(data: &[u8]) -> u64 {
     data.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -1,4 +1,4 @@
-//! `max_pool` and its adjoint, which gathers, so that overlapping windows need no atomic additions.
+//! `max_pool` and its adjoint, which is a gather, so that overlapping windows need no atomic additions.
 
 use segcal_core::{Shape, Window};
 
@@ -26,7 +26,7 @@ pub(super) static MAX_UNPOOL: Kernel = Kernel {
     writes: &["x"],
 };
 
-/// Maximum of each window, and its place in the window.
+/// The maximum of each window, and its index within the window.
 pub(super) fn max_pool(
     context: &Context,
     (x, x_shape): (&Buffer, Shape),
@@ -39,7 +39,7 @@ pub(super) fn max_pool(
     (y, index)
 }
 
-/// Zero, plus each value at the place its index names.
+/// Adds each value to zeros at the position given by its index.
 pub(super) fn max_unpool(
     context: &Context,
     (y, out): (&Buffer, Shape),

@@ -1,7 +1,7 @@
-//! Matrix products that never write out their factors: what convolutions are made of.
+//! Matrix products that never materialise their factors, as used by the convolutions.
 //!
-//! Rows are channels of the result, columns its places, depth what is summed. One tiled shader serves `conv`,
-//! `conv_transpose` and `conv_weight`; the shaders in front of it say where a column and a term lie in memory.
+//! Rows are the channels of the result, columns its positions, and depth the summed terms. One tiled shader serves
+//! `conv`, `conv_transpose` and `conv_weight`; the shader code in front of it locates columns and terms in memory.
 
 use segcal_core::{Geometry, Shape};
 
@@ -19,11 +19,11 @@ pub(super) static CONV: Kernel = Kernel {
     writes: &["y"],
 };
 
-/// Rows, columns and depth of a tile. Each is 256 threads of 4 x 4 results and at most 10.6 KiB of shared memory, which
-/// every WebGPU device has; the thin ones are for few channels.
+/// Rows, columns and depth of a tile. Each tile takes 256 threads of 4 x 4 results and at most 10.6 KiB of shared
+/// memory, which every WebGPU device has; the tiles with few rows are for few channels.
 pub(super) const TILES: [[usize; 3]; 4] = [[64, 64, 16], [32, 128, 16], [16, 256, 8], [8, 512, 4]];
 
-/// A part that no sum is longer than: all terms in one.
+/// A part that is longer than any sum: all terms are in one part.
 const WHOLE: usize = (1 << 31) - 1;
 
 /// The size of a matrix product.
@@ -33,12 +33,12 @@ pub(super) struct Product {
     pub(super) columns: usize,
     /// Terms of each sum.
     pub(super) depth: usize,
-    /// Terms that one workgroup sums.
+    /// Number of terms that one workgroup sums.
     pub(super) part: usize,
 }
 
 impl Product {
-    /// The tile that leaves the fewest of its places unused.
+    /// The tile that leaves the fewest of its elements unused.
     fn tile(&self) -> [usize; 3] {
         let padded = |&[rows, columns, _]: &[usize; 3]| {
             self.rows.next_multiple_of(rows) * self.columns.next_multiple_of(columns)
@@ -46,7 +46,7 @@ impl Product {
         TILES.into_iter().min_by_key(padded).expect("there are tiles")
     }
 
-    /// Records it: `arrays` are the columns' factor, the rows' factor and the result.
+    /// Records the product: `arrays` are the factor of the columns, the factor of the rows and the result.
     pub(super) fn dispatch(
         &self,
         context: &Context,
@@ -69,14 +69,14 @@ impl Product {
         });
     }
 
-    /// Tiles in all, of the rows and of the columns.
+    /// Number of tiles in total, along the rows and along the columns.
     fn counts(&self, [rows, columns, _]: [usize; 3]) -> [usize; 3] {
         let (row_tiles, column_tiles) = (self.rows.div_ceil(rows), self.columns.div_ceil(columns));
         let parts = self.depth.div_ceil(self.part).max(1);
         [row_tiles * column_tiles * self.groups * parts, row_tiles, column_tiles]
     }
 
-    /// The parameters of the shader: the sizes of the product, and what its own part needs.
+    /// The parameters of the shader: the sizes of the product, followed by `rest`.
     pub(super) fn params(&self, rest: Params) -> Params {
         let [tiles, row_tiles, column_tiles] = self.counts(self.tile());
         Params::sizes([("tiles", tiles), ("row_tiles", row_tiles), ("column_tiles", column_tiles)])
@@ -101,7 +101,7 @@ pub(super) fn direct(
     y
 }
 
-/// The sizes of a convolution, and how it walks through its arrays.
+/// The sizes of a convolution, and how it traverses its arrays.
 pub(super) fn forward(x_shape: Shape, w_shape: Shape, geometry: &Geometry, out: Shape) -> (Sizes, [Axis; 3], Weights) {
     let taps = w_shape.voxels();
     let axes = std::array::from_fn(|axis| Axis {
@@ -121,10 +121,10 @@ pub(super) fn forward(x_shape: Shape, w_shape: Shape, geometry: &Geometry, out: 
     (sizes, axes, weights)
 }
 
-/// Along one axis: the places of the result that one dispatch makes, and what each tap of it reads.
+/// Along one axis: the positions of the result that one dispatch computes, and what each tap reads.
 #[derive(Clone, Copy)]
 pub(super) struct Axis {
-    /// Place `j` of `places` lies at `first + j by` in the result.
+    /// Position `j` of `places` is at `first + j by` in the result.
     pub(super) places: usize,
     pub(super) first: usize,
     pub(super) by: usize,
@@ -132,7 +132,7 @@ pub(super) struct Axis {
     pub(super) taps: usize,
     pub(super) tap_start: usize,
     pub(super) tap_by: usize,
-    /// Tap `i` of place `j` reads the source at `base + j step + i tap`.
+    /// Tap `i` of position `j` reads the source at `base + j step + i tap`.
     pub(super) base: i64,
     pub(super) step: i64,
     pub(super) tap: i64,
@@ -157,7 +157,7 @@ pub(super) struct Sizes {
     pub(super) out: Shape,
 }
 
-/// The places that `axes` name, in all samples and channels of the result.
+/// Computes the positions selected by `axes`, in all samples and channels of the result.
 pub(super) fn gather(
     context: &Context,
     op: &'static str,
@@ -170,7 +170,7 @@ pub(super) fn gather(
 }
 
 impl Sizes {
-    /// The product of the places and taps that `axes` name.
+    /// The product for the positions and taps selected by `axes`.
     pub(super) fn product(&self, axes: &[Axis; 3]) -> Product {
         Product {
             groups: self.groups,
@@ -182,7 +182,7 @@ impl Sizes {
     }
 }
 
-/// The parameters of `conv.wgsl` behind those of the product.
+/// The parameters of `conv.wgsl` that follow those of the product.
 pub(super) fn gather_params(sizes: &Sizes, axes: &[Axis; 3], weights: &Weights) -> Params {
     let &[_, _, d, h, w] = &sizes.w_shape.strides();
     let start: usize = axes.iter().zip([d, h, w]).map(|(axis, step)| axis.tap_start * step).sum();

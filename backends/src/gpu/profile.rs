@@ -1,40 +1,41 @@
-//! Seconds that the card itself measures, kernel by kernel.
+//! Kernel times, as measured by the card itself.
 //!
-//! While timing, each dispatch is a pass of its own with a timestamp at either end, and each submission is waited for:
-//! the sum of the kernels is right, the whole takes longer than without.
+//! While timing, each dispatch is a separate pass with a timestamp at either end, and each submission is waited for.
+//! The kernel times are accurate, but the work as a whole takes longer than without timing.
 
 use std::collections::BTreeMap;
 
 use super::call::Call;
 use super::device::Device;
 
-/// Dispatches of one submission, at most, while timing: half of the timestamps that every device has room for.
+/// Maximum number of dispatches in a submission while timing: half the number of timestamps that every device has room
+/// for.
 const MOST_DISPATCHES: u32 = 1024;
 
-/// What all dispatches of one kernel took together, within [`Gpu::time`](super::Gpu::time).
+/// The total time of all dispatches of one kernel, within [`Gpu::time`](super::Gpu::time).
 #[derive(Clone, Debug, PartialEq)]
 pub struct KernelTime {
-    /// The method of the backend that asked for it.
+    /// The method of the backend that requested it.
     pub operation: &'static str,
-    /// The shader: `conv` serves `conv` and `conv_transpose`, `reduce` ends several methods.
+    /// The shader: `conv` serves `conv` and `conv_transpose`; `reduce` is the last step of several methods.
     pub kernel: &'static str,
     /// Number of launches.
     pub dispatches: u64,
-    /// Seconds on the card, from the first thread to the last.
+    /// Seconds on the card, from the start of the first thread to the end of the last.
     pub seconds: f64,
-    /// Least traffic with memory, in bytes: each array read or written once.
+    /// Minimum memory traffic, in bytes: each array read or written once.
     pub bytes: u64,
-    /// Arithmetic operations: the multiplications and additions of a direct convolution, the instructions of a
-    /// program at every place; 0 where a kernel has next to none.
+    /// Arithmetic operations: the multiplications and additions of a direct convolution, or the instructions of a
+    /// program for every element; 0 if a kernel does almost no arithmetic.
     pub operations: u64,
 }
 
-/// The timestamps of one submission, and the sums so far.
+/// The timestamps of one submission, and the totals so far.
 pub(super) struct Timing {
     queries: wgpu::QuerySet,
     resolved: wgpu::Buffer,
     readable: wgpu::Buffer,
-    /// The dispatches of this submission, without their seconds.
+    /// The dispatches of this submission, whose seconds are not known yet.
     pending: Vec<KernelTime>,
     sums: BTreeMap<[&'static str; 2], KernelTime>,
 }
@@ -69,7 +70,7 @@ impl Timing {
         self.pending.len() == MOST_DISPATCHES as usize
     }
 
-    /// Notes a dispatch; the timestamps that its pass is to write.
+    /// Notes a dispatch, and returns the timestamps that its pass must write.
     pub(super) fn begin(&mut self, call: &Call<'_>) -> (wgpu::QuerySet, [u32; 2]) {
         let number = self.pending.len() as u32;
         self.pending.push(KernelTime {
@@ -83,7 +84,7 @@ impl Timing {
         (self.queries.clone(), [2 * number, 2 * number + 1])
     }
 
-    /// Records that the timestamps become readable.
+    /// Records the commands that make the timestamps readable.
     pub(super) fn resolve(&self, encoder: &mut wgpu::CommandEncoder) {
         let count = 2 * self.pending.len() as u32;
         if count > 0 {
@@ -92,8 +93,8 @@ impl Timing {
         }
     }
 
-    /// Waits for the submission and adds its seconds. Timestamps of work that failed are left out: the failure is
-    /// reported by the download.
+    /// Waits for the submission and adds its seconds. Timestamps of failed work are left out: the download reports the
+    /// failure.
     pub(super) fn collect(&mut self, device: &Device) {
         let pending = std::mem::take(&mut self.pending);
         if pending.is_empty() {
@@ -116,7 +117,7 @@ impl Timing {
         }
     }
 
-    /// The sums, the longest first.
+    /// The totals, the longest first.
     pub(super) fn finish(self) -> Vec<KernelTime> {
         let mut times: Vec<KernelTime> = self.sums.into_values().collect();
         times.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));

@@ -1,9 +1,9 @@
-//! Programs printed as WGSL.
+//! Translates programs to WGSL.
 //!
-//! A [`Listing`] is a program together with how each input is read over the domain. Neighbouring axes that every input
-//! treats alike are merged, so that a per-channel input over `[n, c, d, h, w]` costs two divisions, not five, and
-//! most shapes share one shader. Extents and scalars are parameters: a new shape or a new learning rate compiles
-//! nothing.
+//! A [`Listing`] is a program together with how each input is read over the domain. Adjacent axes that every input
+//! treats the same way are merged, so that a per-channel input over `[n, c, d, h, w]` costs two divisions, not five,
+//! and most shapes share one shader. Extents and scalars are parameters: a new shape or a new learning rate does not
+//! compile a new shader.
 
 use segcal_core::{Opcode, Program, Shape, Step};
 
@@ -12,16 +12,16 @@ use super::text::line;
 
 /// The axes of a domain after merging.
 pub(super) struct Domain {
-    /// Extents of the merged axes, all above 1.
+    /// Extents of the merged axes, all greater than 1.
     pub(super) extents: Vec<u32>,
-    /// For each view, the merged axes along which it is not repeated, as bits.
+    /// For each view, the merged axes along which it is not repeated, as a bit mask.
     pub(super) present: Vec<u8>,
-    /// The merged axis of each axis whose coordinate is asked for; `None` where the coordinate is always 0.
+    /// The merged axis of each axis whose coordinate is used; `None` if the coordinate is always 0.
     pub(super) coordinates: [Option<u8>; 5],
 }
 
 impl Domain {
-    /// Merges the axes of `domain` as seen by the views; those in `pinned` stay alone.
+    /// Merges the axes of `domain` as seen by the views; those in `pinned` are not merged.
     pub(super) fn new(domain: Shape, views: &[Shape], pinned: [bool; 5]) -> Self {
         let mut merged = Self { extents: Vec::new(), present: vec![0; views.len()], coordinates: [None; 5] };
         let mut last: Option<(Vec<bool>, bool)> = None;
@@ -53,16 +53,16 @@ impl Domain {
     }
 }
 
-/// A program with the pattern in which its inputs are read: all that its printed text depends on.
+/// A program with the pattern in which its inputs are read: everything that its WGSL text depends on.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Listing {
     steps: Vec<Step>,
     outputs: Vec<usize>,
     axes: usize,
-    /// The input that each array is, with the merged axes it has.
+    /// The input of each array, with the merged axes it has.
     inputs: Vec<(usize, u8)>,
     coordinates: [Option<u8>; 5],
-    /// Whether all inputs lie one after the other in one array, at starts given as parameters.
+    /// Whether all inputs are packed into one array, at offsets given as parameters.
     packed: bool,
 }
 
@@ -79,7 +79,7 @@ impl Listing {
         }
     }
 
-    /// `count` outputs that are `count` inputs of one pattern.
+    /// A listing whose `count` outputs are its `count` inputs, all of one pattern.
     pub(super) fn identity(count: usize, domain: &Domain) -> Self {
         Self {
             steps: (0..count).map(Step::Input).collect(),
@@ -111,7 +111,7 @@ impl Listing {
         self.outputs.len()
     }
 
-    /// Its parameters: extents, starts of packed inputs, numbers.
+    /// The parameters: extents, offsets of packed inputs, numbers.
     pub(super) fn params(&self, extents: &[u32], starts: &[u32], scalars: &[f64]) -> Params {
         let mut params = Params::default().and_numbered("e", extents.iter().copied());
         if self.packed {
@@ -124,7 +124,7 @@ impl Listing {
         })
     }
 
-    /// Steps whose value is a parameter: scalars, and the constants that WGSL cannot write.
+    /// Steps whose value is a parameter: scalars, and constants that WGSL cannot express.
     fn numbers(&self) -> Vec<usize> {
         let parameter = |step: &Step| match *step {
             Step::Scalar(_) => true,
@@ -134,8 +134,8 @@ impl Listing {
         (0..self.steps.len()).filter(|&number| parameter(&self.steps[number])).collect()
     }
 
-    /// The lines that compute every step as `v0, v1, ...`, given the coordinates `c0, c1, ...` of the merged axes and,
-    /// where there is one, the name of the place in an array with all axes.
+    /// Prints the lines that compute every step as `v0, v1, ...`, given the coordinates `c0, c1, ...` of the merged
+    /// axes and, if there is one, the name of the index into an array that has all axes.
     pub(super) fn print_steps(&self, text: &mut String, whole: Option<&str>) {
         let numbers = self.numbers();
         for (number, step) in self.steps.iter().enumerate() {
@@ -156,11 +156,11 @@ impl Listing {
         format!("v{}", self.outputs[number])
     }
 
-    /// Functions that the steps call.
+    /// Prints the functions that the steps call.
     pub(super) fn print_functions(&self, text: &mut String) {
         let used = |opcode: &Opcode| self.steps.iter().any(|step| matches!(step, Step::Apply(of, _) if of == opcode));
         Opcode::ALL.iter().filter(|opcode| used(opcode)).filter_map(|opcode| opcode.wgsl_helper()).for_each(|helper| {
-            // Two opcodes may call the same one.
+            // Two opcodes may call the same function.
             if !text.contains(helper) {
                 text.push_str(helper);
             }
@@ -173,7 +173,7 @@ impl Listing {
         if self.packed { format!("a0_at(p.start{array} + {place})") } else { format!("a{array}_at({place})") }
     }
 
-    /// The place in memory of a view that has these merged axes.
+    /// The memory offset in a view that has these merged axes.
     fn place(&self, present: u8, whole: Option<&str>) -> String {
         if let (Some(whole), true) = (whole, u32::from(present) + 1 == 1 << self.axes) {
             return whole.to_owned();
@@ -186,7 +186,7 @@ impl Listing {
     }
 }
 
-/// Lines that split the number `from` into coordinates of the given merged axes, the last one fastest.
+/// Prints lines that split the index `from` into coordinates of the given merged axes, the last one varying fastest.
 pub(super) fn print_coordinates(text: &mut String, from: &str, axes: &[usize]) {
     line(text, format_args!("    var rest_{from} = {from};"));
     for (position, axis) in axes.iter().enumerate().rev() {

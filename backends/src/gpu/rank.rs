@@ -26,7 +26,7 @@ pub(super) static MODE_FILTER: Kernel = Kernel {
     writes: &["y"],
 };
 
-/// The value of the given rank in each window that fits.
+/// The value of the given rank in each window that fits inside `x`.
 pub(super) fn rank_filter(
     context: &Context,
     (x, x_shape): (&Buffer, Shape),

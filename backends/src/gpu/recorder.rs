@@ -1,7 +1,7 @@
-//! Work that is recorded and not yet submitted: one encoder for many operations.
+//! Work that is recorded but not yet submitted: one encoder for many operations.
 //!
-//! The `Params` of all dispatches of a submission lie side by side in one uniform buffer. It is rewritten for each
-//! submission; the queue keeps that write behind the work of the submission before.
+//! The `Params` of all dispatches of a submission are stored in one uniform buffer. It is rewritten for each
+//! submission; the queue executes that write after the work of the previous submission.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -12,9 +12,9 @@ use super::device::Device;
 use super::pipelines::Pipeline;
 use super::profile::{KernelTime, Timing};
 
-/// Bytes of the parameters of one submission.
+/// Size of the parameters of one submission, in bytes.
 const PARAMS_BYTES: usize = 1 << 16;
-/// A submission is sent when its work touches this many bytes: enough to hide the cost of sending, and little enough
+/// A submission is sent when its work touches this many bytes: enough to hide the cost of submitting, and few enough
 /// that the device starts early.
 const SUBMISSION_BYTES: u64 = 256 << 20;
 
@@ -27,7 +27,7 @@ pub(super) struct Recorder {
     touched: u64,
     /// Names of the operations in this submission.
     ops: Vec<&'static str>,
-    /// Buffers that the host can read, by size.
+    /// Host-readable buffers, by size.
     staging: HashMap<u64, wgpu::Buffer>,
     timing: Option<Timing>,
 }
@@ -53,7 +53,7 @@ impl Recorder {
         }
     }
 
-    /// Records a dispatch; sends the submission if it has grown large.
+    /// Records a dispatch; submits if the recorded work has grown large.
     pub(super) fn dispatch(&mut self, device: &Device, call: &Call<'_>, pipeline: &Pipeline) {
         let words = call.params.words();
         let params: &[u8] = bytemuck::cast_slice(&words);
@@ -140,7 +140,7 @@ impl Recorder {
         }
     }
 
-    /// Sends what is recorded.
+    /// Submits the recorded work.
     pub(super) fn submit(&mut self, device: &Device) {
         self.pass = None;
         let Some(mut encoder) = self.encoder.take() else { return };
@@ -162,19 +162,19 @@ impl Recorder {
         self.touched = 0;
     }
 
-    /// From here on, the card measures how long each dispatch takes.
+    /// Starts timing: from here on, the card measures how long each dispatch takes.
     pub(super) fn start_timing(&mut self, device: &Device) {
         self.submit(device);
         self.timing = Some(Timing::new(&device.raw));
     }
 
-    /// Ends the measurement; what was measured.
+    /// Ends timing, and returns the measured times.
     pub(super) fn end_timing(&mut self, device: &Device) -> Vec<KernelTime> {
         self.submit(device);
         self.timing.take().map_or_else(Vec::new, Timing::finish)
     }
 
-    /// Sends what is recorded and, behind it, a copy of the first bytes of a buffer to one that the host can read.
+    /// Submits the recorded work, followed by a copy of the first bytes of a buffer to a host-readable one.
     pub(super) fn begin_read(&mut self, device: &Device, raw: &wgpu::Buffer, bytes: u64) -> wgpu::Buffer {
         let size = bytes.next_power_of_two();
         let staging = self.staging.remove(&size).unwrap_or_else(|| {
@@ -190,13 +190,13 @@ impl Recorder {
         staging
     }
 
-    /// Takes back what [`Recorder::begin_read`] gave, for the next time.
+    /// Takes back the buffer that [`Recorder::begin_read`] returned, for reuse.
     pub(super) fn end_read(&mut self, staging: wgpu::Buffer) {
         self.staging.insert(staging.size(), staging);
     }
 }
 
-/// What shaders see of a buffer: its numbers, and in tests the words that guard its end.
+/// The bytes of a buffer that shaders can access: its values, and in tests the guard words after them.
 fn bound_bytes(buffer: &Buffer, guard_words: usize) -> u64 {
     ((buffer.len() + guard_words) as u64 * 4).max(4)
 }

@@ -1,9 +1,9 @@
-//! `reduce`: trees in a fixed order, so that the same shapes give the same bits.
+//! `reduce`: reduction trees in a fixed order, so that the same shapes give the same bits.
 //!
-//! Two shaders share the printed program. Where the innermost axis is folded, a workgroup adds one block of terms:
-//! each thread every 256th, then the threads' sums in a binary tree. Where it is kept, one thread adds one block, and
-//! neighbouring threads read neighbouring numbers. Blocks leave partial results, which the same shaders fold again
-//! until one is left.
+//! Two shaders share the generated program. If the innermost axis is folded, a workgroup adds one block of terms: each
+//! thread adds every 256th term, then the sums of the threads are added in a binary tree. If it is kept, one thread
+//! adds one block, and neighbouring threads read neighbouring values. Each block leaves a partial result; the same
+//! shaders fold these again until one is left.
 
 use segcal_core::{Fold, Program, Shape};
 
@@ -17,13 +17,13 @@ use super::pattern::ReducePattern;
 use super::program::{Domain, Listing};
 use super::text::GROUP;
 
-/// Terms that one thread adds one after the other.
+/// Number of terms that one thread adds sequentially.
 const SERIAL_BLOCK: usize = 64;
-/// Terms that one workgroup adds.
+/// Number of terms that one workgroup adds.
 const GROUP_BLOCK: usize = 16 * GROUP as usize;
-/// More terms per block rather than more blocks than this per output.
+/// Maximum number of blocks per output; beyond it, blocks get more terms.
 const MOST_BLOCKS: usize = 1024;
-/// Outputs of one dispatch: what the shared memory of every device has room for, with some to spare.
+/// Maximum number of outputs of one dispatch: they fit the shared memory of every device, with some to spare.
 const MOST_OUTPUTS: usize = 8;
 
 /// One buffer per output of the program.
@@ -48,7 +48,7 @@ pub(super) fn reduce(
     outputs
 }
 
-/// One dispatch, and what it leaves to be done.
+/// One dispatch, followed by the reduction of its partial results.
 fn stage(context: &Context, fold: Fold, scalars: &[f64], bound: Bound, places: usize, out: usize) -> Vec<Buffer> {
     let terms = places.checked_div(out).unwrap_or(0);
     let grouped = bound.domain.folds_innermost() && terms > SERIAL_BLOCK / 2;
@@ -69,7 +69,7 @@ fn stage(context: &Context, fold: Fold, scalars: &[f64], bound: Bound, places: u
     fold_blocks(context, fold, results, out, blocks, grouped)
 }
 
-/// The parameters of a reduction before those of its program.
+/// The parameters of a reduction, which precede those of its program.
 pub(super) fn params(fold: Fold, [count, out, terms, block, blocks]: [usize; 5]) -> Params {
     let start = if fold == Fold::Sum { 0.0 } else { f64::NEG_INFINITY };
     let sizes = [("count", count), ("out", out), ("terms", terms), ("block", block), ("blocks", blocks)];
@@ -81,7 +81,7 @@ pub(super) fn sum_blocks(context: &Context, partial: Buffer, out: usize, blocks:
     fold_blocks(context, Fold::Sum, vec![partial], out, blocks, false).pop().expect("one output")
 }
 
-/// Folds partial results: `[out, blocks]` after the shader with groups, `[blocks, out]` after the other.
+/// Folds partial results: `[out, blocks]` after the shader with workgroups, `[blocks, out]` after the other one.
 fn fold_blocks(
     context: &Context,
     fold: Fold,

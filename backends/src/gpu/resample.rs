@@ -1,8 +1,8 @@
 //! `resample` and its adjoint, both as gathers in a fixed order.
 //!
-//! Where no axis depends on another, the weights are three small sparse matrices, made on the host in f64 exactly as
-//! the reference makes them, and kept on the device; the adjoint uses their transposes. A matrix that mixes axes is
-//! evaluated on the device in fixed point.
+//! If no axis depends on another, the weights are three small sparse matrices. They are computed on the host in f64,
+//! exactly as in the reference, and cached on the device; the adjoint uses their transposes. A matrix that mixes axes
+//! is evaluated on the device in fixed point.
 
 use segcal_core::{Border, Interpolation, Sampling, Shape};
 
@@ -61,7 +61,7 @@ pub(super) fn resample_adjoint(
     context.elementwise("resample_adjoint", AFFINE_ADJOINT.code(flags(sampling)), &[y], x_shape.len(), params)
 }
 
-/// Resampling along each axis by itself; `adjoint` from `y` to `x`.
+/// Resamples along each axis independently; with `adjoint`, from `y` to `x`.
 fn separable(
     context: &Context,
     op: &'static str,
@@ -72,7 +72,7 @@ fn separable(
 ) -> Buffer {
     let (x, y) = (x_shape.spatial(), y_shape.spatial());
     let (rows, columns) = if adjoint { (x, y) } else { (y, x) };
-    // Room for the beginnings of the rows and for two entries per output place along each axis.
+    // Room for the row offsets and for two entries per output position along each axis.
     let sizes: [usize; 3] = std::array::from_fn(|axis| rows[axis] + 1 + 4 * y[axis]);
     let starts = [0, sizes[0], sizes[0] + sizes[1]];
     let table = context.table(key(sampling, x, y, adjoint), || {
@@ -87,7 +87,8 @@ fn separable(
     context.elementwise(op, SEPARABLE.code([]), &[from, &table], len, table_params(rows, columns, starts))
 }
 
-/// The parameters of the shader that multiplies by tables: rows and columns of the matrices, and where each begins.
+/// The parameters of the shader that multiplies by tables: rows and columns of the matrices, and the offset of each
+/// matrix.
 pub(super) fn table_params(rows: [usize; 3], columns: [usize; 3], starts: [usize; 3]) -> Params {
     Params::default()
         .and_axes(["out_d", "out_h", "out_w"], rows)
@@ -95,12 +96,12 @@ pub(super) fn table_params(rows: [usize; 3], columns: [usize; 3], starts: [usize
         .and_axes(["table_d", "table_h", "table_w"], starts)
 }
 
-/// Whether to mix linearly, and whether to repeat the edges.
+/// Whether to interpolate linearly, and whether to repeat the edges.
 fn flags(sampling: &Sampling) -> [u32; 2] {
     [u32::from(sampling.interpolation == Interpolation::Linear), u32::from(sampling.border == Border::Clamp)]
 }
 
-/// What the table depends on, as words.
+/// Everything that the table depends on, as words.
 fn key(sampling: &Sampling, x: [usize; 3], y: [usize; 3], adjoint: bool) -> Vec<u32> {
     let kind = [u32::from(adjoint)].into_iter().chain(flags(sampling));
     let numbers = sampling.matrix.iter().flatten().map(|number| number.to_bits());
@@ -109,7 +110,7 @@ fn key(sampling: &Sampling, x: [usize; 3], y: [usize; 3], adjoint: bool) -> Vec<
     kind.chain(extents).chain(halves).collect()
 }
 
-/// The sparse matrix of one axis by rows: where the entries of each row begin, then the entries.
+/// The sparse matrix of one axis by rows: the offset of each row, then the entries.
 fn matrix(sampling: &Sampling, axis: usize, x_extent: usize, y_extent: usize, adjoint: bool) -> Vec<f32> {
     let mut rows = vec![Vec::new(); if adjoint { x_extent } else { y_extent }];
     for o in 0..y_extent {
@@ -129,8 +130,8 @@ fn matrix(sampling: &Sampling, axis: usize, x_extent: usize, y_extent: usize, ad
     starts
 }
 
-/// The voxels along one axis that a source coordinate is mixed of, with their weights; those of weight 0 and those
-/// outside the grid are left out.
+/// The voxels along one axis that a source coordinate is interpolated from, with their weights. Voxels of weight 0 and
+/// voxels outside the grid are left out.
 fn neighbours(sampling: &Sampling, coordinate: f64, extent: usize) -> impl Iterator<Item = (usize, f64)> {
     let s = match sampling.border {
         Border::Clamp => coordinate.clamp(0.0, extent as f64 - 1.0),

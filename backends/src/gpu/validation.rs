@@ -1,4 +1,4 @@
-//! Printed shaders through naga, which wgpu runs them through before a driver sees them. No device is needed.
+//! Validates generated shaders with naga, as wgpu does before passing them to a driver. No device is needed.
 
 use segcal_core::{Fold, Program, Shape};
 use wgpu::naga::AddressSpace;
@@ -14,11 +14,12 @@ use super::reduce;
 /// Shared memory that every WebGPU device has.
 const GROUP_BYTES: u32 = 16 << 10;
 
-/// Checks every shader that the program is printed as over `domain`, input `k` read as `views[k]`: mapped, and reduced
-/// to the shape `folded`, from one array for each input and from one for all.
+/// Checks every shader generated from the program over `domain`, with input `k` read as `views[k]`: the map, and the
+/// reduction to the shape `folded`, both with one array per input and with one array for all inputs.
 ///
 /// # Errors
-/// A shader is not valid WGSL, or wants more shared memory than every device has: what is wrong, and its text.
+/// A shader is not valid WGSL, or needs more shared memory than every device has. The error holds the problem and the
+/// text of the shader.
 ///
 /// # Panics
 /// There are fewer views than inputs.
@@ -47,7 +48,7 @@ pub fn validate(program: &Program, domain: Shape, views: &[Shape], folded: Shape
     Ok(())
 }
 
-/// Checks one shader, whose arrays take this many bindings each.
+/// Checks one shader whose arrays take `bindings_per_array` bindings each.
 pub(super) fn validate_code(code: &Code, params: &Params, bindings_per_array: u8) -> Result<(), String> {
     let [reads, writes] = code.arrays();
     let source = code.source(params, &vec![bindings_per_array; reads.len() + writes.len()], 1 << 25);

@@ -1,21 +1,21 @@
-//! Three-by-three convolutions of many channels by Winograd's F(4x4, 3x3): a quarter of the multiplications, for more
-//! traffic with memory.
+//! 3 x 3 convolutions with many channels by Winograd's F(4x4, 3x3): a quarter of the multiplications, at the cost of
+//! more memory traffic.
 //!
-//! Outputs are cut into tiles of 4 x 4. The 6 x 6 samples of each tile, and the kernels, are transformed to 36 points;
-//! there, the convolution is 36 matrix products over the channels, which the shader of `conv` makes as groups; the
-//! products are transformed back. The points are those of the CPU backend (`0, ±1/√2, ±√2` and infinity), whose powers
-//! stay near 1. The gradient in the input is the same with the kernel turned around.
+//! Outputs are split into tiles of 4 x 4. The 6 x 6 samples of each tile, and the kernels, are transformed to 36
+//! points. There, the convolution is 36 matrix products over the channels, which the shader of `conv` computes as
+//! groups. The products are transformed back. The points are those of the CPU backend (`0, ±1/√2, ±√2` and infinity),
+//! whose powers stay near 1. The gradient with respect to the input is the same with the kernel flipped.
 //!
-//! Where it pays: per place of the output and with `C` channels in and `K` out, the direct sum takes `18 C K`
-//! operations and this one `4.5 C K`, but it moves `22 (C + K)` bytes (samples read once, points written and read). On
-//! a card whose arithmetic and memory balance at `r` operations per byte it is the faster one from
-//! `C K / (C + K) = 22 / 13.5 r` on. That is 60 to 125 for cards from `r = 36` to `r = 76`; see `docs/gpu.md`.
+//! When it pays: per output position, with `C` input and `K` output channels, the direct sum takes `18 C K` operations
+//! and this algorithm `4.5 C K`, but it moves `22 (C + K)` bytes (samples read once, points written and read). On a
+//! card whose arithmetic and memory balance at `r` operations per byte, it is faster from `C K / (C + K) = 22 / 13.5 r`
+//! on. That is 60 to 125 for cards from `r = 36` to `r = 76`; see `docs/gpu.md`.
 //!
 //! Accuracy: a result that sums `D` channels differs from the exact one by at most
 //! `157 (D + 45) 2^-24 sum |w| max |x|`, the maximum over the samples of its tile: the chain of the product and 45
 //! roundings of transforms and constants, enlarged by at most 157 (the largest absolute row sum of the three matrices
-//! together). Such a sum is never seen: on random numbers the root mean square error is `3.4e-6` of the result's root
-//! mean square for 256 channels. A value that is not finite spreads over its tile.
+//! together). In practice the error is far smaller: on random numbers, the root mean square error is `3.4e-6` of the
+//! result's root mean square for 256 channels. A non-finite value spreads over its tile.
 
 use segcal_core::{Geometry, Shape};
 
@@ -54,9 +54,9 @@ pub(super) static OUTPUT: Kernel = Kernel {
 const SIDE: usize = 4;
 /// Points of a tile.
 const POINTS: usize = 36;
-/// `C K / (C + K)` from which on it pays on every card of `docs/gpu.md`: 256 channels in and out.
+/// The `C K / (C + K)` from which it pays on every card of `docs/gpu.md`: 256 channels in and out.
 const LEAST_CHANNELS: usize = 128;
-/// 64 MiB.
+/// Maximum number of values held at points: 64 MiB.
 const HELD: usize = 1 << 24;
 
 /// A convolution as this algorithm sees it: `y[o] = sum over c, t of x[c, p + t + base] w[o, c, t]`.
@@ -67,17 +67,17 @@ pub(super) struct Plan {
     /// Distances in the weight between result channels and between source channels.
     row: usize,
     channel: usize,
-    /// Whether the kernel is turned around.
+    /// Whether the kernel is flipped.
     turned: bool,
     base: [i64; 2],
     x: Shape,
     y: Shape,
-    /// Samples and products at points that are held at a time, at most.
+    /// Maximum number of sample and product values that are held at points at a time.
     pub(super) held: usize,
 }
 
 impl Plan {
-    /// Of `conv`; `None` if the kernel is not a plane of 3 x 3 that moves by single steps.
+    /// The plan of `conv`; `None` if the kernel is not a 3 x 3 plane with stride 1.
     pub(super) fn forward(geometry: &Geometry, x: Shape, w: Shape, y: Shape) -> Option<Self> {
         let [_, pad_h, pad_w] = geometry.pad.map(|pad| -(pad as i64));
         let plan = Self {
@@ -94,7 +94,7 @@ impl Plan {
         applies(geometry, w).then_some(plan)
     }
 
-    /// Of `conv_transpose`, from `y` to `x`.
+    /// The plan of `conv_transpose`, from `y` to `x`.
     pub(super) fn transpose(geometry: &Geometry, y: Shape, w: Shape, x: Shape) -> Option<Self> {
         let [_, base_h, base_w] = geometry.pad.map(|pad| pad as i64 - 2);
         let plan = Self {
@@ -111,14 +111,14 @@ impl Plan {
         applies(geometry, w).then_some(plan)
     }
 
-    /// Whether it is expected to be faster than the direct sum: enough channels, and tiles that are half full.
+    /// Whether it is expected to be faster than the direct sum: enough channels, and tiles that are at least half full.
     pub(super) fn pays(&self) -> bool {
         let [_, h, w] = self.y.spatial();
         self.rows * self.depth >= LEAST_CHANNELS * (self.rows + self.depth)
             && 2 * h * w >= SIDE * SIDE * h.div_ceil(SIDE) * w.div_ceil(SIDE)
     }
 
-    /// Computes it.
+    /// Computes the convolution.
     pub(super) fn run(&self, context: &Context, op: &'static str, x: &Buffer, w: &Buffer) -> Buffer {
         let y = context.buffer(op, self.y.len());
         let u = self.weight(context, op, w);
@@ -139,7 +139,7 @@ impl Plan {
         y
     }
 
-    /// `[point, row, depth]`.
+    /// The transformed weights, as `[point, row, depth]`.
     fn weight(&self, context: &Context, op: &'static str, w: &Buffer) -> Buffer {
         let count = self.rows * self.depth;
         let u = context.buffer(op, POINTS * count);
@@ -163,7 +163,7 @@ impl Plan {
         Params::sizes([("channels", self.rows), ("y_h", y_h), ("y_w", y_w)])
     }
 
-    /// For each point, `[row, depth]` times `[depth, tile]`.
+    /// For each point, multiplies `[row, depth]` by `[depth, tile]`.
     fn multiply(&self, context: &Context, op: &'static str, u: &Buffer, v: &Buffer, tiles: usize) -> Buffer {
         let line = |channels: usize| Shape::new(1, POINTS * channels, 1, 1, tiles);
         let weight = Shape::new(POINTS * self.rows, self.depth, 1, 1, 1);
@@ -172,7 +172,7 @@ impl Plan {
     }
 }
 
-/// The tiles that are transformed at a time.
+/// The parameters of the tiles that are transformed at a time.
 pub(super) fn grid([tiles, first, down, across, planes]: [usize; 5]) -> Params {
     let sizes = [("tiles", tiles), ("first", first), ("down", down), ("across", across), ("planes", planes)];
     Params::sizes(sizes)

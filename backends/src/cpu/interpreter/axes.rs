@@ -1,18 +1,18 @@
-//! The axes of a domain, merged as far as every view allows, and walks over them.
+//! The axes of a domain, merged as far as every view allows, and iteration over them.
 
 use segcal_core::Shape;
 
-/// Some neighbouring axes of the domain that every view passes through with one stride.
+/// One or more adjacent axes of the domain that every view traverses with one stride.
 #[derive(Clone, Debug)]
 pub(in crate::cpu) struct Axis {
     pub(in crate::cpu) extent: usize,
-    /// Step in memory of each view.
+    /// The stride of each view.
     pub(in crate::cpu) strides: Vec<usize>,
-    /// The axis of the domain whose coordinate is used, if there is one.
+    /// The axis of the domain whose coordinate is used, if any.
     pub(super) coordinate: Option<usize>,
 }
 
-/// Merges the axes of `domain`, outermost first. Axes of extent 1 vanish, and those marked stay alone.
+/// Merges the axes of `domain`, outermost first. Axes of extent 1 are dropped, and those marked `alone` are not merged.
 pub(super) fn merge_axes(domain: Shape, views: &[Shape], alone: [bool; 5]) -> Vec<Axis> {
     let mut axes: Vec<Axis> = Vec::new();
     for axis in (0..5).rev().filter(|&axis| domain.dims()[axis] != 1) {
@@ -31,8 +31,8 @@ pub(super) fn merge_axes(domain: Shape, views: &[Shape], alone: [bool; 5]) -> Ve
     axes
 }
 
-/// Cuts `len` places of the domain into parts within rows; `visit` gets the coordinate of each part's start and its
-/// length.
+/// Splits `len` elements of the domain into parts within rows. Calls `visit` with the start coordinate of each part and
+/// its length.
 pub(in crate::cpu) fn for_each_row(
     axes: &[Axis],
     start: usize,

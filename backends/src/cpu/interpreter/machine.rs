@@ -1,4 +1,4 @@
-//! The loops: a plan's steps, block after block.
+//! The loops: runs the steps of a plan, block by block.
 
 use segcal_core::Step;
 
@@ -12,9 +12,9 @@ use super::plan::{Place, Plan};
 pub(in crate::cpu) struct Machine<'p, 'a> {
     plan: &'p Plan<'a>,
     registers: Vec<Vec<f32>>,
-    /// Values of the steps that are one number in this row, by step.
+    /// Values of the steps that are constant in this row, by step.
     row_values: Vec<f32>,
-    /// The row that `row_values` and `starts` are of.
+    /// The row that `row_values` and `starts` belong to.
     row: usize,
     /// Where the row starts in each input.
     starts: Vec<usize>,
@@ -29,7 +29,7 @@ impl<'p, 'a> Machine<'p, 'a> {
         machine
     }
 
-    /// Computes places `start .. start + outs[0].len()` of the domain, in the order of memory.
+    /// Computes elements `start .. start + outs[0].len()` of the domain, in memory order.
     pub(in crate::cpu) fn write(&mut self, start: usize, outs: &mut [&mut [f32]]) {
         let len = outs[0].len();
         let mut done = 0;
@@ -41,12 +41,12 @@ impl<'p, 'a> Machine<'p, 'a> {
         }
     }
 
-    /// Computes a block of a folding plan; [`Machine::value`] then tells the outputs.
+    /// Computes a block of a folding plan; [`Machine::value`] then returns the outputs.
     pub(in crate::cpu) fn compute(&mut self, start: usize, len: usize) {
         self.run(start, len, &mut [], 0);
     }
 
-    /// An output of the block that was computed last.
+    /// An output of the last computed block.
     pub(in crate::cpu) fn value(&self, output: usize, start: usize, len: usize) -> Operand<'_> {
         self.operand(self.plan.program.outputs()[output], start, len, &[], 0)
     }
@@ -101,7 +101,7 @@ impl<'p, 'a> Machine<'p, 'a> {
         }
     }
 
-    /// Outputs that are an input, one number, or the same as another output.
+    /// Copies outputs that are an input, a constant, or the same as another output.
     fn copy_shared_outputs(&self, start: usize, len: usize, outs: &mut [&mut [f32]], at: usize) {
         for (output, &step) in self.plan.program.outputs().iter().enumerate() {
             if self.plan.places[step] != Place::Output(output) {
@@ -112,7 +112,7 @@ impl<'p, 'a> Machine<'p, 'a> {
         }
     }
 
-    /// Finds where a row starts in each input, and the values that are one number in it.
+    /// Finds where a row starts in each input, and the values that are constant in the row.
     fn enter_row(&mut self, row: usize) {
         self.row = row;
         let outer = &self.plan.axes[..self.plan.axes.len() - 1];

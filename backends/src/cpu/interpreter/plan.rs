@@ -1,4 +1,4 @@
-//! What a program needs to run over a domain, decided once: how axes merge and where every value lies.
+//! The plan for running a program over a domain: how axes are merged and where every value is stored.
 
 use segcal_core::{Program, Shape, Step};
 
@@ -6,13 +6,13 @@ use super::super::Array;
 use super::BLOCK;
 use super::axes::{Axis, merge_axes};
 
-/// Below this length of a row, blocks run across rows.
+/// If rows are shorter than this, blocks span several rows.
 const SHORT: usize = 128;
 
-/// Where the value of a step is while a block is computed.
+/// Where the value of a step is stored while a block is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// One number for the whole row.
+    /// A single number for the whole row.
     Row,
     /// The memory of an input.
     Borrowed(usize),
@@ -26,9 +26,9 @@ pub(super) enum Place {
 pub(in crate::cpu) struct Plan<'a> {
     pub(super) program: &'a Program,
     pub(super) inputs: Vec<&'a [f32]>,
-    /// Merged axes, outermost first; after the inputs, each has the stride of the fold's target.
+    /// Merged axes, outermost first. After the strides of the inputs, each has the stride of the target of the fold.
     pub(in crate::cpu) axes: Vec<Axis>,
-    /// Whether blocks stay within rows.
+    /// Whether blocks stay within one row.
     pub(super) long_rows: bool,
     pub(super) places: Vec<Place>,
     pub(super) registers: usize,
@@ -84,7 +84,7 @@ impl<'a> Plan<'a> {
         self.axes[self.axes.len() - 1].extent
     }
 
-    /// Whether blocks stay within rows.
+    /// Whether blocks stay within one row.
     pub(in crate::cpu) fn long_rows(&self) -> bool {
         self.long_rows
     }
@@ -94,7 +94,7 @@ impl<'a> Plan<'a> {
         self.program.outputs().len()
     }
 
-    /// The longest block from `start` on, of at most `len` places.
+    /// Length of the longest block from `start` on, of at most `len` elements.
     pub(in crate::cpu) fn block_from(&self, start: usize, len: usize) -> usize {
         let within_row = if self.long_rows { self.row() - start % self.row() } else { len };
         len.min(within_row).min(BLOCK)
@@ -131,7 +131,7 @@ impl<'a> Plan<'a> {
         }))
     }
 
-    /// Where a step's value lies without work at every place, if anywhere.
+    /// Where the value of a step is stored if it needs no work per element.
     fn natural_place(&self, step: Step) -> Option<Place> {
         let inner = &self.axes[self.axes.len() - 1];
         match step {
@@ -164,7 +164,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// For each step, the last one that uses it; outputs are used to the end.
+/// For each step, the last step that uses it; outputs are used until the end.
 fn last_uses(program: &Program) -> Vec<usize> {
     let mut last: Vec<usize> = (0..program.steps().len()).collect();
     for (number, step) in program.steps().iter().enumerate() {

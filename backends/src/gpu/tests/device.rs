@@ -87,10 +87,10 @@ fn a_buffer_that_no_card_has_is_an_error() {
     let largest = gpu.adapter().limits.buffer_bytes;
     if largest < shape.len() as u64 * 4 {
         let message = Tensor::zeros(gpu, shape).to_vec().unwrap_err().to_string();
-        assert!(message.starts_with("gpu: map: a tensor of 4096.0 MiB is above the largest buffer"), "{message}");
+        assert!(message.starts_with("gpu: map: a tensor of 4096.0 MiB exceeds the largest buffer"), "{message}");
     }
     let message = Tensor::zeros(gpu, shape.with(axis::D, 4)).to_vec().unwrap_err().to_string();
-    assert!(message.starts_with("gpu: map: 4294967296 places are more than a shader can count"), "{message}");
+    assert!(message.starts_with("gpu: map: 4294967296 elements are more than a shader can index"), "{message}");
     let one = Tensor::full(gpu, Shape::SCALAR, 1.0);
     let program = Program::new(|p| p.input(0));
     let domain = shape.with(axis::D, 4);

@@ -8,7 +8,7 @@ use super::*;
 fn every_dispatch_is_timed_under_the_name_of_its_kernel() {
     let Some(gpu) = &own(95) else { return };
     if !gpu.adapter().features.contains(&"timestamps") {
-        eprintln!("skipped: this card has no timestamps");
+        eprintln!("skipped: this card does not support timestamps");
         return;
     }
     let (x_shape, w_shape) = (Shape::new(2, 3, 1, 20, 21), Shape::new(5, 3, 1, 3, 3));
