@@ -77,7 +77,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The plan of `conv`; `None` if the kernel is not a 3 x 3 plane with stride 1.
+    /// The plan of `conv`; `None` unless the kernel is a 3 x 3 plane with stride, dilation and groups of 1.
     pub(super) fn forward(geometry: &Geometry, x: Shape, w: Shape, y: Shape) -> Option<Self> {
         let [_, pad_h, pad_w] = geometry.pad.map(|pad| -(pad as i64));
         let plan = Self {

@@ -1,13 +1,13 @@
 //! Direct convolution of any geometry: forward and transposed.
 //!
-//! Idea: [`stencil`](super::stencil) turns a tile of outputs into one flat sequence in which every tap is a constant
+//! Idea: [`stencil`](super::stencil) maps a tile of outputs to one flat sequence in which every tap is at a constant
 //! distance. A register block of `ROWS` output channels x 3 vectors of that sequence runs over all input channels and
-//! taps without touching memory but for loads: one vector load per sequence vector and tap, one broadcast per channel,
-//! `3 ROWS` multiply-adds.
+//! taps, with loads as the only memory accesses: one vector load per sequence vector and tap, one broadcast per
+//! channel, `3 ROWS` multiply-adds.
 //!
-//! Blocking: a task is a tile of one image (and group), its samples at most about 256 KiB so that they stay in L2; the
-//! weights are packed once per call as `[block of out][in][tap][out in block]` and stream from L1/L2. Where there are
-//! few tiles, tasks also split over blocks of output channels.
+//! Blocking: a task is a tile of one image (and group). Its samples take at most about 256 KiB, so that they stay in
+//! L2; the weights are packed once per call as `[block of out][in][tap][out in block]` and are streamed from L1/L2. If
+//! there are few tiles, the work is also split over blocks of output channels.
 //!
 //! Accuracy: each output is one chain of `K = in taps` multiply-adds, rounded once each with FMA: at most
 //! `K 2^-24 sum |x w|` from the exact sum, to first order (twice that without FMA).
@@ -20,27 +20,28 @@ use super::memory::{Scratch, Shared};
 use super::simd::{Job, Simd};
 use super::stencil::{Stencil, Tile};
 
-/// Scratch floats that one task's samples may take.
+/// Maximum number of scratch floats for the samples of one task.
 const SAMPLES: usize = 1 << 16;
-/// Tasks worth having: enough to share evenly among a few dozen threads. Never depends on the threads there are.
+/// Target number of tasks: enough to share evenly among a few dozen threads. It never depends on the actual number of
+/// threads.
 const TASKS: usize = 32;
 
-/// One problem: channels of the groups, and where the outputs go.
+/// One problem: the channels of the groups, and where the outputs are stored.
 pub(super) struct Direct<'a> {
     /// The common form.
     pub(super) stencil: Stencil,
     /// Extents of the kernel.
     pub(super) kernel: [usize; 3],
-    /// Groups.
+    /// Number of groups.
     pub(super) groups: usize,
-    /// Channels of one group, in and out (of the problem).
+    /// Channels of one group, in and out (for this problem).
     pub(super) channels: [usize; 2],
-    /// Image and the shape of all.
+    /// The input, with the shape of the whole batch.
     pub(super) input: (&'a [f32], Shape),
     /// The output's shape.
     pub(super) out: Shape,
-    /// Output channel `o` of the problem is channel `o / starts.len()` of the output, and its place `q` is at
-    /// `starts[o % starts.len()] + q stride` there.
+    /// Output channel `o` of the problem is channel `o / starts.len()` of the output, and its position `q` is stored
+    /// there at `starts[o % starts.len()] + q stride`.
     pub(super) starts: Vec<[usize; 3]>,
     /// See `starts`.
     pub(super) stride: [usize; 3],
@@ -52,9 +53,9 @@ struct Block {
     first: usize,
     /// Channels.
     count: usize,
-    /// Rows of the register block, at least `count`; the others have zero weights.
+    /// Rows of the register block, at least `count`; the extra rows have zero weights.
     rows: usize,
-    /// Place in the packed weights of the group.
+    /// Offset in the packed weights of the group.
     at: usize,
 }
 
@@ -86,7 +87,7 @@ impl Direct<'_> {
         self.stencil.taps(self.kernel, tile)
     }
 
-    /// Weights as `[group][block][in][tap][row of the block]`, zero in rows beyond the channels.
+    /// Packs the weights as `[group][block][in][tap][row of the block]`, with zeros in rows beyond the channels.
     fn pack(&self, blocks: &[Block], weight: &(impl Fn(usize, usize, usize, usize) -> f32 + Sync)) -> Vec<f32> {
         let taps: Vec<usize> = self.taps(Tile { start: [0; 2], size: [1; 2] }).iter().map(|&(tap, _)| tap).collect();
         let size = self.channels[0] * taps.len() * blocks.iter().map(|block| block.rows).sum::<usize>();
@@ -105,7 +106,7 @@ impl Direct<'_> {
     }
 }
 
-/// Output channels in blocks of at most `most` (4 or 8) rows; `depth` weights per row.
+/// Splits the output channels into blocks of at most `most` (4 or 8) rows with `depth` weights per row.
 fn blocks(outs: usize, most: usize, depth: usize) -> Vec<Block> {
     let (mut blocks, mut first, mut at) = (Vec::new(), 0, 0);
     while first < outs {
@@ -147,7 +148,7 @@ impl Job for Task<'_> {
         }
         for block in self.blocks {
             let weights = &self.packed[block.at..][..block.rows * ins * taps.len()];
-            // SAFETY: the level's instruction set is there by the contract of `run`. The furthest sample read is
+            // SAFETY: the level's instruction set is available by the contract of `run`. The furthest sample read is
             // `(ins - 1) channel + tap + width - 1`, and `tap + flat <= channel`; sums hold `ROWS` rows of `width`.
             unsafe {
                 match block.rows {
@@ -163,12 +164,12 @@ impl Job for Task<'_> {
 }
 
 impl Task<'_> {
-    /// Copies the sums of a block to their places.
+    /// Copies the sums of a block to the output.
     #[inline(always)]
     fn store(&self, block: &Block, sums: &[f32], width: usize) {
         let (all, step) = (self.all, self.all.stride[2]);
         let (row, rows, columns) = (all.stencil.row(), all.stencil.rows(self.tile), all.stencil.output[2]);
-        // Channels of the problem that are neighbours along the output's rows are stored together.
+        // Channels of the problem that are adjacent in the rows of the output are stored together.
         let together = if step == all.starts.len().min(2) { step } else { 1 };
         for i in (0..block.count).step_by(together) {
             let o = self.group * all.channels[1] + block.first + i;
@@ -199,7 +200,7 @@ impl Task<'_> {
         }
     }
 
-    /// Where row `(d, h)` of the tile begins in the output, for channel `o` of the problem.
+    /// The offset in the output of row `(d, h)` of the tile, for channel `o` of the problem.
     #[inline(always)]
     fn place(&self, o: usize, d: usize, h: usize) -> usize {
         let (all, starts) = (self.all, &self.all.starts);
@@ -214,7 +215,7 @@ impl Task<'_> {
 /// `sums[r][p] = sum over c, t of weights[c][t][r] samples[c][p + taps[t]]` for `R` rows and all `p < width`.
 ///
 /// # Safety
-/// The instruction set is there; `samples` and `sums` are as large as that takes.
+/// The instruction set is available; `samples` and `sums` are large enough.
 #[inline(always)]
 unsafe fn sweep<S: Simd, const R: usize>(
     samples: &[f32],
@@ -229,7 +230,7 @@ unsafe fn sweep<S: Simd, const R: usize>(
     let mut v = 0;
     while v < vectors {
         let at = v * S::LANES;
-        // SAFETY: `at + 3 LANES <= width` or fewer vectors are taken; the rest is the caller's promise.
+        // SAFETY: `at + 3 LANES <= width` or fewer vectors are used; the caller guarantees the rest.
         unsafe {
             let (x, to) = (samples.as_ptr().add(at), sums.as_mut_ptr().add(at));
             match vectors - v {
@@ -260,7 +261,7 @@ unsafe fn block<S: Simd, const R: usize, const V: usize>(
     to: *mut f32,
     width: usize,
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let mut sums = [[S::splat(0.0); V]; R];
         for c in 0..ins {

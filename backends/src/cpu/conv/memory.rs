@@ -1,9 +1,9 @@
-//! Memory that kernels write: outputs shared by tasks, and scratch that a thread keeps.
+//! Memory that kernels write: outputs shared by tasks, and scratch memory kept per thread.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
 
-/// An output that several tasks fill, each its own places.
+/// An output that several tasks fill, each writing its own elements.
 #[derive(Clone, Copy)]
 pub(super) struct Shared<'a> {
     start: *mut f32,
@@ -11,7 +11,7 @@ pub(super) struct Shared<'a> {
     life: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: the methods that touch memory are unsafe and ask that no two tasks use the same place.
+// SAFETY: the methods that access memory are unsafe and require that no two tasks use the same element.
 unsafe impl Send for Shared<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Shared<'_> {}
@@ -22,19 +22,19 @@ impl<'a> Shared<'a> {
         Self { start: out.as_mut_ptr(), len: out.len(), life: PhantomData }
     }
 
-    /// A part of the output.
+    /// Returns a part of the output.
     ///
     /// # Safety
-    /// While the part lives, no other task reads or writes its places.
+    /// While the part is borrowed, no other task reads or writes its elements.
     #[inline(always)]
-    #[expect(clippy::mut_from_ref, reason = "the caller promises that parts are disjoint")]
+    #[expect(clippy::mut_from_ref, reason = "the caller guarantees that parts are disjoint")]
     pub(super) unsafe fn part(&self, start: usize, len: usize) -> &mut [f32] {
         assert!(start + len <= self.len, "a task writes inside its output");
-        // SAFETY: inside the borrowed slice, and disjoint by the caller's promise.
+        // SAFETY: inside the borrowed slice, and the caller guarantees that parts are disjoint.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
 
-    /// The address of place `start`, from which the caller writes no further than `len` places.
+    /// The address of element `start`, from which the caller writes at most `len` elements.
     #[inline(always)]
     pub(super) fn pointer(&self, start: usize, len: usize) -> *mut f32 {
         assert!(start + len <= self.len, "a task writes inside its output");
@@ -52,23 +52,24 @@ thread_local! {
     static SCRATCH: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
 }
 
-/// Memory that a thread keeps from one use to the next. A value, not a closure's argument: closures are functions of
-/// their own, which would not be compiled for the instruction set of the kernel that they are written in.
+/// Memory that a thread keeps from one use to the next. It is a value rather than the argument of a closure, because
+/// closures are separate functions and would not be compiled for the instruction set of the kernel that contains them.
 pub(super) struct Scratch {
     lines: Vec<Line>,
 }
 
 impl Scratch {
-    /// Takes the thread's memory for one task. A second one at the same time is merely fresh.
+    /// Takes the memory of the thread for one task. A second call at the same time returns fresh memory.
     pub(super) fn task() -> Self {
         Self { lines: SCRATCH.take() }
     }
 
-    /// One slice of each length, at the start of a cache line, with arbitrary (also non-finite) contents.
+    /// Returns one slice of each length, aligned to a cache line, with arbitrary (possibly non-finite) contents.
     pub(super) fn split<const N: usize>(&mut self, lens: [usize; N]) -> [&mut [f32]; N] {
         let lines: usize = lens.iter().map(|len| len.div_ceil(16)).sum();
         if self.lines.len() < lines {
-            // Fresh zero pages, without a copy of what nobody reads, and few times: what was too small is gone first.
+            // Drops the old memory first, so that growing takes fresh zero pages instead of copying contents that
+            // nobody reads.
             self.lines = Vec::new();
             self.lines = vec![Line([0.0; 16]); lines.next_power_of_two()];
         }

@@ -1,9 +1,9 @@
-//! The convolution family of the CPU backend: forward, by input, by weight.
+//! The convolutions of the CPU backend: forward, gradient by input, gradient by weight.
 //!
-//! Two ways, chosen by [`path`] from the shapes alone: [`winograd`] for 3x3 and 3x3x3 kernels with enough channels, and
-//! the direct kernels ([`direct`], [`weight`]) for all the rest: any stride, dilation, padding, groups and kernel. Both
-//! are written once over [`simd`] for AVX-512, AVX2 and plain Rust. Tasks and the order of every sum depend on shapes
-//! alone, so that the result has the same bits for any number of threads.
+//! There are two algorithms, chosen by [`path`] from the shapes only: [`winograd`] for 3x3 and 3x3x3 kernels with
+//! enough channels, and the direct kernels ([`direct`], [`weight`]) for everything else: any stride, dilation, padding,
+//! groups and kernel. Both are written once over [`simd`] for AVX-512, AVX2 and plain Rust. The tasks and the order of
+//! every sum depend only on the shapes, so the result has the same bits for any number of threads.
 
 mod direct;
 mod memory;
@@ -25,9 +25,9 @@ use weight::Weight;
 use super::buffer::Pool;
 use super::isa::Level;
 
-/// A tensor's numbers with their shape.
+/// The values of a tensor, with their shape.
 type View<'a> = (&'a [f32], Shape);
-/// The same to write.
+/// The same, mutable.
 type ViewMut<'a> = (&'a mut [f32], Shape);
 
 /// `y = conv(x, w)`; every element of `y` is written.
@@ -45,30 +45,30 @@ pub(crate) fn conv_weight(level: Level, memory: &Arc<Pool>, x: View, y: View, g:
     conv_weight_by(memory, path(Operation::Weight, w.1, g, y.1), level, x, y, g, w);
 }
 
-/// What is computed.
+/// The kind of result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
-    /// Maps from maps: forward, or by input.
+    /// Feature maps from feature maps: forward, or the gradient by input.
     Map,
     /// The gradient of the weight.
     Weight,
 }
 
-/// How it is computed.
+/// The algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Path {
     /// [`direct`] and [`weight`]: every geometry.
     Direct,
-    /// [`winograd`]: 3x3 and 3x3x3 without stride, dilation and groups.
+    /// [`winograd`]: 3x3 and 3x3x3 kernels without stride, dilation or groups.
     Winograd,
 }
 
-/// The path that is taken for a weight of shape `ws` and maps of shape `maps` (those that are cut into tiles).
+/// Chooses the path for a weight of shape `ws` and feature maps of shape `maps` (those that are split into tiles).
 ///
-/// Winograd's transforms cost in proportion to `in + out`, its products to `in out`, so it needs enough channels: on
-/// 16 x 64 x 64 it breaks even with the direct kernel near `in out = 100` (8 x 16 is 1.6 times faster, 8 x 8 is 0.7
-/// times as fast), and by weight, where the direct kernel is slower, near 32. Its tiles of 4 x 4 must not lie mostly
-/// outside of the maps: at a third inside it still does fewer multiplications.
+/// The cost of Winograd's transforms is proportional to `in + out`, that of its products to `in out`, so it needs
+/// enough channels: on 16 x 64 x 64 it breaks even with the direct kernel near `in out = 100` (8 x 16 is 1.6 times
+/// faster, 8 x 8 is 0.7 times as fast), and by weight, where the direct kernel is slower, near 32. Its 4 x 4 tiles must
+/// not lie mostly outside the maps: with a third of them inside it still does fewer multiplications.
 fn path(operation: Operation, ws: Shape, g: &Geometry, maps: Shape) -> Path {
     let least = if operation == Operation::Map { 128 } else { 32 };
     let [_, h, w] = maps.spatial();
@@ -110,7 +110,7 @@ fn conv_by(memory: &Arc<Pool>, path: Path, level: Level, x: View, (w, ws): View,
     direct.run(level, |group, o, c, tap| w[((group * outs + o) * ins + c) * taps + tap], Shared::new(y));
 }
 
-/// [`conv_transpose`] on a path and level; by Winograd, the forward convolution with the kernel turned around.
+/// [`conv_transpose`] on a path and level; by Winograd, it is the forward convolution with the kernel flipped.
 fn conv_transpose_by(
     memory: &Arc<Pool>,
     path: Path,
@@ -137,13 +137,13 @@ fn conv_transpose_by(
     forward.run(memory, level, x.0);
 }
 
-/// One problem for each remainder of the output's place modulo the stride, or a single matrix product where windows lie
-/// side by side (up-sampling layers).
+/// Solves one problem for each remainder of the output position modulo the stride, or a single matrix product if the
+/// windows are adjacent (up-sampling layers).
 fn conv_transpose_directly(level: Level, y: View, (w, ws): View, g: &Geometry, (x, xs): (Shared<'_>, Shape)) {
     let (ins, outs, taps) = (ws.c(), ws.n() / g.groups, ws.voxels());
     let [sd, sh, sw] = g.stride;
     let starts: Vec<_> = (0..sd * sh * sw).map(|r| [r / (sh * sw), r / sw % sh, r % sw]).collect();
-    // Windows side by side: every tap is a place of its own, and all read the same sample.
+    // Adjacent windows: every tap writes its own position, and all of them read the same sample.
     let aside = ws.spatial() == g.stride
         && (g.pad, g.dilation) == ([0; 3], [1; 3])
         && (0..3).all(|a| xs.spatial()[a] == y.1.spatial()[a] * g.stride[a]);

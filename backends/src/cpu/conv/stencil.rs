@@ -1,14 +1,14 @@
 //! One form for every convolution: `out[q] = sum over c, t of in[c, q step + offset_t] weight[c, t]`.
 //!
-//! A forward convolution has `step = stride` and `offset_t = t dilation - pad`. The transposed convolution falls into
-//! one such problem of step 1 for each remainder `r` of its output place modulo the stride: `p' = r + q stride` reads
-//! `p = q + (r + pad - t dilation) / stride` for the taps that divide.
+//! A forward convolution has `step = stride` and `offset_t = t dilation - pad`. The transposed convolution decomposes
+//! into one such problem of step 1 for each remainder `r` of its output position modulo the stride: `p' = r + q stride`
+//! reads `p = q + (r + pad - t dilation) / stride` for the taps that divide.
 //!
-//! The samples that a tile of outputs needs are copied into a scratch with zeros where the input ends. Samples that
-//! are `step` apart lie side by side there (one plane for each remainder in use), so that each tap is a constant
-//! distance from the output's place in a flat sequence: a tap costs one pointer, whatever stride, dilation and padding
-//! are, and vectors run along whole tiles instead of single rows. The price is a few columns at the end of each row
-//! that are computed and not stored.
+//! The samples that a tile of outputs needs are copied to scratch memory, padded with zeros outside the input. Samples
+//! that are `step` apart are adjacent there (one plane for each remainder in use), so that each tap is at a constant
+//! distance from the position of the output in a flat sequence: a tap costs one pointer, whatever the stride, dilation
+//! and padding, and vectors run along whole tiles instead of single rows. The price is a few columns at the end of each
+//! row that are computed but not stored.
 
 use segcal_core::{Geometry, Shape};
 
@@ -18,14 +18,14 @@ pub(super) struct Axis {
     step: usize,
     /// `(tap, plane, shift)`: the tap reads plane `plane` at `q + shift`.
     taps: Vec<(usize, usize, usize)>,
-    /// First sample of each plane for output 0 (may lie outside).
+    /// First sample of each plane for output 0 (may be outside the input).
     planes: Vec<isize>,
-    /// Samples of a plane beyond the number of outputs.
+    /// Number of samples in a plane beyond the number of outputs.
     reach: usize,
 }
 
 impl Axis {
-    /// From `(tap, offset)` pairs.
+    /// Creates an axis from `(tap, offset)` pairs.
     fn new(step: usize, offsets: &[(usize, isize)]) -> Self {
         let s = step as isize;
         let low = offsets.iter().map(|&(_, o)| o.div_euclid(s)).min().unwrap_or(0);
@@ -38,8 +38,8 @@ impl Axis {
         Self { step, taps, planes: remainders.iter().map(|r| low * s + r).collect(), reach }
     }
 
-    /// Where plane `plane` of a tile that begins at output `start` finds the samples `places` inside an input of
-    /// `extent`: the range of places that are inside, and the input index of the range's first.
+    /// Finds which of the first `places` samples of plane `plane`, in a tile that begins at output `start`, are inside
+    /// an input of `extent`. Returns their range, and the input index of the first one.
     fn inside(&self, plane: usize, start: usize, places: usize, extent: usize) -> (std::ops::Range<usize>, usize) {
         let first = self.planes[plane] + (start * self.step) as isize;
         let skip = if first < 0 { (first.unsigned_abs()).div_ceil(self.step) } else { 0 };
@@ -77,7 +77,7 @@ impl Stencil {
         Self { axes, input: xs.spatial(), output: ys.spatial() }
     }
 
-    /// The part of the transposed convolution that makes the places `r + q stride`; its input is `y`.
+    /// The part of the transposed convolution that computes the positions `r + q stride`; its input is `y`.
     pub(super) fn transposed(ys: Shape, ws: Shape, g: &Geometry, xs: Shape, r: [usize; 3]) -> Self {
         let axes = std::array::from_fn(|a| {
             let stride = g.stride[a] as isize;
@@ -116,7 +116,7 @@ impl Stencil {
         self.axes.iter().map(|axis| axis.planes.len()).product::<usize>() * self.plane(tile)
     }
 
-    /// `(tap, distance)` of each tap: its number in the kernel of extents `kernel`, and its place in the scratch of
+    /// `(tap, distance)` of each tap: its number in the kernel of extents `kernel`, and its offset in the scratch of
     /// one channel for output 0 of the tile.
     pub(super) fn taps(&self, kernel: [usize; 3], tile: Tile) -> Vec<(usize, usize)> {
         let [d, h, w] = &self.axes;
@@ -134,7 +134,7 @@ impl Stencil {
         taps
     }
 
-    /// Copies the samples of one channel that a tile needs into `scratch`, zero outside the input.
+    /// Copies the samples of one channel that a tile needs into `scratch`, with zeros outside the input.
     #[inline(always)]
     pub(super) fn gather(&self, x: &[f32], tile: Tile, scratch: &mut [f32]) {
         let (row, rows) = (self.row(), self.rows(tile));
@@ -166,7 +166,8 @@ impl Stencil {
         }
     }
 
-    /// Copies the outputs of one channel into the flat sequence of a tile, zero in the columns that are not outputs.
+    /// Copies the outputs of one channel into the flat sequence of a tile, with zeros in the columns that are not
+    /// outputs.
     #[inline(always)]
     pub(super) fn spread(&self, y: &[f32], tile: Tile, flat: &mut [f32]) {
         let (row, rows) = (self.row(), self.rows(tile));
@@ -182,8 +183,8 @@ impl Stencil {
         }
     }
 
-    /// Tiles that cover the outputs: whole maps where they are small, else boxes of at most about `places` places,
-    /// along h first. Depends on shapes alone.
+    /// Tiles that cover the outputs: whole maps if they are small, else boxes of at most about `places` outputs,
+    /// extended along h first. Depends only on the shapes.
     pub(super) fn tiles(&self, places: usize) -> Vec<Tile> {
         let [d, h, w] = self.output;
         if d * h * w == 0 {
@@ -207,7 +208,7 @@ fn copy(from: &[f32], step: usize, to: &mut [f32]) {
     match step {
         1 => to.copy_from_slice(&from[..to.len()]),
         2 => {
-            // In pairs, so that it becomes vector shuffles; the last one may have no neighbour.
+            // Copies in pairs, so that the compiler uses vector shuffles; the last one may have no neighbour.
             let pairs = to.len().min(from.len() / 2);
             for (to, from) in to[..pairs].iter_mut().zip(from.chunks_exact(2)) {
                 *to = from[0];

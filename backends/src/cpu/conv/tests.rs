@@ -1,4 +1,4 @@
-//! The fast paths against plain loops in f64.
+//! Compares the fast paths with plain loops in f64.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ struct Case {
     y: Vec<f32>,
 }
 
-/// A small generator: the tests need nothing but variety.
+/// A small random generator: the tests need only variety.
 struct Random(u64);
 
 impl Random {
@@ -64,7 +64,7 @@ impl Case {
         Self::new(random, xs, ws, g)
     }
 
-    /// Calls `f` with the places in `x`, `w` and `y` of every product.
+    /// Calls `f` with the offsets in `x`, `w` and `y` of every product.
     fn products(&self, mut f: impl FnMut(usize, usize, usize)) {
         let (per_in, per_out, taps) = (self.ws.c(), self.ws.n() / self.g.groups, self.ws.voxels());
         let kernel: Vec<_> = (0..taps).map(|t| self.ws.coordinate(t)).collect();
@@ -131,8 +131,8 @@ impl Case {
         })
     }
 
-    /// For each element of the three results, Winograd's bound but for its constant: the length `K + 30` of the sum
-    /// over channels or places, times the sum of one factor's magnitudes; the other's are at most 1.
+    /// For each element of the three results, Winograd's bound without its constant: the length `K + 30` of the sum
+    /// over channels or positions, times the sum of the magnitudes of one factor; those of the other are at most 1.
     fn winograd_scale(&self) -> [Vec<f64>; 3] {
         let magnitude = |v: &[f32]| v.iter().map(|x| x.abs() as f64).sum::<f64>();
         let (depth, row, taps) = (self.ws.spatial()[0], self.ws.c() * self.ws.voxels(), self.ws.voxels());
@@ -222,8 +222,8 @@ fn windows_side_by_side_equal_the_plain_loops() {
     }
 }
 
-/// Enough channels for the product of matrices, and enough images for a task to have all output channels; the same bits
-/// on any threads.
+/// Enough channels for the matrix product, and enough images for a task to have all output channels; the same bits for
+/// any number of threads.
 #[test]
 fn many_channels_side_by_side_equal_the_plain_loops() {
     let mut random = Random(8);

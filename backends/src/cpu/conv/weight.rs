@@ -1,19 +1,19 @@
-//! Gradient of a convolution in its weight, of any geometry.
+//! Gradient of a convolution with respect to its weight, for any geometry.
 //!
-//! Idea: with samples and outputs of a tile laid out as the same flat sequence (see [`stencil`](super::stencil)), each
-//! weight's gradient is a dot product of the outputs with the samples at the tap's distance. A register block of
-//! output channels x (in, tap) pairs shares the loads: `OUTS + PAIRS` loads for `OUTS PAIRS` multiply-adds. Columns
-//! that are not outputs are zero in the outputs' sequence. Where windows do not overlap (1x1, and the layers that
-//! enlarge) the pairs lie at equal distances, and all of a tile is one product of matrices: with enough of both, packed
-//! panels without sums across lanes are 1.2 to 1.6 times faster.
+//! Idea: with the samples and outputs of a tile laid out as the same flat sequence (see [`stencil`](super::stencil)),
+//! the gradient of each weight is a dot product of the outputs with the samples at the distance of the tap. A register
+//! block of output channels x (in, tap) pairs shares the loads: `OUTS + PAIRS` loads for `OUTS PAIRS` multiply-adds.
+//! Columns that are not outputs are zero in the sequence of outputs. If windows do not overlap (1x1 kernels, and
+//! up-sampling layers), the pairs are equally spaced, and a whole tile is one matrix product: with enough output
+//! channels and pairs, packed panels without sums across lanes are 1.2 to 1.6 times faster.
 //!
-//! Blocking: the tiles of all images are cut into chunks of consecutive tiles, by shape alone. A task adds up the
-//! tiles of one chunk for some output channels; the chunks' sums are then added in order.
+//! Blocking: the tiles of all images are split into chunks of consecutive tiles, depending only on the shape. A task
+//! sums the tiles of one chunk for some output channels; the sums of the chunks are then added in order.
 //!
-//! Accuracy: a sum over `P` places runs in `LANES` interleaved chains per tile (one chain in a product of matrices),
+//! Accuracy: a sum over `P` positions runs in `LANES` interleaved chains per tile (one chain in a matrix product),
 //! whose sums are added tile by tile, then chunk by chunk: the number of consecutive roundings is at most
-//! `P_tile / LANES + tiles + chunks + 8` (`P_tile + tiles + chunks`), in place of `P`, and the error at most that many
-//! times `2^-24 sum |x y|`.
+//! `P_tile / LANES + tiles + chunks + 8` (`P_tile + tiles + chunks`), instead of `P`, and the error is at most that
+//! many times `2^-24 sum |x y|`.
 
 use rayon::prelude::*;
 use segcal_core::Shape;
@@ -23,23 +23,23 @@ use super::memory::{Scratch, Shared};
 use super::simd::{Job, Simd};
 use super::stencil::{Stencil, Tile};
 
-/// Scratch floats that one task's samples and outputs may take.
+/// Maximum number of scratch floats for the samples and outputs of one task.
 const SAMPLES: usize = 3 << 15;
-/// Tasks worth having; see `direct`.
+/// Target number of tasks; see `direct`.
 const TASKS: usize = 32;
-/// Floats that the chunks' sums may take.
+/// Maximum number of floats for the sums of all chunks.
 const SUMS: usize = 1 << 22;
 
-/// Output channels and pairs from which on a product of matrices is the faster way.
+/// Number of output channels and of pairs from which a matrix product is faster.
 const ENOUGH: usize = 64;
 
 /// The problem.
 pub(super) struct Weight<'a> {
-    /// The forward convolution's form.
+    /// The stencil of the forward convolution.
     pub(super) stencil: Stencil,
     /// Extents of the kernel.
     pub(super) kernel: [usize; 3],
-    /// Groups.
+    /// Number of groups.
     pub(super) groups: usize,
     /// Channels of one group, in and out.
     pub(super) channels: [usize; 2],
@@ -93,8 +93,8 @@ struct Task<'a> {
     group: usize,
     outs: std::ops::Range<usize>,
     sums: &'a mut [f32],
-    /// Whether products of matrices may be made by a library that takes the best instruction set of the machine: it
-    /// gives the bits of this level only where that has a fused multiply-add, as the library's kernel then does too.
+    /// Whether matrix products may use a library that selects the best instruction set of the machine. Its result
+    /// matches the bits of this level only if the level has a fused multiply-add, which the library then uses too.
     matrices: bool,
 }
 
@@ -117,7 +117,7 @@ impl Job for Task<'_> {
             for (x, to) in x[first..].chunks_exact(xs.voxels()).zip(samples.chunks_exact_mut(channel).take(ins)) {
                 stencil.gather(x, tile, to);
             }
-            // Beyond the last sample the outputs are zero, but zero times an old NaN would not be.
+            // Beyond the last sample the outputs are zero, but zero times a leftover NaN would not be.
             samples[ins * channel..].fill(0.0);
             let first = (image * shape.c() + group * all.channels[1] + outs.start) * shape.voxels();
             for (y, to) in y[first..].chunks_exact(shape.voxels()).zip(ys.chunks_exact_mut(width)) {
@@ -128,7 +128,7 @@ impl Job for Task<'_> {
                 product([samples, ys], [outs.len(), flat, places.len()], [width, apart], sums);
                 continue;
             }
-            // SAFETY: the level's instruction set is there; places are at most `ins channel - flat`, so that
+            // SAFETY: the level's instruction set is available; places are at most `ins channel - flat`, so
             // `place + width` stays inside the samples and their `LANES` of slack.
             unsafe {
                 if S::ROWS == 8 {
@@ -141,8 +141,8 @@ impl Job for Task<'_> {
     }
 }
 
-/// The distance between the pairs' places, if they are all equally far apart and if they and the `outs` output
-/// channels are enough for a product of matrices.
+/// The distance between the offsets of the pairs, if they are equally spaced and if there are enough pairs and output
+/// channels (`outs`) for a matrix product.
 fn regular(places: &[usize], outs: usize) -> Option<usize> {
     let apart = places.get(1)?.checked_sub(places[0])?;
     let equal = places[0] == 0 && places.windows(2).all(|pair| pair[1].checked_sub(pair[0]) == Some(apart));
@@ -154,7 +154,7 @@ fn product([samples, ys]: [&[f32]; 2], [outs, depth, pairs]: [usize; 3], [width,
     assert!(outs * pairs <= sums.len() && depth <= width && outs * width <= ys.len());
     assert!((pairs - 1) * apart + depth <= samples.len());
     let (ys, samples, stride) = (ys.as_ptr(), samples.as_ptr(), |step: usize| step as isize);
-    // SAFETY: the assertions say that the last element of each of the three matrices is inside its slice.
+    // SAFETY: the assertions ensure that the last element of each of the three matrices is inside its slice.
     unsafe {
         matrixmultiply::sgemm(
             outs,
@@ -178,7 +178,7 @@ fn product([samples, ys]: [&[f32]; 2], [outs, depth, pairs]: [usize; 3], [width,
 /// `sums[o][k] += sum over p of ys[o][p] samples[places[k] + p]`.
 ///
 /// # Safety
-/// The instruction set is there, and `places[k] + width <= samples.len()`.
+/// The instruction set is available, and `places[k] + width <= samples.len()`.
 #[inline(always)]
 unsafe fn dots<S: Simd, const OUTS: usize, const PAIRS: usize>(
     samples: &[f32],
@@ -189,7 +189,7 @@ unsafe fn dots<S: Simd, const OUTS: usize, const PAIRS: usize>(
 ) {
     let outs = ys.len() / width;
     for o in (0..outs).step_by(OUTS) {
-        // Blocks that stick out repeat their last row or pair; those sums are dropped.
+        // Blocks that extend beyond the end repeat their last row or pair; those sums are dropped.
         let rows: [&[f32]; OUTS] = std::array::from_fn(|i| &ys[(o + i).min(outs - 1) * width..][..width]);
         for k in (0..places.len()).step_by(PAIRS) {
             let pairs: [&[f32]; PAIRS] =
@@ -208,14 +208,14 @@ unsafe fn dots<S: Simd, const OUTS: usize, const PAIRS: usize>(
 /// The register block of [`dots`].
 ///
 /// # Safety
-/// The instruction set is there; all slices have `width` numbers, a multiple of `LANES`.
+/// The instruction set is available; all slices have `width` elements, a multiple of `LANES`.
 #[inline(always)]
 unsafe fn dot_block<S: Simd, const OUTS: usize, const PAIRS: usize>(
     rows: [&[f32]; OUTS],
     pairs: [&[f32]; PAIRS],
     width: usize,
 ) -> [[f32; PAIRS]; OUTS] {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let rows = rows.map(<[f32]>::as_ptr);
         let pairs = pairs.map(<[f32]>::as_ptr);

@@ -1,8 +1,8 @@
 //! `resample` and its adjoint.
 //!
-//! If no axis depends on another, each axis has a table of the (at most two) voxels that each output voxel is mixed of,
-//! and, for the adjoint, the transposed table. A row of the result is a weighted sum of rows, which is then mixed
-//! along `w`. Other sampling walks voxel by voxel.
+//! If no axis depends on another, each axis has a table of the (at most two) voxels that each output voxel is
+//! interpolated from and, for the adjoint, the transposed table. A row of the result is a weighted sum of rows, which
+//! is then interpolated along `w`. Any other sampling is computed voxel by voxel.
 
 mod rows;
 mod table;
@@ -38,7 +38,7 @@ pub(super) fn resample_adjoint(cpu: &Cpu, (y, y_shape): Array<'_>, sampling: &Sa
         scatter(cpu, (y, y_shape), sampling, x, x_shape);
     }
 }
-/// Mixes along all three axes, row by row of the result.
+/// Interpolates along all three axes, row by row of the result.
 fn apply(cpu: &Cpu, [along_d, along_h, along_w]: &[Table; 3], (x, x_shape): Array<'_>, y: &mut [f32], y_shape: Shape) {
     let ([x_d, x_h, x_w], [y_d, y_h, y_w]) = (x_shape.spatial(), y_shape.spatial());
     let rows = (CHUNK / 4).div_ceil(y_w.max(x_w));
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(kinds(2, 80, Interpolation::Linear).0, Kind::Many);
     }
 
-    /// What has no weight may be NaN.
+    /// Voxels of weight 0 may be NaN.
     #[test]
     fn neighbours_without_weight_do_not_count() {
         let cpu = Cpu::default();

@@ -1,4 +1,4 @@
-//! Mixing along `w`: one row at a time.
+//! Interpolation along `w`, one row at a time.
 
 use super::super::isa::wide;
 use super::table::{Kind, Table};
@@ -11,7 +11,7 @@ wide! {
     }
 }
 
-/// Mixes along `w`.
+/// Interpolates along `w`.
 pub(super) fn mix_row(table: &Table, row: &[f32], y: &mut [f32]) {
     match &table.kind {
         Kind::Copy => y.copy_from_slice(row),
@@ -39,7 +39,7 @@ wide! {
         assert!(!row.is_empty());
         let last = row.len() - 1;
         for ((sum, &voxel), &weight) in sum.iter_mut().zip(voxels).zip(weights) {
-            // SAFETY: the index is at most that of the last element.
+            // SAFETY: the index is at most the last one.
             let value = unsafe { *row.get_unchecked((voxel as usize).min(last)) };
             *sum += if weight == 0.0 { 0.0 } else { weight * value };
         }

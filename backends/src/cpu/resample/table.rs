@@ -1,37 +1,39 @@
-//! What each place of an axis is mixed of, and the short ways for common mixtures.
+//! Interpolation weights along an axis, with shortcuts for common cases.
 
 use segcal_core::{Border, Interpolation, Sampling, Shape};
 
-/// For each place of an axis of the result, the places it is mixed of, with their weights, in ascending order.
+/// For each position along an axis of the result, the source positions it is interpolated from, with their weights, in
+/// ascending order.
 pub(super) struct Table {
-    /// Where the terms of each place begin, and the end of the last.
+    /// Where the terms of each position begin, and the end of the last.
     starts: Vec<usize>,
     terms: Vec<(usize, f32)>,
-    /// The extent of the axis that is mixed.
+    /// The extent of the source axis.
     source: usize,
     pub(super) kind: Kind,
 }
 
-/// What mixing along an axis amounts to.
+/// The kind of interpolation along an axis.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
-    /// Every place is copied.
+    /// Every position is copied.
     Copy,
-    /// Every place is repeated that many times.
+    /// Every position is repeated this many times.
     Repeat(usize),
-    /// That many neighbours are summed.
+    /// This many neighbours are summed.
     Sum(usize),
     /// Linear interpolation to twice the extent, at distances of a quarter and three quarters.
     Double,
     /// The adjoint of `Double`.
     Halve,
-    /// At most [`FEW`] terms: lists of first terms of all places, of second terms, and so on, filled up with weight 0.
+    /// At most [`FEW`] terms per position: a list of the first terms of all positions, one of the second terms, and so
+    /// on, padded with weight 0.
     Few(Vec<(Vec<u32>, Vec<f32>)>),
     /// Anything else.
     Many,
 }
 
-/// The most terms for which lists are worth their filling.
+/// Maximum number of terms for which padded lists pay off.
 const FEW: usize = 4;
 
 impl Table {
@@ -76,14 +78,14 @@ impl Table {
         }
     }
 
-    /// The terms of all places side by side.
+    /// The first terms of all positions, the second terms, and so on.
     fn lists(&self) -> Vec<(Vec<u32>, Vec<f32>)> {
         let count = (0..self.places()).map(|place| self.terms(place).len()).max().unwrap_or(0);
         let term = |place: usize, i: usize| self.terms(place).get(i).map_or((0, 0.0), |&(voxel, w)| (voxel as u32, w));
         (0..count).map(|i| (0..self.places()).map(|place| term(place, i)).unzip()).collect()
     }
 
-    /// Whether the terms of a place are exactly these.
+    /// Whether the terms of a position are exactly these.
     fn is(&self, place: usize, voxels: std::ops::Range<usize>) -> bool {
         self.terms(place).iter().map(|&(voxel, _)| voxel).eq(voxels)
     }
@@ -99,7 +101,7 @@ impl Table {
     }
 }
 
-/// The voxels of an axis of `extent` that place `place` of its linear doubling is mixed of.
+/// The voxels of an axis of `extent` that position `place` of its linear doubling is interpolated from.
 fn doubled(place: usize, extent: usize) -> Vec<(usize, f32)> {
     let voxel = place / 2;
     match place % 2 {
@@ -109,7 +111,7 @@ fn doubled(place: usize, extent: usize) -> Vec<(usize, f32)> {
     }
 }
 
-/// The places of the doubled axis that `voxel` is part of.
+/// The positions of the doubled axis that `voxel` contributes to.
 fn halved(voxel: usize, extent: usize) -> Vec<(usize, f32)> {
     let places = (2 * voxel).saturating_sub(1)..(2 * voxel + 3).min(2 * extent);
     let part = |place: usize| {
@@ -135,8 +137,8 @@ pub(super) fn tables(sampling: &Sampling, x_shape: Shape, y_shape: Shape) -> Opt
     }))
 }
 
-/// The two voxels along one axis that a source coordinate is mixed of. What lies outside or does not count has
-/// weight 0.
+/// The two voxels along one axis that a source coordinate is interpolated from. Voxels outside the grid, or that do not
+/// contribute, have weight 0.
 #[inline(always)]
 pub(super) fn neighbours(sampling: &Sampling, coordinate: f64, extent: usize) -> [(usize, f64); 2] {
     let s = match sampling.border {
@@ -151,7 +153,7 @@ pub(super) fn neighbours(sampling: &Sampling, coordinate: f64, extent: usize) ->
     let inside = |voxel: f64, weight: f64| {
         let counts = voxel >= 0.0 && voxel < limit;
         let (voxel, weight) = (if counts { voxel } else { 0.0 }, if counts { weight } else { 0.0 });
-        // SAFETY: a number from 0 to below 2^31, and never NaN, which does not count.
+        // SAFETY: the number is in 0..2^31 and not NaN, since NaN does not count.
         (unsafe { voxel.to_int_unchecked::<i32>() } as usize, weight)
     };
     [inside(first, 1.0 - weight), inside(first + 1.0, weight)]

@@ -1,4 +1,4 @@
-//! Sampling by any matrix: block by block of the result.
+//! Sampling by any matrix, block by block of the result.
 
 use segcal_core::{Interpolation, Sampling, Shape};
 
@@ -6,10 +6,11 @@ use super::super::isa::wide;
 use super::super::{Array, Cpu};
 use super::table::neighbours;
 
-/// Voxels of a row that are located together.
+/// Number of voxels of a row that are located together.
 const BLOCK: usize = 64;
 
-/// The two voxels along one axis that each voxel of a block is mixed of; weight 0 for what does not count.
+/// The two voxels along one axis that each voxel of a block is interpolated from; weight 0 for those that do not
+/// contribute.
 struct Mixed {
     voxels: [[u32; BLOCK]; 2],
     weights: [[f32; BLOCK]; 2],
@@ -20,13 +21,13 @@ impl Mixed {
 }
 
 wide! {
-    /// Locates [`BLOCK`] voxels from `[d, h, w]` on along one axis.
+    /// Locates [`BLOCK`] voxels, starting at `[d, h, w]`, along one axis.
     fn locate(sampling: &Sampling, axis: usize, extent: usize, from: [usize; 3], mixed: &mut Mixed) {
         let [d, h, w] = from;
         let [a_d, a_h, a_w, offset] = sampling.matrix[axis];
         let row = a_d * d as f64 + a_h * h as f64;
         for i in 0..BLOCK {
-            // The order of the reference, so that both round a nearest voxel alike.
+            // The same order as in the reference, so that both round to the same nearest voxel.
             let source = row + a_w * (w + i) as f64 + offset;
             let both = neighbours(sampling, source, extent);
             for side in 0..2 {
@@ -37,7 +38,7 @@ wide! {
     }
 }
 
-/// Calls `visit` for each of the (at most eight) corners: the places in a channel, and the weights.
+/// Calls `visit` for each of the (at most eight) corners, with the offsets in a channel and the weights.
 #[inline(always)]
 fn for_each_corner(
     [along_d, along_h, along_w]: &[Mixed; 3],
@@ -56,7 +57,7 @@ fn for_each_corner(
     }
 }
 
-/// How many voxels along an axis can count.
+/// How many voxels along an axis can contribute.
 fn sides(interpolation: Interpolation) -> usize {
     match interpolation {
         Interpolation::Nearest => 1,
@@ -65,19 +66,19 @@ fn sides(interpolation: Interpolation) -> usize {
 }
 
 wide! {
-    /// Mixes a block of voxels of one channel.
+    /// Interpolates a block of voxels of one channel.
     fn mix_block(volume: &[f32], extents: [usize; 3], axes: &[Mixed; 3], sides: usize, sum: &mut [f32; BLOCK]) {
         assert!(!volume.is_empty());
         let last = volume.len() - 1;
         for_each_corner(axes, extents, sides, |i, place, weight| {
-            // SAFETY: the index is at most that of the last element.
+            // SAFETY: the index is at most the last one.
             let value = unsafe { *volume.get_unchecked(place.min(last)) };
             sum[i] += if weight == 0.0 { 0.0 } else { weight * value };
         });
     }
 }
 
-/// Calls `visit` for each block of a plane of `y`: its place, its length and what it is mixed of.
+/// Calls `visit` for each block of a plane of `y`, with its offset, its length and the voxels it is interpolated from.
 fn for_each_block(
     sampling: &Sampling,
     extents: [usize; 3],
@@ -96,7 +97,7 @@ fn for_each_block(
     }
 }
 
-/// Any matrix: block by block of the result.
+/// Resamples by any matrix, block by block of the result.
 pub(super) fn by_voxel(cpu: &Cpu, (x, x_shape): Array<'_>, sampling: &Sampling, y: &mut [f32], out: Shape) {
     let [y_d, y_h, y_w] = out.spatial();
     let (extents, sides) = (x_shape.spatial(), sides(sampling.interpolation));
@@ -111,7 +112,7 @@ pub(super) fn by_voxel(cpu: &Cpu, (x, x_shape): Array<'_>, sampling: &Sampling, 
     });
 }
 
-/// Any matrix, adjoint: each channel by itself, in the order of the blocks of `y`.
+/// The adjoint for any matrix: each channel separately, in the order of the blocks of `y`.
 pub(super) fn scatter(cpu: &Cpu, (y, y_shape): Array<'_>, sampling: &Sampling, x: &mut [f32], x_shape: Shape) {
     let [y_d, y_h, y_w] = y_shape.spatial();
     let (extents, sides) = (x_shape.spatial(), sides(sampling.interpolation));

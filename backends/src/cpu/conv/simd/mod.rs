@@ -1,8 +1,9 @@
-//! Vectors of `f32` at the widest level that the machine has.
+//! Vectors of `f32` at the widest level that the machine supports.
 //!
 //! A kernel is a [`Job`]: a value whose `run` is written once, over [`Simd`]. [`Level::run`] instantiates it inside a
-//! function that is compiled for the level's instruction set, so that everything `#[inline(always)]` beneath it uses
-//! those instructions. On the baseline, [`Portable`] is four-lane arithmetic on arrays that the compiler turns into the vectors of its target.
+//! function that is compiled for the level's instruction set, so that everything `#[inline(always)]` below it uses
+//! those instructions. On the baseline, [`Portable`] is four-lane arithmetic on arrays, which the compiler turns into
+//! vectors of its target.
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -12,43 +13,43 @@ use crate::cpu::isa::Level;
 /// Vectors of [`LANES`](Simd::LANES) numbers.
 ///
 /// # Safety
-/// Every method may be called only where the instruction set of the level is present, which holds inside
-/// [`Job::run`]. Pointers must be valid (unaligned) for `LANES` numbers, or for those that the method's text names.
+/// Methods may only be called if the instruction set of the level is available, which holds inside [`Job::run`].
+/// Pointers must be valid (possibly unaligned) for `LANES` elements, or for those that the doc of the method names.
 pub(super) trait Simd: Copy + Send + Sync {
-    /// Numbers in a vector.
+    /// Number of elements in a vector.
     const LANES: usize;
     /// Rows of a register block of `ROWS x 3` accumulators.
     const ROWS: usize;
-    /// The vector.
+    /// The vector type.
     type V: Copy;
 
-    /// All lanes `x`.
+    /// Sets all lanes to `x`.
     unsafe fn splat(x: f32) -> Self::V;
-    /// `LANES` numbers from memory.
+    /// Loads `LANES` elements.
     unsafe fn load(from: *const f32) -> Self::V;
-    /// `LANES` numbers to memory.
+    /// Stores `LANES` elements.
     unsafe fn store(to: *mut f32, v: Self::V);
-    /// `a b + c`, rounded once where the machine can.
+    /// `a b + c`, with a single rounding if the machine supports it.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `a + b`.
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     /// `a - b`.
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
-    /// The sum of the lanes, in an order that is the same for every call.
+    /// The sum of the lanes, in the same order for every call.
     unsafe fn sum(v: Self::V) -> f32;
     /// The 4 x 4 numbers at `4 k .. 4 k + 4` of the four vectors, transposed for each `k`: number `4 k + i` of result
     /// `j` is number `4 k + j` of vector `i`.
     unsafe fn turn(rows: [Self::V; 4]) -> [Self::V; 4];
-    /// Four numbers from each of `LANES / 4` places that are `step` apart.
+    /// Loads four elements from each of `LANES / 4` addresses that are `step` apart.
     unsafe fn gather(from: *const f32, step: usize) -> Self::V;
-    /// Four numbers to each of `LANES / 4` places that are `step` apart.
+    /// Stores four elements to each of `LANES / 4` addresses that are `step` apart.
     unsafe fn scatter(to: *mut f32, step: usize, v: Self::V);
 
     /// `to[i * to_stride + j] = from[j * from_stride + i]` for `i, j` in `0..LANES`, through registers.
     #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         for i in (0..Self::LANES).step_by(4) {
-            // SAFETY: the caller's promise holds for every four of its columns.
+            // SAFETY: the caller's guarantee holds for every four of its columns.
             unsafe { Self::transpose_in(from.add(i), from_stride, to.add(i * to_stride), to_stride) };
         }
     }
@@ -56,7 +57,7 @@ pub(super) trait Simd: Copy + Send + Sync {
     /// The same for `i` in `0..4`: `LANES` rows of four numbers become four vectors.
     #[inline(always)]
     unsafe fn transpose_in(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
-        // SAFETY: vector `j` has the rows `j`, `j + 4` and so on, of those that the caller promises.
+        // SAFETY: vector `j` has the rows `j`, `j + 4` and so on, of those that the caller guarantees.
         unsafe {
             let a = Self::gather(from, 4 * from_stride);
             let b = Self::gather(from.add(from_stride), 4 * from_stride);
@@ -71,7 +72,7 @@ pub(super) trait Simd: Copy + Send + Sync {
     /// The same for `j` in `0..4`: four vectors become `LANES` rows of four numbers.
     #[inline(always)]
     unsafe fn transpose_out(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
-        // SAFETY: vector `i` has the rows `i`, `i + 4` and so on, of those that the caller promises.
+        // SAFETY: vector `i` has the rows `i`, `i + 4` and so on, of those that the caller guarantees.
         unsafe {
             let a = Self::load(from);
             let b = Self::load(from.add(from_stride));
@@ -89,12 +90,12 @@ pub(super) trait Job {
     /// Does the work.
     ///
     /// # Safety
-    /// The instruction set of `S` is present. Implementations are `#[inline(always)]`.
+    /// The instruction set of `S` is available. Implementations are `#[inline(always)]`.
     unsafe fn run<S: Simd>(self);
 }
 
 impl Level {
-    /// Numbers in a vector.
+    /// Number of elements in a vector.
     pub(super) const fn lanes(self) -> usize {
         match self {
             Self::Baseline => Portable::LANES,
@@ -122,7 +123,7 @@ impl Level {
 
     /// Runs a job at this level, which must be among the [`available`](Self::available).
     pub(super) fn run(self, job: impl Job) {
-        // SAFETY: values of `Level` come from `available`, which asks the machine.
+        // SAFETY: values of `Level` come from `available`, which detects what the machine supports.
         unsafe {
             match self {
                 Self::Baseline => job.run::<Portable>(),
@@ -165,7 +166,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        // A fused operation only where it is one instruction: elsewhere it would be a slow library call.
+        // Fused only where it is one instruction: elsewhere it would be a slow library call.
         let one = |i: usize| if cfg!(target_arch = "aarch64") { a[i].mul_add(b[i], c[i]) } else { a[i] * b[i] + c[i] };
         [one(0), one(1), one(2), one(3)]
     }
@@ -208,7 +209,7 @@ impl Simd for Portable {
 mod tests {
     use super::*;
 
-    /// Whether the three transpositions do what they say, and write nowhere else.
+    /// Checks that the three transpositions are correct and write nowhere else.
     struct Transpositions;
 
     impl Job for Transpositions {
@@ -219,7 +220,7 @@ mod tests {
             let from: Vec<f32> = (0..16 * FROM).map(|place| place as f32).collect();
             let mut results = [(); 3].map(|()| vec![-1.0; 16 * TO]);
             let [square, inwards, outwards] = results.each_mut().map(Vec::as_mut_ptr);
-            // SAFETY: the instruction set is there; at most 16 rows of 16 numbers are read and written.
+            // SAFETY: the instruction set is available; at most 16 rows of 16 numbers are read and written.
             unsafe {
                 S::transpose(from.as_ptr(), FROM, square, TO);
                 S::transpose_in(from.as_ptr(), FROM, inwards, TO);

@@ -35,7 +35,7 @@ pub(super) unsafe fn run_avx2(job: impl Job) {
     unsafe { job.run::<Avx2>() }
 }
 
-/// The methods that are one instruction.
+/// The methods that are a single instruction.
 macro_rules! arithmetic {
     ($splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident) => {
         #[inline(always)]
@@ -89,7 +89,7 @@ macro_rules! turn {
     };
 }
 
-// SAFETY of every block below: the trait's contract gives the instruction set and valid pointers.
+// SAFETY of every block below: the trait's contract guarantees the instruction set and valid pointers.
 #[expect(clippy::undocumented_unsafe_blocks, reason = "one argument for all, above")]
 impl Simd for Avx512 {
     const LANES: usize = 16;
@@ -104,8 +104,8 @@ impl Simd for Avx512 {
         unsafe { _mm512_reduce_add_ps(v) }
     }
 
-    /// Whole rows, then whole blocks: 16 loads in place of 64, which counts where the rows' distance is a power of two
-    /// and they share the sets of a cache.
+    /// Whole rows, then whole blocks: 16 loads instead of 64, which matters if the distance between rows is a power of
+    /// two and they share cache sets.
     #[inline(always)]
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         unsafe {
@@ -148,7 +148,7 @@ impl Simd for Avx512 {
     }
 }
 
-// SAFETY of every block below: the trait's contract gives the instruction set and valid pointers.
+// SAFETY of every block below: the trait's contract guarantees the instruction set and valid pointers.
 #[expect(clippy::undocumented_unsafe_blocks, reason = "one argument for all, above")]
 impl Simd for Avx2 {
     const LANES: usize = 8;

@@ -1,4 +1,4 @@
-//! Winograd forward, and by input.
+//! Winograd convolution: forward, and gradient by input.
 
 use std::sync::Arc;
 
@@ -14,42 +14,42 @@ use super::transform::{Input, Kernel, Output, both};
 use super::{BLOCK, HELD, Layout, POINTS, RUN, Run, SHARES, SIDE, Source, TASKS, Tiles};
 use crate::cpu::isa::Level;
 
-/// Taps that are staged together, at least one kernel's: kernels are at most `[8, 3, 3]`.
+/// Number of taps that are staged together, at least those of one kernel: kernels are at most `[8, 3, 3]`.
 const STAGE: usize = 72;
 
 /// One problem: `out[o, p] = sum over c, t of in[c, p + offset + t] weight[o, c, t]` with a kernel `[kd, 3, 3]`.
 pub(in super::super) struct Forward<'a> {
     /// Input and its shape.
     pub(in super::super) input: (&'a [f32], Shape),
-    /// The weight's numbers.
+    /// The values of the weight.
     pub(in super::super) weight: &'a [f32],
     /// Distance in `weight` between output and between input channels.
     pub(in super::super) strides: [usize; 2],
-    /// Whether the kernel is turned around.
+    /// Whether the kernel is flipped.
     pub(in super::super) turned: bool,
     /// The output's shape.
     pub(in super::super) out: Shape,
-    /// Place of tap 0 for output 0.
+    /// Position of tap 0 for output 0.
     pub(in super::super) offset: [isize; 3],
     /// Depth of the kernel.
     pub(in super::super) kernel_depth: usize,
 }
 
-/// Where transformed weights lie: `[chunk][point][kd][in][lane of the chunk]`.
+/// Layout of the transformed weights: `[chunk][point][kd][in][lane of the chunk]`.
 #[derive(Clone, Copy)]
 struct Weights {
     /// Vectors of a chunk, 1 or 2.
     wide: usize,
     /// Lanes of a chunk.
     lanes: usize,
-    /// Chunks.
+    /// Number of chunks.
     chunks: usize,
     /// Distance between points.
     plane: usize,
 }
 
 impl Weights {
-    /// For some input channels of all output channels.
+    /// Creates the layout for some input channels and all output channels.
     fn new(level: Level, outs: usize, ins: usize, kernel_depth: usize) -> Self {
         let vectors = outs.div_ceil(level.lanes());
         let wide = if vectors.is_multiple_of(2) { 2 } else { 1 };
@@ -57,7 +57,7 @@ impl Weights {
         Self { wide, lanes, chunks: vectors / wide, plane: kernel_depth * ins * lanes + 16 }
     }
 
-    /// Numbers of a chunk.
+    /// Number of elements in a chunk.
     fn chunk(self) -> usize {
         POINTS * self.plane
     }
@@ -70,7 +70,7 @@ impl Forward<'_> {
         let tiles = Tiles::new(self.out);
         let blocks = tiles.blocks(BLOCK);
         let depth = self.out.spatial()[0];
-        // Weights that only one block meets are transformed by the task that needs them, a few channels at a time.
+        // Weights that only one block uses are transformed by the task that needs them, a few channels at a time.
         let alone = blocks.len() * depth == 1;
         let held = if alone { ins.min(HELD) } else { ins };
         let weights = Weights::new(level, self.out.c(), held, kd);
@@ -86,7 +86,7 @@ impl Forward<'_> {
             });
         }
 
-        // Along the depth a cut costs `kd - 1` transforms of slices again; between chunks, all of them.
+        // A cut along the depth repeats the transforms of `kd - 1` slices; a cut between chunks repeats all of them.
         let cut = depth.div_ceil(TASKS.div_ceil(blocks.len().max(1)).clamp(1, depth.div_ceil(8).max(1))).max(1);
         let cuts = depth.div_ceil(cut);
         let step = weights.chunks.div_ceil(SHARES.div_ceil((blocks.len() * cuts).max(1)));
@@ -110,11 +110,12 @@ impl Forward<'_> {
 }
 
 impl Forward<'_> {
-    /// Transforms the kernels between one chunk of output channels and some input channels. `to` is the chunk's place
-    /// in a layout whose input channels begin with that of number `first` and are `held` in all.
+    /// Transforms the kernels between one chunk of output channels and some input channels. `to` is the start of the
+    /// chunk in a layout whose input channels begin with channel `first` and are `held` in total.
     ///
     /// # Safety
-    /// The instruction set is there, `to` holds a chunk of that layout, and no other task touches these channels of it.
+    /// The instruction set is available, `to` holds a chunk of that layout, and no other task accesses these channels
+    /// of it.
     #[inline(always)]
     unsafe fn transform<S: Simd>(
         &self,
@@ -127,7 +128,7 @@ impl Forward<'_> {
         let (taps, [outs, ins]) = (9 * self.kernel_depth, self.strides);
         let mut stage = [0.0f32; STAGE * 16];
         let mut turned = [0.0f32; 9 * 16];
-        // Kernels that lie side by side are read together, in order.
+        // Adjacent kernels are read together, in order.
         let group = if ins == taps { STAGE / taps } else { 1 };
         for c in channels.clone().step_by(group) {
             let group = group.min(channels.end - c);
@@ -136,11 +137,11 @@ impl Forward<'_> {
                 let count = S::LANES.min(self.out.c() - o);
                 let from = &self.weight[o * outs + c * ins..];
                 assert!((count - 1) * outs + group * taps <= from.len(), "kernels are inside the weight");
-                // SAFETY: the instruction set is there, and the rows are inside by the assertion.
+                // SAFETY: the instruction set is available, and the assertion ensures that the rows are inside.
                 unsafe { to_lanes::<S>(from.as_ptr(), outs, count, group * taps, stage.as_mut_ptr()) };
                 for (i, k) in (0..group).flat_map(|i| (0..self.kernel_depth).map(move |k| (i, k))) {
-                    // SAFETY: the instruction set is there; the stage holds the group's kernels, and the last point's
-                    // vector, `35 plane` further, is inside by the caller's promise.
+                    // SAFETY: the instruction set is available; the stage holds the kernels of the group, and the
+                    // caller guarantees that the vector of the last point, `35 plane` further, is inside.
                     unsafe {
                         let mut kernel = stage.as_ptr().add((i * taps + 9 * k) * S::LANES);
                         if self.turned {
@@ -175,7 +176,7 @@ impl Job for Transform<'_> {
     unsafe fn run<S: Simd>(self) {
         let to = self.u.pointer(self.chunk * self.weights.chunk(), self.weights.chunk());
         let ins = self.all.input.1.c();
-        // SAFETY: the instruction set is there; tasks differ in chunk or input channels.
+        // SAFETY: the instruction set is available; tasks differ in chunk or input channels.
         unsafe { self.all.transform::<S>(self.weights, self.chunk, self.channels, to, [0, ins]) }
     }
 }
@@ -188,7 +189,7 @@ struct Task<'a> {
     tiles: usize,
     slices: std::ops::Range<usize>,
     chunks: std::ops::Range<usize>,
-    /// The transformed weights, unless the task makes them itself.
+    /// The transformed weights, unless the task computes them itself.
     u: Option<&'a [f32]>,
     y: Shared<'a>,
 }
@@ -219,7 +220,7 @@ impl Job for Task<'_> {
                     let to = &mut v[slot..][..samples.len()];
                     let offset = [all.offset[1], all.offset[2]];
                     let source = Source { map: all.input, channels: 0..ins, slice: from, offset };
-                    // SAFETY: the instruction set is there; `to` and `stage` are as large as `points` asks.
+                    // SAFETY: the instruction set is available; `to` and `stage` are as large as `points` requires.
                     unsafe { source.points::<S, Input, 6>(&self.runs, samples, to, stage) };
                     next = from + 1;
                 }
@@ -230,15 +231,15 @@ impl Job for Task<'_> {
                     let depth = held.min(ins - first);
                     if self.u.is_none() {
                         let to = own.as_mut_ptr();
-                        // SAFETY: the instruction set is there; `own` is this task's and holds a chunk.
+                        // SAFETY: the instruction set is available; `own` belongs to this task and holds a chunk.
                         unsafe { all.transform::<S>(weights, chunk, first..first + depth, to, [first, held]) };
                     }
                     let u = self.u.map_or(&*own, |u| &u[chunk * weights.chunk()..][..weights.chunk()]);
-                    // SAFETY: the instruction set is there; segments and channels are those of both layouts.
+                    // SAFETY: the instruction set is available; segments and channels are those of both layouts.
                     unsafe { self.products::<S>([&v[first..], u], samples, &segments, depth, (m, sums), first > 0) };
                 }
                 for vector in 0..weights.wide {
-                    // SAFETY: the instruction set is there.
+                    // SAFETY: the instruction set is available.
                     unsafe { self.store::<S>(&m[vector * S::LANES..], sums, chunk, vector, slice, stage) };
                 }
             }
@@ -247,10 +248,10 @@ impl Job for Task<'_> {
 }
 
 impl Task<'_> {
-    /// The product of samples and weights at each point, over `depth` input channels of each segment.
+    /// Multiplies samples and weights at each point, over `depth` input channels of each segment.
     ///
     /// # Safety
-    /// The instruction set is there; both factors hold the segments at every point.
+    /// The instruction set is available; both factors hold the segments at every point.
     #[inline(always)]
     unsafe fn products<S: Simd>(
         &self,
@@ -271,7 +272,7 @@ impl Task<'_> {
                 c: m[point * sums..].as_mut_ptr(),
                 add,
             };
-            // SAFETY: the caller's promise; both layouts round the tiles up to a multiple of four.
+            // SAFETY: guaranteed by the caller; both layouts round the tiles up to a multiple of four.
             unsafe {
                 match self.weights.wide {
                     2 => product::<S, 2>(panels, self.tiles),
@@ -284,7 +285,7 @@ impl Task<'_> {
     /// Transforms the products of one vector of output channels back and stores them.
     ///
     /// # Safety
-    /// The instruction set is there; `m` and `stage` are those of `run`.
+    /// The instruction set is available; `m` and `stage` are those of `run`.
     #[inline(always)]
     unsafe fn store<S: Simd>(
         &self,

@@ -12,29 +12,29 @@ pub(super) struct Panels<'a> {
     pub(super) a: *const f32,
     /// Distance of its rows, and of its columns.
     pub(super) a_strides: [usize; 2],
-    /// Second matrix: rows of `V` vectors side by side.
+    /// Second matrix: contiguous rows of `V` vectors.
     pub(super) b: *const f32,
     /// `(a, b)` offsets of each segment of the sum.
     pub(super) segments: &'a [(usize, usize)],
-    /// Terms of a segment.
+    /// Number of terms in a segment.
     pub(super) depth: usize,
-    /// Result, rows of `V` vectors side by side.
+    /// Result: contiguous rows of `V` vectors.
     pub(super) c: *mut f32,
-    /// Whether to add to it.
+    /// Whether to add to the result.
     pub(super) add: bool,
 }
 
-/// The product for `rows` rows; up to three rows more are read and written.
+/// Computes the product for `rows` rows; up to three more rows are read and written.
 ///
 /// # Safety
-/// The instruction set is there, and everything that the panels name is valid for `rows` rounded up to a multiple of
-/// four.
+/// The instruction set is available, and everything that the panels refer to is valid for `rows` rounded up to a
+/// multiple of four.
 #[inline(always)]
 pub(super) unsafe fn product<S: Simd, const V: usize>(panels: Panels<'_>, rows: usize) {
     let mut at = 0;
     while at < rows {
         let left = rows - at;
-        // SAFETY: a block is never taller than what is left, rounded up to a multiple of four.
+        // SAFETY: a block is never taller than the remaining rows, rounded up to a multiple of four.
         unsafe {
             let panels =
                 Panels { a: panels.a.add(at * panels.a_strides[0]), c: panels.c.add(at * V * S::LANES), ..panels };
@@ -55,14 +55,14 @@ pub(super) unsafe fn product<S: Simd, const V: usize>(panels: Panels<'_>, rows: 
     }
 }
 
-/// One register block; gives its number of rows.
+/// Computes one register block; returns its number of rows.
 ///
 /// # Safety
 /// As [`product`], for `R` rows.
 #[inline(always)]
 unsafe fn block<S: Simd, const V: usize, const R: usize>(panels: Panels<'_>) -> usize {
     let Panels { a, a_strides: [a_row, a_col], b, segments, depth, c, add } = panels;
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let mut sums = [[S::splat(0.0); V]; R];
         if add {

@@ -1,4 +1,5 @@
-//! Between the tensors' order (a channel's places side by side) and lanes (a place's channels side by side).
+//! Conversions between the order of tensors (the voxels of a channel are adjacent) and lanes (the channels of a voxel
+//! are adjacent).
 
 use super::super::simd::Simd;
 use segcal_core::Shape;
@@ -6,10 +7,10 @@ use segcal_core::Shape;
 /// `to[p LANES + c] = from[c stride + p]` for `p < len`; lanes from `count` on become 0.
 ///
 /// # Safety
-/// The instruction set is there; `from` is valid for `count` rows of `len`, `to` for `len LANES`.
+/// The instruction set is available; `from` is valid for `count` rows of `len`, `to` for `len LANES`.
 #[inline(always)]
 pub(super) unsafe fn to_lanes<S: Simd>(from: *const f32, stride: usize, count: usize, len: usize, to: *mut f32) {
-    // SAFETY: the caller's promise; blocks that would stick out begin earlier.
+    // SAFETY: guaranteed by the caller; blocks that would extend beyond the end begin earlier.
     unsafe {
         if count == S::LANES && len >= 4 {
             let mut p = 0;
@@ -39,7 +40,8 @@ pub(super) unsafe fn to_lanes<S: Simd>(from: *const f32, stride: usize, count: u
 /// As [`to_lanes`], with the roles exchanged.
 #[inline(always)]
 pub(super) unsafe fn from_lanes<S: Simd>(from: *const f32, to: *mut f32, stride: usize, count: usize, len: usize) {
-    // SAFETY: the caller's promise; blocks that would stick out begin earlier and write the same again.
+    // SAFETY: guaranteed by the caller; blocks that would extend beyond the end begin earlier and write the same values
+    // again.
     unsafe {
         if count == S::LANES && len >= 4 {
             let mut p = 0;
@@ -73,9 +75,9 @@ pub(super) struct Window<'a> {
     pub(super) channel: usize,
     /// Its slice.
     pub(super) slice: usize,
-    /// First row and column, which may lie outside, where all is 0.
+    /// First row and column, which may be outside the map, where all values are 0.
     pub(super) start: [isize; 2],
-    /// Columns.
+    /// Number of columns.
     pub(super) columns: usize,
 }
 
@@ -83,7 +85,7 @@ impl Window<'_> {
     /// Copies some rows, as `[row][column][lane]`.
     ///
     /// # Safety
-    /// The instruction set is there, and `to` holds `rows.end columns LANES` numbers.
+    /// The instruction set is available, and `to` holds `rows.end columns LANES` elements.
     #[inline(always)]
     pub(super) unsafe fn stage<S: Simd>(&self, rows: std::ops::Range<usize>, to: *mut f32) {
         let (x, shape) = self.map;

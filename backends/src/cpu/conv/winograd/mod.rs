@@ -1,23 +1,23 @@
-//! Three-by-three convolutions by Winograd's F(4x4, 3x3): a quarter of the multiplications.
+//! 3 x 3 convolutions by Winograd's F(4x4, 3x3): a quarter of the multiplications.
 //!
-//! Idea: outputs are cut into tiles of 4 x 4. The 6 x 6 samples of a tile and the 3 x 3 kernels are transformed to 36
-//! points (see [`transform`]); there, a convolution over channels is 36 small matrix products; the products are
+//! Idea: outputs are split into tiles of 4 x 4. The 6 x 6 samples of a tile and the 3 x 3 kernels are transformed to 36
+//! points (see [`transform`]). There, a convolution over channels is 36 small matrix products, and the products are
 //! transformed back. The depth axis of a 3-D kernel is summed directly: its slices are further terms of the products.
-//! The gradient in the input is the same with the kernel turned around; the gradient in the weight uses the adjoint
-//! transforms, and its products sum over tiles.
+//! The gradient with respect to the input is the same with the kernel flipped; the gradient with respect to the weight
+//! uses the adjoint transforms, and its products sum over tiles.
 //!
-//! Blocking: channels lie side by side in lanes, so that every transform is vertical arithmetic on whole vectors,
-//! for maps of any size. A task takes up to 48 tiles, transforms their samples once for all channels, then goes
-//! through the output channels in chunks of two vectors: 36 products, back-transform, store. The samples' slices of a
-//! 3-D kernel wait in a ring while the task walks along the depth.
+//! Blocking: lanes hold adjacent channels, so that every transform is vertical arithmetic on whole vectors, for maps of
+//! any size. A task takes up to 48 tiles, transforms their samples once for all channels, then iterates over the output
+//! channels in chunks of two vectors: 36 products, back-transform, store. For a 3-D kernel, the transformed slices of
+//! samples are kept in a ring buffer while the task moves along the depth.
 //!
 //! Accuracy: a result that sums `K` products of each tap (`K = in kd`, by input `out kd`, by weight the number of
-//! places) differs from the exact one by at most `157 (K + 30) 2^-24 sum |w| max |x|`, the maximum over the samples of
-//! its tile (by weight, `sum |y|` in place of `sum |w|`): the product's own chain and some thirty roundings of
-//! constants and transforms, all enlarged by at most `gamma^2 = 157` (see [`transform`]). Such a sum is never seen: on
-//! random numbers the root mean square error is 2 to 2.5 times that of the direct kernel, about `5e-7` of the result's
-//! root mean square for 16 channels and `8e-7` for 64 (by weight `7e-7`). The tests hold both. Values spread inside a
-//! tile: one that is not finite makes its whole tile so.
+//! positions) differs from the exact one by at most `157 (K + 30) 2^-24 sum |w| max |x|`, the maximum over the samples
+//! of its tile (by weight, `sum |y|` instead of `sum |w|`): the chain of the product and some thirty roundings of
+//! constants and transforms, all amplified by at most `gamma^2 = 157` (see [`transform`]). In practice the error is far
+//! smaller: on random numbers, the root mean square error is 2 to 2.5 times that of the direct kernel, about `5e-7` of
+//! the result's root mean square for 16 channels and `8e-7` for 64 (by weight `7e-7`). The tests check both. Values
+//! spread within a tile: a non-finite one makes its whole tile non-finite.
 
 mod forward;
 mod gemm;
@@ -37,18 +37,19 @@ use transform::{Line, both};
 const SIDE: usize = 4;
 /// Points of a tile: six along each axis.
 const POINTS: usize = 36;
-/// Tiles of a block, about: four register blocks.
+/// Approximate number of tiles in a block: four register blocks.
 const BLOCK: usize = 48;
-/// Input channels whose transformed weights (or sums of these) a task holds at a time, so that they stay in L2.
+/// Number of input channels whose transformed weights (or sums of these) a task holds at a time, so that they stay in
+/// L2.
 const HELD: usize = 128;
-/// Tiles side by side that are staged together, at most: long rows, so that memory is read in order.
+/// Maximum number of adjacent tiles that are staged together: long rows, so that memory is read in order.
 const RUN: usize = 32;
-/// Tasks worth having; see `direct`.
+/// Target number of tasks; see `direct`.
 const TASKS: usize = 16;
-/// The same where each task of a block transforms the block's samples again.
+/// The same if each task of a block transforms the samples of the block again.
 const SHARES: usize = 8;
 
-/// Tiles side by side in one row of tiles of one image.
+/// Adjacent tiles in one row of tiles of one image.
 struct Run {
     image: usize,
     row: usize,
@@ -59,15 +60,15 @@ struct Run {
 }
 
 impl Run {
-    /// Whether this run lies right below another.
+    /// Whether this run is directly below another one.
     fn continues(&self, above: &Self) -> bool {
         let place = |run: &Self, row| (run.image, row, run.column, run.len);
         place(self, self.row) == place(above, above.row + 1)
     }
 }
 
-/// The tiles of the output maps, counted down strips of at most [`RUN`] columns, so that runs that follow each other
-/// share samples.
+/// The tiles of the output maps, numbered down strips of at most [`RUN`] columns, so that consecutive runs share
+/// samples.
 struct Tiles {
     images: usize,
     rows: usize,
@@ -88,7 +89,7 @@ impl Tiles {
         self.images * self.rows * self.columns
     }
 
-    /// Blocks of about `target` tiles, whole rows of a strip.
+    /// Splits the tiles into blocks of about `target` tiles, in whole rows of a strip.
     fn blocks(&self, target: usize) -> Vec<std::ops::Range<usize>> {
         let even = self.len().div_ceil(self.len().div_ceil(target).max(1));
         let size = (even + self.strip / 2) / self.strip.max(1) * self.strip;
@@ -111,7 +112,8 @@ impl Tiles {
     }
 }
 
-/// Points of a block of tiles: `[point][tile][channel]`, with distances that keep neighbours apart in the cache's sets.
+/// Layout of the points of a block of tiles: `[point][tile][channel]`, with strides that place neighbours in different
+/// cache sets.
 #[derive(Clone, Copy)]
 struct Layout {
     /// Distance between tiles.
@@ -121,19 +123,19 @@ struct Layout {
 }
 
 impl Layout {
-    /// For `tiles` tiles of `channels` channels, a multiple of the lanes.
+    /// Creates the layout for `tiles` tiles of `channels` channels, a multiple of the lanes.
     fn new(tiles: usize, channels: usize) -> Self {
         let row = if channels.is_multiple_of(128) { channels + 16 } else { channels };
         Self { row, plane: tiles.next_multiple_of(4) * row + 16 }
     }
 
-    /// Numbers in all.
+    /// Total number of elements.
     fn len(self) -> usize {
         POINTS * self.plane
     }
 }
 
-/// What is transformed to points.
+/// The input of a transform to points.
 struct Source<'a> {
     /// A map and its shape.
     map: (&'a [f32], Shape),
@@ -141,7 +143,7 @@ struct Source<'a> {
     channels: std::ops::Range<usize>,
     /// Its slice.
     slice: usize,
-    /// First row and column of the tile at `4 row, 4 column`, from there.
+    /// Offset from `4 row, 4 column` to the first row and column of a tile.
     offset: [isize; 2],
 }
 
@@ -149,7 +151,7 @@ impl Source<'_> {
     /// Transforms `A` rows and columns of each tile of a block.
     ///
     /// # Safety
-    /// The instruction set is there; `to` holds the layout, `stage` holds `A (4 RUN + 2) LANES` numbers.
+    /// The instruction set is available; `to` holds the layout, `stage` holds `A (4 RUN + 2) LANES` elements.
     #[inline(always)]
     unsafe fn points<S: Simd, T: Line<S, A, 6>, const A: usize>(
         &self,
@@ -163,7 +165,8 @@ impl Source<'_> {
                 let kept = if number > 0 && run.continues(&runs[number - 1]) { A - SIDE } else { 0 };
                 let start = [(SIDE * run.row) as isize + self.offset[0], (SIDE * run.column) as isize + self.offset[1]];
                 let columns = SIDE * (run.len - 1) + A;
-                // SAFETY: the caller's promise; a run is at most `RUN` tiles, and tile `at + i` is inside the layout.
+                // SAFETY: guaranteed by the caller; a run is at most `RUN` tiles, and tile `at + i` is inside the
+                // layout.
                 unsafe {
                     let size = columns * S::LANES;
                     std::ptr::copy(stage.as_ptr().add(SIDE * size), stage.as_mut_ptr(), kept * size);

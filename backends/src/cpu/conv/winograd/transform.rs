@@ -1,14 +1,14 @@
 //! The transforms of Winograd's F(4x4, 3x3), one number per lane.
 //!
 //! Along one axis, four outputs of a three-tap correlation of six samples are `A^T [(G g) * (B^T d)]` with `*` the
-//! product of each element: six multiplications in place of twelve. It is the evaluation of polynomials at the five
-//! points `0, a, -a, b, -b` and at infinity, the products there, and the interpolation back (Winograd 1980; Lavin and
-//! Gray 2016 for convolution layers), transposed. In two dimensions the transforms act on columns, then on rows: 36
-//! multiplications in place of 144.
+//! elementwise product: six multiplications instead of twelve. This is the transpose of evaluating polynomials at the
+//! five points `0, a, -a, b, -b` and at infinity, multiplying there, and interpolating back (Winograd 1980; Lavin and
+//! Gray 2016 for convolution layers). In two dimensions the transforms act on columns, then on rows: 36 multiplications
+//! instead of 144.
 //!
-//! The points are free. Lavin and Gray take `a = 1, b = 2`; here `a = 1 / sqrt 2, b = sqrt 2`, whose powers stay nearer
-//! to 1: the largest absolute row sum of the three matrices together,
-//! `gamma = max_ik sum_jl |A^T_ij| |G_jk| |B^T_jl|`, is 12.5 in place of 29.3 along each axis. `a b = 1` makes most
+//! The points can be chosen freely. Lavin and Gray use `a = 1, b = 2`; here `a = 1 / sqrt 2, b = sqrt 2`, whose powers
+//! stay closer to 1: the largest absolute row sum of the three matrices together,
+//! `gamma = max_ik sum_jl |A^T_ij| |G_jk| |B^T_jl|`, is 12.5 instead of 29.3 along each axis. `a b = 1` makes most
 //! constants exact.
 
 use super::super::simd::Simd;
@@ -27,10 +27,10 @@ const NB: f32 = 1.0 / 6.0;
 
 /// A linear map from `A` to `B` numbers.
 pub(super) trait Line<S: Simd, const A: usize, const B: usize> {
-    /// Applies it in every lane.
+    /// Applies the map in every lane.
     ///
     /// # Safety
-    /// The instruction set of `S` is there.
+    /// The instruction set of `S` is available.
     unsafe fn apply(x: [S::V; A]) -> [S::V; B];
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Kernel;
 /// `G^T`, the adjoint of [`Kernel`].
 pub(super) struct KernelAdjoint;
 
-// SAFETY of every block below: the trait's contract gives the instruction set.
+// SAFETY of every block below: the trait's contract guarantees the instruction set.
 #[expect(clippy::undocumented_unsafe_blocks, reason = "one argument for all, above")]
 mod lines {
     use super::{A1, A2, A3, B1, B2, B3, Input, Kernel, KernelAdjoint, Line, NA, NB, Output, OutputAdjoint, SUM, Simd};
@@ -137,10 +137,11 @@ mod lines {
     }
 }
 
-/// The map along columns, then along rows: element `(i, j)` at `from + i row + j col` to `to + i to_row + j to_col`.
+/// Applies the map along columns, then along rows: element `(i, j)` at `from + i row + j col` to
+/// `to + i to_row + j to_col`.
 ///
 /// # Safety
-/// The instruction set of `S` is there, and a vector is valid at each of those places.
+/// The instruction set of `S` is available, and a vector is valid at each of those addresses.
 #[inline(always)]
 pub(super) unsafe fn both<S: Simd, T: Line<S, A, B>, const A: usize, const B: usize>(
     from: *const f32,
@@ -148,7 +149,7 @@ pub(super) unsafe fn both<S: Simd, T: Line<S, A, B>, const A: usize, const B: us
     to: *mut f32,
     [to_row, to_col]: [usize; 2],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let mut half = [[S::splat(0.0); A]; B];
         for j in 0..A {

@@ -1,4 +1,4 @@
-//! Winograd by weight: `G^T [sum over tiles (A y A^T) * (B^T x B)] G`, the adjoint of the forward transform.
+//! Winograd gradient by weight: `G^T [sum over tiles (A y A^T) * (B^T x B)] G`, the adjoint of the forward transform.
 
 use std::sync::Arc;
 
@@ -14,10 +14,11 @@ use super::transform::{Input, KernelAdjoint, OutputAdjoint, both};
 use super::{HELD, Layout, POINTS, RUN, Run, SHARES, SIDE, Source, TASKS, Tiles};
 use crate::cpu::isa::Level;
 
-/// Tiles of a block, about: they are the depth of the products, which must pay for reading and writing the sums.
+/// Approximate number of tiles in a block: they are the depth of the products, which must be large enough to pay for
+/// reading and writing the sums.
 const BLOCK: usize = 64;
 
-/// Floats that the chunks' sums may take.
+/// Maximum number of floats for the sums of all chunks.
 const SUMS: usize = 1 << 22;
 
 /// The problem: the gradient of a `[out, in, kd, 3, 3]` weight.
@@ -26,20 +27,20 @@ pub(in super::super) struct Weight<'a> {
     pub(in super::super) x: (&'a [f32], Shape),
     /// Gradient of its output.
     pub(in super::super) y: (&'a [f32], Shape),
-    /// Place of tap 0 for output 0.
+    /// Position of tap 0 for output 0.
     pub(in super::super) offset: [isize; 3],
     /// Depth of the kernel.
     pub(in super::super) kernel_depth: usize,
 }
 
-/// Where sums over tiles lie: `[batch][chunk][point][kd][in][lane of the chunk]`.
+/// Layout of the sums over tiles: `[batch][chunk][point][kd][in][lane of the chunk]`.
 #[derive(Clone, Copy)]
 struct Sums {
     /// Vectors of a chunk of output channels, 1 or 2.
     wide: usize,
     /// Lanes of a chunk.
     lanes: usize,
-    /// Chunks.
+    /// Number of chunks.
     chunks: usize,
     /// Distance between slices of the kernel.
     slice: usize,
@@ -48,18 +49,18 @@ struct Sums {
 }
 
 impl Sums {
-    /// Numbers of a chunk.
+    /// Number of elements in a chunk.
     fn chunk(self) -> usize {
         POINTS * self.plane
     }
 
-    /// The product for a chunk's width.
+    /// Computes the product for the width of a chunk.
     ///
     /// # Safety
     /// As [`product`].
     #[inline(always)]
     unsafe fn product<S: Simd>(self, panels: Panels<'_>, rows: usize) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             match self.wide {
                 2 => product::<S, 2>(panels, rows),
@@ -78,8 +79,8 @@ impl Weight<'_> {
         let (lanes, slice) = (wide * level.lanes(), ins.next_multiple_of(4) * wide * level.lanes());
         let sums = Sums { wide, lanes, chunks: vectors / wide, slice, plane: kd * slice + 16 };
 
-        // A batch is a run of consecutive (block, slice) items, whose sums one buffer holds. A single item needs none:
-        // its tasks finish some input channels at a time.
+        // A batch is a run of consecutive (block, slice) items whose sums share one buffer. A single item needs no
+        // buffer: its tasks finish some input channels at a time.
         let tiles = Tiles::new(self.y.1);
         let blocks = tiles.blocks(BLOCK);
         let items = blocks.len() * self.y.1.spatial()[0];
@@ -163,7 +164,7 @@ impl Job for Task<'_> {
                     let to = &mut v[from % kd * samples.len()..][..samples.len()];
                     let offset = [all.offset[1], all.offset[2]];
                     let source = Source { map: all.x, channels: 0..ins, slice: from, offset };
-                    // SAFETY: the instruction set is there; `to` and `stage` are as large as `points` asks.
+                    // SAFETY: the instruction set is available; `to` and `stage` are as large as `points` requires.
                     unsafe { source.points::<S, Input, 6>(&runs, samples, to, stage) };
                     next.1 = from + 1;
                 }
@@ -184,8 +185,8 @@ impl Job for Task<'_> {
                             c: to[point * sums.plane + k * sums.slice..].as_mut_ptr(),
                             add: true,
                         };
-                        // SAFETY: the instruction set is there; the samples' channels and the sums' rows are rounded
-                        // up to a multiple of four.
+                        // SAFETY: the instruction set is available; the channels of the samples and the rows of the
+                        // sums are rounded up to a multiple of four.
                         unsafe { sums.product::<S>(panels, ins) };
                     }
                 }
@@ -194,7 +195,7 @@ impl Job for Task<'_> {
     }
 }
 
-/// The only item, for some chunks of output channels: sums go straight to the gradient.
+/// A single item, for some chunks of output channels: sums are written directly to the gradient.
 struct Alone<'a> {
     all: &'a Weight<'a>,
     sums: Sums,
@@ -219,7 +220,7 @@ impl Job for Alone<'_> {
             if let Some(from) = from {
                 let offset = [all.offset[1], all.offset[2]];
                 let source = Source { map: all.x, channels: 0..ins, slice: from, offset };
-                // SAFETY: the instruction set is there; `v` and `stage` are as large as `points` asks.
+                // SAFETY: the instruction set is available; `v` and `stage` are as large as `points` requires.
                 unsafe { source.points::<S, Input, 6>(&runs, samples, v, stage) };
             }
             for chunk in chunks.clone() {
@@ -245,7 +246,7 @@ impl Job for Alone<'_> {
                     for i in 0..held {
                         let from = to[i * sums.lanes..].chunks(to.len());
                         let finish = Finish { all, sums, from, chunk, channel: first + i, w };
-                        // SAFETY: the instruction set is there; tasks differ in chunks.
+                        // SAFETY: the instruction set is available; tasks differ in chunks.
                         unsafe { finish.slice::<S>(0, k) };
                     }
                 }
@@ -258,7 +259,7 @@ impl Job for Alone<'_> {
 struct Finish<'a> {
     all: &'a Weight<'a>,
     sums: Sums,
-    /// The sums of each batch, from the channel's first on.
+    /// The sums of each batch, starting with the first of the channel.
     from: std::slice::Chunks<'a, f32>,
     chunk: usize,
     channel: usize,
@@ -269,17 +270,17 @@ impl Job for Finish<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         for k in 0..self.all.kernel_depth {
-            // SAFETY: the instruction set is there; tasks differ in chunk or input channel.
+            // SAFETY: the instruction set is available; tasks differ in chunk or input channel.
             unsafe { self.slice::<S>(k, k) };
         }
     }
 }
 
 impl Finish<'_> {
-    /// One slice of the kernel, whose sums are number `held` of those held.
+    /// Finishes one slice of the kernel, whose sums are entry `held` of those held.
     ///
     /// # Safety
-    /// The instruction set is there, and no other task writes this slice of these channels.
+    /// The instruction set is available, and no other task writes this slice of these channels.
     #[inline(always)]
     unsafe fn slice<S: Simd>(&self, held: usize, k: usize) {
         let (sums, ins, outs, kd) = (self.sums, self.all.x.1.c(), self.all.y.1.c(), self.all.kernel_depth);
@@ -289,7 +290,7 @@ impl Finish<'_> {
             for batch in self.from.clone() {
                 for point in 0..POINTS {
                     let from = &batch[held * sums.slice + v * S::LANES + point * sums.plane..][..S::LANES];
-                    // SAFETY: the instruction set is there; both are a vector long.
+                    // SAFETY: the instruction set is available; both are a vector long.
                     unsafe {
                         let sum = u.as_mut_ptr().add(point * S::LANES);
                         S::store(sum, S::add(S::load(sum), S::load(from.as_ptr())));
@@ -300,8 +301,8 @@ impl Finish<'_> {
             let count = S::LANES.min(outs - first);
             let row = ins * kd * 9;
             let to = self.w.pointer(first * row + (self.channel * kd + k) * 9, (count - 1) * row + 9);
-            // SAFETY: the instruction set is there; 36 vectors become nine, which go to nine places in each of `count`
-            // rows, inside by the check of `pointer`.
+            // SAFETY: the instruction set is available; 36 vectors become nine, which go to nine elements in each of
+            // `count` rows; the check of `pointer` ensures that they are inside.
             unsafe {
                 let strides = [3 * S::LANES, S::LANES];
                 both::<S, KernelAdjoint, 6, 3>(u.as_ptr(), [6 * S::LANES, S::LANES], g.as_mut_ptr(), strides);
