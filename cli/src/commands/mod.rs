@@ -115,4 +115,5 @@ verbs! {
     Schema schema,
     Devices devices,
     Completions completions,
+    Man man,
 }

@@ -1,5 +1,6 @@
 //! The program from outside: exit statuses, messages, `info`, `check`, `completions`.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -47,6 +48,20 @@ fn completions_for_every_shell() {
         assert!(stdout(&output).contains("info"), "{shell}");
     }
     assert_eq!(segcal(&["completions", "cmd"]).status.code(), Some(2));
+}
+
+#[test]
+fn every_verb_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let output = segcal(&["man", folder.path().to_str().unwrap()]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    for name in ["segcal", "segcal-evaluate", "segcal-calibrate-fit", "segcal-man"] {
+        let page = fs::read_to_string(folder.path().join(format!("{name}.1"))).expect(name);
+        assert!(page.contains(&format!(".TH {name} 1")) && page.contains("EXTRA"), "{name}: {page}");
+    }
+    assert!(!folder.path().join("segcal-help.1").exists());
 }
 
 #[test]
