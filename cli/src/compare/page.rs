@@ -56,7 +56,7 @@ fn page(results: &Results<'_>, plots: &[Plot]) -> String {
     document("segcal comparison", &body)
 }
 
-const SECTIONS: [(Section, &str, &str); 6] = [
+const SECTIONS: [(Section, &str, &str); 5] = [
     (
         Section::Subject,
         "One subject",
