@@ -1,4 +1,4 @@
-//! A loss or a prior of arrays in memory: checked at the border, computed on any backend.
+//! Evaluates a loss or a prior on arrays in memory: the input is checked here, then computed on any backend.
 //!
 //! ```
 //! use segcal_core::{Reference, Shape};
@@ -29,7 +29,7 @@ pub enum Numbers<'a> {
 }
 
 impl Numbers<'_> {
-    /// How many there are.
+    /// The number of elements.
     pub const fn len(self) -> usize {
         match self {
             Self::Single(values) => values.len(),
@@ -37,12 +37,12 @@ impl Numbers<'_> {
         }
     }
 
-    /// Whether there are none.
+    /// Whether the array is empty.
     pub const fn is_empty(self) -> bool {
         self.len() == 0
     }
 
-    /// The first for which `wanted` is false.
+    /// The first number for which `wanted` is false.
     fn find_not(self, wanted: impl Fn(f64) -> bool) -> Option<f64> {
         match self {
             Self::Single(values) => values.iter().map(|&x| f64::from(x)).find(|&x| !wanted(x)),
@@ -50,7 +50,8 @@ impl Numbers<'_> {
         }
     }
 
-    /// The numbers as a tensor of a backend, rounded to its number type. Panics if their count is not that of the shape.
+    /// Copies the numbers to a tensor of a backend, rounded to its number type. Panics if their count does not match
+    /// the shape.
     pub fn tensor<B: Backend>(self, backend: &B, shape: Shape) -> Tensor<B> {
         let data = match self {
             Self::Single(values) => values.iter().map(|&x| B::Elem::of(f64::from(x))).collect(),
@@ -60,45 +61,45 @@ impl Numbers<'_> {
     }
 }
 
-/// What a loss looks at; see [`Batch`].
+/// The inputs of a loss; see [`Batch`].
 #[derive(Clone, Copy, Debug)]
 pub struct Arrays<'a> {
-    /// The logits' `[n, K, d, h, w]`.
+    /// The shape of the logits, `[n, K, d, h, w]`.
     pub shape: Shape,
     /// `[n, K, d, h, w]`, finite.
     pub logits: Numbers<'a>,
-    /// `[n, d, h, w]`, class numbers from 0, or the number to ignore.
+    /// `[n, d, h, w]`, class numbers from 0, or the ignored label.
     pub labels: Numbers<'a>,
     /// `[n, d, h, w]`, for the image-driven priors.
     pub image: Option<Numbers<'a>>,
     /// Logits of a second view `[n, K, d, h, w]`.
     pub second: Option<Numbers<'a>>,
-    /// 1 where both views hold a pixel `[n, d, h, w]`; 1 everywhere if `None`.
+    /// `[n, d, h, w]`, 1 where both views contain the pixel; 1 everywhere if `None`.
     pub mask: Option<Numbers<'a>>,
 }
 
-/// What was found.
+/// The result of evaluating a loss.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
     /// The loss.
     pub value: f64,
-    /// Its parts before their weights.
+    /// Its unweighted terms.
     pub terms: Vec<(&'static str, f64)>,
-    /// d value / d logits in their order, where it was wanted.
+    /// d value / d logits in the order of the logits, if requested.
     pub gradient: Option<Vec<f64>>,
 }
 
 impl<'a> Arrays<'a> {
-    /// Logits of a shape with their labels.
+    /// Creates the inputs from logits of a shape and their labels.
     pub const fn new(shape: Shape, logits: Numbers<'a>, labels: Numbers<'a>) -> Self {
         Self { shape, logits, labels, image: None, second: None, mask: None }
     }
 
-    /// Refuses what is not a batch: wrong lengths, numbers that are not finite, labels without a class. `ignored` is the
-    /// label that counts nowhere; an image must be there if `needs_image`.
+    /// Checks that the arrays form a batch: lengths match the shape, numbers are finite and labels are classes.
+    /// `ignored` is the ignored label, which is allowed; `needs_image` makes the image required.
     ///
     /// # Errors
-    /// Each names the array.
+    /// The first array that fails the check; the message names it.
     pub fn check(&self, ignored: Option<f64>, needs_image: bool) -> Result<()> {
         let pixels = self.shape.with(axis::C, 1);
         check_finite("logits", self.logits, self.shape)?;
@@ -108,20 +109,20 @@ impl<'a> Arrays<'a> {
             numbers.map_or(Ok(()), |numbers| check_finite(name, numbers, shape))?;
         }
         if needs_image && self.image.is_none() {
-            return Err(Error::new("missing, and this prior reads one")
+            return Err(Error::new("missing, but this prior needs one")
                 .at("image")
-                .help("give the image of the labels"));
+                .help("give the image that the labels belong to"));
         }
         Ok(())
     }
 
-    /// Value, terms and, if wanted, the gradient with respect to the logits.
+    /// Computes the value, the terms and, if requested, the gradient with respect to the logits.
     ///
     /// # Errors
     /// As [`Backend::download`].
     ///
     /// # Panics
-    /// The lengths do not fit; see [`Arrays::check`].
+    /// The lengths do not match the shape; see [`Arrays::check`].
     pub fn evaluate<B: Backend>(&self, backend: &B, loss: &Loss, gradient: bool) -> Result<Found> {
         self.with_batch(backend, |batch| {
             let value = loss.value(batch);
@@ -136,7 +137,7 @@ impl<'a> Arrays<'a> {
         })
     }
 
-    /// Shows a batch of the validation pass to a loss that keeps a state.
+    /// Passes a batch of the validation pass to a loss that keeps a state.
     ///
     /// # Errors
     /// As [`Backend::download`].
@@ -163,11 +164,11 @@ impl<'a> Arrays<'a> {
     }
 }
 
-/// The prior `[n, classes, d, h, w]` of labels `[n, 1, d, h, w]` in `0..classes`, with an image of the same shape where the
-/// prior reads one.
+/// Computes the prior `[n, classes, d, h, w]` from labels `[n, 1, d, h, w]` in `0..classes`, and from an image of the
+/// same shape if the prior reads one.
 ///
 /// # Errors
-/// A label is not a class, the lengths do not fit, the image is missing, or as [`Backend::download`].
+/// A label is not a class, a length does not match the shape, the image is missing, or as [`Backend::download`].
 pub fn prior<B: Backend>(
     backend: &B,
     prior: &Prior,
@@ -178,7 +179,9 @@ pub fn prior<B: Backend>(
     check_labels("labels", labels, shape, classes, None)?;
     image.map_or(Ok(()), |image| check_finite("image", image, shape))?;
     if prior.own_spec().image && image.is_none() {
-        return Err(Error::new("missing, and this prior reads one").at("image").help("give the image of the labels"));
+        return Err(Error::new("missing, but this prior needs one")
+            .at("image")
+            .help("give the image that the labels belong to"));
     }
     let image = image.map(|image| image.tensor(backend, shape));
     prior.value(&labels.tensor(backend, shape), classes, image.as_ref()).to_f64()
@@ -186,22 +189,22 @@ pub fn prior<B: Backend>(
 
 fn check_finite(name: impl fmt::Display, numbers: Numbers<'_>, shape: Shape) -> Result<()> {
     if numbers.len() != shape.len() {
-        let problem = format!("holds {} numbers, the shape {shape} needs {}", numbers.len(), shape.len());
+        let problem = format!("holds {} numbers, but the shape {shape} needs {}", numbers.len(), shape.len());
         return Err(Error::new(problem).at(name));
     }
     if numbers.is_empty() {
         return Err(Error::new("the array is empty").at(name));
     }
     match numbers.find_not(f64::is_finite) {
-        Some(bad) => Err(Error::new(format!("the array holds {bad}")).at(name).help("only finite numbers")),
+        Some(bad) => Err(Error::new(format!("the array holds {bad}")).at(name).help("all numbers must be finite")),
         None => Ok(()),
     }
 }
 
-/// Refuses labels without a class numbers below `classes`, or the number that is ignored.
+/// Checks that each label is a class number below `classes` or the ignored label.
 ///
 /// # Errors
-/// There is another label, or another count than that of the shape. The error names `name`.
+/// There is any other label, or the count does not match the shape. The error refers to the array as `name`.
 pub fn check_labels(
     name: impl fmt::Display,
     numbers: Numbers<'_>,
@@ -214,9 +217,10 @@ pub fn check_labels(
     match numbers.find_not(|label| is_class(label) || Some(label) == ignored) {
         None => Ok(()),
         Some(label) => {
-            let problem = format!("the labels hold {label}, there are the classes 0 to {}", classes - 1);
+            let problem = format!("the labels hold {label}, but the classes are 0 to {}", classes - 1);
             let whole = label.fract() == 0.0;
-            let remedy = if whole { "map the labels, or set ignore_index" } else { "labels are whole numbers" };
+            let remedy =
+                if whole { "map the labels to classes, or set ignore_index" } else { "labels must be whole numbers" };
             Err(Error::new(problem).at(name).help(remedy))
         }
     }

@@ -1,9 +1,10 @@
-//! Sums of pointwise functions of logits and of statistics of each pixel: the one place where losses touch memory.
+//! Sums of pointwise functions of the logits and of per-pixel statistics. All memory access of the losses happens here.
 //!
-//! A statistic is one number of a pixel that is made of all its logits: their log-sum-exp, the largest, the label's. Losses
-//! are functions of the logit, the statistics and the label. Their gradient follows by the chain rule through the
-//! statistics: one reduction over the classes for the slopes in the statistics, and one map.
-//! [`pixelwise`](crate::pixelwise::pixelwise) is the form for losses that are a sum over pixels; [`sums`] is the general one.
+//! A statistic is one number per pixel computed from all its logits: their log-sum-exp, the largest, the
+//! log-probability of the label. Losses are functions of the logit, the statistics and the label. Their gradient
+//! follows from the chain rule through the statistics: one reduction over the classes for the derivatives with respect
+//! to the statistics, and one map. [`pixelwise`](crate::pixelwise::pixelwise) is for losses that are a sum over pixels;
+//! [`sums`] is the general form.
 
 use std::cell::RefCell;
 
@@ -12,7 +13,7 @@ use segcal_core::{Backend, Builder, Expr, Fold, Program, Shape, Step, Tensor, Vi
 use crate::Batch;
 use crate::statistics::Statistics;
 
-/// What an input of a program stands for.
+/// What an input of a program represents.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Source {
     Logit,
@@ -24,20 +25,20 @@ pub(crate) enum Source {
     LogTrue,
     Label,
     Weight,
-    /// A further input of the loss.
+    /// An additional input of the loss.
     Given(usize),
-    /// Something per pixel that was computed before.
+    /// A per-pixel value computed earlier.
     Known(usize),
 }
 
-/// A pixel, or a pixel and class, inside a program that is being written.
+/// A pixel, or a pixel and class, inside a program under construction.
 pub struct Pixel<'b> {
     builder: &'b Builder,
     sources: RefCell<Vec<Source>>,
 }
 
 impl<'b> Pixel<'b> {
-    /// Inputs are numbered in the order in which they are first asked for.
+    /// The input for a source. Inputs are numbered in the order of first use.
     pub(crate) fn source(&self, source: Source) -> Expr<'b> {
         let mut sources = self.sources.borrow_mut();
         let number = sources.iter().position(|known| *known == source).unwrap_or_else(|| {
@@ -72,7 +73,7 @@ impl<'b> Pixel<'b> {
         self.log_s().exp()
     }
 
-    /// `log s_y` of the label's class `y`, which depends on the pixel alone.
+    /// `log s_y` of the label's class `y`, which depends only on the pixel.
     pub fn log_s_y(&self) -> Expr<'b> {
         self.source(Source::LogTrue)
     }
@@ -92,7 +93,7 @@ impl<'b> Pixel<'b> {
         self.label().equals(self.class())
     }
 
-    /// The value of the further input `number`.
+    /// The value of additional input `number`.
     pub fn input(&self, number: usize) -> Expr<'b> {
         self.source(Source::Given(number))
     }
@@ -108,14 +109,14 @@ impl<'b> Pixel<'b> {
     }
 }
 
-/// A program with the meaning of its inputs.
+/// A program and the sources of its inputs.
 pub(crate) struct Written {
     pub(crate) program: Program,
     sources: Vec<Source>,
 }
 
 impl Written {
-    /// The program that `write` writes, with the inputs that it needs and no others.
+    /// The program that `write` builds, with only the inputs that it uses.
     pub(crate) fn new(write: impl for<'b> Fn(&Pixel<'b>) -> Vec<Expr<'b>>) -> Self {
         let all = Self::with_sources(&write, Vec::new());
         let used = |&(number, _): &(usize, &Source)| all.program.steps().contains(&Step::Input(number));
@@ -123,7 +124,7 @@ impl Written {
         Self::with_sources(&write, used)
     }
 
-    /// The same with these sources first.
+    /// The program that `write` builds, with these sources as its first inputs.
     fn with_sources(write: &impl for<'b> Fn(&Pixel<'b>) -> Vec<Expr<'b>>, first: Vec<Source>) -> Self {
         let mut sources = Vec::new();
         let program = Program::with_outputs(|builder| {
@@ -140,14 +141,14 @@ impl Written {
         self.sources.iter().position(|known| *known == source)
     }
 
-    /// The statistics that it reads: their input numbers.
+    /// The statistics that the program reads, with their input numbers.
     pub(crate) fn statistics(&self) -> Vec<(Source, usize)> {
         let all = [Source::LogSumExp, Source::Largest, Source::LogTrue];
         all.into_iter().filter_map(|source| Some((source, self.position(source)?))).collect()
     }
 }
 
-/// An expression of the logit whose derivative is that of a statistic: `s_k`, `[l = max]`, `y_k - s_k`.
+/// An expression of the logit that has the same derivative as a statistic: `s_k`, `[l = max]`, `y_k - s_k`.
 pub(crate) fn unfolded<'b>(p: &Pixel<'b>, statistic: Source) -> Expr<'b> {
     let logit = p.source(Source::Held);
     let s = (logit - p.log_sum_exp()).exp();
@@ -160,7 +161,7 @@ pub(crate) fn unfolded<'b>(p: &Pixel<'b>, statistic: Source) -> Expr<'b> {
     slope * p.logit()
 }
 
-/// The tensors that the sources stand for, without history.
+/// The tensors behind the sources, without history.
 pub(crate) struct Inputs<B: Backend> {
     pub(crate) logits: Tensor<B>,
     statistics: Statistics<B>,
@@ -195,13 +196,13 @@ impl<B: Backend> Inputs<B> {
         }
     }
 
-    /// Views of what the program reads, then of the gradients.
+    /// Views of the program's inputs, followed by those of the gradients.
     fn views<'a>(&'a self, written: &Written, gradients: &'a [Tensor<B>]) -> Vec<View<'a, B>> {
         let read = written.sources.iter().map(|&source| self.tensor(source));
         read.chain(gradients).map(Tensor::view).collect()
     }
 
-    /// Sums over `domain` of the outputs of `program`, which reads what `written` does and then `gradients`.
+    /// Sums over `domain` of the outputs of `program`, which reads the inputs of `written` followed by `gradients`.
     pub(crate) fn reduce(
         &self,
         written: &Written,
@@ -214,7 +215,7 @@ impl<B: Backend> Inputs<B> {
         buffers.into_iter().map(|buffer| Tensor::from_buffer(backend, out, buffer)).collect()
     }
 
-    /// The outputs of `program` over `domain`, which reads what `written` does and then `gradients`.
+    /// The outputs over `domain` of `program`, which reads the inputs of `written` followed by `gradients`.
     pub(crate) fn map(
         &self,
         written: &Written,
@@ -227,25 +228,25 @@ impl<B: Backend> Inputs<B> {
         buffers.into_iter().map(|buffer| Tensor::from_buffer(backend, domain, buffer)).collect()
     }
 
-    /// The smallest domain over which the program, which reads no coordinates, gives all that it can give.
+    /// The smallest domain that covers everything the program reads; the program must not read coordinates.
     pub(crate) fn domain(&self, written: &Written, program: &Program, gradients: &[Tensor<B>]) -> Shape {
         let read = written.sources.iter().map(|&source| self.tensor(source)).chain(gradients).enumerate();
         let read = read.filter(|&(number, _)| program.steps().contains(&Step::Input(number)));
         read.fold(Shape::SCALAR, |domain, (_, tensor)| domain.broadcast(tensor.shape()).expect("shapes that fit"))
     }
 
-    /// The weight of each pixel, where there is one.
+    /// The weight of each pixel, if there are weights.
     pub(crate) fn weight(&self) -> Option<&Tensor<B>> {
         self.weight.as_ref()
     }
 
-    /// The shape of the logits, and that of one number per pixel.
+    /// The shape of the logits, and the shape of a map with one number per pixel.
     pub(crate) fn shapes(&self) -> [Shape; 2] {
         [self.logits.shape(), self.labels.shape()]
     }
 
-    /// The gradient of the logits: `backward` is the program of what is differentiated followed by the
-    /// [`unfolded`] `statistics`, and `gradients` are those of its outputs.
+    /// The gradient with respect to the logits. `backward` is the program of the differentiated expressions followed by
+    /// the [`unfolded`] `statistics`; `gradients` are the gradients of its outputs.
     pub(crate) fn gradient(
         &self,
         backward: &Written,
@@ -254,7 +255,7 @@ impl<B: Backend> Inputs<B> {
     ) -> Tensor<B> {
         let (domain, direct) = (self.logits.shape(), gradients.len() - statistics.len());
         if let Some(place) = statistics.iter().position(|&statistic| statistic == Source::Largest) {
-            // Where several logits are the largest, each gets an equal share, as `ops::max` has it.
+            // Logits that tie for the largest get equal shares, as in `ops::max`.
             let pixels = self.labels.shape();
             let inputs = [&self.logits, &self.statistics.largest];
             let attained = ops::sum(&inputs, pixels, |p| p.input(0).equals(p.input(1)));
@@ -269,7 +270,7 @@ impl<B: Backend> Inputs<B> {
 }
 
 /// Sums of pointwise functions over the axes where `out` is 1: one tensor of shape `out` for each expression of `f`.
-/// The first `tracked` of them are differentiable in the logits, and in nothing else.
+/// The first `tracked` of them are differentiable with respect to the logits only.
 pub(crate) fn sums<B: Backend>(
     batch: &Batch<'_, B>,
     weight: Option<Tensor<B>>,
@@ -291,7 +292,7 @@ pub(crate) fn sums<B: Backend>(
         let followed = statistics.iter().map(|&statistic| unfolded(p, statistic));
         f(p).into_iter().take(tracked).chain(followed).collect()
     });
-    // One node for all outputs: they lie one behind the other along the depth axis.
+    // One node for all outputs, which are stacked along the depth axis.
     let stacked = out.with(axis::D, tracked);
     assert_eq!(out.spatial()[0], 1, "sums: the depth axis must be folded");
     let parts: Vec<_> =
@@ -311,7 +312,7 @@ pub(crate) fn sums<B: Backend>(
     outputs
 }
 
-/// The predicted class of each pixel, `[n, 1, d, h, w]`: that of the largest logit, of equals the first.
+/// The predicted class of each pixel, `[n, 1, d, h, w]`: the class with the largest logit, the first in case of ties.
 pub(crate) fn prediction<B: Backend>(batch: &Batch<'_, B>) -> Tensor<B> {
     let (logits, largest) = (batch.logits.detach(), &batch.statistics().largest);
     let pixels = largest.shape();

@@ -1,6 +1,6 @@
 //! Segmentation losses and label priors for calibrated confidence.
 //!
-//! A loss is found by name, takes its parameters by name, and gives a scalar with its terms on any backend:
+//! A loss is selected by name, takes named parameters, and computes a scalar and its terms on any backend:
 //!
 //! ```
 //! use segcal_core::{Reference, Shape, Tensor};
@@ -16,8 +16,9 @@
 //! # Ok::<(), segcal_core::Error>(())
 //! ```
 //!
-//! To add one: a file that implements [`Criterion`] and [`Listed`] (or [`LabelPrior`]) and one line in the list at the end of this
-//! file. It is then in the command line, the configs, the gradient checks and the theorem check.
+//! To add a loss or a prior, write a file that implements [`Criterion`] and [`Listed`] (or [`LabelPrior`]) and add one
+//! line to the list at the end of this file. The command line, the configs, the gradient checks and the theorem check
+//! then include it.
 
 mod batch;
 pub mod calculator;
@@ -48,12 +49,12 @@ pub use words::Word;
 pub struct Value<B: Backend> {
     /// A scalar, differentiable in the logits.
     pub total: Tensor<B>,
-    /// The parts it is made of, as scalars without history, before their weights.
+    /// Its unweighted terms, as scalars without history.
     pub terms: Vec<(&'static str, Tensor<B>)>,
 }
 
 impl<B: Backend> Value<B> {
-    /// This value plus `weight` times another; the terms of both.
+    /// Returns this value plus `weight` times another, with the terms of both.
     #[must_use]
     pub(crate) fn plus(mut self, weight: f64, other: Self) -> Self {
         let total = ops::map(&[&self.total, &other.total], |p| p.input(0) + p.input(1) * weight);
@@ -62,36 +63,36 @@ impl<B: Backend> Value<B> {
     }
 }
 
-/// Named small vectors: what a loss remembers between epochs, for checkpoints and logs.
+/// The state that a loss keeps between epochs, as small named vectors, for checkpoints and logs.
 pub type State = Vec<(String, Vec<f64>)>;
 
-/// What training minimises: a loss of the list, a weighted sum of them ([`Objective`]), or one of your own, which needs
-/// [`Criterion::value`] alone.
+/// What training minimises: a listed loss, a weighted sum of listed losses ([`Objective`]), or your own loss, which
+/// only needs to implement [`Criterion::value`].
 pub trait Criterion {
-    /// The value on a batch.
+    /// Computes the value on a batch.
     fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B>;
 
-    /// How many views of a batch are compared. For two, a training loop draws [`TwoViews`](crate::bwcr::TwoViews) and
-    /// gives the second by [`Batch::with_second`].
+    /// Number of views of a batch that are compared. If it is two, the training loop draws
+    /// [`TwoViews`](crate::bwcr::TwoViews) and passes the second with [`Batch::with_second`].
     fn views(&self) -> usize {
         1
     }
 
-    /// Whether the parameters fit the number of classes.
+    /// Checks that the parameters fit the number of classes.
     ///
     /// # Errors
-    /// They do not, such as a list of weights of another length.
+    /// They do not, for example because a list of weights has the wrong length.
     fn check(&self, classes: usize) -> Result<()> {
         let _ = classes;
         Ok(())
     }
 
-    /// What it remembers; empty for most.
+    /// Returns the state kept between epochs; empty for most losses.
     fn state(&self) -> State {
         State::new()
     }
 
-    /// Takes up what [`Criterion::state`] gave.
+    /// Restores a state returned by [`Criterion::state`].
     ///
     /// # Errors
     /// The state belongs to another loss or another number of classes.
@@ -99,13 +100,13 @@ pub trait Criterion {
         match state.first() {
             None => Ok(()),
             Some((name, _)) => {
-                let problem = format!("keeps no state, the checkpoint holds \"{name}\"");
+                let problem = format!("this loss keeps no state, but the checkpoint holds \"{name}\"");
                 Err(segcal_core::Error::new(problem).help("resume with the loss that the run was started with"))
             }
         }
     }
 
-    /// Looks at a batch of the validation pass.
+    /// Observes a batch of the validation pass.
     ///
     /// # Errors
     /// As [`Backend::download`].
@@ -118,34 +119,35 @@ pub trait Criterion {
     fn end_epoch(&mut self) {}
 }
 
-/// A loss of the list. One file each; see `focal.rs` for the shape of such a file.
+/// A listed loss. Each has its own file; see `focal.rs` for an example.
 pub trait Listed: Criterion + Sized {
     /// Name, source and parameters.
     const SPEC: Spec;
 
-    /// From checked parameters of its spec.
+    /// Creates it from the checked parameters of its spec.
     ///
     /// # Errors
-    /// Parameters that are fine one by one do not go together.
+    /// The parameters are individually valid but inconsistent.
     fn new(settings: &Settings) -> Result<Self>;
 }
 
-/// A prior: a distribution over the classes at each pixel, made of the labels around it. One file each.
+/// A prior: a distribution over the classes at each pixel, computed from the labels around it. Each has its own file.
 pub trait LabelPrior: Sized {
     /// Name, source and parameters.
     const SPEC: Spec;
 
-    /// From checked parameters of its spec.
+    /// Creates it from the checked parameters of its spec.
     ///
     /// # Errors
-    /// Parameters that are fine one by one do not go together.
+    /// The parameters are individually valid but inconsistent.
     fn new(settings: &Settings) -> Result<Self>;
 
-    /// The prior `[n, classes, d, h, w]` of labels `[n, 1, d, h, w]`; image-driven priors also read the image.
+    /// Computes the prior `[n, classes, d, h, w]` from labels `[n, 1, d, h, w]`; image-driven priors also read the
+    /// image.
     fn value<B: Backend>(&self, labels: &Tensor<B>, classes: usize, image: Option<&Tensor<B>>) -> Tensor<B>;
 }
 
-/// The enum of a list, with what every member can do found by name.
+/// Defines the enum of a list and its lookup by name.
 macro_rules! list {
     ($(#[$doc:meta])* $List:ident: $Trait:ident, $kind:literal, $($Type:ident $($path:ident)::+,)*) => {
         $(#[$doc])*
@@ -156,7 +158,7 @@ macro_rules! list {
         }
 
         impl $List {
-            /// What every member says about itself, in the order of the list.
+            /// The spec of every member, in the order of the list.
             pub const SPECS: &[Spec] = &[$(<$($path)::+::$Type as $Trait>::SPEC),*];
 
             /// Every name, in the order of the list.
@@ -164,27 +166,27 @@ macro_rules! list {
                 Self::SPECS.iter().map(|spec| spec.name).collect()
             }
 
-            /// The spec of a name.
+            /// Looks up a spec by name.
             ///
             /// # Errors
-            /// There is no such name; the nearest is proposed.
+            /// The name is unknown; the error suggests the nearest known name.
             pub fn spec(name: &str) -> Result<&'static Spec> {
                 let found = Self::SPECS.iter().find(|spec| spec.name == name);
                 found.ok_or_else(|| spec::unknown($kind, name, &Self::names()))
             }
 
-            /// By name, with parameters by name.
+            /// Creates a member by name, with named parameters.
             ///
             /// # Errors
-            /// There is no such name or parameter, or a value is out of range.
+            /// The name or a parameter is unknown, or a value is out of range.
             pub fn new(name: &str, given: &Given, convention: Convention) -> Result<Self> {
                 Self::build(name, &Self::spec(name)?.settings(given, convention)?)
             }
 
-            /// By name, with parameters that [`Spec::settings`] has checked.
+            /// Creates a member by name, with parameters already checked by [`Spec::settings`].
             ///
             /// # Errors
-            /// There is no such name, or the parameters do not go together.
+            /// The name is unknown, or the parameters are inconsistent.
             pub fn build(name: &str, settings: &Settings) -> Result<Self> {
                 $(if name == <$($path)::+::$Type as $Trait>::SPEC.name {
                     return <$($path)::+::$Type as $Trait>::new(settings).map(Self::$Type).map_err(|e| e.at(name));
@@ -192,7 +194,7 @@ macro_rules! list {
                 Err(spec::unknown($kind, name, &Self::names()))
             }
 
-            /// Its spec.
+            /// Returns the spec of this member.
             pub fn own_spec(&self) -> Spec {
                 match self { $(Self::$Type(_) => <$($path)::+::$Type as $Trait>::SPEC,)* }
             }
@@ -205,30 +207,30 @@ macro_rules! losses {
         $(pub mod $module;)*
 
         list! {
-            /// Any loss of the list.
+            /// Any listed loss.
             Loss: Listed, "loss", $($Type $module,)*
         }
 
         impl Loss {
-            /// The value on a batch.
+            /// Computes the value on a batch.
             pub fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
                 match self { $(Self::$Type(loss) => loss.value(batch),)* }
             }
 
-            /// Whether the parameters fit the number of classes.
+            /// Checks that the parameters fit the number of classes.
             ///
             /// # Errors
-            /// They do not, such as a list of weights of another length.
+            /// They do not, for example because a list of weights has the wrong length.
             pub fn check(&self, classes: usize) -> Result<()> {
                 match self { $(Self::$Type(loss) => loss.check(classes),)* }
             }
 
-            /// What it remembers; see [`Criterion::state`].
+            /// Returns the state kept between epochs; see [`Criterion::state`].
             pub fn state(&self) -> State {
                 match self { $(Self::$Type(loss) => loss.state(),)* }
             }
 
-            /// Takes up a state; see [`Criterion::restore`].
+            /// Restores a state; see [`Criterion::restore`].
             ///
             /// # Errors
             /// The state belongs to another loss or another number of classes.
@@ -236,7 +238,7 @@ macro_rules! losses {
                 match self { $(Self::$Type(loss) => loss.restore(state),)* }
             }
 
-            /// Looks at a batch of the validation pass; see [`Criterion::observe`].
+            /// Observes a batch of the validation pass; see [`Criterion::observe`].
             ///
             /// # Errors
             /// As [`Backend::download`].
@@ -254,30 +256,30 @@ macro_rules! losses {
 
 macro_rules! priors {
     ($($Type:ident $module:ident,)*) => {
-        /// Label priors: distributions over the classes at each pixel, made of the labels around it.
+        /// Label priors: distributions over the classes at each pixel, computed from the labels around it.
         pub mod priors {
             pub(crate) mod patch;
             $(pub mod $module;)*
         }
 
         list! {
-            /// Any prior of the list.
+            /// Any listed prior.
             Prior: LabelPrior, "prior", $($Type priors::$module,)*
         }
 
         impl Prior {
-            /// The prior `[n, classes, d, h, w]` of labels `[n, 1, d, h, w]`, without history.
+            /// Computes the prior `[n, classes, d, h, w]` from labels `[n, 1, d, h, w]`, without history.
             pub fn value<B: Backend>(&self, labels: &Tensor<B>, classes: usize, image: Option<&Tensor<B>>) -> Tensor<B> {
                 match self { $(Self::$Type(prior) => prior.value(labels, classes, image),)* }
             }
 
-            /// The prior that a loss names in its own parameters, with those of the prior among them.
+            /// The prior named by a loss's settings, which also contain the prior's own parameters.
             pub(crate) fn within(settings: &Settings) -> Result<Self> {
                 let name = settings.word("prior");
                 Self::new(name, &settings.given_for(Self::spec(name)?), settings.convention)
             }
 
-            /// The prior of a batch.
+            /// Computes the prior of a batch.
             pub(crate) fn of_batch<B: Backend>(&self, batch: &Batch<'_, B>) -> Tensor<B> {
                 self.value(&batch.labels.detach(), batch.classes(), batch.image)
             }
@@ -285,7 +287,7 @@ macro_rules! priors {
     };
 }
 
-// The order is that of `segcal list losses`.
+// The order in which `segcal list losses` prints them.
 losses! {
     Ce ce,
     Dice dice,
@@ -306,7 +308,7 @@ losses! {
     AceL1 ace_l1,
 }
 
-// The order is that of `segcal list priors`.
+// The order in which `segcal list priors` prints them.
 priors! {
     Mean mean,
     Gaussian gaussian,

@@ -17,13 +17,13 @@ impl From<Loss> for Objective {
 }
 
 impl Objective {
-    /// Losses with their weights.
+    /// Creates the weighted sum of some losses.
     ///
     /// # Errors
-    /// There is no loss, a weight is not a finite number of at least 0, or a loss that keeps a state comes twice.
+    /// There is no loss, a weight is negative or not finite, or a loss that keeps a state appears twice.
     pub fn new(parts: Vec<(f64, Loss)>) -> Result<Self> {
         if parts.is_empty() {
-            return Err(Error::new("an objective needs at least one loss").help("ce is a good start"));
+            return Err(Error::new("an objective needs at least one loss").help("for example ce"));
         }
         for (number, (weight, loss)) in parts.iter().enumerate() {
             let name = loss.own_spec().name;
@@ -32,7 +32,7 @@ impl Objective {
             }
             let twice = parts[..number].iter().any(|(_, other)| other.own_spec().name == name);
             if twice && !loss.state().is_empty() {
-                return Err(Error::new("a loss with multipliers can be part of a sum only once").at(name));
+                return Err(Error::new("a loss with multipliers can appear only once in a sum").at(name));
             }
         }
         Ok(Self { parts })
@@ -49,8 +49,8 @@ impl Criterion for Objective {
         self.parts.iter().map(|(_, loss)| loss.own_spec().views).max().unwrap_or(1)
     }
 
-    /// The value on a batch. The terms are those of the losses, in order; of several losses, each is preceded by its
-    /// own total, unless that is a term of the same name.
+    /// Computes the value on a batch. The terms are those of the losses, in order. If there are several losses, the
+    /// terms of each follow its total, unless one of them already has the name of the loss.
     fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
         let values = self.parts.iter().map(|(weight, loss)| (*weight, loss.own_spec().name, loss.value(batch)));
         let mut values: Vec<_> = values.collect();
@@ -70,15 +70,15 @@ impl Criterion for Objective {
         Value { total, terms: terms.collect() }
     }
 
-    /// Whether the parameters fit the number of classes.
+    /// Checks that the parameters fit the number of classes.
     ///
     /// # Errors
-    /// They do not, such as a list of weights of another length.
+    /// They do not, for example because a list of weights has the wrong length.
     fn check(&self, classes: usize) -> Result<()> {
         self.parts.iter().try_for_each(|(_, loss)| loss.check(classes).map_err(|error| error.at(loss.own_spec().name)))
     }
 
-    /// What the losses remember, each name behind that of its loss: `crac.lambda`.
+    /// The states of the losses, each name prefixed with that of its loss: `crac.lambda`.
     fn state(&self) -> State {
         let of_loss = |loss: &Loss| {
             let prefix = loss.own_spec().name;
@@ -87,10 +87,10 @@ impl Criterion for Objective {
         self.parts.iter().flat_map(|(_, loss)| of_loss(loss)).collect()
     }
 
-    /// Takes up what [`Objective::state`] gave.
+    /// Restores a state returned by [`Objective::state`].
     ///
     /// # Errors
-    /// The state belongs to other losses or to another number of classes.
+    /// The state belongs to other losses or another number of classes.
     fn restore(&mut self, state: &State) -> Result<()> {
         let mut taken = 0;
         for (_, loss) in &mut self.parts {
@@ -105,11 +105,12 @@ impl Criterion for Objective {
             return Ok(());
         }
         let names: Vec<&str> = state.iter().map(|(name, _)| name.as_str()).collect();
-        let problem = format!("the checkpoint holds {}, which no loss of this objective keeps", names.join(", "));
+        let problem =
+            format!("the checkpoint holds {}, which does not belong to any loss of this objective", names.join(", "));
         Err(Error::new(problem).help("resume with the losses that the run was started with"))
     }
 
-    /// Looks at a batch of the validation pass.
+    /// Observes a batch of the validation pass.
     ///
     /// # Errors
     /// As [`Backend::download`].

@@ -1,9 +1,9 @@
-//! Values of parameters, as a command line or a config gives them.
+//! Parameter values as given on the command line or in a config.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The value of a parameter, as it comes from a command line or a config.
+/// A parameter value as given on the command line or in a config.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Setting {
     /// A number.
@@ -15,10 +15,10 @@ pub enum Setting {
 }
 
 impl From<&str> for Setting {
-    /// A number if it is one, numbers if they are separated by commas (with or without brackets), else a word.
+    /// Parses a number, numbers separated by commas (with or without brackets), or else a word.
     fn from(text: &str) -> Self {
         let text = text.trim();
-        // "nan" and "inf" are words, and no parameter may be such a number.
+        // "nan" and "inf" are read as words: no parameter may be NaN or infinite.
         let number = |text: &str| text.trim().parse().ok().filter(|number: &f64| number.is_finite());
         if let Some(number) = number(text) {
             return Self::Number(number);
@@ -62,5 +62,5 @@ impl fmt::Display for Setting {
     }
 }
 
-/// Parameters by name, as they are given.
+/// Parameters by name, as given by the user.
 pub type Given = BTreeMap<String, Setting>;

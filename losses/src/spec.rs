@@ -1,4 +1,4 @@
-//! What a loss or a prior says about itself, and the checking of the parameters that it is given.
+//! The description of a loss or a prior, and the validation of its parameters.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use segcal_core::{Error, Result, nearest};
 use crate::setting::{Given, Setting};
 use crate::words::Word;
 
-/// Which of two definitions of a loss is meant; each loss documents both.
+/// Which of the two definitions of a loss to use; each loss documents both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Convention {
-    /// What the authors' public code computes: its reductions, borders and constants. Published hyper-parameters
-    /// belong to it.
+    /// What the authors' public code computes: its reductions, borders and constants. Published hyper-parameters refer
+    /// to this definition.
     #[default]
     Authors,
     /// The formula as printed.
@@ -22,7 +22,7 @@ impl Convention {
     /// Every convention.
     pub const ALL: &[Self] = &[Self::Authors, Self::Paper];
 
-    /// The name as it is written on the command line and in configs.
+    /// The name used on the command line and in configs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Authors => "authors",
@@ -30,7 +30,7 @@ impl Convention {
         }
     }
 
-    /// The convention of a name.
+    /// Parses a convention from its name.
     ///
     /// # Errors
     /// The name is neither `authors` nor `paper`.
@@ -40,16 +40,16 @@ impl Convention {
     }
 }
 
-/// What a parameter may be.
+/// The values that a parameter accepts.
 #[derive(Clone, Copy, Debug)]
 pub enum Range {
-    /// A number, both ends included; an infinite end is none.
+    /// A number in a closed interval; an infinite end means no limit.
     Closed(f64, f64),
-    /// A number above the first and up to the second.
+    /// A number above the first and at most the second.
     Above(f64, f64),
-    /// An odd whole number, both ends included.
+    /// An odd whole number in a closed interval.
     Odd(f64, f64),
-    /// A whole number, both ends included.
+    /// A whole number in a closed interval.
     Whole(f64, f64),
     /// One of these words.
     OneOf(&'static [&'static str]),
@@ -59,15 +59,15 @@ pub enum Range {
     Label,
     /// `none` or numbers of at least 0, one per class.
     Weights,
-    /// One number or one per multiplier, each within both ends.
+    /// One number or one per multiplier, each in a closed interval.
     Each(f64, f64),
-    /// The name of a member of another list, such as that of the priors; its own parameters then count as parameters,
-    /// too.
+    /// The name of a member of another list, such as the priors; that member's own parameters are then accepted as
+    /// well.
     Member(&'static [Spec]),
 }
 
 impl Range {
-    /// The setting in the form that the loss reads, or `None` if it is out of range.
+    /// Returns the setting in the form that the loss reads, or `None` if it is out of range.
     fn accept(self, setting: &Setting) -> Option<Setting> {
         let within = |x: f64, low: f64, high: f64| x.is_finite() && low <= x && x <= high;
         let ok = match (self, setting) {
@@ -120,48 +120,48 @@ impl fmt::Display for Range {
 pub struct Param {
     /// Name, as in the papers.
     pub name: &'static str,
-    /// Value where none is given.
+    /// Default value.
     pub default: &'static str,
-    /// Value where none is given, in the convention `paper`, if it is another one.
+    /// Default value in the convention `paper`, if it differs.
     pub paper_default: Option<&'static str>,
-    /// What it may be.
+    /// The values it accepts.
     pub range: Range,
     /// What it does, and its unit.
     pub doc: &'static str,
-    /// What the papers tried and reported; empty where they say nothing.
+    /// Values that the papers tried and reported; empty if they report none.
     pub reported: &'static str,
-    /// Another parameter and the word at which this one exists; always if `None`.
+    /// The parameter and its value for which this parameter exists; `None` if it always exists.
     pub only_with: Option<(&'static str, &'static str)>,
 }
 
 impl Param {
-    /// A parameter with the same default in both conventions.
+    /// Creates a parameter with the same default in both conventions.
     pub const fn new(name: &'static str, default: &'static str, range: Range, doc: &'static str) -> Self {
         Self { name, default, paper_default: None, range, doc, reported: "", only_with: None }
     }
 
-    /// The same with another default in the convention `paper`.
+    /// Sets a different default for the convention `paper`.
     #[must_use]
     pub const fn paper(mut self, default: &'static str) -> Self {
         self.paper_default = Some(default);
         self
     }
 
-    /// The same with what the papers tried and reported.
+    /// Sets the values that the papers tried and reported.
     #[must_use]
     pub const fn reported(mut self, values: &'static str) -> Self {
         self.reported = values;
         self
     }
 
-    /// The same, as a parameter that exists only where an earlier one is this word.
+    /// Makes the parameter exist only if the earlier parameter `param` is `word`.
     #[must_use]
     pub const fn only_with(mut self, param: &'static str, word: &'static str) -> Self {
         self.only_with = Some((param, word));
         self
     }
 
-    /// The value where none is given.
+    /// The default value in a convention.
     pub fn default_of(&self, convention: Convention) -> Setting {
         match (convention, self.paper_default) {
             (Convention::Paper, Some(default)) => default.into(),
@@ -177,18 +177,18 @@ impl Param {
     }
 }
 
-/// What a loss or a prior says about itself.
+/// The description of a loss or a prior.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
     /// Name on the command line and in configs.
     pub name: &'static str,
-    /// One line.
+    /// One-line description.
     pub title: &'static str,
     /// Paper and equation.
     pub source: &'static str,
     /// Whether an image is needed.
     pub image: bool,
-    /// How many views of a batch it compares; of more than 1, the second comes by
+    /// Number of views of a batch that it compares; a second view is passed with
     /// [`Batch::with_second`](crate::Batch::with_second).
     pub views: usize,
     /// Parameters, in groups.
@@ -196,7 +196,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Every parameter; one that several parts share comes once.
+    /// Iterates over all parameters; one that several groups share appears once.
     pub fn params(&self) -> impl Iterator<Item = &'static Param> + use<> {
         let groups = self.params;
         let all = move || groups.iter().flat_map(|group| group.iter());
@@ -206,7 +206,7 @@ impl Spec {
             .map(|(_, param)| param)
     }
 
-    /// The parameters of this spec, those not given at their defaults.
+    /// Validates the given parameters and fills in the defaults of the others.
     ///
     /// # Errors
     /// A name that is not a parameter, or a value out of range.
@@ -235,10 +235,10 @@ impl Spec {
     }
 }
 
-/// Checked parameters, all of them, with the convention.
+/// All parameters of a spec, validated, and the convention.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Which definition is meant.
+    /// Which definition to use.
     pub convention: Convention,
     image: bool,
     values: Vec<(&'static str, Setting)>,
@@ -257,7 +257,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Whether the loss, or the prior that it names, needs an image.
+    /// Whether the loss, or the prior it uses, needs an image.
     pub fn needs_image(&self) -> bool {
         self.image
     }
@@ -272,7 +272,7 @@ impl Settings {
         self.convention == Convention::Paper
     }
 
-    /// The value of a parameter of the spec; asking for another is a bug and panics.
+    /// Returns the value of a parameter of the spec; panics if the spec has no such parameter, which is a bug.
     pub fn get(&self, name: &str) -> &Setting {
         let found = self.values.iter().find(|(known, _)| *known == name);
         &found.unwrap_or_else(|| panic!("the spec has no parameter {name}")).1
@@ -311,7 +311,7 @@ impl Settings {
         self.word(name) == "true"
     }
 
-    /// A parameter that is several numbers; none of them for `none`.
+    /// A parameter that is a list of numbers; empty for `none`.
     pub fn numbers(&self, name: &str) -> Vec<f64> {
         match self.get(name) {
             Setting::Numbers(numbers) => numbers.clone(),
@@ -328,16 +328,16 @@ impl Settings {
         }
     }
 
-    /// The same parameters as they could be given again, for the prior that a loss holds.
+    /// The parameters of `spec` among these, in the form they are given in; used for the prior inside a loss.
     pub(crate) fn given_for(&self, spec: &Spec) -> Given {
         spec.params().map(|param| (param.name.to_string(), self.get(param.name).clone())).collect()
     }
 }
 
-/// The error for a name that does not exist, with the nearest that does.
+/// The error for an unknown name; it suggests the nearest known one.
 pub(crate) fn unknown(kind: &str, name: &str, known: &[&str]) -> Error {
-    let all = if known.is_empty() { "there are none".into() } else { format!("there are {}", known.join(", ")) };
-    Error::new(format!("there is no {kind} \"{name}\"")).help(match nearest(name, known.iter().copied()) {
+    let all = if known.is_empty() { "none are known".into() } else { format!("known: {}", known.join(", ")) };
+    Error::new(format!("unknown {kind} \"{name}\"")).help(match nearest(name, known.iter().copied()) {
         Some(meant) => format!("did you mean \"{meant}\"? {all}"),
         None => all,
     })

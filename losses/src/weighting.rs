@@ -1,11 +1,11 @@
-//! Which pixels count in a loss, and how much.
+//! Which pixels count in a loss, and with what weight.
 
 use segcal_core::{Backend, Shape, Tensor, axis, ops};
 
 use crate::words::{Word, words};
 use crate::{Param, Range, Settings};
 
-/// How the pixels of a batch are weighted and put together.
+/// How the pixels of a batch are weighted and reduced.
 #[derive(Clone, Debug)]
 pub struct Weighting {
     ignore_index: Option<f64>,
@@ -14,7 +14,7 @@ pub struct Weighting {
 }
 
 words! {
-    /// How the pixels of the batch are put together.
+    /// How the pixels of the batch are reduced.
     enum Reduction {
         Mean "mean",
         Sum "sum",
@@ -22,7 +22,7 @@ words! {
 }
 
 impl Weighting {
-    /// The parameter of every loss that can leave pixels out.
+    /// The parameter of every loss that can ignore pixels.
     pub const IGNORE: Param = Param::new("ignore_index", "none", Range::Label, "pixels with this label count nowhere");
 
     /// The parameters of every pixel-wise loss.
@@ -37,18 +37,18 @@ impl Weighting {
         Param::new("reduction", "mean", Range::OneOf(Reduction::WORDS), "over the pixels of the batch"),
     ];
 
-    /// Every pixel counts the same; the mean is taken.
+    /// The mean over all pixels, equally weighted.
     pub const MEAN: Self = Self { ignore_index: None, class_weights: Vec::new(), sum: false };
 
-    /// Every pixel counts 1; the sum is taken.
+    /// The sum over all pixels, each with weight 1.
     pub(crate) const SUM: Self = Self { ignore_index: None, class_weights: Vec::new(), sum: true };
 
-    /// Only the ignored pixels left out.
+    /// The mean over all pixels that are not ignored.
     pub fn ignoring(settings: &Settings) -> Self {
         Self { ignore_index: settings.optional("ignore_index"), class_weights: Vec::new(), sum: false }
     }
 
-    /// From checked parameters.
+    /// Creates it from checked parameters.
     pub fn new(settings: &Settings) -> Self {
         Self {
             ignore_index: settings.optional("ignore_index"),
@@ -57,26 +57,26 @@ impl Weighting {
         }
     }
 
-    /// Whether the weights fit the number of classes.
+    /// Checks that the weights fit the number of classes.
     ///
     /// # Errors
-    /// There are class weights, but not one per class.
+    /// There are class weights, but their number differs from the number of classes.
     pub fn check(&self, classes: usize) -> segcal_core::Result<()> {
         let count = self.class_weights.len();
         if count == 0 || count == classes {
             return Ok(());
         }
-        let problem = format!("class_weights holds {count} numbers, the logits have {classes} classes");
+        let problem = format!("class_weights holds {count} numbers, but the logits have {classes} classes");
         Err(segcal_core::Error::new(problem).help("give one weight per class"))
     }
 
-    /// 1 for the pixels that count, 0 for the ignored, `[n, 1, d, h, w]`; `None` where all count.
+    /// 1 for the pixels that count, 0 for ignored pixels, `[n, 1, d, h, w]`; `None` if all count.
     pub(crate) fn kept<B: Backend>(&self, labels: &Tensor<B>) -> Option<Tensor<B>> {
         let ignored = self.ignore_index?;
         Some(ops::map(&[labels], |p| 1.0 - p.input(0).equals(ignored)))
     }
 
-    /// Weight of each pixel, `[n, 1, d, h, w]`, before the division by their sum; `None` where all are 1.
+    /// Weight of each pixel, `[n, 1, d, h, w]`, before division by the sum of the weights; `None` if all are 1.
     pub(crate) fn weights<B: Backend>(&self, labels: &Tensor<B>) -> Option<Tensor<B>> {
         let kept = self.kept(labels);
         if self.class_weights.is_empty() {
@@ -87,7 +87,7 @@ impl Weighting {
         Some(kept.map_or(weights.clone(), |kept| ops::map(&[&weights, &kept], |p| p.input(0) * p.input(1))))
     }
 
-    /// Share of each pixel in the reduction: a constant, or a tensor. 0 everywhere if every pixel is ignored.
+    /// The factor of each pixel in the reduction: a constant or a tensor. It is 0 everywhere if every pixel is ignored.
     pub(crate) fn shares<B: Backend>(&self, labels: &Tensor<B>) -> (f64, Option<Tensor<B>>) {
         let Some(weights) = self.weights(labels) else {
             return (if self.sum { 1.0 } else { 1.0 / labels.shape().len() as f64 }, None);

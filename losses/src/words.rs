@@ -1,14 +1,14 @@
-//! Parameters that are words: an enum and its words from one list, so that none can be forgotten.
+//! Parameters that are words. An enum and its words are defined by one list, so that they stay in sync.
 
-/// A parameter whose value is one of some words.
+/// A parameter whose value is one of a fixed set of words.
 pub trait Word: Copy + 'static {
-    /// Every value, in the order of the help.
+    /// Every value, in the order of the help text.
     const ALL: &'static [Self];
-    /// The words of [`Word::ALL`].
+    /// The words for [`Word::ALL`], in the same order.
     const WORDS: &'static [&'static str];
 }
 
-/// Defines an enum with the word of each variant.
+/// Defines an enum with a word for each variant.
 macro_rules! words {
     ($(#[$doc:meta])* $vis:vis enum $Name:ident { $($(#[$of:meta])* $Variant:ident $word:literal,)* }) => {
         $(#[$doc])*
