@@ -2,13 +2,14 @@
 //! |conf_b - freq_b|`, where the pixels of a sample are binned by `s_k`, `conf_b` is the mean `s_k` of a bin and `freq_b`
 //! the share of its pixels whose label is `k`.
 //!
-//! - `binning = hard`: equal-width bins `[b/M, (b+1)/M)`, with 1 in the last; which bin a pixel is in is constant in the gradient.
-//! - `binning = soft`: a pixel is shared between the two nearest bin centres `(b + 1/2)/M` in proportion to nearness, which is
-//!   differentiated too; bins that hold less than a thousandth of a pixel do not count.
+//! - `binning = hard`: equal-width bins `[b/M, (b+1)/M)`, the last of which includes 1; the assignment of pixels to
+//!   bins is held constant in the gradient.
+//! - `binning = soft`: a pixel is shared between the two nearest bin centres `(b + 1/2)/M` with linear weights, which
+//!   are differentiated too; bins with a total weight below a thousandth of a pixel do not count.
 //!
-//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. Values in `[0, 1]`; a companion of a
-//! segmentation loss in a weighted sum, not a loss to train with alone. Both conventions are the same.
-//! Source: Barfoot et al. 2024 (mL1-ACE); beyond the four papers.
+//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. Values are in `[0, 1]`. Use it in a
+//! weighted sum with a segmentation loss, not as the only loss. Both conventions are the same.
+//! Source: Barfoot et al. 2024 (mL1-ACE); not one of the four papers.
 
 use segcal_core::{Backend, Expr, Result, Shape, Tensor, axis, ops, stable};
 
@@ -25,7 +26,7 @@ pub struct AceL1 {
 }
 
 words! {
-    /// How pixels belong to bins.
+    /// How pixels are assigned to bins.
     enum Binning {
         Hard "hard",
         Soft "soft",
@@ -62,14 +63,14 @@ impl Criterion for AceL1 {
         if classes > self.first_class {
             return Ok(());
         }
-        Err(segcal_core::Error::new("without the background no class is left").help("set include_background = true"))
+        Err(segcal_core::Error::new("excluding the background leaves no class").help("set include_background = true"))
     }
 
     fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
         let s = stable::softmax(batch.logits);
         let labels = batch.labels.detach();
         let kept = self.weighting.kept(&labels).unwrap_or_else(|| Tensor::full(labels.backend(), labels.shape(), 1.0));
-        // The signed gap sum (s - y) and the number of pixels of every bin, over the one or two bins of each pixel.
+        // The signed gap sum (s - y) and the number of pixels of every bin; each pixel contributes to one or two bins.
         let gap = ops::map(&[&s, &labels], |p| p.input(0) - p.input(1).equals(p.coord(axis::C)));
         let sides = if self.soft { 0..2 } else { 0..1 };
         let [gaps, counts] = sides
@@ -91,19 +92,19 @@ impl Criterion for AceL1 {
 }
 
 impl AceL1 {
-    /// Number of bins of all samples and classes.
+    /// Number of bins over all samples and classes.
     fn count(&self, shape: Shape) -> usize {
         shape.n() * shape.c() * self.bins
     }
 
-    /// Lower bin of a probability, as an expression: the bin itself, or the lower of the two nearest centres.
+    /// Lower bin of a probability, as an expression: its bin (hard), or the lower of the two nearest centres (soft).
     fn lower<'b>(&self, s: Expr<'b>) -> Expr<'b> {
         let (bins, shift, last) =
             (self.bins as f64, if self.soft { 0.5 } else { 0.0 }, if self.soft { 2.0 } else { 1.0 });
         (s * bins - shift).floor().max(0.0).min(bins - last)
     }
 
-    /// The bin of each pixel among those of all samples and classes, -1 for the ignored.
+    /// The bin of each pixel, numbered over all samples and classes; -1 for ignored pixels.
     fn bin_numbers<B: Backend>(&self, s: &Tensor<B>, kept: &Tensor<B>, side: usize) -> Tensor<B> {
         let (bins, classes) = (self.bins as f64, s.shape().c() as f64);
         ops::map(&[&s.detach(), kept], |p| {
@@ -112,7 +113,7 @@ impl AceL1 {
         })
     }
 
-    /// How much of each pixel the lower or the upper of its two bins gets.
+    /// The share of each pixel that goes to the lower or the upper of its two bins.
     fn share<B: Backend>(&self, s: &Tensor<B>, side: usize) -> Tensor<B> {
         ops::map(&[s], |p| {
             let s = p.input(0);

@@ -2,12 +2,12 @@
 //! `CALS = CE + sum_k P(h_k, rho_k, lambda_k)` with `h_k = (max_j l_j - l_k) / m - 1`, one multiplier per class.
 //!
 //! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. With `normalise = false` the
-//! constraint is `d_k - m`. As `h` may be negative, a multiplier falls where the distances stay below the margin.
+//! constraint is `d_k - m`. As `h` may be negative, a multiplier decreases if the distances stay below the margin.
 //!
 //! - `authors`: the penalty is the mean over the classes; `rho` is updated every tenth epoch;
-//! - `paper`: the sum over the classes; `rho` is updated every epoch.
+//! - `paper`: the penalty is the sum over the classes; `rho` is updated every epoch.
 //!
-//! `lambda -> 0, rho -> 0` is cross entropy. The multipliers follow the validation set as those of CRaC do.
+//! `lambda -> 0, rho -> 0` is cross entropy. The multipliers are updated on the validation set, as in CRaC.
 //! Source: Liu et al. 2023 (CALS), Eq. 8 to 11; the constraint is that of MbLS, Eq. 6.
 
 use segcal_core::{Backend, Expr, Result, Shape, Tensor, axis};

@@ -1,7 +1,7 @@
 //! Cross entropy: `CE = -sum_k y_k log s_k`, averaged over the pixels.
 //!
-//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. Both conventions are the same.
-//! The limit of focal (`gamma = 0`), label smoothing (`alpha = 0`), ECP, MbLS and NACL (`lambda = 0`).
+//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. Both conventions are the same. It
+//! is the limit of focal (`gamma = 0`), label smoothing (`alpha = 0`), ECP, MbLS and NACL (`lambda = 0`).
 //! Source: MbLS, Sec. 4.2; any textbook.
 
 use segcal_core::{Backend, Result};

@@ -1,7 +1,7 @@
 //! Cross entropy plus soft Dice, `CE + DSC`, both with weight 1.
 //!
-//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. The parts are those of [`Ce`] and
-//! [`Dice`]; the background counts, as in the authors' code. Both conventions are the same.
+//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. The parts are [`Ce`] and [`Dice`];
+//! the background is included, as in the authors' code. Both conventions are the same.
 //! Source: MbLS (Murugesan et al. 2023), Sec. 5; NACL, Sec. 3.
 
 use segcal_core::{Backend, Result};

@@ -1,16 +1,17 @@
-//! Confidence penalty: a segmentation loss minus the entropy of **all** pixels, `L = L_seg - beta H`: the baseline of MEEP's
-//! tables, which has `beta = 0.2` beside cross entropy and beside Dice.
+//! Confidence penalty: a segmentation loss minus the entropy of **all** pixels, `L = L_seg - beta H`. It is the
+//! baseline in MEEP's tables, with `beta = 0.2` for both cross entropy and Dice.
 //!
-//! It is [`Meep`] with `pixels = all` and the regulariser `entropy`, in both conventions. Beside cross entropy as printed it is
-//! [`Ecp`](crate::ecp::Ecp). Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`.
-//! `beta = 0` is the segmentation loss. Source: Pereyra et al. 2017, as a baseline of MEEP (Larrazabal et al. 2023), Sec. 3.
+//! It is [`Meep`] with `pixels = all` and the regulariser `entropy`, in both conventions. With cross entropy and the
+//! convention `paper` it is [`Ecp`](crate::ecp::Ecp). Logits `[n, K, d, h, w]`, any finite number; labels
+//! `[n, 1, d, h, w]` in `0..K`. `beta = 0` is the segmentation loss. Source: Pereyra et al. 2017, as a baseline of MEEP
+//! (Larrazabal et al. 2023), Sec. 3.
 
 use segcal_core::{Backend, Result};
 
 use crate::meep::Meep;
 use crate::{Batch, Criterion, Listed, Param, Range, Settings, Spec, Value, Weighting};
 
-/// A segmentation loss with maximum entropy everywhere.
+/// A segmentation loss with an entropy bonus on all pixels.
 #[derive(Clone, Debug)]
 pub struct ConfidencePenalty(Meep);
 

@@ -1,25 +1,28 @@
-//! Class and region-wise adaptive constraints: `CRaC = CE + sum_k P(h_k, rho_kr, lambda_kr)` with an augmented-Lagrangian
-//! penalty on how far the logits are from the mean prior, and multipliers per class `k` and region `r`.
+//! Class and region-wise adaptive constraints: `CRaC = CE + sum_k P(h_k, rho_kr, lambda_kr)` with an
+//! augmented-Lagrangian penalty on the distance of the logits from the mean prior, and multipliers per class `k` and
+//! region `r`.
 //!
-//! A pixel is *inner* if its label patch holds one class, else *outer*. With the mean prior `tau` of the same patch, as a share
-//! (`normalise = true`) or as a count:
+//! A pixel is *inner* if its label patch contains a single class, else *outer*. `tau` is the mean prior of the same
+//! patch, as a share (`normalise = true`) or as a count:
 //!
-//! - `authors`: `h = |t - l|`, with `t = tau` outside and `t = margin tau` inside (`margin = 5` in the published runs:
-//!   inside a region the class has the target logit 5). The penalty is the mean over pixels, classes **and** the two
-//!   regions, a pixel counting 0 in the other region, so `1/(2K)` of what is printed. The multipliers' update averages over
-//!   all validation pixels, in the region or not. As `h >= 0`, a multiplier can never fall. Patches that leave the image
-//!   see background there.
-//! - `paper`: `h = tau - l` with its sign (Eq. 7) and `tau` the count that is printed, summed over the classes, `margin = 1`; the update averages over the
-//!   region (Eq. 8), so that a multiplier falls where the constraint is satisfied. Eq. 9 compares the mean of `|h|` with
-//!   the epoch before, every epoch. Patches that leave the image repeat the nearest pixel.
+//! - `authors`: `h = |t - l|`, with `t = tau` at outer pixels and `t = margin tau` at inner ones (`margin = 5` in the
+//!   published runs: at inner pixels the target logit of the class is 5). The penalty is the mean over pixels, classes
+//!   **and** the two regions, where a pixel counts 0 in the other region; it is thus `1/(2K)` of the printed one. The
+//!   update of the multipliers averages over all validation pixels, whether they are in the region or not. As `h >= 0`,
+//!   a multiplier can never decrease. Outside the image, patches see background.
+//! - `paper`: `h = tau - l`, signed (Eq. 7), with `tau` the count as printed, summed over the classes, `margin = 1`.
+//!   The update averages over the region (Eq. 8), so that a multiplier decreases if the constraint is satisfied. Eq. 9
+//!   compares the mean of `|h|` with that of the previous epoch, every epoch. Outside the image, patches see the
+//!   nearest pixel.
 //!
-//! `constraint = max` is the one-sided `max(0, l - t)` of the public code. `multipliers` chooses how many there are:
-//! `class-region` (2K: the outer ones of all classes, then the inner ones), `class` (K), `region` (2) or `scalar`; without
-//! regions the target is `margin tau` everywhere and the mean is over pixels and classes.
-//! `region = rounding` is the region test of the public code, a sum of float32 numbers that is 0 in exact arithmetic.
+//! `constraint = max` is the one-sided `max(0, l - t)` of the public code. `multipliers` sets their number:
+//! `class-region` (2K: the outer ones of all classes, then the inner ones), `class` (K), `region` (2) or `scalar`.
+//! Without regions the target is `margin tau` everywhere and the mean is over pixels and classes. `region = rounding`
+//! is the region test of the public code: whether a sum of float32 numbers, which is 0 in exact arithmetic, differs
+//! from 0.
 //!
 //! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. `lambda -> 0, rho -> 0` is cross
-//! entropy. Weights that are not learnt: [`CracFixed`](crate::crac_fixed::CracFixed).
+//! entropy. For fixed weights, see [`CracFixed`](crate::crac_fixed::CracFixed).
 //! Source: CRaC (Murugesan et al. 2024), Eq. 7 to 10.
 
 use segcal_core::{Backend, Expr, Rank, Result, Shape, Tensor, axis, ops};
@@ -53,16 +56,16 @@ pub(crate) struct Neighbourhood {
     normalise: bool,
 }
 
-/// What a batch's labels say of each pixel.
+/// The prior and the region of each pixel, computed from the labels of a batch.
 pub(crate) struct Regions<B: Backend> {
     /// `[n, K, d, h, w]`.
     pub(crate) prior: Tensor<B>,
-    /// `[n, 1, d, h, w]`, 1 where the patch holds more than one class, else 0.
+    /// `[n, 1, d, h, w]`, 1 where the patch contains more than one class, else 0.
     pub(crate) outer: Tensor<B>,
 }
 
 impl Neighbourhood {
-    /// Whether the prior is a share of the patch.
+    /// Whether the prior is a share of the patch or a count.
     pub(crate) const NORMALISE: Param = Param::new(
         "normalise",
         "true",
@@ -71,18 +74,18 @@ impl Neighbourhood {
     )
     .paper("false");
 
-    /// From checked parameters, `patch` and `normalise` among them.
+    /// Creates it from checked parameters that include `patch` and `normalise`.
     pub(crate) fn new(settings: &Settings) -> Self {
         Self { patch: settings.whole("patch"), outside: Outside::of(settings), normalise: settings.flag("normalise") }
     }
 
-    /// Of a batch.
+    /// Computes the prior and the regions of a batch.
     pub(crate) fn regions<B: Backend>(&self, batch: &Batch<'_, B>) -> Regions<B> {
         let (prior, near, extents) = self.patches(batch);
         Regions { prior, outer: is_mixed(&near, extents) }
     }
 
-    /// The prior, the labels with what patches see outside, and the extents of a patch.
+    /// The prior, the label map extended by what patches see outside the image, and the extents of a patch.
     fn patches<B: Backend>(&self, batch: &Batch<'_, B>) -> (Tensor<B>, Tensor<B>, [usize; 3]) {
         let labels = batch.labels.detach();
         let extents = patch_extents(self.patch, labels.shape());
@@ -104,7 +107,7 @@ words! {
 }
 
 words! {
-    /// What is to be at most 0.
+    /// The constraint that should be at most 0.
     enum Constraint {
         Absolute "abs",
         OneSided "max",
@@ -113,7 +116,7 @@ words! {
 }
 
 words! {
-    /// How regions are told apart.
+    /// How the region of a pixel is determined.
     enum RegionTest {
         Exact "exact",
         Rounding "rounding",
@@ -236,7 +239,7 @@ impl Crac {
         self.entry(1, classes - 1, classes) + 1
     }
 
-    /// The multiplier of a class in a region (0 outer, 1 inner).
+    /// Index of the multiplier of a class in a region (0 outer, 1 inner).
     fn entry(&self, region: usize, class: usize, classes: usize) -> usize {
         match self.layout {
             Layout::ClassRegion => region * classes + class,
@@ -250,7 +253,7 @@ impl Crac {
         matches!(self.layout, Layout::ClassRegion | Layout::Region)
     }
 
-    /// Prior, outer region, then the multipliers per class: outer and inner `lambda`, outer and inner `rho`.
+    /// The prior, the outer region, then tables per class: outer and inner `lambda`, outer and inner `rho`.
     fn inputs<B: Backend>(&self, batch: &Batch<'_, B>) -> [Tensor<B>; 6] {
         let classes = batch.classes();
         let (prior, near, extents) = self.near.patches(batch);
@@ -296,9 +299,10 @@ fn is_mixed<B: Backend>(near: &Tensor<B>, extents: [usize; 3]) -> Tensor<B> {
     ops::map(&[&smallest, &largest], |p| p.input(0).lt(p.input(1)))
 }
 
-/// 1 where the sum over the patch of (mean - label) is not 0 in float32, added in the order in which the authors' library
-/// adds on a processor with 8 lanes: one after the other in the first columns, whose number is a multiple of 32, and in
-/// four interleaved parts in the others. Moves the labels to the host: for comparison with published numbers only.
+/// 1 where the sum over the patch of (mean - label) is not 0 in float32. The order of the additions is that of the
+/// authors' library on a processor with 8 lanes: sequential in the first columns, whose number is a multiple of 32, and
+/// in four interleaved parts in the remaining ones. This moves the labels to the host, so use it only to reproduce
+/// published numbers.
 fn rounding_residue<B: Backend>(near: &Tensor<B>, extents: [usize; 3]) -> Tensor<B> {
     let patch = Shape::new(1, 1, extents[0], extents[1], extents[2]);
     let labels = near.to_f64().expect("labels come back from the device");

@@ -1,12 +1,14 @@
-//! The constraints of CRaC with fixed weights, before the multipliers are learnt:
-//! `CE + sum_(i outer) sum_k lambda_ko |tau_k - l_k| + sum_(i inner) sum_k lambda_ki |tau_k - l_k|`.
+//! The constraints of CRaC with fixed weights instead of learnt multipliers: `CE + sum_(i outer) sum_k lambda_ko |tau_k
+//! - l_k| + sum_(i inner) sum_k lambda_ki |tau_k - l_k|`.
 //!
-//! A pixel is *inner* if its label patch holds one class, else *outer*; `tau` is the mean prior of the same patch. `lambda` is
-//! one number, or 2K: the outer weights of all classes, then the inner ones, in the order of [`Crac`](crate::crac::Crac).
+//! A pixel is *inner* if its label patch contains a single class, else *outer*; `tau` is the mean prior of the same
+//! patch. `lambda` is one number, or 2K numbers: the outer weights of all classes, then the inner ones, as in
+//! [`Crac`](crate::crac::Crac).
 //!
-//! - `authors`: `tau` is a share (`normalise`), the penalty the **mean** over the classes, and patches see background outside the
-//!   image: with one weight for all it is [`Nacl`](crate::nacl::Nacl);
-//! - `paper`: `tau` is a count, the penalty the sum over the classes, and patches repeat the edge.
+//! - `authors`: `tau` is a share (`normalise`), the penalty is the **mean** over the classes, and patches see
+//!   background outside the image. With a single weight it is [`Nacl`](crate::nacl::Nacl);
+//! - `paper`: `tau` is a count, the penalty is the sum over the classes, and patches see the nearest pixel outside the
+//!   image.
 //!
 //! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. `lambda = 0` is cross entropy.
 //! Source: CRaC (Murugesan et al. 2024), Eq. 3.
@@ -62,9 +64,9 @@ impl Listed for CracFixed {
 impl Criterion for CracFixed {
     fn check(&self, classes: usize) -> Result<()> {
         if ![1, 2 * classes].contains(&self.lambda.len()) {
-            let problem = format!("lambda holds {} numbers, there are {} classes", self.lambda.len(), classes);
+            let problem = format!("lambda holds {} numbers, but there are {} classes", self.lambda.len(), classes);
             return Err(Error::new(problem)
-                .help("give one number, or one for each class outside regions, then one for each inside"));
+                .help("give one number, or one per class for outer pixels followed by one per class for inner pixels"));
         }
         self.weighting.check(classes)
     }

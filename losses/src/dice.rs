@@ -4,11 +4,11 @@
 //! - `denominator = linear`: `S = sum s_k`, `Y = sum y_k` (MONAI's Dice, which the code of MbLS uses);
 //! - `denominator = squared`: `S = sum s_k^2`, `Y = sum y_k^2` (V-Net, Milletari et al. 2016).
 //!
-//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. Values in `[0, 1]`. A class that no
-//! label holds gives `1 - e / (S + e)`: nearly 1 unless it is predicted nowhere.
+//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. Values are in `[0, 1]`. A class
+//! that is absent from the labels gives `1 - e / (S + e)`: nearly 1 unless it is predicted nowhere.
 //!
 //! `over = batch` sums `I`, `S` and `Y` over all samples before the division (MEEP). Both conventions are the same; the
-//! authors of MbLS count the background, too (`include_background`).
+//! authors of MbLS include the background (`include_background`).
 //! Source: MbLS, Sec. 5 ("CE + DSC") and its public code; V-Net, Sec. 3, for the squared denominator.
 
 use segcal_core::{Backend, Result, Shape, Tensor, axis, ops};
@@ -24,27 +24,27 @@ pub struct Dice {
     overlap: Overlap,
 }
 
-/// What the overlap of a soft Dice is taken of.
+/// How the overlap of a soft Dice is computed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Overlap {
     /// Whether samples are pooled before the division.
     pub(crate) pooled: bool,
-    /// The classes that are averaged begin here.
+    /// First class of the average.
     pub(crate) first_class: usize,
-    /// How many there are; all that follow if `None`.
+    /// Number of classes in the average; all following classes if `None`.
     pub(crate) classes: Option<usize>,
-    /// Added above and below the fraction.
+    /// Added to the numerator and the denominator.
     pub(crate) smooth: f64,
     /// Whether the denominator sums squares.
     pub(crate) squared: bool,
 }
 
 impl Dice {
-    /// Parameters that every loss with a Dice part has.
+    /// Smoothing, a parameter of every loss with a Dice part.
     pub(crate) const SMOOTH: Param =
         Param::new("smooth", "1e-5", Range::Above(0.0, 1.0), "added above and below the fraction");
 
-    /// The same; see [`Denominator::is_squared`].
+    /// The denominator, a parameter of every loss with a Dice part; see [`Denominator::is_squared`].
     pub(crate) const DENOMINATOR: Param = Param::new(
         "denominator",
         "linear",
@@ -62,7 +62,7 @@ words! {
 }
 
 impl Denominator {
-    /// From checked parameters with [`Dice::DENOMINATOR`].
+    /// Reads [`Dice::DENOMINATOR`] from checked parameters.
     pub(crate) fn is_squared(settings: &Settings) -> bool {
         settings.choice::<Self>("denominator") == Self::Squared
     }
@@ -116,12 +116,12 @@ impl Criterion for Dice {
 }
 
 impl Overlap {
-    /// Whether any class is left to average.
+    /// Checks that at least one class is left to average.
     pub(crate) fn check(self, classes: usize) -> Result<()> {
         if classes > self.first_class {
             return Ok(());
         }
-        Err(segcal_core::Error::new("without the background no class is left").help("set include_background = true"))
+        Err(segcal_core::Error::new("excluding the background leaves no class").help("set include_background = true"))
     }
 
     /// The Dice loss of a batch.
@@ -132,7 +132,7 @@ impl Overlap {
         let weighted = weight.is_some();
         let parts = sums(batch, weight, &[], groups, 2, |p| {
             let keep = |x| if weighted { x * p.weight() } else { x };
-            // A label is 0 or 1, and its own square.
+            // `y` is 0 or 1, so it equals its square.
             let predicted = if self.squared { p.s().square() } else { p.s() };
             vec![keep(p.s() * p.y()), keep(predicted), keep(p.y())]
         });

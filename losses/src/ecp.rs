@@ -3,7 +3,7 @@
 //! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`.
 //!
 //! - `authors`: the entropy is the **mean** over the classes of `-p log p` with `p = s` clamped to
-//!   `[1e-10, 1 - 1e-10]`, so `lambda` counts `1/K` of what is printed;
+//!   `[1e-10, 1 - 1e-10]`, so `lambda` has `1/K` of the printed effect;
 //! - `paper`: the Shannon entropy (MbLS, Sec. 4.2).
 //!
 //! `lambda = 0` is cross entropy. `-H(s) = KL(s || u) - log K`.

@@ -3,8 +3,8 @@
 //! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. Both conventions are the same.
 //! `gamma = 0` is cross entropy; the loss is at least `CE - gamma H(s)` (MbLS, Eq. 5) for `gamma >= 1`.
 //!
-//! `schedule = flsd53` lets gamma depend on the probability `s_y` of the label: 5 where `s_y < 0.2`, 3 where
-//! `s_y < 0.5`, else `gamma`; it is held constant in the gradient (Mukhoti et al. 2020).
+//! With `schedule = flsd53` gamma depends on the probability `s_y` of the label: 5 where `s_y < 0.2`, 3 where
+//! `s_y < 0.5`, else `gamma`. It is held constant in the gradient (Mukhoti et al. 2020).
 //! Source: Lin et al. 2017; MbLS (Murugesan et al. 2023), Eq. 5.
 
 use segcal_core::{Backend, Expr, Result};
@@ -62,7 +62,7 @@ impl Criterion for Focal {
 
     fn value<B: Backend>(&self, batch: &Batch<'_, B>) -> Value<B> {
         pixelwise(batch, &self.weighting, &[], &[("focal", 1.0)], |p| {
-            // Never quite 0, where the slope of a power below 1 is infinite.
+            // Keep it above 0, where the derivative of a power below 1 is infinite.
             let s_y = p.log_s_y().exp();
             let doubt = (1.0 - s_y).max(f64::from(f32::MIN_POSITIVE));
             vec![Per::Pixel(-(doubt.pow(self.exponent(p, s_y)) * p.log_s_y()))]

@@ -1,4 +1,5 @@
-//! Augmented Lagrangian: penalty functions, and multipliers that follow the constraints on the validation set.
+//! Augmented Lagrangian: penalty functions, and multipliers that are updated from the constraints on the validation
+//! set.
 
 use segcal_core::{Error, Expr, Result};
 
@@ -6,8 +7,8 @@ use crate::words::{Word, words};
 use crate::{Param, Range, Settings, State};
 
 words! {
-    /// A penalty-Lagrangian function `P(z, rho, lambda)` of a constraint `z <= 0`. All of them satisfy the axioms of the
-    /// appendix of CRaC: `P' >= 0`, `P'(0) = lambda`, and with growing `rho` the slope goes to infinity where the
+    /// A penalty-Lagrangian function `P(z, rho, lambda)` of a constraint `z <= 0`. All of them satisfy the axioms of
+    /// the appendix of CRaC: `P' >= 0`, `P'(0) = lambda`, and as `rho` grows the slope tends to infinity where the
     /// constraint is violated and to 0 where it is satisfied.
     pub enum Penalty {
         /// Powell, Hestenes, Rockafellar: `lambda z + rho z^2 / 2` where `lambda + rho z >= 0`, else
@@ -21,7 +22,7 @@ words! {
 }
 
 impl Penalty {
-    /// Which one, as a parameter.
+    /// The parameter that selects the penalty function.
     pub const PARAM: Param = Param::new("penalty", "phr", Range::OneOf(Self::WORDS), "penalty function");
 
     /// From checked parameters.
@@ -61,13 +62,13 @@ impl Penalty {
 /// Multipliers `lambda` and penalty parameters `rho`, updated at the end of every epoch from the validation pass:
 ///
 /// - `lambda <- mean of clamp(P'(z, rho, lambda))` (CRaC, Eq. 8), within `[lambda_min, lambda_max]`;
-/// - every `rho_every`-th epoch, `rho <- min(gamma rho, rho_max)` where the mean constraint is above `mu` times that of
-///   the epoch before (CRaC, Eq. 9, whose two sides are printed alike), with the one before floored at 0.
+/// - every `rho_every`-th epoch, `rho <- min(gamma rho, rho_max)` if the mean constraint is above `mu` times that of
+///   the previous epoch, floored at 0 (CRaC, Eq. 9, whose two sides are printed identically).
 #[derive(Clone, Debug)]
 pub struct Multipliers {
     lambda: Vec<f64>,
     rho: Vec<f64>,
-    /// Mean constraint of the epoch before; empty in the first.
+    /// Mean constraint of the previous epoch; empty in the first.
     previous: Vec<f64>,
     epoch: f64,
     observed: Vec<Observed>,
@@ -82,16 +83,16 @@ pub struct Multipliers {
 /// Sums over validation pixels that belong to one multiplier.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Observed {
-    /// Of the clamped slopes.
+    /// Sum of the clamped slopes.
     pub(crate) slope: f64,
-    /// Of the constraint.
+    /// Sum of the constraint.
     pub(crate) constraint: f64,
-    /// Of ones.
+    /// Number of pixels.
     pub(crate) count: f64,
 }
 
 impl Multipliers {
-    /// Their parameters; the first penalty parameter, which is also its lower clamp, differs between the losses.
+    /// The parameters of the multipliers. The initial `rho`, which is also its lower clamp, differs between the losses.
     pub const fn params(rho: &'static str) -> [Param; 9] {
         const POSITIVE: Range = Range::Closed(1e-12, 1e12);
         [
@@ -115,7 +116,7 @@ impl Multipliers {
     /// From checked parameters.
     ///
     /// # Errors
-    /// A lower clamp lies above its upper clamp.
+    /// A lower clamp is above its upper clamp.
     pub fn new(settings: &Settings) -> Result<Self> {
         let bounds = (settings.number("lambda_min"), settings.number("lambda_max"));
         let rho_bounds = (settings.number("rho_min"), settings.number("rho_max"));
@@ -138,14 +139,14 @@ impl Multipliers {
         })
     }
 
-    /// Whether there is one multiplier, or as many as needed.
+    /// Checks that the number of initial values is one or `needed`.
     ///
     /// # Errors
-    /// Neither.
+    /// It is neither.
     pub fn check(&self, needed: usize) -> Result<()> {
         for (name, values) in [("lambda", &self.lambda), ("rho", &self.rho)] {
             if values.len() != 1 && values.len() != needed {
-                let problem = format!("{name} holds {} numbers, there are {needed} multipliers", values.len());
+                let problem = format!("{name} holds {} numbers, but there are {needed} multipliers", values.len());
                 return Err(Error::new(problem).help("give one number, or one per multiplier"));
             }
         }
@@ -162,7 +163,7 @@ impl Multipliers {
         one_or(&self.rho, entry)
     }
 
-    /// Adds what one batch of the validation pass holds for each multiplier.
+    /// Adds the sums of one validation batch, one entry per multiplier.
     pub(crate) fn observe(&mut self, batch: &[Observed]) {
         self.observed.resize(batch.len(), Observed::default());
         for (sum, new) in self.observed.iter_mut().zip(batch) {
@@ -172,7 +173,8 @@ impl Multipliers {
         }
     }
 
-    /// The outer iteration. A multiplier that no pixel was seen for stays; so do all if there was no validation pass.
+    /// The outer iteration. A multiplier without any observed pixel is left unchanged; so are all if there was no
+    /// validation pass.
     pub fn end_epoch(&mut self) {
         let observed = std::mem::take(&mut self.observed);
         self.epoch += 1.0;
@@ -196,13 +198,13 @@ impl Multipliers {
         self.previous = entries.map(mean).collect();
     }
 
-    /// `lambda`, `rho`, the mean `constraint` of the last epoch, and the number of epochs.
+    /// Returns `lambda`, `rho`, the mean `constraint` of the last epoch, and the number of epochs.
     pub fn state(&self) -> State {
         let values = [&self.lambda, &self.rho, &self.previous, &vec![self.epoch]];
         NAMES.iter().zip(values).map(|(name, values)| ((*name).to_string(), values.clone())).collect()
     }
 
-    /// Takes up what [`Multipliers::state`] gave.
+    /// Restores a state returned by [`Multipliers::state`].
     ///
     /// # Errors
     /// A name is missing or unknown, or a length does not fit.
@@ -225,7 +227,8 @@ impl Multipliers {
 const NAMES: [&str; 4] = ["lambda", "rho", "constraint", "epoch"];
 
 fn foreign(names: &[&str]) -> Error {
-    let problem = format!("the checkpoint holds [{}], multipliers need [{}]", names.join(", "), NAMES.join(", "));
+    let problem =
+        format!("the checkpoint holds [{}], but the multipliers need [{}]", names.join(", "), NAMES.join(", "));
     Error::new(problem).help("resume with the loss that the run was started with")
 }
 

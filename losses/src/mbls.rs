@@ -3,16 +3,16 @@
 //!
 //! - `penalty = l1`: `P(d) = max(0, d - m)`;
 //! - `penalty = l2`: `P(d) = max(0, d - m)^2`;
-//! - `penalty = l2-unhinged`: `P(d) = (d - m)^2`, what the authors' quadratic class computes: it pulls every distance to
-//!   the margin from both sides, and the largest logit adds `m^2`.
+//! - `penalty = l2-unhinged`: `P(d) = (d - m)^2`, as computed by the authors' quadratic class: it pulls every distance
+//!   towards the margin from both sides, and the largest logit adds `m^2`.
 //!
 //! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`.
 //!
-//! - `authors`: the penalty is the **mean** over the classes, so `lambda` counts `1/K` of what is printed;
-//! - `paper`: the sum over the classes (Eq. 7).
+//! - `authors`: the penalty is the **mean** over the classes, so `lambda` has `1/K` of the printed effect;
+//! - `paper`: the penalty is the sum over the classes (Eq. 7).
 //!
-//! `lambda = 0`, or a margin above every distance with `l1` or `l2`, is cross entropy; `margin = 0` is the linear penalty
-//! of Prop. 1. Where several logits are the largest, each gets an equal share of the gradient.
+//! `lambda = 0`, or a margin above every distance with `l1` or `l2`, is cross entropy; `margin = 0` is the linear
+//! penalty of Prop. 1. Logits that tie for the largest get equal shares of the gradient.
 //! Source: MbLS (Murugesan et al. 2023), Eq. 7 and Table 4.
 
 use segcal_core::{Backend, Expr, Result};

@@ -1,8 +1,8 @@
 //! Margin-based label smoothing plus soft Dice: `CE + DSC + lambda sum_k P(d_k)`.
 //!
-//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. The parts are those of [`Mbls`] and
-//! [`Dice`], with their conventions; here the authors leave the background out of the Dice part.
-//! `lambda = 0` is [`CeDice`](crate::ce_dice::CeDice) without background.
+//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. The parts are [`Mbls`] and
+//! [`Dice`], with their conventions; here the authors exclude the background from the Dice part. `lambda = 0` is
+//! [`CeDice`](crate::ce_dice::CeDice) without background.
 //! Source: MbLS (Murugesan et al. 2023), Eq. 7, with the Dice of its Sec. 5.
 
 use segcal_core::{Backend, Result};

@@ -1,22 +1,25 @@
 //! Maximum entropy on erroneous predictions: a segmentation loss plus a regulariser that pushes misclassified pixels
 //! towards the uniform distribution.
 //!
-//! The misclassified pixels `W` are those whose largest logit is not that of the label (of equals the first counts). They are a
-//! constant set in the gradient; without any, the regulariser is 0.
+//! The misclassified pixels `W` are those whose largest logit (the first in case of ties) is not that of the label. The
+//! set is held constant in the gradient; if it is empty, the regulariser is 0.
 //!
-//! - `paper`: `L = L_seg - lambda H_W` with the Shannon entropy `H_W = -1/|W| sum_(i in W) sum_k s_k log s_k` (Eq. 1), or
-//!   `L = L_seg + lambda KL_W` with `KL_W = 1/|W| sum_(i in W) KL(u || s)` (Eq. 2; the sign is the one that pushes towards
-//!   uniform, the text's minus would push away). `L_seg` is cross entropy, or the soft Dice of V-Net, which the paper cites (squared denominators),
-//!   over the whole batch, mean over the foreground classes, with 1e-7 above and below.
-//! - `authors`: the binary form of the public code. The entropy is the mean over the channels of the binary entropy of `s_k`;
-//!   the KL part is the mean over `W` and the channels of `log s_k` (negative; `L = L_seg - lambda` times it); cross entropy is
-//!   the mean over the channels of the binary cross entropy; Dice is that of channel 1 alone with linear denominators (`denominator`). Probabilities are clamped to
-//!   `[1e-7, 1 - 1e-7]` and 1e-7 is added inside logarithms. For two classes it equals the printed form up to a factor of 1/2 in
-//!   the KL part, the constant `log 2`, and the clamps.
+//! - `paper`: `L = L_seg - lambda H_W` with the Shannon entropy `H_W = -1/|W| sum_(i in W) sum_k s_k log s_k` (Eq. 1),
+//!   or `L = L_seg + lambda KL_W` with `KL_W = 1/|W| sum_(i in W) KL(u || s)` (Eq. 2; this sign pushes towards the
+//!   uniform distribution, the minus in the text would push away from it). `L_seg` is cross entropy, or the soft Dice
+//!   of V-Net, which the paper cites (squared denominators), over the whole batch, averaged over the foreground
+//!   classes, with 1e-7 added to the numerator and the denominator.
+//! - `authors`: the binary form of the public code. The entropy is the mean over the channels of the binary entropy of
+//!   `s_k`; the KL part is the mean over `W` and the channels of `log s_k` (negative; `L = L_seg - lambda` times it);
+//!   cross entropy is the mean over the channels of the binary cross entropy; Dice is that of channel 1 only, with
+//!   linear denominators (`denominator`). Probabilities are clamped to `[1e-7, 1 - 1e-7]` and 1e-7 is added inside
+//!   logarithms. For two classes it equals the printed form up to a factor of 1/2 in the KL part, the constant `log 2`,
+//!   and the clamps.
 //!
-//! `empty = nan` gives the 0/0 of the public code where nothing is misclassified. `pixels = all` takes the entropy of all
-//! pixels; [`ConfidencePenalty`](crate::confidence_penalty::ConfidencePenalty) is that baseline of the paper's tables. Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]`.
-//! `lambda = 0` is the segmentation loss. Source: MEEP (Larrazabal et al. 2023), Eq. 1 and 2.
+//! `empty = nan` gives the 0/0 of the public code if nothing is misclassified. `pixels = all` takes the entropy of all
+//! pixels; [`ConfidencePenalty`](crate::confidence_penalty::ConfidencePenalty) is this baseline of the paper's tables.
+//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]`. `lambda = 0` is the segmentation loss.
+//! Source: MEEP (Larrazabal et al. 2023), Eq. 1 and 2.
 
 use segcal_core::{Backend, Expr, Result, Tensor, ops};
 
@@ -31,11 +34,11 @@ use crate::{Batch, Criterion, Listed, Param, Pixel, Range, Settings, Spec, Value
 pub struct Meep {
     weighting: Weighting,
     lambda: f64,
-    /// The overlap of the Dice part; cross entropy without one.
+    /// The overlap of the Dice loss; `None` for cross entropy.
     overlap: Option<Overlap>,
     kl: bool,
     wrong_only: bool,
-    /// The regulariser is divided by at least this many pixels.
+    /// Lower bound of the number of pixels that the regulariser is divided by.
     least: f64,
     shannon: bool,
 }
@@ -49,7 +52,7 @@ words! {
 }
 
 words! {
-    /// What pushes towards uniform predictions.
+    /// The regulariser that pushes towards uniform predictions.
     enum Regularizer {
         Entropy "entropy",
         Kl "kl",
@@ -57,7 +60,7 @@ words! {
 }
 
 words! {
-    /// Where it pushes.
+    /// The pixels that are regularised.
     enum Pixels {
         Wrong "wrong",
         All "all",
@@ -65,7 +68,7 @@ words! {
 }
 
 words! {
-    /// The regulariser of no pixel at all.
+    /// The regulariser if there is no such pixel.
     enum Empty {
         Zero "zero",
         Nan "nan",
@@ -110,7 +113,7 @@ impl Meep {
     /// The denominator of the Dice, as a parameter.
     pub(crate) const DENOMINATOR: Param = Dice::DENOMINATOR.paper("squared");
 
-    /// The entropy of all pixels, with the base of these parameters.
+    /// The entropy of all pixels, with the segmentation loss of these parameters.
     pub(crate) fn everywhere(settings: &Settings, lambda: f64) -> Self {
         let overlap = Overlap {
             pooled: true,
@@ -184,7 +187,7 @@ impl Meep {
     }
 }
 
-/// Each pixel's share in a mean over those that are 1 in `map`, as if there were at least `least` of them.
+/// The weight of each pixel in a mean over the pixels that are 1 in `map`; the divisor is at least `least`.
 fn shares<B: Backend>(map: &Tensor<B>, least: f64) -> Tensor<B> {
     let count = ops::sum_all(&[map], |p| p.input(0));
     ops::map(&[map, &count], |p| p.input(0) / p.input(1).max(least))
@@ -196,7 +199,7 @@ fn binary_cross_entropy<'b>(target: Expr<'b>, s: Expr<'b>) -> Expr<'b> {
     -(target * (p + 1e-7).ln() + (1.0 - target) * (1.0 - p + 1e-7).ln())
 }
 
-/// 1 for kept pixels whose prediction is not the label.
+/// 1 for kept pixels whose predicted class differs from the label.
 fn wrong<B: Backend>(batch: &Batch<'_, B>, kept: &Tensor<B>) -> Tensor<B> {
     ops::map(&[&prediction(batch), &batch.labels.detach(), kept], |p| {
         p.input(2) * (1.0 - p.input(0).equals(p.input(1)))

@@ -1,13 +1,13 @@
 //! Neighbour-aware calibration: cross entropy plus a penalty that pulls the logits to a prior from the label patch,
 //! `NACL = CE + lambda sum_k P(tau_k - l_k)` with `P(z) = |z|` (`l1`) or `z^2` (`l2`).
 //!
-//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`; for the image-driven priors an image
-//! `[n, 1, d, h, w]`. With `on = softmax` the probability `s_k` stands in place of `l_k`.
+//! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`; for the image-driven priors an
+//! image `[n, 1, d, h, w]`. With `on = softmax` the probability `s_k` replaces `l_k`.
 //!
-//! - `authors`: the penalty is the **mean** over the classes, so `lambda` counts `1/K` of what is printed; borders of
-//!   the prior as the authors' code has them.
-//! - `paper`: the sum over the classes (NACL, Eq. 7), with the prior `mean` as the count that is printed there
-//!   (`normalise = false`); pixels outside the image repeat its edge.
+//! - `authors`: the penalty is the **mean** over the classes, so `lambda` has `1/K` of the printed effect; the borders
+//!   of the prior are those of the authors' code.
+//! - `paper`: the penalty is the sum over the classes (NACL, Eq. 7), with the prior `mean` as the count printed there
+//!   (`normalise = false`); outside the image, patches see the nearest pixel.
 //!
 //! `lambda = 0` is cross entropy. With `patch = 1` and the prior `mean` the target is the one-hot label.
 //! Source: NACL (Murugesan et al. 2023), Eq. 7, and its supplement for the priors.
@@ -31,7 +31,7 @@ pub struct Nacl {
 }
 
 words! {
-    /// How the difference to the prior is punished.
+    /// How the difference from the prior is penalised.
     enum Difference {
         Absolute "l1",
         Squared "l2",
@@ -84,7 +84,7 @@ impl Listed for Nacl {
 }
 
 impl Nacl {
-    /// Whether probabilities are pulled, not logits.
+    /// Whether the penalty applies to probabilities instead of logits.
     pub(crate) const fn is_on_softmax(&self) -> bool {
         self.on_softmax
     }

@@ -1,9 +1,9 @@
-//! Losses that are sums over pixels, value and gradient in as few passes over the logits as there can be.
+//! Losses that are sums over pixels: value and gradient in as few passes over the logits as possible.
 //!
-//! A term is a sum over the pixels of an expression of the pixel alone, or over pixels and classes of an expression of
-//! both ([`Per`]). Beside the two passes for the statistics there is one over the logits for the terms of the second
-//! kind, which also gives their slopes in the statistics where a gradient is wanted, and one for the gradient. What
-//! depends on the pixel alone is computed once a pixel.
+//! A term is a sum over the pixels of an expression that depends only on the pixel, or a sum over pixels and classes of
+//! an expression that depends on both ([`Per`]). There are two passes for the statistics, one over the logits for the
+//! terms of the second kind, which also computes their derivatives with respect to the statistics if a gradient is
+//! requested, and one for the gradient. Expressions that depend only on the pixel are computed once per pixel.
 
 use std::cell::Cell;
 
@@ -13,11 +13,11 @@ use crate::fused::{Inputs, Pixel, Source, Written, unfolded};
 use crate::weighting::Weighting;
 use crate::{Batch, Value};
 
-/// An expression of a pixel-wise loss, with how often it counts.
+/// An expression of a pixel-wise loss, and how often it counts.
 pub(crate) enum Per<'b> {
-    /// Once: it depends on the pixel alone.
+    /// Once per pixel: it depends only on the pixel.
     Pixel(Expr<'b>),
-    /// Once for each class, times the number.
+    /// Once per class, multiplied by the number.
     Class(Expr<'b>, f64),
 }
 
@@ -53,17 +53,17 @@ pub(crate) fn pixelwise<B: Backend>(
     Value { total, terms: terms.iter().map(|(name, _)| *name).zip(outputs).collect() }
 }
 
-/// What a pixel-wise loss is.
+/// The definition of a pixel-wise loss.
 struct Form<F> {
     factors: Vec<f64>,
-    /// What each pixel counts; its weight if `None`.
+    /// The constant factor of each pixel; the pixel's weight if `None`.
     share: Option<f64>,
     f: F,
 }
 
 impl<F: for<'b> Fn(&Pixel<'b>) -> Vec<Per<'b>>> Form<F> {
-    /// Sums the terms of classes for each pixel and makes them known to `inputs`, followed by their slopes in
-    /// the statistics that are answered, if they are wanted.
+    /// Sums the per-class terms of each pixel and stores the sums in `inputs.known`, followed, if `slopes` is set, by
+    /// their derivatives with respect to the returned statistics.
     fn fold_classes<B: Backend>(&self, inputs: &mut Inputs<B>, slopes: bool) -> Vec<Source> {
         let sums = Written::new(|p| self.of_classes(p).into_iter().map(|(value, _)| value).collect());
         let count = sums.program.outputs().len();
@@ -94,7 +94,7 @@ impl<F: for<'b> Fn(&Pixel<'b>) -> Vec<Per<'b>>> Form<F> {
         total: &Tensor<B>,
     ) -> Tensor<B> {
         let (first_slope, scale) = (inputs.known.len() - folded.len(), self.scale());
-        // To first order the classes' part is linear in the statistics, with the slopes that were folded.
+        // To first order the per-class part is linear in the statistics, with the slopes computed by `fold_classes`.
         let of_pixel = Written::new(|p| {
             let own = (self.f)(p).into_iter().map(|term| match term {
                 Per::Pixel(value) => value,
@@ -129,7 +129,7 @@ impl<F: for<'b> Fn(&Pixel<'b>) -> Vec<Per<'b>>> Form<F> {
         self.share.map_or_else(|| p.weight(), |share| p.constant(share))
     }
 
-    /// The terms per class, each with what it counts in the total.
+    /// The per-class terms, each with its factor in the total.
     fn of_classes<'b>(&self, p: &Pixel<'b>) -> Vec<(Expr<'b>, f64)> {
         let terms = (self.f)(p).into_iter().zip(&self.factors);
         let of_class = |(term, factor)| match term {
@@ -139,8 +139,8 @@ impl<F: for<'b> Fn(&Pixel<'b>) -> Vec<Per<'b>>> Form<F> {
         terms.filter_map(of_class).collect()
     }
 
-    /// What the terms per class add to the total, divided by a number; and that number, so that it need not be
-    /// multiplied class by class.
+    /// The contribution of the per-class terms to the total, divided by a scale, and that scale, so that it need not be
+    /// multiplied for every class.
     fn class_total<'b>(&self, p: &Pixel<'b>) -> (Expr<'b>, f64) {
         let terms: Vec<_> = self.of_classes(p).into_iter().filter(|(_, factor)| *factor != 0.0).collect();
         let scale = terms.first().map_or(1.0, |(_, factor)| *factor);
@@ -148,7 +148,7 @@ impl<F: for<'b> Fn(&Pixel<'b>) -> Vec<Per<'b>>> Form<F> {
         (terms.iter().fold(p.constant(0.0), add), scale)
     }
 
-    /// The number of [`Form::class_total`].
+    /// The scale of [`Form::class_total`].
     fn scale(&self) -> f64 {
         let scale = Cell::new(1.0);
         Written::new(|p| {
@@ -158,7 +158,7 @@ impl<F: for<'b> Fn(&Pixel<'b>) -> Vec<Per<'b>>> Form<F> {
         scale.get()
     }
 
-    /// For each term its value at a pixel, the classes being summed already.
+    /// The value of each term at a pixel, with the classes already summed.
     fn values<'b>(&self, p: &Pixel<'b>) -> Vec<Expr<'b>> {
         let mut sums = (0..).map(|number| p.source(Source::Known(number)));
         let value = |term| match term {
@@ -168,7 +168,7 @@ impl<F: for<'b> Fn(&Pixel<'b>) -> Vec<Per<'b>>> Form<F> {
         (self.f)(p).into_iter().map(value).collect()
     }
 
-    /// The terms times their factors, added.
+    /// The sum of the terms times their factors.
     fn weighed<'b>(&self, p: &Pixel<'b>, values: impl Iterator<Item = Expr<'b>>) -> Expr<'b> {
         let counted = values.zip(&self.factors).filter(|(_, factor)| **factor != 0.0);
         counted.fold(p.constant(0.0), |sum, (value, &factor)| sum + value * factor)

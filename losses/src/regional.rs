@@ -1,15 +1,16 @@
-//! Losses of regions that may overlap or lie in each other: each region is a problem of its own, region against rest.
+//! Losses for regions that may overlap or be nested: each region is a separate binary problem, region against rest.
 //!
-//! A network gives one logit `z` for each region, `[n, R, d, h, w]`; labels are `[n, 1, d, h, w]`, and a region is a set of them.
-//! Its problem has the classes rest and region with the logits `(0, z)`, whose softmax is `(1 - sigmoid(z), sigmoid(z))`: cross
-//! entropy is binary cross entropy there, and a loss applies as it is where it does not change when one number is added to all
-//! logits of a pixel. The value is the mean over the regions, as in nnU-Net's region-based training (Isensee et al. 2021).
+//! The network predicts one logit `z` per region, `[n, R, d, h, w]`; labels are `[n, 1, d, h, w]`, and a region is a
+//! set of labels. Its problem has the classes rest and region with the logits `(0, z)`, whose softmax is
+//! `(1 - sigmoid(z), sigmoid(z))`. Cross entropy then is binary cross entropy. A loss applies unchanged if it is
+//! invariant to adding one number to all logits of a pixel. The value is the mean over the regions, as in nnU-Net's
+//! region-based training (Isensee et al. 2021).
 
 use segcal_core::{Backend, Error, Result, Tensor, axis, ops};
 
 use crate::{Batch, Criterion, Loss, Objective, State, Value};
 
-/// The mean over the regions of an objective of two classes, rest and region. What a loss remembers, it remembers for each
+/// The mean over the regions of an objective with two classes, rest and region. A loss that keeps a state keeps one per
 /// region.
 #[derive(Clone, Debug)]
 pub struct Regional {
@@ -17,7 +18,7 @@ pub struct Regional {
     ignored: Option<i32>,
 }
 
-/// A region with its own objective.
+/// A region and its objective.
 #[derive(Clone, Debug)]
 struct Problem {
     name: String,
@@ -26,14 +27,15 @@ struct Problem {
 }
 
 impl Regional {
-    /// The regions in the order of the logits, each with its name and the labels that it unites. Pixels of the label `ignored`,
-    /// which is neither 0 nor 1, keep it: the objective leaves them out, if it is told to.
+    /// Creates the objective. `regions` holds the name and the labels of each region, in the order of the logits.
+    /// Pixels with the label `ignored`, which is neither 0 nor 1, keep it, so that the objective can ignore them with
+    /// `ignore_index`.
     ///
     /// # Errors
-    /// There is no region, or a loss is not of differences of logits; the message names it.
+    /// There is no region, or a loss does not depend only on differences of logits; the message names it.
     pub fn new(objective: &Objective, regions: Vec<(String, Vec<i32>)>, ignored: Option<i32>) -> Result<Self> {
         if regions.is_empty() {
-            return Err(Error::new("there is no region to learn"));
+            return Err(Error::new("there are no regions to train on"));
         }
         for (_, loss) in objective.parts() {
             if let Some((why, remedy)) = unfit(loss) {
@@ -50,15 +52,15 @@ impl Regional {
     }
 }
 
-const OTHERS: &str = "choose another loss: segcal list losses says which apply to regions";
+const OTHERS: &str = "choose another loss: segcal list losses shows which apply to regions";
 
-/// Why a loss does not apply to regions, and what to do about it; `None` where it does.
+/// Why a loss does not apply to regions, and what to do about it; `None` if it does apply.
 fn unfit(loss: &Loss) -> Option<(&'static str, &'static str)> {
     match loss {
         Loss::Nacl(nacl) if nacl.is_on_softmax() => None,
-        Loss::Nacl(_) => Some(("it pulls the logit of each class to a prior", "set on = \"softmax\"")),
+        Loss::Nacl(_) => Some(("it pulls the logit of each class towards a prior", "set on = \"softmax\"")),
         Loss::Crac(_) | Loss::CracFixed(_) => {
-            Some(("it bounds the distance of the logit of each class to a prior", OTHERS))
+            Some(("it constrains the distance of the logit of each class from a prior", OTHERS))
         }
         Loss::Bwcr(_) => Some(("it compares the logits of each class in two views", OTHERS)),
         _ => None,
@@ -66,13 +68,13 @@ fn unfit(loss: &Loss) -> Option<(&'static str, &'static str)> {
 }
 
 impl Loss {
-    /// Why the loss does not apply to regions that are problems of their own ([`Regional`]), as it is set; `None` where it does.
+    /// Why the loss, with its current parameters, does not apply to regions ([`Regional`]); `None` if it does apply.
     pub fn unfit_for_regions(&self) -> Option<&'static str> {
         unfit(self).map(|(why, _)| why)
     }
 }
 
-/// Hands the problem of one region to `solve`: two classes, the logits 0 and that of its channel.
+/// Calls `solve` with the binary problem of one region: two classes, with the logits 0 and that of its channel.
 fn posed<B: Backend, T>(
     batch: &Batch<'_, B>,
     (channel, labels): (usize, &[i32]),
@@ -116,7 +118,7 @@ impl Criterion for Regional {
         Value { total: mean(&totals), terms }
     }
 
-    /// Whether there is a logit for each region, and the parameters fit two classes.
+    /// Checks that there is one logit per region and that the parameters fit two classes.
     fn check(&self, classes: usize) -> Result<()> {
         if classes != self.problems.len() {
             return Err(Error::new(format!("{} regions, but {classes} logits", self.problems.len())));
@@ -127,7 +129,7 @@ impl Criterion for Regional {
         self.problems.iter().try_for_each(check)
     }
 
-    /// What the losses of each region remember, behind the name of the region: `whole/cals.lambda`.
+    /// The states of the losses of each region, prefixed with the name of the region: `whole/cals.lambda`.
     fn state(&self) -> State {
         let of_region = |problem: &Problem| {
             let state = problem.objective.state().into_iter();
@@ -149,7 +151,7 @@ impl Criterion for Regional {
         if taken == state.len() {
             return Ok(());
         }
-        let error = Error::new("the checkpoint holds what losses of other regions remember");
+        let error = Error::new("the checkpoint holds the loss state of other regions");
         Err(error.help("resume with the data set that the run was started with"))
     }
 
@@ -175,7 +177,7 @@ mod tests {
     use crate::{Convention, Given};
 
     const LABELS: [f64; 4] = [0.0, 1.0, 2.0, 3.0];
-    /// Logits of the whole (labels 1 and 2) and of the core (2).
+    /// Logits of the regions whole (labels 1 and 2) and core (label 2).
     const LOGITS: [f64; 8] = [-1.0, 0.5, 2.0, 7.0, 0.25, -3.0, 1.5, -7.0];
 
     fn of(name: &str, set: &[(&str, &str)], ignored: Option<i32>) -> Result<Regional> {
@@ -199,7 +201,7 @@ mod tests {
         1.0 / (1.0 + (-z).exp())
     }
 
-    /// The pixels of label 3 are ignored: three are left.
+    /// Pixels with label 3 are ignored: three are left.
     fn truth() -> [[f64; 3]; 2] {
         [[0.0, 1.0, 1.0], [0.0, 0.0, 1.0]]
     }
@@ -235,7 +237,7 @@ mod tests {
                 continue;
             };
             let (logits, labels) = tensors(&LOGITS);
-            // Label 3 is of no region: rest.
+            // Label 3 belongs to no region, so it is rest.
             let gradient =
                 loss.value(&Batch::new(&logits, &labels)).total.backward().of(&logits).unwrap().to_f64().unwrap();
             for place in 0..8 {

@@ -1,8 +1,8 @@
-//! What every loss needs of a pixel's logits, computed once.
+//! Statistics of a pixel's logits that the losses share, computed once.
 
 use segcal_core::{Backend, Fold, Program, Tensor, axis, ops};
 
-/// The statistics of a pixel's logits, `[n, 1, d, h, w]`, without history.
+/// Statistics of each pixel's logits, `[n, 1, d, h, w]`, without history.
 #[derive(Clone)]
 pub(crate) struct Statistics<B: Backend> {
     pub(crate) largest: Tensor<B>,
@@ -11,7 +11,7 @@ pub(crate) struct Statistics<B: Backend> {
 }
 
 impl<B: Backend> Statistics<B> {
-    /// In two passes over the logits.
+    /// Computes them in two passes over the logits.
     pub(crate) fn new(logits: &Tensor<B>, labels: &Tensor<B>) -> Self {
         let (backend, domain, pixels) = (logits.backend(), logits.shape(), labels.shape());
         let largest = ops::max(logits, pixels);

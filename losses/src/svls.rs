@@ -2,12 +2,13 @@
 //! `SVLS = -sum_k ytilde_k log s_k`, `ytilde_k = sum_i w_i y_i^k / sum_i w_i` over the label patch.
 //!
 //! Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`. The blurred label is the prior
-//! [`gaussian`](crate::priors::gaussian), whose file tells the two conventions apart: `authors` give the centre half of
-//! the weight for every sigma, and blur in float32 whatever the logits are in, which in 3-D can be seen in the 7th digit;
-//! `paper` takes the Gaussian as it is.
+//! [`gaussian`](crate::priors::gaussian), whose documentation describes the two conventions: `authors` gives the centre
+//! half of the weight for every sigma and blurs in float32 regardless of the type of the logits, which in 3-D affects
+//! the 7th digit; `paper` uses the plain Gaussian.
 //!
-//! `SVLS = w_c CE + (1 - w_c) (KL(tau || s) + H(tau))` with the centre's weight `w_c` and the neighbours' mixture `tau`.
-//! In the convention `paper`, `sigma -> 0` is cross entropy; a uniform patch gives cross entropy in both (`authors`: to 1e-6).
+//! `SVLS = w_c CE + (1 - w_c) (KL(tau || s) + H(tau))` with the weight `w_c` of the centre and the mixture `tau` of the
+//! neighbours' labels. In the convention `paper`, `sigma -> 0` is cross entropy; a uniform patch gives cross entropy in
+//! both (`authors`: to 1e-6).
 //! Source: Islam and Glocker 2021; NACL (Murugesan et al. 2023), Eq. 1 to 5.
 
 use segcal_core::{Backend, Result};
