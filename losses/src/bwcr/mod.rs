@@ -1,19 +1,20 @@
-//! Boundary-weighted consistency: cross entropy of one random view plus a penalty on how much the logits of two random views
-//! of the same batch differ, heavier near the boundaries of the labels.
+//! Boundary-weighted consistency: cross entropy of one random view plus a penalty on the difference between the logits
+//! of two random views of the same batch, weighted more heavily near the label boundaries.
 //!
-//! Both logits lie in the original frame: [`TwoViews`] draws the views, transforms the images and maps the logits back.
-//! `batch.logits` are those of view 1, [`Batch::with_second`] adds those of view 2 and the mask `v` of the pixels that both
-//! views hold. With the weights `w` of [`Boundary::weights`](weights::Boundary::weights):
+//! Both sets of logits are in the original frame: [`TwoViews`] draws the views, transforms the images and maps the
+//! logits back. `batch.logits` are those of view 1; [`Batch::with_second`] adds those of view 2 and the mask `v` of the
+//! pixels that both views contain. With the weights `w` of [`Boundary::weights`](weights::Boundary::weights):
 //!
-//! - `authors`: the labels of cross entropy have been through view 1 and back, as the logits have
-//!   ([`Batch::with_returned_labels`]; the boundary weights are those of the labels themselves), and it is
-//!   `(sup + lambda cons) / (1 + lambda)`, `cons` the mean over pixels **and** classes of `v w (z1 - z2)^2`, and `sup`
-//!   that of `-v y_k log s_k`: masked pixels stay in the divisor, and cross entropy counts `1/K`.
-//! - `paper`: `CE + lambda cons`, both sums over the classes and means over the valid pixels.
+//! - `authors`: the labels for cross entropy have made the round trip through view 1, like the logits
+//!   ([`Batch::with_returned_labels`]; the boundary weights use the original labels). The loss is
+//!   `(sup + lambda cons) / (1 + lambda)`, where `cons` is the mean over pixels **and** classes of `v w (z1 - z2)^2`,
+//!   and `sup` that of `-v y_k log s_k`: masked pixels stay in the divisor, and cross entropy counts `1/K`.
+//! - `paper`: `CE + lambda cons`, both summed over the classes and averaged over the valid pixels.
 //!
-//! `weighting = none` sets `w = 1`. Equal views give the cross-entropy part alone. Without a second view the second part is 0.
-//! Gradients flow into both logits. Logits `[n, K, d, h, w]`, any finite number; labels `[n, 1, d, h, w]` in `0..K`.
-//! Source: Karani et al. 2023 (BWCR), Eq. 1 to 3; compared with by CRaC with `lambda_min = 0.01`, `lambda_max = 1`.
+//! `weighting = none` sets `w = 1`. Equal views leave only the cross-entropy part. Without a second view the
+//! consistency part is 0. Gradients flow into both sets of logits. Logits `[n, K, d, h, w]`, any finite number; labels
+//! `[n, 1, d, h, w]` in `0..K`.
+//! Source: Karani et al. 2023 (BWCR), Eq. 1 to 3; a baseline in CRaC with `lambda_min = 0.01`, `lambda_max = 1`.
 
 pub mod views;
 pub mod weights;
@@ -96,7 +97,7 @@ impl Criterion for Bwcr {
         let pixels = labels.shape().len() as f64;
         let ones = || Tensor::full(labels.backend(), labels.shape(), 1.0);
         let valid = batch.second.as_ref().map_or_else(ones, |second| second.mask.detach());
-        // What a pixel's sum over the classes is multiplied with: 1/K, or pixels / valid pixels.
+        // Factor of a pixel's sum over the classes: 1/K, or pixels / valid pixels.
         let factor = if self.printed {
             ops::map(&[&ops::sum_all(&[&valid], |p| p.input(0))], |p| pixels / p.input(0).max(1.0))
         } else {

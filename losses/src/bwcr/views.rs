@@ -1,7 +1,7 @@
-//! Two random views of a batch, and the way back to the original frame.
+//! Two random views of a batch, and the mapping back to the original frame.
 //!
-//! A view is one affine transform in the plane for the whole batch and intensity changes image by image, each drawn with
-//! probability 1/2, with parameters rounded to two decimals (BWCR, public code):
+//! A view consists of one in-plane affine transform for the whole batch and of intensity changes per image. Each change
+//! is drawn with probability 1/2, with parameters rounded to two decimals (BWCR, public code):
 //!
 //! | change | parameter |
 //! |---|---|
@@ -15,9 +15,9 @@
 //! | sharpening | amount 0.1 to 0.3, then rescaled to the range 0 to 1 |
 //! | noise | standard deviation 0.01 to 0.1, then rescaled to the range 0 to 1 |
 //!
-//! Images are expected in `[0, 1]`; logits and images are read linearly, labels and masks from the nearest pixel, and
-//! what lies outside is 0. The way back is the exact inverse of the affine transform (the public code inverts the four parts one
-//! by one, which is exact only if there is one). Volumes are changed slice by slice.
+//! Images are expected in `[0, 1]`. Logits and images are interpolated linearly, labels and masks by nearest neighbour,
+//! and everything outside is 0. The mapping back is the exact inverse of the affine transform (the public code inverts
+//! the four parts one by one, which is exact only if there is a single one). Volumes are transformed slice by slice.
 
 use segcal_core::{Backend, Border, Geometry, Interpolation, Rng, Sampling, Shape, Tensor, axis, ops};
 
@@ -34,7 +34,7 @@ impl TwoViews {
         Self { views: [0, 1].map(|number| View::draw(rng.stream(number), samples)) }
     }
 
-    /// 1 for the pixels `[n, 1, d, h, w]` that both views hold.
+    /// 1 for the pixels `[n, 1, d, h, w]` that both views contain.
     pub fn mask<B: Backend>(&self, backend: &B, pixels: Shape) -> Tensor<B> {
         let [a, b] = [0, 1].map(|number| self.views[number].mask(backend, pixels));
         ops::map(&[&a, &b], |p| p.input(0) * p.input(1))
@@ -44,13 +44,13 @@ impl TwoViews {
 /// One random view.
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
-    /// Pixel `o` of the view, from the centre, shows pixel `inverse (o - shift)` of the original.
+    /// Pixel `o` of the view, relative to the centre, shows pixel `inverse (o - shift)` of the original.
     matrix: [[f64; 2]; 2],
     shift: [f64; 2],
     images: Vec<Intensity>,
 }
 
-/// Intensity changes of one image; `None` where one was not drawn.
+/// Intensity changes of one image; `None` for a change that was not drawn.
 #[derive(Clone, Debug, PartialEq)]
 struct Intensity {
     gamma: Option<f64>,
@@ -100,7 +100,7 @@ impl View {
         Self { matrix, shift, images }
     }
 
-    /// The image `[n, c, d, h, w]` in this view.
+    /// Transforms the image `[n, c, d, h, w]` to this view.
     pub fn image<B: Backend>(&self, image: &Tensor<B>) -> Tensor<B> {
         assert_eq!(image.shape().n(), self.images.len(), "view: drawn for another number of images");
         let moved = self.forth(image, Interpolation::Linear);
@@ -114,22 +114,23 @@ impl View {
         ops::concat(&changed.iter().collect::<Vec<_>>(), axis::N)
     }
 
-    /// The labels `[n, 1, d, h, w]` in this view, 0 outside.
+    /// Transforms the labels `[n, 1, d, h, w]` to this view, 0 outside.
     pub fn labels<B: Backend>(&self, labels: &Tensor<B>) -> Tensor<B> {
         self.forth(labels, Interpolation::Nearest)
     }
 
-    /// The labels `[n, 1, d, h, w]` through the view and back to the original frame, 0 where the view does not hold them.
+    /// Transforms the labels `[n, 1, d, h, w]` to this view and back to the original frame; 0 where the view does not
+    /// contain them.
     pub fn returned<B: Backend>(&self, labels: &Tensor<B>) -> Tensor<B> {
         self.backward(&self.labels(labels), Interpolation::Nearest)
     }
 
-    /// The logits `[n, K, d, h, w]` of this view in the original frame. Differentiable.
+    /// Maps the logits `[n, K, d, h, w]` of this view back to the original frame. Differentiable.
     pub fn back<B: Backend>(&self, logits: &Tensor<B>) -> Tensor<B> {
         self.backward(logits, Interpolation::Linear)
     }
 
-    /// 1 for the pixels `[n, 1, d, h, w]` of the original frame that the view holds.
+    /// 1 for the pixels `[n, 1, d, h, w]` of the original frame that the view contains.
     pub fn mask<B: Backend>(&self, backend: &B, pixels: Shape) -> Tensor<B> {
         let ones = Tensor::full(backend, pixels.with(axis::C, 1), 1.0);
         self.backward(&self.forth(&ones, Interpolation::Nearest), Interpolation::Nearest)
@@ -202,7 +203,8 @@ impl Intensity {
     }
 }
 
-/// Each slice blurred by a Gaussian of `2 reach + 1` pixels with the deviation `0.3 (reach - 1) + 0.8`; edges repeated.
+/// Blurs each slice with a Gaussian of `2 reach + 1` pixels and standard deviation `0.3 (reach - 1) + 0.8`; edges are
+/// repeated.
 fn blurred<B: Backend>(image: &Tensor<B>, reach: usize) -> Tensor<B> {
     let deviation = 0.3 * (reach as f64 - 1.0) + 0.8;
     let taps: Vec<f64> =
@@ -215,7 +217,7 @@ fn blurred<B: Backend>(image: &Tensor<B>, reach: usize) -> Tensor<B> {
     ops::conv(&ops::replicate_pad(image, [0, reach, reach]), &kernel, &geometry)
 }
 
-/// From smallest and largest value to 0 and 1; a flat image stays as it is.
+/// Rescales the range of the image to 0 to 1; a constant image is returned unchanged.
 fn rescaled<B: Backend>(image: &Tensor<B>) -> Tensor<B> {
     let largest = ops::max(image, Shape::SCALAR);
     let smallest = ops::max(&ops::map(&[image], |p| -p.input(0)), Shape::SCALAR);
@@ -245,8 +247,8 @@ mod tests {
         assert!(view.mask(&Reference, image.shape()).to_f64().unwrap().iter().all(|&m| m == 1.0));
     }
 
-    /// A linear function of the position is carried exactly by linear interpolation, so that there and back is the identity
-    /// where the view holds a pixel and its neighbours.
+    /// Linear interpolation reproduces a linear function of the position exactly, so the round trip is the identity
+    /// where the view contains a pixel and its neighbours.
     #[test]
     fn back_undoes_forth() {
         let shape = Shape::new(1, 1, 1, 40, 40);

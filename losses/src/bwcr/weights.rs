@@ -2,13 +2,13 @@
 
 use segcal_core::{Backend, NO_DISTANCE, Shape, Tensor, axis, ops};
 
-/// `w = most max_k (max(R - |d_k|, 0) / R)^power + least` over the foreground classes `k`, `d_k` the signed distance to the
-/// boundary of class `k` in pixels (BWCR, Eq. 3).
+/// `w = most max_k (max(R - |d_k|, 0) / R)^power + least` over the foreground classes `k`, where `d_k` is the signed
+/// distance to the boundary of class `k` in pixels (BWCR, Eq. 3).
 ///
-/// `d_k` is the distance to the nearest pixel outside the class, minus the distance to the nearest pixel inside. Otherwise than
-/// with `exact`, it is rounded down and lowered by one where it is positive, so that boundary pixels inside have 0 and
-/// their neighbours outside -1 (diagonal ones -2), and a class that is nowhere thicker than two pixels has no boundary at
-/// all; so the public code has it. A class that is absent, or everywhere, has no boundary in either.
+/// `d_k` is the distance to the nearest pixel outside the class, minus the distance to the nearest pixel inside.
+/// Without `exact`, it is rounded down and lowered by one where it is positive, as in the public code. Boundary pixels
+/// inside then have 0 and their neighbours outside -1 (diagonal ones -2), and a class that is nowhere thicker than two
+/// pixels has no boundary at all. A class that is absent, or fills the image, has no boundary in either case.
 #[derive(Clone, Copy, Debug)]
 pub struct Boundary {
     /// `R`, in pixels.
@@ -19,12 +19,12 @@ pub struct Boundary {
     pub most: f64,
     /// Weight far from every boundary.
     pub least: f64,
-    /// Whether the distance is taken as it is.
+    /// Whether the distance is used without rounding.
     pub exact: bool,
 }
 
 impl Boundary {
-    /// The weights `[n, 1, d, h, w]` of labels `[n, 1, d, h, w]`. Depth counts as a third axis of space where there is one.
+    /// Computes the weights `[n, 1, d, h, w]` of labels `[n, 1, d, h, w]`. In 3-D, distances include the depth axis.
     pub fn weights<B: Backend>(&self, labels: &Tensor<B>, classes: usize) -> Tensor<B> {
         let shape = labels.shape();
         let one_hot = ops::one_hot(labels, classes);
@@ -40,7 +40,7 @@ impl Boundary {
         ops::map(&[&ops::max(&near, shape)], |p| p.input(0) * self.most + self.least)
     }
 
-    /// Signed distance of each class mask `[n, classes, d, h, w]` of 0 and 1.
+    /// Computes the signed distance for each class mask `[n, classes, d, h, w]` of 0 and 1.
     pub fn signed_distance<B: Backend>(&self, masks: &Tensor<B>) -> Tensor<B> {
         let others = ops::map(&[masks], |p| 1.0 - p.input(0));
         let (inside, outside) = (ops::distance(&others, [1.0; 3]), ops::distance(masks, [1.0; 3]));
@@ -49,7 +49,7 @@ impl Boundary {
             if self.exact {
                 return signed;
             }
-            // Without a boundary the distance is 2^100, which rounding must not be asked about.
+            // Without a boundary the distance is 2^100, which must not be rounded.
             let bounded = signed.max(-NO_DISTANCE).min(NO_DISTANCE).floor();
             bounded - p.constant(0.0).lt(bounded)
         })

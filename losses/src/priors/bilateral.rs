@@ -1,9 +1,9 @@
 //! Bilateral prior: labels of the patch weighted by a Gaussian in space and by the difference in intensity,
 //! `tau_k = 1/|patch| sum_i g_i |I_i - I_c| [label_i = k]` with the normalised Gaussian `g` and the centre `c`.
 //!
-//! Does **not** sum to one: the centre has weight 0, and a flat image gives 0 everywhere. In the authors' code, not in a
-//! paper; the convention `paper` differs only where the patch leaves the image: `authors` see background of intensity 0
-//! there, `paper` repeats the nearest pixel.
+//! Does **not** sum to one: the centre has weight 0, and a constant image gives 0 everywhere. It is in the authors'
+//! code, not in a paper. The convention `paper` differs only where the patch leaves the image: `authors` sees
+//! background of intensity 0 there, `paper` repeats the nearest pixel.
 //! Source: the public code of NACL (Murugesan et al. 2023).
 
 use segcal_core::{Backend, Result, Tensor};

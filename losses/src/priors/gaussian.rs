@@ -1,10 +1,11 @@
-//! Gaussian prior: the labels of the patch mixed with the weights `exp(-r^2 / (2 sigma^2))`, `r` in pixels.
+//! Gaussian prior: the labels of the patch averaged with the weights `exp(-r^2 / (2 sigma^2))`, `r` in pixels.
 //!
-//! Sums to one at every pixel, in both conventions, and outside pixels repeat the nearest one in both.
+//! Sums to one at every pixel. Pixels outside the image repeat the nearest one. Both hold in both conventions.
 //!
-//! - `authors`: the Gaussian is normalised, its centre is then raised to what the neighbours had together, and the whole is
-//!   normalised again. For a patch of 3 the centre has 1/2 for every sigma. For larger patches the code reads the
-//!   centre's weight at index 1 of each axis instead of the middle; that is kept (patch 5, sigma 1: centre 0.529).
+//! - `authors`: the Gaussian is normalised, its centre is then set to the sum of the neighbours' weights, and the
+//!   result is normalised again. For a patch of 3 the centre has weight 1/2 for every sigma. For larger patches the
+//!   code reads the centre's weight at index 1 of each axis instead of the middle; this is reproduced (patch 5, sigma
+//!   1: centre 0.529).
 //! - `paper`: the normalised Gaussian (NACL, supplement, Eq. 2); `sigma -> 0` is the one-hot label.
 //!
 //! Source: Islam and Glocker 2021; NACL (Murugesan et al. 2023), Eq. 1, and supplement, Eq. 2.
@@ -14,7 +15,7 @@ use segcal_core::{Backend, Index, Result, Shape, Tensor, axis};
 use super::patch::{Outside, PATCH, filter_labels, patch_extents, squared_radius};
 use crate::{LabelPrior, Param, Range, Settings, Spec};
 
-/// Labels of the patch mixed with a Gaussian.
+/// Labels of the patch averaged with Gaussian weights.
 #[derive(Clone, Debug)]
 pub struct Gaussian {
     patch: usize,
@@ -52,8 +53,9 @@ impl Gaussian {
         normalised(&self.weights(extents))
     }
 
-    /// The prior in float32, one tap after the other, as the public code blurs labels; a backend of f32 does so anyway, up to
-    /// the order of the additions. In f64 the labels move to the host: there the difference, up to 3e-7, can be seen.
+    /// Computes the prior in float32, tap by tap, as the public code blurs labels; an f32 backend does so anyway, up to
+    /// the order of the additions. With an f64 backend the labels move to the host; there the difference, up to 3e-7,
+    /// is visible.
     pub(crate) fn single<B: Backend>(&self, labels: &Tensor<B>, classes: usize) -> Tensor<B> {
         let shape = labels.shape();
         if self.plain || size_of::<B::Elem>() == size_of::<f32>() {
@@ -63,7 +65,7 @@ impl Gaussian {
         let patch = Shape::new(1, 1, extents[0], extents[1], extents[2]);
         let weights: Vec<f32> = self.weights(extents).iter().map(|&weight| weight as f32).collect();
         let (total, values) = (sum_in_lanes(&weights), labels.to_f64().expect("labels come back from the device"));
-        // The label that a tap sees: outside pixels repeat the nearest one.
+        // The label that a tap reads: pixels outside the image repeat the nearest one.
         let seen = |at: Index, tap: usize| {
             let offset = patch.coordinate(tap);
             let near = |axis: usize| match axis {
@@ -82,7 +84,7 @@ impl Gaussian {
         Tensor::from_f64(labels.backend(), domain, &blurred.collect::<Vec<_>>())
     }
 
-    /// The weights of a patch before they are divided by their sum.
+    /// The weights of a patch before division by their sum.
     fn weights(&self, extents: [usize; 3]) -> Vec<f64> {
         let mut weights = kernel(extents, self.sigma);
         if self.plain || weights.len() == 1 {
@@ -101,7 +103,7 @@ pub(super) fn kernel(extents: [usize; 3], sigma: f64) -> Vec<f64> {
     normalised(&squared_radius(extents).map(|r2| (-r2 / (2.0 * sigma * sigma)).exp()).collect::<Vec<_>>())
 }
 
-/// The sum as the authors' library adds on a processor with 8 lanes: what is left over, then lane after lane.
+/// The sum in the order of the authors' library on a processor with 8 lanes: the remainder, then lane by lane.
 fn sum_in_lanes(values: &[f32]) -> f32 {
     let (groups, rest) = values.as_chunks::<8>();
     let lanes: [f32; 8] = std::array::from_fn(|lane| groups.iter().map(|group| group[lane]).sum());

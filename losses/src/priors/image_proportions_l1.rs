@@ -1,9 +1,9 @@
-//! Image proportions (l1): labels of the patch weighted by how much their pixels look like the centre,
+//! Image proportions (l1): labels of the patch weighted by the similarity of their intensity to the centre,
 //! `tau_k = sum_i w_i [label_i = k] / sum_i w_i` with `w_i = exp(-|I_i - I_c|)` and the centre `c`.
 //!
-//! Intensities are best in `[0, 1]`. Sums to one at every pixel, in both conventions. In the authors' code, not in a paper;
-//! the convention `paper` differs only where the patch leaves the image: `authors` see background of intensity 0 there,
-//! `paper` repeats the nearest pixel. A flat image gives the mean prior.
+//! Intensities should be in `[0, 1]`. Sums to one at every pixel, in both conventions. It is in the authors' code, not
+//! in a paper. The convention `paper` differs only where the patch leaves the image: `authors` sees background of
+//! intensity 0 there, `paper` repeats the nearest pixel. A constant image gives the mean prior.
 //! Source: the public code of NACL (Murugesan et al. 2023).
 
 use segcal_core::{Backend, Result, Tensor};
@@ -11,7 +11,7 @@ use segcal_core::{Backend, Result, Tensor};
 use super::patch::{Outside, PATCH, likeness_filter, need_image};
 use crate::{LabelPrior, Settings, Spec};
 
-/// Labels weighted by likeness to the centre.
+/// Labels weighted by similarity to the centre.
 #[derive(Clone, Debug)]
 pub struct ImageProportionsL1 {
     patch: usize,

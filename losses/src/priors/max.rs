@@ -1,7 +1,7 @@
 //! Max prior: the one-hot code of the largest class number in the label patch.
 //!
-//! Sums to one at every pixel, in both conventions. Depends on how the classes are numbered.
-//! Where the patch leaves the image, `authors` count background (class 0), `paper` repeats the nearest pixel.
+//! Sums to one at every pixel, in both conventions. Depends on the numbering of the classes. Where the patch leaves the
+//! image, `authors` counts background (class 0), `paper` repeats the nearest pixel.
 //! Source: NACL (Murugesan et al. 2023), supplement, Eq. 3.
 
 use segcal_core::{Backend, Rank, Result, Tensor};

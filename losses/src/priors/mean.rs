@@ -1,10 +1,10 @@
 //! Mean prior: the share of each class in the label patch, `tau_k = 1/|patch| sum_i [label_i = k]`.
 //!
-//! Sums to one at every pixel, in both conventions. With `normalise = false` it is the number of the patch's pixels, as NACL
-//! prints it in Eq. 7 (and divides it in Eq. 1 of its supplement). Where the patch leaves the image,
+//! Sums to one at every pixel, in both conventions. With `normalise = false` it is the number of pixels in the patch,
+//! as printed in Eq. 7 of NACL (Eq. 1 of its supplement divides it). Where the patch leaves the image:
 //!
-//! - `authors`: pixels outside count as background (class 0), as the label map is padded with zeros;
-//! - `paper`: pixels outside repeat the nearest pixel, for the formula says nothing about them.
+//! - `authors`: pixels outside count as background (class 0), because the label map is padded with zeros;
+//! - `paper`: pixels outside repeat the nearest pixel, because the formula does not define them.
 //!
 //! With `patch = 1` it is the one-hot label. Source: NACL (Murugesan et al. 2023), supplement, Eq. 1.
 
@@ -22,7 +22,7 @@ pub struct Mean {
 }
 
 impl Mean {
-    /// Whether it is a share.
+    /// Whether the prior is a share or a count.
     pub(crate) const NORMALISE: Param = Param::new(
         "normalise",
         "true",

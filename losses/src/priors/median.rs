@@ -1,7 +1,8 @@
 //! Median prior: the one-hot code of the median of the class numbers in the label patch.
 //!
-//! Sums to one at every pixel, in both conventions. Depends on how the classes are numbered: between the classes 0 and 2 it may name class 1, which is not in the patch.
-//! Where the patch leaves the image, `authors` count background (class 0), `paper` repeats the nearest pixel.
+//! Sums to one at every pixel, in both conventions. Depends on the numbering of the classes: between the classes 0 and
+//! 2 it may select class 1, which is not in the patch. Where the patch leaves the image, `authors` counts background
+//! (class 0), `paper` repeats the nearest pixel.
 //! Source: NACL (Murugesan et al. 2023), supplement, Eq. 3 with the median.
 
 use segcal_core::{Backend, Rank, Result, Tensor};

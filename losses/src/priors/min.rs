@@ -1,8 +1,8 @@
 //! Min prior: the one-hot code of the smallest class number in the label patch.
 //!
-//! Sums to one at every pixel, in both conventions. Depends on how the classes are numbered: 0 wherever the patch holds background or, in the convention `authors`, leaves
-//! the image.
-//! Where the patch leaves the image, `authors` count background (class 0), `paper` repeats the nearest pixel.
+//! Sums to one at every pixel, in both conventions. Depends on the numbering of the classes: it is 0 wherever the patch
+//! contains background or, in the convention `authors`, leaves the image. Where the patch leaves the image, `authors`
+//! counts background (class 0), `paper` repeats the nearest pixel.
 //! Source: NACL (Murugesan et al. 2023), supplement, Eq. 3 with the minimum.
 
 use segcal_core::{Backend, Rank, Result, Tensor};

@@ -1,8 +1,8 @@
 //! Mode prior: the one-hot code of the most frequent class in the label patch.
 //!
-//! Sums to one at every pixel, in both conventions. Of several that are equally frequent, the one with the smallest number; but for such ties it does not depend on how
-//! the classes are numbered.
-//! Where the patch leaves the image, `authors` count background (class 0), `paper` repeats the nearest pixel.
+//! Sums to one at every pixel, in both conventions. If several classes are equally frequent, the one with the smallest
+//! number is chosen; apart from such ties it does not depend on the numbering of the classes. Where the patch leaves
+//! the image, `authors` counts background (class 0), `paper` repeats the nearest pixel.
 //! Source: NACL (Murugesan et al. 2023), supplement, Eq. 3 with the mode.
 
 use segcal_core::{Backend, Rank, Result, Tensor};

@@ -2,8 +2,8 @@
 //! integrals over pixels, `(erf((i + 1/2) / (sqrt 2 sigma)) - erf((i - 1/2) / (sqrt 2 sigma))) / 2`, cut at
 //! `4 sigma`, with zeros outside the image.
 //!
-//! Sums to one inside up to 6.8e-6 (what the cut leaves out, per axis at most), to less near the border. Both conventions
-//! are the same. Source: MONAI 1.5, `NACLLoss` with `kernel_ops = "gaussian"`.
+//! Inside the image it sums to one up to 6.8e-6 (at most what the cut removes per axis), near the border to less. Both
+//! conventions are the same. Source: MONAI 1.5, `NACLLoss` with `kernel_ops = "gaussian"`.
 
 use segcal_core::{Backend, Result, Tensor};
 

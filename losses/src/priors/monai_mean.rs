@@ -1,7 +1,7 @@
 //! Mean prior as MONAI's `NACLLoss` computes it: a box filter of the one-hot labels with zeros outside the image.
 //!
-//! Sums to one inside; at the border only to the share of the patch that lies in the image (6/9 at an edge, 4/9 at a corner
-//! of a 3 x 3 patch), for pixels outside belong to no class. Both conventions are the same.
+//! Sums to one inside; at the border only to the share of the patch inside the image (6/9 at an edge, 4/9 at a corner
+//! of a 3 x 3 patch), because pixels outside belong to no class. Both conventions are the same.
 //! Source: MONAI 1.5, `NACLLoss` with `kernel_ops = "mean"`.
 
 use segcal_core::{Backend, Result, Tensor};

@@ -1,4 +1,4 @@
-//! What priors are made of: patches, borders and filters of labels.
+//! Building blocks of the priors: patches, borders and label filters.
 //!
 //! A patch of 3 is 3 x 3 in 2-D (`d = 1`) and 3 x 3 x 3 in 3-D.
 
@@ -6,24 +6,24 @@ use segcal_core::{Backend, Expr, Geometry, Rank, Shape, Tensor, axis, ops};
 
 use crate::{Param, Range, Settings};
 
-/// The parameter of every patch.
+/// The parameter for the size of a patch.
 pub(crate) const PATCH: Param =
     Param::new("patch", "3", Range::Odd(1.0, 15.0), "extent of the label patch along each spatial axis, in pixels");
 
-/// What a patch holds where it leaves the image.
+/// What a patch contains outside the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outside {
     /// Class 0, the background, with intensity 0.
     Background,
     /// The nearest pixel of the image.
     Nearest,
-    /// No class at all.
+    /// No class.
     Nothing,
 }
 
 impl Outside {
-    /// The rule of a convention: `authors` pad label maps with zeros; `paper` repeats the edge, for the formulas say
-    /// nothing about pixels outside.
+    /// The rule of a convention: `authors` pads label maps with zeros; `paper` repeats the edge, because the formulas
+    /// do not define pixels outside.
     pub(crate) fn of(settings: &Settings) -> Self {
         if settings.is_paper() { Self::Nearest } else { Self::Background }
     }
@@ -34,7 +34,7 @@ pub(crate) fn patch_extents(patch: usize, shape: Shape) -> [usize; 3] {
     [if shape.spatial()[0] == 1 { 1 } else { patch }, patch, patch]
 }
 
-/// Squared distance from the centre of each place of a patch, in its order `[d, h, w]`.
+/// Squared distance from the centre for each position of a patch, in the order `[d, h, w]`.
 pub(crate) fn squared_radius(extents: [usize; 3]) -> impl Iterator<Item = f64> {
     let [kd, kh, kw] = extents;
     let patch = Shape::new(1, 1, kd, kh, kw);
@@ -44,7 +44,7 @@ pub(crate) fn squared_radius(extents: [usize; 3]) -> impl Iterator<Item = f64> {
     })
 }
 
-/// A map of labels or intensities with the pixels that patches reach beyond its border.
+/// A map of labels or intensities, extended by the pixels that patches reach beyond its border.
 pub(crate) fn extend<B: Backend>(map: &Tensor<B>, extents: [usize; 3], outside: Outside) -> Tensor<B> {
     let margin = extents.map(|extent| extent / 2);
     match outside {
@@ -53,8 +53,8 @@ pub(crate) fn extend<B: Backend>(map: &Tensor<B>, extents: [usize; 3], outside: 
     }
 }
 
-/// The label map filtered class by class: `y[k] = sum over the patch of weight * [label = k]`, with `weights` in the
-/// order of the patch `[d, h, w]`.
+/// Filters the label map class by class: `y[k] = sum over the patch of weight * [label = k]`, with `weights` in the
+/// order `[d, h, w]` of the patch.
 pub(crate) fn filter_labels<B: Backend>(
     labels: &Tensor<B>,
     classes: usize,
@@ -69,7 +69,7 @@ pub(crate) fn filter_labels<B: Backend>(
     depthwise(&one_hot, extents, weights, [0; 3])
 }
 
-/// Each channel filtered with the same weights and zeros outside.
+/// Filters each channel with the same weights, with zeros outside.
 pub(crate) fn filter_channels<B: Backend>(map: &Tensor<B>, extents: [usize; 3], weights: &[f64]) -> Tensor<B> {
     depthwise(map, extents, weights, extents.map(|extent| extent / 2))
 }
@@ -81,7 +81,7 @@ fn depthwise<B: Backend>(map: &Tensor<B>, [kd, kh, kw]: [usize; 3], weights: &[f
     ops::conv(map, &kernel, &Geometry { groups: channels, pad, ..Geometry::VALID })
 }
 
-/// The one-hot code of the label of some rank in each patch.
+/// The one-hot code of the label with a given rank in each patch.
 pub(crate) fn rank_of_labels<B: Backend>(
     labels: &Tensor<B>,
     classes: usize,
@@ -94,12 +94,12 @@ pub(crate) fn rank_of_labels<B: Backend>(
     ops::one_hot(&ops::rank_filter(&extended, extents, rank(extents.iter().product())), classes)
 }
 
-/// The image, without which some priors mean nothing; the border has checked that it is there.
+/// The image that some priors need; its presence has been checked when the input was validated.
 pub(crate) fn need_image<B: Backend>(image: Option<&Tensor<B>>) -> &Tensor<B> {
     image.expect("this prior needs an image")
 }
 
-/// `tau_k = sum over the patch of weight(tap, I_i - I_c) [label_i = k]`, one tap after the other.
+/// `tau_k = sum over the patch of weight(tap, I_i - I_c) [label_i = k]`, computed tap by tap.
 pub(crate) fn contrast_filter<B: Backend>(
     labels: &Tensor<B>,
     classes: usize,
@@ -122,7 +122,7 @@ pub(crate) fn contrast_filter<B: Backend>(
     })
 }
 
-/// The contrast filter with weights that do not depend on the place, divided by their sum over the patch.
+/// The contrast filter with weights that do not depend on the position, divided by their sum over the patch.
 pub(crate) fn likeness_filter<B: Backend>(
     labels: &Tensor<B>,
     classes: usize,

@@ -1,4 +1,4 @@
-//! Gradients written by hand from the papers, against the automatic ones.
+//! Gradients derived by hand from the papers, compared with automatic differentiation.
 
 use segcal_core::Backend;
 
@@ -6,10 +6,10 @@ use super::problem::{Pixel, gap_of};
 use super::{Problem, Theorem};
 use crate::Convention::{Authors, Paper};
 
-/// The gradient of a whole loss by hand.
+/// The gradient of a whole loss, derived by hand.
 type ByHand<B> = fn(&Problem<B>) -> Vec<f64>;
 
-/// A loss with parameters, the convention, and its gradient by hand.
+/// A loss with parameters, the convention, and its gradient derived by hand.
 type Entry<B> = (&'static str, &'static [(&'static str, &'static str)], crate::Convention, ByHand<B>);
 
 fn sum(a: &[f64], b: &[f64]) -> Vec<f64> {
@@ -25,7 +25,7 @@ fn ce<B: Backend>(p: &Problem<B>) -> Vec<f64> {
     p.gradient_of_mean(|_, pixel| of_ce(pixel))
 }
 
-/// Cross entropy plus a term with slope `f` per pixel.
+/// Cross entropy plus a term with gradient `f` per pixel.
 fn ce_and<B: Backend>(p: &Problem<B>, f: impl Fn(usize, &Pixel) -> Vec<f64>) -> Vec<f64> {
     p.gradient_of_mean(|number, pixel| sum(&of_ce(pixel), &f(number, pixel)))
 }
@@ -45,7 +45,8 @@ fn confidence(pixel: &Pixel, weight: f64) -> Vec<f64> {
     pixel.s.iter().zip(&pixel.log_s).map(|(s, log_s)| weight * s * (log_s + entropy)).collect()
 }
 
-/// Slopes in the distances to slopes in the logits: each leaves its logit and arrives at the largest.
+/// Converts derivatives with respect to the distances into derivatives with respect to the logits: each is subtracted
+/// at its logit and added at the largest.
 fn of_distances(pixel: &Pixel, slopes: &[f64]) -> Vec<f64> {
     let mut gradient: Vec<f64> = slopes.iter().map(|slope| -slope).collect();
     gradient[pixel.winner()] += slopes.iter().sum::<f64>();
@@ -59,8 +60,8 @@ fn mbls<B: Backend>(p: &Problem<B>, slope: impl Fn(f64) -> f64) -> Vec<f64> {
     })
 }
 
-/// Dice: `dD/ds_k = -(2 y_k (S + Y + e) - (2 I + e) S') / (S + Y + e)^2` per sample and class with `S' = 1`, or `2 s_k` where
-/// `S` sums squares, then through softmax.
+/// Dice: `dD/ds_k = -(2 y_k (S + Y + e) - (2 I + e) S') / (S + Y + e)^2` per sample and class with `S' = 1`, or `2 s_k`
+/// if `S` sums squares, then through softmax.
 fn dice<B: Backend>(p: &Problem<B>, first: usize, squared: bool) -> Vec<f64> {
     let (pixels, classes, samples, e) = (p.each_pixel(), p.classes(), p.shape.n(), 1e-5);
     let mut sums = vec![[0.0; 3]; samples * classes];
@@ -90,7 +91,7 @@ fn at<B: Backend>(p: &Problem<B>, prior: &[f64], number: usize, class: usize) ->
     prior[(number / voxels * p.classes() + class) * voxels + number % voxels]
 }
 
-/// A share in the public code, a count as printed.
+/// The mean prior: a share in the public code, a count as printed.
 fn mean_prior<B: Backend>(p: &Problem<B>, convention: crate::Convention) -> Vec<f64> {
     let set: &[(&str, &str)] = if convention == Paper { &[("normalise", "false")] } else { &[] };
     p.prior("mean", set, convention).expect("the mean prior")
@@ -101,7 +102,7 @@ fn nacl<B: Backend>(p: &Problem<B>, slope: impl Fn(f64) -> f64) -> Vec<f64> {
     ce_and(p, |number, pixel| (0..p.classes()).map(|k| slope(pixel.l[k] - at(p, &prior, number, k))).collect())
 }
 
-/// NACL's sum with the prior that is a share.
+/// NACL's sum over the classes, with the prior as a share.
 fn nacl_of_shares<B: Backend>(p: &Problem<B>) -> Vec<f64> {
     let prior = p.prior("mean", &[], Paper).expect("the mean prior");
     ce_and(p, |number, pixel| {
@@ -109,7 +110,7 @@ fn nacl_of_shares<B: Backend>(p: &Problem<B>) -> Vec<f64> {
     })
 }
 
-/// Fixed weights: 0.3 outside regions, 0.7 inside, twice that for class 0.
+/// Fixed weights: 0.3 at outer pixels, 0.7 at inner ones, doubled for class 0.
 fn crac_fixed<B: Backend>(p: &Problem<B>) -> Vec<f64> {
     let shares = p.prior("mean", &[], Paper).expect("the mean prior");
     let prior = mean_prior(p, Paper);
@@ -128,7 +129,7 @@ fn nacl_softmax<B: Backend>(p: &Problem<B>) -> Vec<f64> {
     })
 }
 
-/// CRaC as printed: `-P'(tau - l)` with one multiplier for all, so that regions do not matter.
+/// CRaC as printed: `-P'(tau - l)` with a single multiplier, so that regions do not matter.
 fn crac<B: Backend>(p: &Problem<B>) -> Vec<f64> {
     let prior = mean_prior(p, Paper);
     ce_and(p, |number, pixel| {
@@ -136,7 +137,7 @@ fn crac<B: Backend>(p: &Problem<B>) -> Vec<f64> {
     })
 }
 
-/// CRaC as coded: `P'(h) sign(l - t)` with `t = 5 tau` inside regions, `tau` outside.
+/// CRaC as coded: `P'(h) sign(l - t)` with `t = 5 tau` at inner pixels, `tau` at outer ones.
 fn crac_authors<B: Backend>(p: &Problem<B>) -> Vec<f64> {
     let prior = mean_prior(p, Authors);
     ce_and(p, |number, pixel| {
@@ -241,7 +242,7 @@ fn entries<B: Backend>() -> Vec<Entry<B>> {
     ]
 }
 
-/// Names of the losses whose gradient is written here.
+/// Names of the losses whose gradient is derived here.
 const NAMES: &[&str] = &[
     "ce",
     "dice",

@@ -1,4 +1,4 @@
-//! Invariances of losses, and where they do not hold.
+//! Invariances of losses, and their exceptions.
 
 use segcal_core::Backend;
 
@@ -7,10 +7,10 @@ use super::{Problem, Theorem};
 use crate::Convention::{Authors, Paper};
 use crate::{Convention, Loss};
 
-/// Losses that change when one number is added to all logits of a pixel.
+/// Losses that are not invariant to adding one number to all logits of a pixel.
 pub(crate) const SHIFT_SENSITIVE: [&str; 4] = ["nacl", "crac", "crac-fixed", "bwcr"];
 
-/// Losses that look at neighbours, or at a second view.
+/// Losses that use neighbouring pixels or a second view.
 const SPATIAL: [&str; 5] = ["svls", "nacl", "crac", "crac-fixed", "bwcr"];
 
 pub(super) fn theorems<B: Backend>() -> Vec<Theorem<B>> {

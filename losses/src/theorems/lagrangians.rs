@@ -10,7 +10,7 @@ use crate::{Convention, Loss};
 
 const PENALTIES: [Penalty; 3] = [Penalty::Phr, Penalty::P2, Penalty::P3];
 
-/// Value and slope of a penalty at one place, as the backend computes them.
+/// Value and slope of a penalty at one point, as the backend computes them.
 fn at<B: Backend>(p: &Problem<B>, penalty: Penalty, z: f64, rho: f64, lambda: f64) -> Result<[f64; 2]> {
     let [z, rho, lambda] = [z, rho, lambda].map(|x| p.tensor(Shape::SCALAR, &[x]));
     let inputs: [&Tensor<B>; 3] = [&z, &rho, &lambda];
@@ -24,7 +24,7 @@ fn arguments<B: Backend>(p: &Problem<B>) -> [f64; 3] {
     [p.rng.range(20, -4.0, 4.0), p.rng.range(21, 0.1, 10.0), p.rng.range(22, 1e-3, 2.0)]
 }
 
-/// A multiplier state after one epoch of observing this problem.
+/// The multiplier state after observing this problem for one epoch.
 fn after_epoch<B: Backend>(p: &Problem<B>, loss: &mut Loss) -> Result<[Vec<f64>; 2]> {
     p.with_batch(|batch| loss.observe(batch))?;
     loss.end_epoch();
@@ -37,7 +37,7 @@ fn build(name: &str, set: &[(&str, &str)], convention: Convention) -> Result<Los
     Loss::new(name, &given(set), convention)
 }
 
-/// Mean of `|t - l|` over all pixels, a pixel counting 0 in the other region: outer of all classes, then inner.
+/// Mean of `|t - l|` over all pixels, where a pixel counts 0 in the other region: outer for all classes, then inner.
 fn constraints_of_regions<B: Backend>(p: &Problem<B>) -> Result<Vec<f64>> {
     let (prior, classes, voxels) = (p.prior("mean", &[], Authors)?, p.classes(), p.shape.voxels());
     let mut means = vec![0.0; 2 * classes];
@@ -53,7 +53,7 @@ fn constraints_of_regions<B: Backend>(p: &Problem<B>) -> Result<Vec<f64>> {
     Ok(means)
 }
 
-/// Deviation of the multipliers from the authors' recursion over 25 epochs of falling logits, in two batches.
+/// Deviation of the multipliers from the authors' recursion over 25 epochs of decreasing logits, in two batches.
 fn outer_loop_gap<B: Backend>(p: &Problem<B>) -> Result<f64> {
     let mut loss = build("crac", &[], Authors)?;
     let entries = 2 * p.classes();
@@ -77,7 +77,7 @@ fn outer_loop_gap<B: Backend>(p: &Problem<B>) -> Result<f64> {
         previous = mean;
         let state = loss.state();
         for (found, expected) in [(&state[0], &lambda), (&state[1], &rho), (&state[2], &previous)] {
-            // One number stands for all until the first update.
+            // Until the first update, one number is shared by all.
             let found = |entry: usize| found.1[entry.min(found.1.len() - 1)];
             worst = (0..entries).fold(worst, |worst, entry| worst.max(gap(found(entry), expected[entry])));
         }
@@ -126,7 +126,8 @@ pub(super) fn theorems<B: Backend>() -> Vec<Theorem<B>> {
             statement: "the multiplier update P' is the derivative of P",
             source: "CRaC, Eq. 6",
             about: &["crac", "cals"],
-            // A five-point stencil of f64 rounding 1e-16 / h with h = 1e-4; f32 backends compare with the value in f64.
+            // A five-point stencil with f64 rounding error 1e-16 / h for h = 1e-4; f32 backends are compared with the
+            // value in f64.
             bound: [1e-9, 1e-4],
             check: |p| {
                 let [z, rho, lambda] = arguments(p);
@@ -136,7 +137,7 @@ pub(super) fn theorems<B: Backend>() -> Vec<Theorem<B>> {
                     let value =
                         |step: f64| Ok::<f64, segcal_core::Error>(at(&exact, penalty, z + step * h, rho, lambda)?[0]);
                     let stencil = (value(-2.0)? - 8.0 * value(-1.0)? + 8.0 * value(1.0)? - value(2.0)?) / (12.0 * h);
-                    // Within the stencil of a kink in the second derivative (z = 0, lambda + rho z = 0) it says nothing.
+                    // Near a kink of the second derivative (z = 0, lambda + rho z = 0) the stencil is not valid.
                     let smooth = z.abs() > 3.0 * h && (lambda + rho * z).abs() > 3.0 * h * rho;
                     let slope = at(p, penalty, z, rho, lambda)?[1];
                     Ok(worst.max(if smooth { gap(slope, stencil) } else { 0.0 }))
@@ -186,11 +187,11 @@ pub(super) fn theorems<B: Backend>() -> Vec<Theorem<B>> {
             check: |p| {
                 let mut cals = build("cals", &[("margin", "1e5"), ("lambda", "0.5")], Authors)?;
                 let of_cals = after_epoch(p, &mut cals)?[0].clone();
-                // Above the 27 pixels of a patch.
+                // Above 27, the number of pixels in a patch.
                 let above = p.with_logits(|_, l| 30.0 + l.abs());
                 let mut crac = build("crac", &[("lambda", "0.5")], Paper)?;
                 let of_crac = after_epoch(&above, &mut crac)?[0].clone();
-                // A region that no pixel belongs to keeps its multiplier.
+                // A region without pixels keeps its multiplier.
                 let rises = of_cals.iter().map(|l| l - 0.5 + 1e-3).chain(of_crac.iter().map(|l| l - 0.5));
                 Ok(rises.fold(0.0, f64::max))
             },

@@ -1,4 +1,4 @@
-//! Theorems that go over the lists: every loss and prior, with every word that a parameter may be.
+//! Theorems over the lists: every loss and prior, with every word that a parameter accepts.
 
 use segcal_core::{Backend, Reference, Result};
 
@@ -6,7 +6,7 @@ use super::problem::gap_of;
 use super::{Problem, Theorem};
 use crate::{Convention, Given, Loss, Range, Setting};
 
-/// Every loss with its defaults, and once for each word that one of its parameters may be, in both conventions.
+/// Every loss with its defaults, and once for each word that one of its parameters accepts, in both conventions.
 pub(super) fn variants() -> Vec<(String, Loss)> {
     let mut variants = Vec::new();
     for spec in Loss::SPECS {
@@ -33,8 +33,9 @@ pub(super) fn variants() -> Vec<(String, Loss)> {
 
 /// Deviation of the gradient along a random direction from a five-point stencil, both in f64.
 ///
-/// Logits are halved: the authors' `log(1 - p + 1e-7)` loses nine digits to rounding where `p` is nearly 1, and a stencil
-/// divides that by `h`; the gradients by hand look at large logits. Two stencils that differ have a kink between their points and say nothing: another place is taken then.
+/// Logits are halved: the authors' `log(1 - p + 1e-7)` loses nine digits to rounding where `p` is nearly 1, and a
+/// stencil divides the error by `h`; large logits are covered by the gradients derived by hand. If two stencils differ,
+/// there is a kink between their points and neither is valid, so another point is used.
 fn stencil(p: &Problem<Reference>, loss: &Loss) -> Result<f64> {
     let h = 1e-4;
     let mut last = f64::INFINITY;
@@ -56,7 +57,7 @@ fn stencil(p: &Problem<Reference>, loss: &Loss) -> Result<f64> {
         let along: f64 = found.gradient.iter().zip(&direction).map(|(g, d)| g * d).sum();
         let length = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
         let scale = along.abs().max(0.01 * length(&found.gradient) * length(&direction)).max(1e-9);
-        // Rounding of the four values, each off by some units of its last place.
+        // Rounding error of the four values, each off by a few units in the last place.
         let noise = 8.0 * f64::EPSILON * found.total.abs() / h;
         last = ((along - fine).abs() - noise).max(0.0) / scale;
         if (coarse - fine).abs() <= noise + 1e-8 * scale {
@@ -77,11 +78,12 @@ pub(super) fn theorems<B: Backend>() -> Vec<Theorem<B>> {
             bound: [1e-7, 1e-3],
             check: |p| {
                 let exact = p.on(&Reference);
-                // Halved as for the stencil: f32 has no digits for `1 - p + 1e-7` where `p` is nearly 1.
+                // Halved as for the stencil: f32 has no significant digits left for `1 - p + 1e-7` where `p` is nearly
+                // 1.
                 let (moderate, exactly) = (p.with_logits(|_, l| 0.5 * l), exact.with_logits(|_, l| 0.5 * l));
                 let mut worst: f64 = 0.0;
                 let variants = variants();
-                // One third of the variants in each case.
+                // A third of the variants in each case.
                 let third = p.rng.below(50, 3);
                 for (_, loss) in variants.iter().skip(third).step_by(3) {
                     let deviation = if Problem::<B>::is_single() {

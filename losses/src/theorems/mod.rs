@@ -1,9 +1,10 @@
 //! The theorem suite: propositions, identities, limits, invariances and gradients of the losses and priors, each checked on
 //! random problems. It runs on any backend; `segcal verify` prints it as a table.
 //!
-//! A theorem is a name, a statement with its source, and a function from a random [`Problem`] to how far it is from true. A new
-//! one is one entry in the list of its family. Those that go over the lists of losses and priors (gradients, finite values,
-//! conventions) need no entry for a new loss; a test asks by name for an entry of its own, too.
+//! A theorem consists of a name, a statement with its source, and a function that maps a random [`Problem`] to the
+//! deviation from the statement. To add one, add an entry to the list of its family. Theorems over the lists of losses
+//! and priors (gradients, finite values, conventions) cover a new loss automatically; a test additionally requires an
+//! entry that names the loss.
 
 mod closed;
 mod identities;
@@ -29,15 +30,16 @@ pub struct Theorem<B: Backend> {
     pub statement: &'static str,
     /// Where it comes from.
     pub source: &'static str,
-    /// The losses and priors that it speaks of by name; empty if it goes over the lists.
+    /// The losses and priors that it names; empty if it covers the lists.
     pub about: &'static [&'static str],
-    /// Largest deviation, for backends in f64 and in f32.
+    /// Largest allowed deviation, for f64 and f32 backends.
     pub bound: [f64; 2],
-    /// The deviation on a problem: 0 where the statement holds exactly, or how far an inequality is violated.
+    /// Computes the deviation on a problem: 0 if the statement holds exactly; for an inequality, the size of the
+    /// violation.
     pub check: fn(&Problem<B>) -> Result<f64>,
 }
 
-/// What was found for a theorem.
+/// The result of checking a theorem.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// Name of the theorem.
@@ -46,11 +48,11 @@ pub struct Outcome {
     pub statement: &'static str,
     /// Where it comes from.
     pub source: &'static str,
-    /// Problems tried.
+    /// Number of problems checked.
     pub cases: usize,
     /// Worst deviation.
     pub worst: f64,
-    /// What it may be.
+    /// Largest allowed deviation.
     pub bound: f64,
 }
 
@@ -77,7 +79,7 @@ pub fn all<B: Backend>() -> Vec<Theorem<B>> {
 }
 
 impl<B: Backend> Theorem<B> {
-    /// Checks it on problem number `case` of a seed.
+    /// Computes the deviation on problem number `case` of a seed.
     ///
     /// # Errors
     /// As [`Backend::download`].
@@ -85,7 +87,7 @@ impl<B: Backend> Theorem<B> {
         self.deviation_on(backend, &Draw::random(Rng::new(seed).stream(case as u64)))
     }
 
-    /// Checks it on the problem of a draw.
+    /// Computes the deviation on the problem of a draw.
     ///
     /// # Errors
     /// As [`Backend::download`].
@@ -93,7 +95,7 @@ impl<B: Backend> Theorem<B> {
         (self.check)(&Problem::new(backend, draw))
     }
 
-    /// The bound for the number type of the backend.
+    /// The bound for the backend's number type.
     pub fn bound(&self) -> f64 {
         self.bound[usize::from(size_of::<B::Elem>() == 4)]
     }

@@ -1,4 +1,4 @@
-//! Priors, and the losses that look at the neighbours.
+//! Priors, and the losses that use neighbouring pixels.
 
 use segcal_core::{Backend, Result, Shape};
 
@@ -7,7 +7,8 @@ use super::{Problem, Theorem};
 use crate::Convention::{Authors, Paper};
 use crate::{Convention, Prior};
 
-/// The labels of the patch around a pixel, plainly: `outside` is what lies beyond the image.
+/// The labels of the patch around a pixel, in plain code. `outside` is the label beyond the image; `None` repeats the
+/// nearest pixel.
 fn patch<B: Backend>(p: &Problem<B>, pixel: usize, extent: usize, outside: Option<f64>) -> Vec<f64> {
     let pixels = p.shape.with(1, 1);
     let [n, _, d, h, w] = pixels.coordinate(pixel);
@@ -41,7 +42,7 @@ fn neighbour_weights(flat: bool, sigma: f64) -> (Vec<f64>, f64) {
     (mixture, 1.0 / (1.0 + others))
 }
 
-/// The neighbours' mixture of labels of a pixel.
+/// The mixture of the neighbours' labels of a pixel.
 fn mixture<B: Backend>(p: &Problem<B>, pixel: usize, weights: &[f64]) -> Vec<f64> {
     let mut tau = vec![0.0; p.classes()];
     for (label, weight) in patch(p, pixel, 3, None).iter().zip(weights) {
@@ -50,7 +51,7 @@ fn mixture<B: Backend>(p: &Problem<B>, pixel: usize, weights: &[f64]) -> Vec<f64
     tau
 }
 
-/// The place of a pixel's class in a prior.
+/// The index of a pixel and class in a prior.
 fn place(shape: Shape, pixel: usize, class: usize) -> usize {
     (pixel / shape.voxels() * shape.c() + class) * shape.voxels() + pixel % shape.voxels()
 }
@@ -65,7 +66,7 @@ fn one_hot<B: Backend>(p: &Problem<B>) -> Vec<f64> {
 const NORMALISED: [&str; 8] =
     ["mean", "gaussian", "max", "min", "median", "mode", "image-proportions-l1", "image-proportions-l2"];
 
-/// Deviation of a prior from itself when classes are renumbered by `k -> K - 1 - k`.
+/// Deviation of a prior under renumbering the classes by `k -> K - 1 - k`.
 fn renumbering<B: Backend>(p: &Problem<B>, name: &str) -> Result<f64> {
     let last = p.classes() - 1;
     let renumbered = p.with_labels(|_, label| last as f64 - label);

@@ -1,4 +1,4 @@
-//! Logit distances, and what makes a function of them a penalty.
+//! Logit distances, and the properties that make a function of them a penalty.
 
 use segcal_core::{Backend, Result, stable};
 
@@ -7,7 +7,7 @@ use super::{Problem, Theorem};
 use crate::Convention;
 use crate::Convention::{Authors, Paper};
 
-/// A loss with parameters, and the name of its penalty among the terms.
+/// A loss with parameters, and the name of its penalty term.
 type Penalised = (&'static str, &'static [(&'static str, &'static str)], &'static str);
 
 /// Penalties on logit distances, whose constraint holds where all distances are 0.
@@ -19,14 +19,14 @@ const OF_DISTANCES: [Penalised; 5] = [
     ("cals", &[("margin", "3"), ("lambda", "0.2"), ("penalty", "p3")], "penalty"),
 ];
 
-/// Penalties on the distance from the prior, whose constraint holds where the logits are the prior.
+/// Penalties on the distance from the prior, whose constraint holds where the logits equal the prior.
 const OF_PRIOR: [Penalised; 3] = [
     ("nacl", &[("penalty", "l1")], "penalty"),
     ("nacl", &[("penalty", "l2")], "penalty"),
     ("crac-fixed", &[("lambda", "0.3")], "penalty"),
 ];
 
-/// How far a penalty lies below its value where the constraint holds.
+/// How far a penalty is below its value where the constraint holds.
 fn below<B: Backend>(p: &Problem<B>, held: &Problem<B>, loss: Penalised, convention: Convention) -> Result<f64> {
     let (name, set, term) = loss;
     let [value, least] = [p, held].map(|p| p.evaluate(name, set, convention).map(|found| found.term(term)));
@@ -47,11 +47,11 @@ fn soft_penalties<B: Backend>(p: &Problem<B>) -> Result<f64> {
             worst = worst.max(below(p, &at_prior, loss, convention)?);
         }
     }
-    // The authors' constraint of CRaC is at least 0, where PHR is, too; no logits are both 5 tau and tau.
+    // The authors' constraint of CRaC is at least 0, where PHR is at least 0 as well; no logits are both 5 tau and tau.
     Ok(worst.max(-p.evaluate("crac", &[("lambda", "0.2")], Authors)?.term("penalty")))
 }
 
-/// The statement for logits of which one is the margin and the others are 0.
+/// The statement for logits where one is the margin and the others are 0.
 fn unhinged<B: Backend>(p: &Problem<B>) -> Result<f64> {
     let margin_of_first = |place: usize| if (place / p.shape.voxels()).is_multiple_of(p.classes()) { 3.0 } else { 0.0 };
     let set = [("margin", "3"), ("penalty", "l2-unhinged")];

@@ -1,10 +1,10 @@
-//! A random problem, and plain f64 formulas of its pixels to compare with.
+//! A random problem, and reference formulas for its pixels in plain f64.
 
 use segcal_core::{Backend, Result, Rng, Shape, Tensor};
 
 use crate::{Batch, Convention, Given, Loss, Prior, Setting};
 
-/// Logits, labels and what else a loss may read, all exact in f32.
+/// Logits, labels and the optional inputs of a loss, all exactly representable in f32.
 #[derive(Clone, Debug)]
 pub struct Problem<B: Backend> {
     pub(super) backend: B,
@@ -18,7 +18,7 @@ pub struct Problem<B: Backend> {
     pub(super) rng: Rng,
 }
 
-/// What a problem is made from: a property test draws its fields, and shrinks them to the simplest that fails.
+/// The description of a random problem. A property test draws its fields and shrinks them to the simplest failing case.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Draw {
     /// Number of classes, at least 2.
@@ -33,12 +33,12 @@ pub struct Draw {
     pub slope: [f64; 2],
     /// Share of the pixels whose label is random.
     pub noise: f64,
-    /// The numbers.
+    /// The random generator for the values.
     pub rng: Rng,
 }
 
 impl Draw {
-    /// A random one: 2 to 8 classes, 2-D or 3-D.
+    /// Draws a random description: 2 to 8 classes, 2-D or 3-D.
     pub fn random(rng: Rng) -> Self {
         Self {
             classes: 2 + rng.below(0, 7),
@@ -52,7 +52,7 @@ impl Draw {
     }
 }
 
-/// What a loss gave.
+/// The result of evaluating a loss.
 pub(super) struct Evaluated {
     pub(super) total: f64,
     pub(super) terms: Vec<(&'static str, f64)>,
@@ -66,12 +66,12 @@ impl Evaluated {
 }
 
 impl<B: Backend> Problem<B> {
-    /// A random one.
+    /// Draws a random problem.
     pub fn draw(backend: &B, rng: Rng) -> Self {
         Self::new(backend, &Draw::random(rng))
     }
 
-    /// The one that a draw describes: blobs of labels with some noise, normal logits.
+    /// Creates the problem that a draw describes: blobs of labels with some noise, normally distributed logits.
     pub fn new(backend: &B, draw: &Draw) -> Self {
         let (rng, shape) = (draw.rng, Shape::new(draw.samples, draw.classes, 1, 1, 1).with_spatial(draw.extents));
         let single = |x: f64| f64::from(x as f32);
@@ -100,19 +100,19 @@ impl<B: Backend> Problem<B> {
         }
     }
 
-    /// The same with other logits.
+    /// The same problem with other logits.
     pub(super) fn with_logits(&self, logit: impl Fn(usize, f64) -> f64) -> Self {
         let logits = self.logits.iter().enumerate().map(|(place, &l)| f64::from(logit(place, l) as f32)).collect();
         Self { logits, ..self.clone() }
     }
 
-    /// The same with other labels.
+    /// The same problem with other labels.
     pub(super) fn with_labels(&self, label: impl Fn(usize, f64) -> f64) -> Self {
         let labels = self.labels.iter().enumerate().map(|(place, &y)| label(place, y)).collect();
         Self { labels, ..self.clone() }
     }
 
-    /// The same with the voxels of each sample and channel in another order.
+    /// The same problem with the voxels of each sample and channel in another order.
     pub(super) fn reordered(&self, order: &[usize]) -> Self {
         let reorder = |data: &[f64]| {
             data.chunks(order.len()).flat_map(|chunk| order.iter().map(|&from| chunk[from])).collect::<Vec<_>>()
@@ -154,14 +154,14 @@ impl<B: Backend> Problem<B> {
         Tensor::from_f64(&self.backend, shape, data)
     }
 
-    /// A loss of the list, with its value, terms and gradient on this problem.
+    /// Evaluates a listed loss: its value, terms and gradient on this problem.
     pub(super) fn evaluate(&self, name: &str, set: &[(&str, &str)], convention: Convention) -> Result<Evaluated> {
         let loss = Loss::new(name, &given(set), convention)?;
         loss.check(self.classes())?;
         self.evaluate_loss(&loss)
     }
 
-    /// Value, terms and gradient of a loss.
+    /// Computes the value, terms and gradient of a loss.
     pub(super) fn evaluate_loss(&self, loss: &Loss) -> Result<Evaluated> {
         self.with_batch(|batch| {
             let value = loss.value(batch);
@@ -173,12 +173,12 @@ impl<B: Backend> Problem<B> {
         })
     }
 
-    /// The value of a loss alone.
+    /// Computes only the value of a loss.
     pub(super) fn total(&self, loss: &Loss) -> Result<f64> {
         self.with_batch(|batch| loss.value(batch).total.item())
     }
 
-    /// Runs `f` on this problem as a batch with everything that a loss may read.
+    /// Calls `f` with this problem as a batch that has all inputs a loss may read.
     pub(super) fn with_batch<T>(&self, f: impl FnOnce(&Batch<'_, B>) -> T) -> T {
         let pixels = self.shape.with(1, 1);
         let logits = self.tensor(self.shape, &self.logits).tracked();
@@ -187,7 +187,7 @@ impl<B: Backend> Problem<B> {
         f(&Batch::new(&logits, &labels).with_image(&image).with_second(&second, &mask))
     }
 
-    /// A prior of the list on the labels of this problem.
+    /// Computes a listed prior from the labels of this problem.
     pub(super) fn prior(&self, name: &str, set: &[(&str, &str)], convention: Convention) -> Result<Vec<f64>> {
         let prior = Prior::new(name, &given(set), convention)?;
         let pixels = self.shape.with(1, 1);
@@ -195,7 +195,7 @@ impl<B: Backend> Problem<B> {
         prior.value(&self.tensor(pixels, &self.labels), self.classes(), Some(&image)).to_f64()
     }
 
-    /// Every pixel with plain formulas.
+    /// All pixels, for the plain formulas.
     pub(super) fn each_pixel(&self) -> Vec<Pixel> {
         let (voxels, classes) = (self.shape.voxels(), self.classes());
         let pixel = |number: usize| {
@@ -211,7 +211,7 @@ impl<B: Backend> Problem<B> {
         self.each_pixel().iter().map(f).sum::<f64>() / self.pixels() as f64
     }
 
-    /// The gradient of a mean over the pixels, given that of each pixel in its own logits.
+    /// The gradient of a mean over the pixels, given the gradient of each pixel with respect to its own logits.
     pub(super) fn gradient_of_mean(&self, f: impl Fn(usize, &Pixel) -> Vec<f64>) -> Vec<f64> {
         let mut gradient = vec![0.0; self.logits.len()];
         for (number, pixel) in self.each_pixel().iter().enumerate() {
@@ -228,13 +228,13 @@ pub(super) fn given(set: &[(&str, &str)]) -> Given {
     set.iter().map(|(name, value)| ((*name).to_string(), Setting::from(*value))).collect()
 }
 
-/// One pixel with plain formulas of its logits.
+/// One pixel, with plain formulas of its logits.
 pub(super) struct Pixel {
     pub(super) l: Vec<f64>,
     pub(super) s: Vec<f64>,
     pub(super) log_s: Vec<f64>,
     pub(super) label: usize,
-    /// Where its logits lie.
+    /// Indices of its logits.
     pub(super) places: Vec<usize>,
 }
 
@@ -250,7 +250,7 @@ impl Pixel {
         self.l.iter().copied().fold(f64::MIN, f64::max)
     }
 
-    /// The class of the largest logit, of equals the first.
+    /// The class with the largest logit, the first in case of ties.
     pub(super) fn winner(&self) -> usize {
         let largest = self.largest();
         self.l.iter().position(|&l| l == largest).expect("one is the largest")
@@ -285,20 +285,20 @@ impl Pixel {
         self.s.iter().zip(&self.log_s).map(|(s, log_s)| s * (log_s + classes.ln())).sum()
     }
 
-    /// From slopes in the probabilities to slopes in the logits.
+    /// Converts derivatives with respect to the probabilities into derivatives with respect to the logits.
     pub(super) fn through_softmax(&self, slopes: &[f64]) -> Vec<f64> {
         let mean: f64 = slopes.iter().zip(&self.s).map(|(a, s)| a * s).sum();
         slopes.iter().zip(&self.s).map(|(a, s)| s * (a - mean)).collect()
     }
 }
 
-/// Difference of two numbers, relative where they are above 1.
+/// Difference of two numbers, relative if the absolute value of `expected` is above 1.
 pub(super) fn gap(found: f64, expected: f64) -> f64 {
     let gap = (found - expected).abs() / expected.abs().max(1.0);
     if gap.is_nan() { f64::INFINITY } else { gap }
 }
 
-/// Largest difference of two vectors, relative to the largest number of the second.
+/// Largest difference of two vectors, relative to the largest element of the second.
 pub(super) fn gap_of(found: &[f64], expected: &[f64]) -> f64 {
     assert_eq!(found.len(), expected.len(), "vectors of one length");
     let scale = expected.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
