@@ -1,13 +1,13 @@
-//! The evaluation of the papers' public code, so that a published table can be compared.
+//! The evaluation of the papers' public code, for comparison with published tables.
 //!
-//! Per volume, and different from the project's own figures in these points: only voxels whose reference label is not
-//! 0; classwise figures are means over the classes up to the largest label present, a probability of exactly 0 in no
-//! bin; "TACE" is the thresholded classwise ECE of equal-width bins; HD95 is the pooled one in voxel units; a reference
-//! without the structure gives DSC 1 and HD 0 whatever the prediction, a missed structure DSC 0 and HD 0; DSC, ECE,
-//! CECE and TACE are rounded to four decimals per volume before the mean over volumes. Bins have f32 edges, as there; six of the
-//! fifteen differ in the last place, because `torch.linspace` adds steps instead of dividing, so a probability that lies
-//! exactly on such an edge may count in the neighbouring bin. Source: the test evaluators of
-//! the MbLS/NACL and CRaC repositories.
+//! It is computed per volume and differs from the project's own metrics as follows: only voxels whose reference label
+//! is not 0 count; classwise metrics are means over the classes up to the largest label present, and a probability of
+//! exactly 0 is in no bin; "TACE" is the thresholded classwise ECE of equal-width bins; HD95 is the pooled one in voxel
+//! units; if the reference does not contain the structure, DSC is 1 and HD 0 whatever the prediction, and a missed
+//! structure has DSC 0 and HD 0; DSC, ECE, CECE and TACE are rounded to four decimals per volume before the mean over
+//! volumes. Bins have f32 edges, as in that code; six of the fifteen differ in the last place, because `torch.linspace`
+//! adds steps instead of dividing, so a probability exactly on such an edge may count in the neighbouring bin. Source:
+//! the test evaluators of the MbLS/NACL and CRaC repositories.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,33 +17,33 @@ use crate::empty::{Emptiness, Outcome, Policy};
 use crate::overlap::Counts;
 use crate::surface::{Surface, SurfaceDistances};
 
-/// Calibration figures of one volume, not rounded; NaN where no voxel has a reference label other than 0.
+/// Calibration metrics of one volume, not rounded; NaN if no voxel has a reference label other than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AuthorsCalibration {
     /// ECE of the largest probability.
     pub ece: f64,
     /// Classwise ECE, mean over the classes up to the largest label present.
     pub cece: f64,
-    /// What the code calls TACE, mean over the same classes.
+    /// What the authors' code calls TACE, mean over the same classes.
     pub tace: f64,
 }
 
 impl AuthorsCalibration {
-    /// From the state of one volume; the papers use 15 bins.
+    /// Computes the metrics from the state of one volume; the papers use 15 bins.
     pub fn new(volume: &Calibration) -> Self {
         let region = volume.region(Region::Foreground);
         let (cece, tace) = region.authors_classwise();
         Self { ece: region.ece(), cece, tace }
     }
 
-    /// As the code stores it: four decimals.
+    /// Rounds to four decimals, as the authors' code stores it.
     #[must_use]
     pub fn rounded(self) -> Self {
         Self { ece: four_decimals(self.ece), cece: four_decimals(self.cece), tace: four_decimals(self.tace) }
     }
 }
 
-/// Segmentation figures of one structure in one volume, as the code stores them.
+/// Segmentation metrics of one structure in one volume, as the authors' code stores them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AuthorsSegmentation {
     /// DSC, rounded to four decimals.
@@ -53,9 +53,10 @@ pub struct AuthorsSegmentation {
 }
 
 impl AuthorsSegmentation {
-    /// From the counts of a structure and its surfaces, measured on [`crate::volume::Grid::voxel_units`].
+    /// Computes the metrics from the counts of a structure and its surfaces, measured on
+    /// [`crate::volume::Grid::voxel_units`].
     pub fn new(counts: &Counts, surface: &Surface) -> Self {
-        // Their rule for empty masks never asks for the diagonal.
+        // The authors' rule for empty masks never uses the diagonal.
         let papers = |key: &str, outcome: Outcome| {
             metric(key).map_or(f64::NAN, |metric| Policy::Papers.resolve(outcome, metric, f64::NAN))
         };
@@ -65,13 +66,13 @@ impl AuthorsSegmentation {
         }
     }
 
-    /// Of a structure that neither map holds.
+    /// The metrics of a structure that is absent from both maps.
     pub fn of_nothing() -> Self {
         Self::new(&Counts::default(), &Surface::Empty(Emptiness::Both))
     }
 }
 
-/// Rounds as Python's `round(x, 4)` does, up to the last place of the product.
+/// Rounds like Python's `round(x, 4)`, up to the last place of the product.
 pub fn four_decimals(x: f64) -> f64 {
     (x * 1e4).round_ties_even() / 1e4
 }

@@ -10,17 +10,17 @@ use crate::volume::{Grid, Label};
 /// Voxels within `band` of a boundary of a label map: of the reference for [`crate::calibration::Region::Boundary`], of
 /// the prediction for [`crate::calibration::Region::Near`].
 ///
-/// A boundary voxel has a face neighbour with another label (both sides of each boundary between two labels, the
-/// background among them; neither the border of the grid nor that to a voxel of the label `ignored` is a boundary). The
-/// band holds every voxel whose centre is at most `band`, in the unit of the voxel size, from the centre of a boundary
-/// voxel; a band of 0 is the boundary voxels themselves. Distances as in [`crate::surface`]; one that equals `band` up to
-/// rounding is within.
+/// A boundary voxel has a face neighbour with another label. This covers both sides of each boundary between two
+/// labels, including the background; the border of the grid and the border to voxels with the label `ignored` are not
+/// boundaries. The band contains every voxel whose centre is at most `band`, in the unit of the voxel size, from the
+/// centre of a boundary voxel; a band of 0 contains only the boundary voxels. Distances are as in [`crate::surface`]; a
+/// distance that equals `band` up to rounding is within.
 ///
 /// # Errors
 /// A voxel size is not positive, or the backend's device failed.
 ///
 /// # Panics
-/// The labels do not fill the grid.
+/// The number of labels is not the number of voxels of the grid.
 pub fn boundary_band<B: Backend>(
     backend: &B,
     labels: &[Label],
@@ -34,23 +34,23 @@ pub fn boundary_band<B: Backend>(
     if grid.is_sheared() { Ok(in_space(&boundary, grid, band)) } else { in_slabs(backend, boundary, grid, band, SLAB) }
 }
 
-/// By nearest neighbours in space.
+/// Computes the band by nearest-neighbour search in space.
 fn in_space(boundary: &[bool], grid: Grid, band: f64) -> Vec<bool> {
     let (points, limit) = (Points::new(boundary, grid), band * (1.0 + SLACK));
     let within = |voxel: usize| points.reaches(grid.position(index(voxel, grid.spatial)), limit);
     (0..boundary.len()).into_par_iter().map(within).collect()
 }
 
-/// By the backend's distance transform of slabs of about this many voxels.
+/// Computes the band by the backend's distance transform, in slabs of about this many voxels.
 #[expect(clippy::cast_possible_truncation, reason = "between 0 and a billion")]
 fn in_slabs<B: Backend>(backend: &B, boundary: Vec<bool>, grid: Grid, band: f64, voxels: usize) -> Result<Vec<bool>> {
     let Some(whole) = Box3::around(&boundary, grid.spatial) else { return Ok(boundary) };
-    // What is within the band of a voxel lies within this many voxels along each axis.
+    // The band around a voxel extends at most this many voxels along each axis.
     let reach = grid.spacing.map(|size| (band * (1.0 + SLACK) / size).min(1e9) as usize + 1);
     let whole = whole.widened(reach, grid.spatial);
     let plane = whole.extents()[1] * whole.extents()[2];
     let thickness = (voxels / plane).max(2 * reach[0]).max(1);
-    // Boundary and band in one byte a voxel, beside probabilities that fill the memory.
+    // Boundary and band share one byte per voxel, because the probabilities already fill the memory.
     let mut bits: Vec<u8> = boundary.into_iter().map(u8::from).collect();
     for first in (whole.start[0]..whole.end[0]).step_by(thickness) {
         let last = (first + thickness).min(whole.end[0]);
@@ -60,14 +60,15 @@ fn in_slabs<B: Backend>(backend: &B, boundary: Vec<bool>, grid: Grid, band: f64,
     Ok(bits.into_iter().map(|bits| bits & BAND != 0).collect())
 }
 
-/// Voxels of a slab, so that the distances of a large volume need not be in memory at once.
+/// Voxels per slab, so that the distances of a large volume need not all be in memory at once.
 const SLAB: usize = 1 << 20;
 
-/// Bits of a voxel: on the boundary, in the band.
+/// Flag bits of a voxel: on the boundary, in the band.
 const BOUNDARY: u8 = 1;
 const BAND: u8 = 2;
 
-/// Marks the voxels of `slab` within the band of a boundary voxel of `around`, which holds all that matter.
+/// Marks the voxels of `slab` that are within the band of a boundary voxel; `around` contains all relevant boundary
+/// voxels.
 fn mark<B: Backend>(backend: &B, grid: Grid, band: f64, slab: Box3, around: Box3, bits: &mut [u8]) -> Result<()> {
     let marks = around.cut(bits, grid.spatial, |bits| bits & BOUNDARY != 0);
     if !marks.contains(&true) {
@@ -90,7 +91,7 @@ fn mark<B: Backend>(backend: &B, grid: Grid, band: f64, slab: Box3, around: Box3
     Ok(())
 }
 
-/// Voxels with a face neighbour of another label, neither of them ignored.
+/// Voxels with a face neighbour that has another label, where neither of the two is ignored.
 fn boundary(labels: &[Label], ignored: Option<Label>, spatial: [usize; 3]) -> Vec<bool> {
     let strides = [spatial[1] * spatial[2], spatial[2], 1];
     let differs = |voxel: usize| {

@@ -1,7 +1,7 @@
-//! Bootstrap intervals over cases: percentile and BCa, for any figure of a set of cases.
+//! Bootstrap confidence intervals over cases: percentile and BCa, for any statistic of a set of cases.
 //!
-//! Cases are drawn with replacement; replicate `r` uses its own stream of the counter-based generator, so the same
-//! seed gives the same interval for any number of threads. Source: Efron and Tibshirani 1993, chapters 13 and 14.
+//! Cases are drawn with replacement. Replicate `r` uses its own stream of the counter-based generator, so the same seed
+//! gives the same interval for any number of threads. Source: Efron and Tibshirani 1993, chapters 13 and 14.
 
 use rayon::prelude::*;
 use segcal_core::Rng;
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use crate::special::{normal_cdf, normal_quantile};
 use crate::stats::{mean_defined, percentile};
 
-/// Number of replicates by default.
+/// Default number of replicates.
 pub const DEFAULT_REPLICATES: usize = 2000;
 
-/// A figure with its interval.
+/// An estimate with its confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// The figure of all cases.
+    /// The statistic of all cases.
     pub estimate: f64,
     /// Lower end.
     pub lower: f64,
@@ -24,25 +24,26 @@ pub struct Interval {
     pub upper: f64,
 }
 
-/// The bootstrap distribution of a figure.
+/// The bootstrap distribution of a statistic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bootstrap {
     estimate: f64,
-    /// Figures of the replicates, ascending; those that are NaN left out.
+    /// Statistics of the replicates, ascending, without NaN values.
     replicates: Vec<f64>,
-    /// Figures with one case left out each.
+    /// Leave-one-out statistics.
     jackknife: Vec<f64>,
 }
 
 impl Bootstrap {
-    /// Draws `replicates` samples of `cases` cases and computes `figure` of each, given as case numbers in the order
-    /// of the draw. A figure may be NaN (a sample without any defined case); such replicates do not count.
+    /// Draws `replicates` samples of `cases` cases and computes `figure` for each sample, given as case numbers in the
+    /// order of the draw. `figure` may return NaN (for a sample without any defined case); such replicates do not
+    /// count.
     pub fn new(cases: usize, replicates: usize, seed: u64, figure: impl Fn(&[usize]) -> f64 + Sync) -> Self {
         Self::drawn(cases, replicates, seed, |rng| drawn(rng, cases), &figure, others(cases, &figure))
     }
 
-    /// The same of a figure that is known at once without one case, which `without` gives: of many cases, the figures of
-    /// all others would take most of the time.
+    /// As [`Bootstrap::new`], for a statistic whose leave-one-out values `without` computes directly: with many cases,
+    /// recomputing them with `figure` would take most of the time.
     pub fn leaving_out(
         cases: usize,
         replicates: usize,
@@ -53,8 +54,8 @@ impl Bootstrap {
         Self::drawn(cases, replicates, seed, |rng| drawn(rng, cases), figure, without)
     }
 
-    /// The same for cases of several groups (data sets), numbered one group after the other: each replicate draws as many
-    /// cases of each group as it has.
+    /// As [`Bootstrap::new`], for cases in several groups (data sets), numbered group by group: each replicate draws as
+    /// many cases from each group as the group has.
     pub fn stratified(groups: &[usize], replicates: usize, seed: u64, figure: impl Fn(&[usize]) -> f64 + Sync) -> Self {
         let draw = |rng: Rng| {
             let first = |group: usize| groups[..group].iter().sum::<usize>();
@@ -85,7 +86,7 @@ impl Bootstrap {
         Self { estimate: figure(&all), replicates: values, jackknife }
     }
 
-    /// The mean of one value per case, NaN values left out.
+    /// Bootstraps the mean of one value per case, without NaN values.
     pub fn of_mean(values: &[f64], replicates: usize, seed: u64) -> Self {
         let defined = || values.iter().copied().filter(|value| !value.is_nan());
         let (sum, count) = (defined().sum::<f64>(), defined().count() as f64);
@@ -98,7 +99,7 @@ impl Bootstrap {
         Self::leaving_out(values.len(), replicates, seed, figure, without)
     }
 
-    /// The mean paired difference `a - b`, cases without either value left out.
+    /// Bootstraps the mean paired difference `a - b`, without cases where either value is missing.
     ///
     /// # Panics
     /// The two differ in length.
@@ -108,23 +109,23 @@ impl Bootstrap {
         Self::of_mean(&differences, replicates, seed)
     }
 
-    /// Figures of the replicates, ascending.
+    /// Statistics of the replicates, ascending.
     pub fn replicates(&self) -> &[f64] {
         &self.replicates
     }
 
-    /// Percentile interval of this level, 0.95 for instance: the quantiles of the replicates.
+    /// The percentile interval at a level such as 0.95: quantiles of the replicates.
     pub fn percentile(&self, level: f64) -> Interval {
         let tail = (1.0 - level) / 2.0;
         self.between(tail, 1.0 - tail)
     }
 
-    /// Bias-corrected and accelerated interval of this level.
+    /// The bias-corrected and accelerated interval at this level.
     ///
-    /// With `z0 = quantile(share of replicates below the estimate)`, equal ones counting half, and `a = sum d^3 /
-    /// (6 (sum d^2)^1.5)` from the jackknife deviations `d`, the ends are the replicates' quantiles at
-    /// `cdf(z0 + (z0 + z) / (1 - a (z0 + z)))`. Where all replicates lie on one side of the estimate, or the jackknife
-    /// does not vary, this has no value, and the percentile interval stands in.
+    /// With `z0 = quantile(share of replicates below the estimate)`, where ties count half, and
+    /// `a = sum d^3 / (6 (sum d^2)^1.5)` from the jackknife deviations `d`, the ends are the replicates' quantiles at
+    /// `cdf(z0 + (z0 + z) / (1 - a (z0 + z)))`. If all replicates are on one side of the estimate, or the jackknife
+    /// values do not vary, this is undefined and the percentile interval is returned.
     pub fn bca(&self, level: f64) -> Interval {
         let below = self.replicates.partition_point(|&value| value < self.estimate);
         let not_above = self.replicates.partition_point(|&value| value <= self.estimate);
@@ -143,11 +144,11 @@ impl Bootstrap {
         self.between(end(tail), end(1.0 - tail))
     }
 
-    /// Studentised interval of the mean of one value per case, for few cases: the quantiles of `(mean* - mean) / se*` over
-    /// the replicates stand for those of Student's t, so that the coverage is near the level from about five cases on,
-    /// where the other intervals are too short. Efron and Tibshirani 1993, chapter 12.5.
+    /// The studentised interval of the mean of one value per case, for few cases. The quantiles of
+    /// `(mean* - mean) / se*` over the replicates replace those of Student's t, so the coverage is close to the level
+    /// from about five cases on, where the other intervals are too short. Efron and Tibshirani 1993, chapter 12.5.
     ///
-    /// NaN values are left out. The ends are infinite for fewer than three values, and where too few replicates vary.
+    /// NaN values are ignored. The ends are infinite for fewer than three values, or if too few replicates vary.
     pub fn studentised_mean(values: &[f64], replicates: usize, seed: u64, level: f64) -> Interval {
         let defined: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
         let (estimate, error) = mean_and_error(defined.iter().copied(), defined.len());
@@ -183,17 +184,17 @@ impl Bootstrap {
     }
 }
 
-/// As many case numbers as there are cases, drawn with replacement.
+/// Draws as many case numbers as there are cases, with replacement.
 fn drawn(rng: Rng, cases: usize) -> Vec<usize> {
     (0..cases as u64).map(|draw| rng.below(draw, cases)).collect()
 }
 
-/// The figure of all cases but one.
+/// The statistic of all cases except one.
 fn others(cases: usize, figure: impl Fn(&[usize]) -> f64) -> impl Fn(usize) -> f64 {
     move |left_out| figure(&(0..cases).filter(|&case| case != left_out).collect::<Vec<usize>>())
 }
 
-/// Mean of `count` values and its standard error, with one degree of freedom less.
+/// Mean of `count` values and its standard error, with `count - 1` degrees of freedom.
 fn mean_and_error(values: impl Iterator<Item = f64> + Clone, count: usize) -> (f64, f64) {
     let count = count as f64;
     let centre = values.clone().sum::<f64>() / count;
@@ -207,7 +208,7 @@ mod tests {
 
     #[test]
     fn groups_are_drawn_apart() {
-        // Two groups of one case each: every sample is the two of them.
+        // Two groups of one case each: every sample consists of both cases.
         let interval = Bootstrap::stratified(&[1, 1], 50, 3, |sample| {
             sample.iter().map(|&case| [2.0, 4.0][case]).sum::<f64>() / sample.len() as f64
         });
@@ -230,7 +231,7 @@ mod tests {
         let mean = |sample: &[usize]| mean_defined(sample.iter().map(|&case| values[case]));
         let (at_once, each) = (Bootstrap::of_mean(&values, 200, 3), Bootstrap::new(values.len(), 200, 3, mean));
         assert_eq!(at_once.replicates, each.replicates);
-        // Sums of 40 numbers near 1 are right to 40 roundings.
+        // Sums of 40 numbers near 1 are accurate to 40 roundings.
         let close = at_once.jackknife.iter().zip(&each.jackknife).all(|(a, b)| (a - b).abs() < 40.0 * f64::EPSILON);
         assert!(close && at_once.jackknife.len() == 40);
         let infinite = Bootstrap::of_mean(&[1.0, f64::INFINITY, 3.0], 10, 1);
@@ -279,7 +280,7 @@ mod tests {
         let interval = bootstrap.percentile(0.8);
         assert_eq!(interval.lower, means[2], "10 % of 27: the third smallest");
         assert_eq!(interval.upper, means[24]);
-        // The limits of the shares that BCa takes from the replicates.
+        // The limits of the quantile levels that BCa uses.
         let below = means.iter().filter(|&&mean| mean < 2.0).count();
         let equal = means.iter().filter(|&&mean| mean == 2.0).count();
         let z0 = normal_quantile((below as f64 + equal as f64 / 2.0) / 27.0);
@@ -315,8 +316,8 @@ mod tests {
         assert_eq!((interval.estimate, interval.lower, interval.upper), (0.5, 0.5, 0.5));
     }
 
-    /// Of eight normal numbers the 95 % interval by Student's t is missed 5 times in 100; the other intervals miss twice as
-    /// often.
+    /// For eight normal numbers the 95 % interval of Student's t misses the mean 5 times in 100; the other intervals
+    /// miss it twice as often.
     #[test]
     fn the_studentised_interval_covers_the_mean_of_few_values() {
         let misses = (0..300).filter(|&trial| {

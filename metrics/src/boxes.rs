@@ -1,4 +1,4 @@
-//! Boxes of voxels: where each label lies, so that work on a structure costs its box and not the grid.
+//! Bounding boxes of labels, so that the cost of a structure depends on its box and not on the grid.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ impl Box3 {
         }
     }
 
-    /// With this many voxels more on each side, inside the grid.
+    /// Extends the box by this many voxels on each side, clipped to the grid.
     pub(crate) fn widened(self, by: [usize; 3], spatial: [usize; 3]) -> Self {
         Self {
             start: std::array::from_fn(|axis| self.start[axis].saturating_sub(by[axis])),
@@ -33,13 +33,13 @@ impl Box3 {
         std::array::from_fn(|axis| self.end[axis] - self.start[axis])
     }
 
-    /// The smallest box that holds the mask; `None` for an empty one.
+    /// The smallest box that contains the mask; `None` if the mask is empty.
     pub(crate) fn around(mask: &[bool], spatial: [usize; 3]) -> Option<Self> {
         let mut boxes = of_values(mask, spatial);
         boxes.remove(&true)
     }
 
-    /// The voxels of a volume inside the box, as a volume of the box's extents.
+    /// Copies the voxels inside the box to a volume of the box's extents.
     pub(crate) fn cut<T: Copy + Sync, U: Send + Sync>(
         &self,
         volume: &[T],
@@ -70,7 +70,7 @@ impl LabelBoxes {
         self.0.keys().copied()
     }
 
-    /// The box of a structure; `None` where the map does not hold it.
+    /// The box of a structure; `None` if it is absent from the map.
     pub(crate) fn around(&self, structure: &Structure) -> Option<Box3> {
         structure.labels.iter().filter_map(|label| self.0.get(label)).copied().reduce(Box3::union)
     }

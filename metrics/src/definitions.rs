@@ -1,7 +1,7 @@
-//! THE table of metrics: key, title, unit, range, direction, definition, source, and the function that computes it.
+//! The table of metrics: key, title, unit, range, direction, definition, source, and the function that computes it.
 //!
-//! The command line, the report, the summaries and the tests iterate [`METRICS`]; a metric is one function on a state
-//! and one row here.
+//! The command line, the report, the summaries and the tests iterate over [`METRICS`]. To add a metric, add a function
+//! on a state and a row here.
 
 use crate::calibration::{EqualMassFigures, RegionBins};
 use crate::empty::Outcome;
@@ -14,13 +14,13 @@ use crate::surface::{Surface, SurfaceDistances};
 pub enum Compute {
     /// From the voxel counts of a structure.
     Overlap(fn(&Counts) -> Outcome),
-    /// From the surface distances of a structure; the number is the tolerance, in the unit of the distances.
+    /// From the surface distances of a structure; the number is the tolerance in the unit of the distances.
     Surface(fn(&Surface, f64) -> Outcome),
     /// From the bins and sums of a region.
     Calibration(fn(&RegionBins) -> f64),
-    /// From the bins of equal mass of a region.
+    /// From the equal-mass bins of a region.
     EqualMass(fn(&EqualMassFigures) -> f64),
-    /// From the bins and sums of a region; it describes rather than judges.
+    /// From the bins and sums of a region; descriptive, with no better direction.
     Description(fn(&RegionBins) -> f64),
 }
 
@@ -36,12 +36,12 @@ impl Compute {
     }
 }
 
-/// Every metric with its function, in the order of the report.
+/// Iterates over all metrics with their functions, in the order of the report.
 pub fn rows() -> impl Iterator<Item = (&'static Metric, Compute)> {
     METRICS.iter().zip(COMPUTE.iter().copied())
 }
 
-/// The row with this key.
+/// Looks up a metric by key.
 pub fn metric(key: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.key == key)
 }
@@ -49,7 +49,7 @@ pub fn metric(key: &str) -> Option<&'static Metric> {
 const UNIT: [f64; 2] = [0.0, 1.0];
 const POSITIVE: [f64; 2] = [0.0, f64::INFINITY];
 
-/// Writes rows of the table.
+/// Defines the rows of the table.
 macro_rules! metrics {
     ($($key:literal, $title:literal, $unit:literal, $range:expr, $better:ident, $compute:expr, $definition:literal, $source:literal;)*) => {
         /// Every metric, in the order of the report.

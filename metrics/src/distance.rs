@@ -1,22 +1,24 @@
-//! Distances between voxel centres: whole fields by the backend, nearest neighbours in space for sheared grids.
+//! Distances between voxel centres: distance fields computed by the backend, and nearest-neighbour search in space for
+//! sheared grids.
 
 use rayon::prelude::*;
 use segcal_core::{Backend, Elem, Result, Shape};
 
 use crate::volume::Grid;
 
-/// Relative slack in comparisons of a distance with a given tolerance, so that a distance that equals it up to
-/// rounding counts as within.
+/// Relative slack when a distance is compared with a tolerance, so that a distance that equals it up to rounding counts
+/// as within.
 pub(crate) const SLACK: f64 = 1e-6;
 
-/// The distance from each voxel of the grid, whose axes are at right angles, to the nearest marked one, by the backend.
+/// The distance from each voxel of the grid to the nearest marked voxel, computed by the backend. The axes of the grid
+/// must be at right angles.
 pub(crate) fn distance_field<B: Backend>(backend: &B, mask: &[bool], grid: Grid) -> Result<Vec<B::Elem>> {
     let [d, h, w] = grid.spatial;
     let marks: Vec<B::Elem> =
         mask.par_iter().map(|&inside| if inside { B::Elem::ONE } else { B::Elem::ZERO }).collect();
     let buffer = backend.upload(marks);
     let distances = backend.distance((&buffer, Shape::new(1, 1, d, h, w)), grid.spacing);
-    // As large as what follows, and no longer needed.
+    // As large as the result, and no longer needed.
     drop(buffer);
     backend.download(&distances)
 }
@@ -26,7 +28,8 @@ pub(crate) const fn index(voxel: usize, [_, height, width]: [usize; 3]) -> [usiz
     [voxel / (height * width), voxel / width % height, voxel % width]
 }
 
-/// Points in space, as a balanced k-d tree: the middle of a slice is its root, along the axis of its depth modulo 3.
+/// Points in space, as a balanced k-d tree: the middle element of a slice is the root, split along the axis given by
+/// the depth modulo 3.
 pub(crate) struct Points(Vec<[f64; 3]>);
 
 impl Points {
@@ -38,16 +41,16 @@ impl Points {
         Self(points)
     }
 
-    /// Whether a point lies within this distance.
+    /// Whether any point is within this distance.
     pub(crate) fn reaches(&self, from: [f64; 3], limit: f64) -> bool {
-        // Nothing further away is looked at, and the limit itself counts.
+        // Points further away are skipped, and a distance equal to the limit counts.
         let just_beyond = (limit * limit).next_up();
         let mut best = just_beyond;
         search(&self.0, 0, from, &mut best);
         best < just_beyond
     }
 
-    /// Distance to the nearest point; infinite without any.
+    /// Distance to the nearest point; infinite if there is none.
     pub(crate) fn distance(&self, from: [f64; 3]) -> f64 {
         let mut best = f64::INFINITY;
         search(&self.0, 0, from, &mut best);
@@ -65,7 +68,7 @@ fn arrange(points: &mut [[f64; 3]], axis: usize) {
     }
 }
 
-/// Lowers `best`, a squared distance, to that of the nearest point.
+/// Lowers `best`, a squared distance, to that of the nearest point if that is smaller.
 fn search(points: &[[f64; 3]], axis: usize, from: [f64; 3], best: &mut f64) {
     if points.is_empty() {
         return;

@@ -1,5 +1,5 @@
-//! Distributions of logits by true class, with their means and mean magnitudes: the numbers behind the papers' logit figures
-//! (MbLS, Fig. 4; NACL, Fig. 2; CRaC, Fig. 2).
+//! Distributions of logits by true class, with their means and mean magnitudes: the data behind the papers' logit
+//! figures (MbLS, Fig. 4; NACL, Fig. 2; CRaC, Fig. 2).
 
 use rayon::prelude::*;
 use segcal_core::{Error, Result};
@@ -9,8 +9,8 @@ use crate::calibration::FixedSum;
 use crate::overlap::within;
 use crate::volume::{BLOCK, Label, Probabilities};
 
-/// For each pair of true class and logit channel, a histogram over a fixed range, and the sums of its positive and of its
-/// negative logits in units of 2^-40. Integers: merging in any order gives the same numbers.
+/// For each pair of true class and logit channel, a histogram over a fixed range and the sums of its positive and of
+/// its negative logits in units of 2^-40. These are integers, so merging in any order gives the same result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogitDistribution {
     classes: usize,
@@ -18,20 +18,20 @@ pub struct LogitDistribution {
     bins: usize,
     /// `[true class][channel][below, bins..., at or above the end]`.
     counts: Vec<u64>,
-    /// `[true class][channel]`: sums of the positive and of the negative logits, both without sign. Empty where a part was
-    /// counted by an earlier version, which had none.
+    /// `[true class][channel]`: sums of the magnitudes of the positive and of the negative logits. Empty if a part was
+    /// counted by an earlier version, which had no sums.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     sums: Vec<[FixedSum; 2]>,
 }
 
-/// Magnitudes beyond this are summed as this: they fit into 64 bits.
+/// Larger magnitudes are clamped to this value when summed, so that they fit into 64 bits.
 const LARGEST: f64 = (1_u32 << 20) as f64;
 
-/// What one thread has counted.
+/// The counts and sums of one thread.
 type Counted = (Vec<u64>, Vec<[FixedSum; 2]>);
 
 impl LogitDistribution {
-    /// No voxel yet; `bins` equal bins `[l, u)` between the ends of `range`.
+    /// Creates an empty state with `bins` equal-width bins `[l, u)` between the ends of `range`.
     ///
     /// # Panics
     /// There is no class or no bin, or the range is empty or not finite.
@@ -43,19 +43,19 @@ impl LogitDistribution {
         Self { classes, range, bins, counts, sums }
     }
 
-    /// Adds a volume: logits `[k, d, h, w]` and reference labels `[d, h, w]`, without the voxels of the label `ignored`.
+    /// Adds a volume: logits `[k, d, h, w]` and reference labels `[d, h, w]`, without the voxels labelled `ignored`.
     ///
     /// # Errors
-    /// A label is not below the number of classes, or a logit is NaN. Nothing is added then.
+    /// A label is not below the number of classes, or a logit is NaN. In this case nothing is added.
     ///
     /// # Panics
-    /// The volumes differ in size, or the number of classes is not that of the state.
+    /// The volumes differ in size, or the number of classes differs from that of the state.
     pub fn add(&mut self, logits: Probabilities<'_>, reference: &[Label], ignored: Option<Label>) -> Result<()> {
         self.add_mapped(logits, reference, ignored, |logit| logit)
     }
 
-    /// Adds a volume of probabilities, whose logarithms stand for the logits: they differ from logits by a number that is
-    /// the same for all channels of a voxel. A probability below 2^-126 counts as 2^-126.
+    /// Adds a volume of probabilities and uses their logarithms as logits: these differ from the logits by a number
+    /// that is the same for all channels of a voxel. A probability below 2^-126 counts as 2^-126.
     ///
     /// # Errors
     /// As [`LogitDistribution::add`].
@@ -104,11 +104,11 @@ impl LogitDistribution {
         Ok(())
     }
 
-    /// Mean and mean magnitude of one channel over the voxels of one true class; `None` without voxels, or where a part was
-    /// counted by a version that had no sums.
+    /// Mean and mean magnitude of one channel over the voxels of one true class; `None` without voxels, or if a part
+    /// was counted by a version that had no sums.
     ///
     /// # Panics
-    /// There is no such class or channel.
+    /// The class or channel does not exist.
     pub fn means(&self, label: Label, channel: usize) -> Option<[f64; 2]> {
         let count: u64 = self.counts(label, channel).iter().sum();
         let known = self.sums.len() == self.classes * self.classes && count > 0;
@@ -122,7 +122,7 @@ impl LogitDistribution {
         self.classes
     }
 
-    /// The edges of the bins, one more than there are bins.
+    /// The edges of the bins: `bins + 1` numbers.
     pub fn edges(&self) -> Vec<f64> {
         let [low, high] = self.range.map(f64::from);
         (0..=self.bins).map(|bin| low + (high - low) * bin as f64 / self.bins as f64).collect()
@@ -132,7 +132,7 @@ impl LogitDistribution {
         (usize::from(label) * self.classes + channel) * (self.bins + 2)
     }
 
-    /// 0 below the range, `bins + 1` at or above its end.
+    /// The index of a logit in a row: 0 below the range, `bins + 1` at or above its end.
     #[expect(clippy::cast_possible_truncation, reason = "at most the number of bins")]
     fn place(&self, logit: f32) -> usize {
         let [low, high] = self.range.map(f64::from);
@@ -155,20 +155,20 @@ impl LogitDistribution {
         }
     }
 
-    /// The counts of one channel over the voxels of one true class: below the range, each bin, at or above its end.
+    /// The counts of one channel over the voxels of one true class: below the range, in each bin, at or above its end.
     ///
     /// # Panics
-    /// There is no such class or channel.
+    /// The class or channel does not exist.
     pub fn counts(&self, label: Label, channel: usize) -> &[u64] {
         assert!(usize::from(label) < self.classes && channel < self.classes, "class {label}, channel {channel}");
         &self.counts[self.row(label, channel)..][..self.bins + 2]
     }
 
-    /// The quantile `share` (0 to 1) of one channel over the voxels of one true class, linear inside its bin, at an end
-    /// of the range where it lies beyond; NaN without voxels. Off by at most the width of a bin inside the range.
+    /// The quantile `share` (0 to 1) of one channel over the voxels of one true class, interpolated linearly inside its
+    /// bin and clamped to the range; NaN without voxels. Inside the range the error is at most the width of a bin.
     ///
     /// # Panics
-    /// There is no such class or channel.
+    /// The class or channel does not exist.
     pub fn quantile(&self, label: Label, channel: usize, share: f64) -> f64 {
         let counts = self.counts(label, channel);
         let wanted = share * counts.iter().sum::<u64>() as f64;
@@ -223,7 +223,7 @@ mod tests {
         parts.merge(&of(&[1]));
         parts.merge(&of(&[0]));
         assert_eq!(parts, state);
-        // A state of an earlier version has no sums, and nothing that it is merged with has.
+        // A state of an earlier version has no sums, and neither has the result of merging with it.
         let text = serde_json::to_value(of(&[0])).unwrap();
         let mut older: LogitDistribution = serde_json::from_value(text).unwrap();
         older.sums.clear();

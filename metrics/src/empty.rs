@@ -1,29 +1,29 @@
-//! Empty masks: what a figure is when the reference, the prediction or both hold no voxel of a structure.
+//! Empty masks: the value of a metric if the reference, the prediction or both contain no voxel of a structure.
 //!
-//! A metric gives an [`Outcome`], which keeps what happened beside the number. A [`Policy`] turns it into a number
-//! later, and [`Summary`] counts every such case and shows between which bounds the mean lies whatever the policy.
+//! A metric returns an [`Outcome`], which records which masks are empty in addition to the number. A [`Policy`] later
+//! turns it into a number. [`Summary`] counts the cases with empty masks and bounds the mean over all policies.
 
 use serde::{Deserialize, Serialize};
 
 use crate::metric::Metric;
 use crate::stats::mean;
 
-/// Which masks of a case hold no voxel.
+/// Which masks of a case are empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Emptiness {
-    /// Both hold voxels.
+    /// Neither mask is empty.
     Neither,
-    /// The reference holds voxels, the prediction does not: a missed structure.
+    /// Only the prediction is empty: a missed structure.
     Prediction,
-    /// The prediction holds voxels, the reference does not: a false alarm.
+    /// Only the reference is empty: a false alarm.
     Reference,
-    /// Neither holds voxels: they agree that there is nothing.
+    /// Both masks are empty: they agree that the structure is absent.
     Both,
 }
 
 impl Emptiness {
-    /// From the number of voxels in each mask.
+    /// Determines it from the number of voxels in each mask.
     pub const fn of(prediction: u64, reference: u64) -> Self {
         match (prediction, reference) {
             (0, 0) => Self::Both,
@@ -34,24 +34,24 @@ impl Emptiness {
     }
 }
 
-/// A figure of one case, with what it is made of.
+/// The value of a metric for one case, and which masks were empty.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Both masks hold voxels; the metric's formula gives this.
+    /// Neither mask is empty; the value of the metric's formula.
     Measured(f64),
     /// A mask is empty.
     Empty {
         /// Which one.
         which: Emptiness,
-        /// What the formula gives nevertheless (a DSC of 0 for a missed structure), or `None` where it has no value
-        /// (0 / 0, a distance to nothing).
+        /// The value of the formula if it is defined nevertheless (a DSC of 0 for a missed structure), or `None` if it
+        /// is not (0 / 0, a distance to an empty mask).
         formula: Option<f64>,
     },
 }
 
 impl Outcome {
-    /// Joins the formula's value with the emptiness of the masks.
+    /// Combines the formula's value with the emptiness of the masks.
     pub const fn new(which: Emptiness, formula: Option<f64>) -> Self {
         match (which, formula) {
             (Emptiness::Neither, Some(value)) => Self::Measured(value),
@@ -67,7 +67,7 @@ impl Outcome {
         }
     }
 
-    /// The formula's value, or `None` where it has none.
+    /// The formula's value, or `None` if it is undefined.
     pub const fn formula(&self) -> Option<f64> {
         match *self {
             Self::Measured(value) => Some(value),
@@ -76,7 +76,7 @@ impl Outcome {
     }
 }
 
-/// What an empty mask counts.
+/// How empty masks are scored.
 ///
 /// | masks | `nan` | `papers` | `worst` | `penalise` |
 /// |---|---|---|---|---|
@@ -85,15 +85,15 @@ impl Outcome {
 /// | both empty | NaN | best value | best value | best value |
 ///
 /// The best value is 1 for overlaps and 0 for distances and errors; the worst is 0 for overlaps and infinity for
-/// distances and errors. The penalty is the worst value where that is finite, the diagonal of the grid for distances
-/// and 1 for the volume error, so that means stay finite. `papers` is the rule of the authors' test evaluator, which gives a missed structure a
-/// distance of 0: it exists to compare with published tables, not because it is sensible.
+/// distances and errors. The penalty is the worst value if that is finite, the diagonal of the grid for distances and 1
+/// for the volume error, so that means stay finite. `papers` is the rule of the authors' test evaluator, which gives a
+/// missed structure a distance of 0: it exists for comparison with published tables, not because it is sensible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
-    /// What has no value is NaN and left out of means (but counted).
+    /// Undefined values are NaN and excluded from means (but counted).
     Nan,
-    /// The authors' evaluator: 1 or 0.
+    /// The rule of the authors' evaluator: 1 or 0.
     Papers,
     /// The worst value of the metric's range.
     Worst,
@@ -102,7 +102,7 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// Every policy, in the order of the command line's help.
+    /// Every policy, in the order of the command-line help.
     pub const ALL: [Self; 4] = [Self::Nan, Self::Papers, Self::Worst, Self::Penalise];
 
     /// Name on the command line.
@@ -115,12 +115,13 @@ impl Policy {
         }
     }
 
-    /// The policy of this name.
+    /// Looks up a policy by name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|policy| policy.name() == name)
     }
 
-    /// The number that stands for an outcome of `metric` on a grid with this diagonal, in the unit of its lengths.
+    /// The value that the policy assigns to an outcome of `metric` on a grid with this diagonal, in the grid's unit of
+    /// length.
     pub fn resolve(self, outcome: Outcome, metric: &Metric, diagonal: f64) -> f64 {
         let Outcome::Empty { which, formula } = outcome else { return outcome.formula().unwrap_or(f64::NAN) };
         match (self, which) {
@@ -133,16 +134,16 @@ impl Policy {
     }
 }
 
-/// How many cases had which empty masks.
+/// Number of cases by which masks are empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmptyCounts {
-    /// Both masks hold voxels.
+    /// Neither mask is empty.
     pub neither: u64,
     /// Only the prediction is empty.
     pub prediction: u64,
     /// Only the reference is empty.
     pub reference: u64,
-    /// Both are empty.
+    /// Both masks are empty.
     pub both: u64,
 }
 
@@ -168,17 +169,17 @@ impl EmptyCounts {
     }
 }
 
-/// The mean of a metric over cases, with the counts of empty masks and the bounds that no policy leaves.
+/// The mean of a metric over cases, with the counts of empty masks and bounds that hold for every policy.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Mean under the policy over the cases that have a value; NaN if there is none.
+    /// Mean over the cases that have a value under the policy; NaN if there is none.
     pub mean: f64,
     /// Number of cases in that mean.
     pub cases: u64,
-    /// Mean over all cases if each outcome without a value counted as perfect; at least as good as [`Self::mean`].
+    /// Mean over all cases if every undefined outcome counted as perfect; at least as good as [`Self::mean`].
     pub best: f64,
-    /// Mean over all cases if each outcome without a value counted as [`Metric::penalty`], or as what the policy gives it
-    /// where that is worse (infinity, by [`Policy::Worst`]).
+    /// Mean over all cases if every undefined outcome counted as [`Metric::penalty`], or as the value that the policy
+    /// assigns if that is worse (infinity with [`Policy::Worst`]).
     pub worst: f64,
     /// Counts of empty masks.
     pub empty: EmptyCounts,
@@ -193,7 +194,7 @@ impl Summary {
         }
         let values: Vec<f64> =
             outcomes.iter().map(|&(outcome, diagonal)| policy.resolve(outcome, metric, diagonal)).collect();
-        // What the policy counts lies within the bounds, also where it is not what the formula gives.
+        // The bounds include the policy's value even if it differs from the formula's.
         let bound = |ends: fn(&Metric, f64, f64) -> f64, otherwise: &dyn Fn(f64) -> f64| {
             let filled = |(&(outcome, diagonal), &value): (&(Outcome, f64), &f64)| {
                 let open = outcome.formula().unwrap_or_else(|| otherwise(diagonal));
@@ -209,8 +210,8 @@ impl Summary {
         }
     }
 
-    /// Summarises figures that no policy fills: NaN, of a region without voxels, is left out of the mean, which both bounds
-    /// are, and counted as empty in both maps.
+    /// Summarises values to which no policy applies. NaN, the value of a region without voxels, is excluded from the
+    /// mean and counted as empty in both maps; both bounds equal the mean.
     pub fn of_defined(values: &[f64]) -> Self {
         let cases = values.iter().filter(|value| !value.is_nan()).count() as u64;
         let mean = mean(values.iter().copied().filter(|value| !value.is_nan()));

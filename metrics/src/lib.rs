@@ -1,9 +1,9 @@
-//! Overlap, surface and calibration metrics, post-hoc calibration, intervals and ranking.
+//! Overlap, surface and calibration metrics, post-hoc calibration, confidence intervals and ranking.
 //!
-//! [`measure::measure`] gives every figure of one case in memory. It is made of states: everything expensive is computed
-//! once into a small state, and many figures follow from it:
+//! [`measure::measure`] computes every metric of one case in memory. It is built on states: everything expensive is
+//! computed once and stored in a small state, from which many metrics follow:
 //!
-//! | state | of | figures |
+//! | state | computed from | metrics |
 //! |---|---|---|
 //! | [`overlap::Confusion`] | two label maps | DSC, IoU, sensitivity, precision, volume error, of any union of labels |
 //! | [`surface::Surface`] | two masks and a voxel size | HD, both HD95, ASD, ASSD, MASD, NSD |
@@ -22,9 +22,10 @@
 //! # Ok::<(), segcal_core::Error>(())
 //! ```
 //!
-//! States of tiles, cases and processes merge to the same bits in any order: counters are integers, sums are exact.
-//! [`definitions::METRICS`] lists every metric with its unit, range and definition. Then come the figures of a cohort
-//! ([`empty`], [`bootstrap`], [`wilcoxon`], [`ranking`]) and post-hoc recalibration maps ([`posthoc`]).
+//! States of tiles, cases and processes merge to bit-identical results in any order: counters are integers, sums are
+//! exact. [`definitions::METRICS`] lists every metric with its unit, range and definition. The other modules contain
+//! cohort statistics ([`empty`], [`bootstrap`], [`wilcoxon`], [`ranking`]) and post-hoc recalibration maps
+//! ([`posthoc`]).
 
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
