@@ -76,7 +76,7 @@ impl LogitDistribution {
         assert_eq!((logits.classes(), logits.voxels()), (self.classes, reference.len()), "classes and voxels");
         within(reference, self.classes, ignored).map_err(|error| error.at("reference"))?;
         if logits.values().par_iter().any(|logit| logit.is_nan()) {
-            return Err(Error::new("a logit is NaN").help("repair or leave out the case"));
+            return Err(Error::new("a logit is NaN").help("repair or exclude the case"));
         }
         let zero = || (vec![0; self.counts.len()], vec![[FixedSum::default(); 2]; self.classes * self.classes]);
         let blocks = (0..reference.len().div_ceil(BLOCK)).into_par_iter();

@@ -1,4 +1,4 @@
-//! Are these numbers probabilities or logits? Evidence from one pass, and a verdict that says why.
+//! Detects whether an array holds probabilities or logits: evidence from one pass, and a verdict with its reason.
 
 use std::fmt;
 
@@ -9,21 +9,21 @@ use serde::{Deserialize, Serialize};
 use crate::scan::{self, Scan, chunks};
 use crate::volume::{BLOCK, Label, Probabilities};
 
-/// How far the sum over classes of a voxel may be from 1: half a step of 8-bit storage for each of five classes. Numbers
-/// that are stored in 8 bits may be off by half a step for each of their classes, however many.
+/// Largest deviation from 1 of the sum over the classes of a voxel: half a step of 8-bit storage for each of five
+/// classes. Values that are stored in 8 bits may deviate by half a step per class, whatever the number of classes.
 const SUM_TOLERANCE: f64 = 1e-2;
 
 /// Half a step of 8-bit storage of probabilities.
 const HALF_STEP: f64 = 0.5 / 255.0;
 
-/// Share of voxels that must agree before the array counts as of a kind; of the whole, of each structure and of each
-/// predicted class.
+/// Share of voxels that must agree before the array is classified as a kind; applies to the whole, to each structure
+/// and to each predicted class.
 const NEARLY_ALL: f64 = 0.999;
 
-/// The numbers that stand for a probability of 1 in whole numbers: percent, 8 bits, 16 bits.
+/// The whole numbers that represent a probability of 1: percent, 8 bits, 16 bits.
 const FULL_SCALES: [f64; 3] = [100.0, 255.0, 65535.0];
 
-/// What one pass over an array `[k, d, h, w]` has seen.
+/// Statistics collected in one pass over an array `[k, d, h, w]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// Number of classes.
@@ -38,7 +38,8 @@ pub struct Evidence {
     pub largest: f32,
     /// Voxels with a value outside [0, 1] by more than 1e-3.
     pub outside: u64,
-    /// How far a sum may be from 1: 0.01, or half a step of 8-bit storage for each class where that is more.
+    /// Largest accepted deviation of a sum from 1: 0.01, or half a step of 8-bit storage for each class if that is
+    /// more.
     pub tolerance: f64,
     /// Whether every value is a whole number.
     pub whole: bool,
@@ -46,7 +47,7 @@ pub struct Evidence {
     pub sum_to_one: u64,
     /// Voxels whose exponentials sum to 1 within 1e-2: log-probabilities.
     pub exp_sum_to_one: u64,
-    /// Voxels of which every value is exactly 0 or 1.
+    /// Voxels where every value is exactly 0 or 1.
     pub saturated: u64,
     /// Smallest sum over the classes of a voxel.
     pub smallest_sum: f64,
@@ -54,41 +55,41 @@ pub struct Evidence {
     pub largest_sum: f64,
 }
 
-/// What an array of class scores is.
+/// The kind of an array of class scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Values in [0, 1] that sum to 1 over the classes.
     Probabilities,
-    /// Exactly 0 or 1 everywhere: a segmentation in one-hot form, without any confidence.
+    /// Exactly 0 or 1 everywhere: a one-hot segmentation, without confidence.
     OneHot,
     /// Values in [0, 1] that do not sum to 1: independent sigmoid outputs.
     Independent,
     /// Values in [0, 1] that sum to less than 1 in many voxels and to more in none: padded with zeros, or without the
-    /// class of the background.
+    /// background class.
     Incomplete,
     /// Values outside [0, 1] whose exponentials sum to 1.
     LogProbabilities,
-    /// Values of at least 0 whose sum is the same in every voxel, but not 1; or whole numbers that reach up to 100, 255 or
-    /// 65535: percentages, or 8-bit or 16-bit numbers without their slope.
+    /// Non-negative values whose sum is the same in every voxel, but not 1; or whole numbers up to 100, 255 or 65535:
+    /// percentages, or 8-bit or 16-bit numbers without their scale factor.
     Scaled,
     /// Values outside [0, 1].
     Logits,
-    /// Holds NaN or infinity.
+    /// Contains NaN or infinity.
     Broken,
 }
 
-/// The verdict with its reason.
+/// A verdict and its reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// What the array is.
+    /// The kind of the array.
     pub kind: Kind,
-    /// Why, with the numbers.
+    /// The reason, with numbers.
     pub reason: String,
 }
 
 impl Evidence {
-    /// Looks at every voxel once.
+    /// Collects the evidence in one pass over the voxels.
     pub fn new(scores: Probabilities<'_>) -> Self {
         let first = Self::within(scores, SUM_TOLERANCE);
         let wide = HALF_STEP * scores.classes() as f64 + 1e-6;
@@ -104,7 +105,7 @@ impl Evidence {
             for at in chunks(block * BLOCK..((block + 1) * BLOCK).min(voxels)) {
                 scan.read(scores, &at, &mut part.whole);
                 part.add(&scan);
-                // Only values that are never positive can be log-probabilities.
+                // Log-probabilities are never positive.
                 let exps = scan.exponentials(scores, &at, |it, i| it.sums[i].is_finite() && it.high[i] <= 1e-3);
                 part.exp_sum_to_one += exps.iter().filter(|&sum| (sum - 1.0).abs() <= SUM_TOLERANCE).count() as u64;
             }
@@ -167,8 +168,8 @@ impl Evidence {
         nearly_all(count, self.voxels)
     }
 
-    /// The number that stands for a probability of 1, where all numbers are whole and reach up to 100, 255 or 65535, with or
-    /// without the class of the background.
+    /// The number that represents a probability of 1, if all values are whole numbers up to 100, 255 or 65535, with or
+    /// without the background class.
     pub fn full_scale(&self) -> Option<f64> {
         let rounding = 0.5 * self.classes as f64;
         let reached = |&scale: &f64| self.largest_sum >= 0.9 * scale && self.largest_sum <= scale + rounding;
@@ -176,24 +177,27 @@ impl Evidence {
         FULL_SCALES.into_iter().find(reached).filter(|_| scaled)
     }
 
-    /// What the array is, and why.
+    /// Classifies the array and gives the reason.
     pub fn verdict(&self) -> Verdict {
         let range = format!("values from {} to {}", self.smallest, self.largest);
         let percent = |count: u64| 100.0 * count as f64 / self.voxels as f64;
         let sums = format!("{:.1} % of the voxels sum to 1", percent(self.sum_to_one));
         let (kind, reason) = if self.not_finite > 0 {
-            (Kind::Broken, format!("{} of {} voxels hold NaN or infinity", self.not_finite, self.voxels))
+            (Kind::Broken, format!("{} of {} voxels contain NaN or infinity", self.not_finite, self.voxels))
         } else if let Some(scale) = self.full_scale() {
             let sums = format!("{:.0} to {:.0}", self.smallest_sum, self.largest_sum);
-            (Kind::Scaled, format!("whole {range}, which sum to {sums}, where {scale} stands for 1"))
+            (Kind::Scaled, format!("whole {range}; their sums range from {sums}, where {scale} represents 1"))
         } else if self.outside > 0 && self.smallest >= 0.0 && self.largest_sum <= 1.02 * self.smallest_sum {
-            (Kind::Scaled, format!("{range}, which sum to {:.4} to {:.4}", self.smallest_sum, self.largest_sum))
+            (
+                Kind::Scaled,
+                format!("{range}; their sums range from {:.4} to {:.4}", self.smallest_sum, self.largest_sum),
+            )
         } else if self.outside > 0 && self.nearly_all(self.exp_sum_to_one) {
             (Kind::LogProbabilities, format!("{range}, and the exponentials sum to 1"))
         } else if self.outside > 0 {
             (Kind::Logits, format!("{range}: {} voxels lie outside [0, 1]; {sums}", self.outside))
         } else if !self.nearly_all(self.sum_to_one) && self.largest_sum <= 1.0 + self.tolerance {
-            (Kind::Incomplete, format!("{range}, of which only {sums} and the others to less"))
+            (Kind::Incomplete, format!("{range}, but only {sums}; the others sum to less"))
         } else if !self.nearly_all(self.sum_to_one) {
             (Kind::Independent, format!("{range}, but only {sums}"))
         } else if self.saturated == self.voxels {
@@ -204,11 +208,11 @@ impl Evidence {
         Verdict { kind, reason }
     }
 
-    /// Accepts an array that was given as probabilities.
+    /// Checks that an array passed as probabilities holds probabilities.
     ///
     /// # Errors
     /// It is something else: logits, log-probabilities, sigmoid outputs, or not finite. A one-hot segmentation passes,
-    /// since its values are probabilities; warn about it by [`Evidence::verdict`].
+    /// because its values are probabilities; use [`Evidence::verdict`] to warn about it.
     pub fn expect_probabilities(&self) -> Result<()> {
         let Verdict { kind, reason } = self.verdict();
         match kind.remedy() {
@@ -217,13 +221,13 @@ impl Evidence {
         }
     }
 
-    /// Accepts probabilities of a case, judged as a whole and within each structure of the reference and each predicted
-    /// class: what is rare may be no distribution anywhere and still be less than a thousandth of the voxels. Gives the
-    /// number of voxels, at most a thousandth of each part, that do not sum to 1 and are forgiven. Reference labels without
-    /// a class (that of ignored voxels) are not judged.
+    /// Checks the probabilities of a case as a whole, within each structure of the reference and within each predicted
+    /// class: a rare structure may be invalid everywhere and still be less than a thousandth of the voxels. Returns the
+    /// number of voxels, at most a thousandth of each part, that do not sum to 1 and are tolerated. Reference labels
+    /// without a class (that of ignored voxels) are not checked.
     ///
     /// # Errors
-    /// Those of [`Evidence::expect_probabilities`], of the whole or of a part.
+    /// As [`Evidence::expect_probabilities`], for the whole or for a part.
     pub fn expect_parts(&self, scores: Probabilities<'_>, reference: Option<&[Label]>) -> Result<u64> {
         self.expect_probabilities()?;
         let off = self.voxels - self.sum_to_one;
@@ -271,44 +275,41 @@ impl Evidence {
         Ok(())
     }
 
-    /// Accepts an array that was given as logits.
+    /// Checks that an array passed as logits can be logits.
     ///
     /// # Errors
-    /// It is not finite, or all values are probabilities already.
+    /// It is not finite, or its values already are (scaled) probabilities.
     pub fn expect_logits(&self) -> Result<()> {
         let Verdict { kind, reason } = self.verdict();
         let remedy = match kind {
             Kind::Logits | Kind::LogProbabilities | Kind::Independent | Kind::Incomplete => return Ok(()),
             Kind::Probabilities | Kind::OneHot => "give them with --probabilities",
             Kind::Scaled => {
-                "divide them by their sum and give them with --probabilities; of the foreground alone, with --background implied"
+                "divide them by their sum and give them with --probabilities; if the background class is missing, add --background implied"
             }
-            Kind::Broken => "repair or leave out the case",
+            Kind::Broken => "repair or exclude the case",
         };
         Err(Error::new(format!("these are {kind}, not logits: {reason}")).help(remedy))
     }
 }
 
 impl Kind {
-    /// What makes probabilities of it; none where it is such.
+    /// How to turn the array into probabilities; `None` if it already holds them.
     const fn remedy(self) -> Option<&'static str> {
         Some(match self {
             Self::Probabilities | Self::OneHot => return None,
             Self::Logits => "give them with --logits",
-            Self::Scaled => {
-                "divide them by their sum; where the class of the background is missing, give them with --background \
-                 implied"
-            }
-            Self::LogProbabilities => "give them with --logits: softmax of log-probabilities are the probabilities",
+            Self::Scaled => "divide them by their sum; if the background class is missing, add --background implied",
+            Self::LogProbabilities => "give them with --logits: the softmax of log-probabilities is the probabilities",
             Self::Independent => {
-                "add a background class and normalise over the classes; sigmoid outputs of overlapping regions are read where \
-                 dataset.json names the regions and regions_class_order (--dataset)"
+                "add a background class and normalise over the classes; sigmoid outputs of overlapping regions need a \
+                 dataset.json that names the regions and regions_class_order (--dataset)"
             }
             Self::Incomplete => {
-                "give the background its class, one less the sum of the others, in padded voxels too; where its class is \
-                 missing, --background implied"
+                "set the background to 1 minus the sum of the other classes, in padded voxels too; if the background class \
+                 is missing, add --background implied"
             }
-            Self::Broken => "repair or leave out the case",
+            Self::Broken => "repair or exclude the case",
         })
     }
 }
@@ -331,11 +332,11 @@ impl fmt::Display for Kind {
             Self::Probabilities => "probabilities",
             Self::OneHot => "a one-hot segmentation",
             Self::Independent => "independent (sigmoid) outputs",
-            Self::Incomplete => "probabilities of which a part is missing",
+            Self::Incomplete => "incomplete probabilities",
             Self::LogProbabilities => "log-probabilities",
             Self::Scaled => "scaled probabilities",
             Self::Logits => "logits",
-            Self::Broken => "numbers with NaN or infinity",
+            Self::Broken => "values with NaN or infinity",
         })
     }
 }

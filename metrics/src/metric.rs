@@ -1,13 +1,13 @@
-//! The plain facts of a metric: key, unit, range, direction, and what it is computed from.
+//! The properties of a metric: key, unit, range, direction, and what it is computed from.
 
-/// Which way a metric is better.
+/// The better direction of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Better {
     /// Larger is better; the best value is the upper end of the range.
     Higher,
     /// Smaller is better; the best value is the lower end of the range.
     Lower,
-    /// Nearer to 0 is better, on either side.
+    /// Closer to 0 is better, on either side.
     Zero,
 }
 
@@ -20,28 +20,28 @@ pub enum Subject {
     Surface,
     /// The bins and sums of a region.
     Calibration,
-    /// The bins of equal mass of a region.
+    /// The equal-mass bins of a region.
     EqualMass,
-    /// The bins and sums of a region, of which neither direction is better: it describes rather than judges.
+    /// The bins and sums of a region; descriptive, with no better direction.
     Description,
 }
 
 /// One row of [`crate::definitions::METRICS`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metric {
-    /// Key in files and on the command line.
+    /// Key used in files and on the command line.
     pub key: &'static str,
-    /// What pages call it, above its key.
+    /// Title on report pages, shown above the key.
     pub title: &'static str,
     /// `1` for a ratio, `mm` for a distance, `nat` for a log-likelihood.
     pub unit: &'static str,
     /// Smallest and largest possible value.
     pub range: [f64; 2],
-    /// Which way is better.
+    /// The better direction.
     pub better: Better,
-    /// One line that defines it, with bin edges, treatment of 0 and 1, mean or sum.
+    /// One-line definition, including bin edges, treatment of 0 and 1, and mean or sum.
     pub definition: &'static str,
-    /// Where the definition comes from.
+    /// Source of the definition.
     pub source: &'static str,
     /// What it is computed from.
     pub subject: Subject,
@@ -53,7 +53,7 @@ impl Metric {
         matches!(self.subject, Subject::Overlap | Subject::Surface)
     }
 
-    /// Whether one direction is better; a figure that only describes has none, whatever [`Self::better`] says.
+    /// Whether one direction is better; a descriptive metric has none, whatever [`Self::better`] says.
     pub const fn judges(&self) -> bool {
         !matches!(self.subject, Subject::Description)
     }
@@ -95,7 +95,7 @@ impl Metric {
         if self.better_of(a, b) == a { b } else { a }
     }
 
-    /// A finite stand-in for the worst value on a grid with this diagonal.
+    /// A finite substitute for the worst value on a grid with this diagonal.
     pub fn penalty(&self, diagonal: f64) -> f64 {
         match self.worst() {
             worst if worst.is_finite() => worst,

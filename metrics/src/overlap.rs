@@ -1,7 +1,7 @@
 //! Overlap from voxel counts: DSC, IoU, sensitivity, precision, volume error.
 //!
 //! [`Confusion`] counts each pair of reference and predicted label once. The counts of a structure, or of any union of
-//! labels, follow from it without another look at the volumes; confusions of tiles, cases and processes add up.
+//! labels, follow from it without another pass over the volumes; confusions of tiles, cases and processes can be added.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::empty::{Emptiness, Outcome};
 use crate::volume::{BLOCK, Label, Structure};
 
-/// How often each reference label met each predicted label. Integers: merging in any order gives the same counts.
+/// The number of voxels for each pair of reference and predicted label. The counts are integers, so merging in any
+/// order gives the same result.
 ///
-/// Only pairs that occur take room, so that the number of labels may be large.
+/// Only pairs that occur are stored, so the number of labels may be large.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confusion {
     classes: usize,
@@ -24,12 +25,12 @@ pub struct Confusion {
 }
 
 impl Confusion {
-    /// No voxel yet, for labels `0..classes`.
+    /// Creates an empty confusion for the labels `0..classes`.
     pub const fn new(classes: usize) -> Self {
         Self { classes, counts: Vec::new() }
     }
 
-    /// Number of labels, the background among them.
+    /// Number of labels, including the background.
     pub const fn classes(&self) -> usize {
         self.classes
     }
@@ -48,7 +49,7 @@ impl Confusion {
     /// Counts the voxels of two label maps on the same grid.
     ///
     /// # Errors
-    /// A label is not below the number of classes; nothing is counted then.
+    /// A label is not below the number of classes. In this case nothing is counted.
     ///
     /// # Panics
     /// The maps differ in length.
@@ -59,7 +60,7 @@ impl Confusion {
     /// As [`Confusion::add`], without the voxels whose reference label is `ignored`.
     ///
     /// # Errors
-    /// As [`Confusion::add`]; the ignored label may be any.
+    /// As [`Confusion::add`]; the ignored label may have any value.
     ///
     /// # Panics
     /// As [`Confusion::add`].
@@ -92,8 +93,7 @@ impl Confusion {
         counts
     }
 
-    /// The counts of every label, as [`Confusion::counts`] of it alone, in one pass; labels that neither map holds are not
-    /// there.
+    /// The counts of every label that occurs in either map, as [`Confusion::counts`] returns them, in one pass.
     pub fn each(&self) -> BTreeMap<Label, Counts> {
         let total = self.total();
         let mut each: BTreeMap<Label, Counts> = BTreeMap::new();
@@ -112,7 +112,7 @@ impl Confusion {
     }
 }
 
-/// The counts of one block. Neighbouring voxels mostly have the same labels, so that runs of equal pairs are few.
+/// The counts of one block. Neighbouring voxels mostly have the same labels, so there are few runs of equal pairs.
 fn pairs(reference: &[Label], prediction: &[Label], ignored: Option<Label>) -> Vec<(Label, Label, u64)> {
     let mut runs: Vec<(Label, Label, u64)> = Vec::new();
     for (&reference, &prediction) in reference.iter().zip(prediction).filter(|(label, _)| Some(**label) != ignored) {
@@ -130,7 +130,7 @@ fn pairs(reference: &[Label], prediction: &[Label], ignored: Option<Label>) -> V
     runs
 }
 
-/// Both counts together, ascending.
+/// The sum of two sorted lists of counts, ascending.
 fn added(a: &[(Label, Label, u64)], b: &[(Label, Label, u64)]) -> Vec<(Label, Label, u64)> {
     let (mut a, mut b) = (a.iter().copied().peekable(), b.iter().copied().peekable());
     let mut sum = Vec::new();
@@ -152,41 +152,41 @@ fn added(a: &[(Label, Label, u64)], b: &[(Label, Label, u64)]) -> Vec<(Label, La
     sum
 }
 
-/// Says which label is too large.
+/// Checks that the labels are below the number of classes; the error names the largest.
 pub(crate) fn within(labels: &[Label], classes: usize, ignored: Option<Label>) -> Result<()> {
     let judged = labels.par_iter().copied().filter(|&label| Some(label) != ignored);
     within_largest(judged.max().unwrap_or(0), classes)
 }
 
-/// Says that the largest label is too large.
+/// Checks that the largest label is below the number of classes.
 pub(crate) fn within_largest(largest: Label, classes: usize) -> Result<()> {
     if usize::from(largest) < classes {
         return Ok(());
     }
     Err(Error::new(format!("the labels hold {largest}, but there are {classes} classes (0 to {})", classes - 1))
-        .help("map or remove that label, or evaluate with as many classes as the labels have"))
+        .help("map or remove this label, or provide scores with a class for every label"))
 }
 
 /// Voxel counts of one structure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// In both masks.
+    /// Voxels in both masks.
     pub true_positive: u64,
-    /// In the prediction only.
+    /// Voxels only in the prediction.
     pub false_positive: u64,
-    /// In the reference only.
+    /// Voxels only in the reference.
     pub false_negative: u64,
-    /// In neither.
+    /// Voxels in neither mask.
     pub true_negative: u64,
 }
 
 impl Counts {
-    /// Voxels of the prediction.
+    /// Number of voxels in the prediction.
     pub const fn predicted(&self) -> u64 {
         self.true_positive + self.false_positive
     }
 
-    /// Voxels of the reference.
+    /// Number of voxels in the reference.
     pub const fn reference(&self) -> u64 {
         self.true_positive + self.false_negative
     }
@@ -229,7 +229,7 @@ impl Counts {
         self.ratio(self.true_positive as f64, self.predicted())
     }
 
-    /// Signed relative volume error, `(TP + FP) / (TP + FN) - 1`: positive where too much is predicted.
+    /// Signed relative volume error, `(TP + FP) / (TP + FN) - 1`: positive if too much is predicted.
     pub fn volume_error(&self) -> Outcome {
         self.ratio(self.predicted() as f64 - self.reference() as f64, self.reference())
     }

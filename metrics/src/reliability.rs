@@ -1,4 +1,4 @@
-//! The numbers behind reliability diagrams and confidence histograms.
+//! The data for reliability diagrams and confidence histograms.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,9 +7,9 @@ use crate::calibration::{Bin, RegionBins};
 /// One bar of a reliability diagram.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bar {
-    /// Lower edge, which does not belong to the bin (that of the first, 0, does).
+    /// Lower edge, exclusive (except for 0, the lower edge of the first bin).
     pub lower: f64,
-    /// Upper edge, which belongs to the bin.
+    /// Upper edge, inclusive.
     pub upper: f64,
     /// Number of voxels.
     pub count: u64,
@@ -21,12 +21,12 @@ pub struct Bar {
     pub accuracy: Option<f64>,
 }
 
-/// The bars of the largest probability: accuracy against confidence.
+/// The bars for the largest probability: accuracy against confidence.
 pub fn top_label(region: &RegionBins) -> Vec<Bar> {
     bars(&region.top_bins())
 }
 
-/// The bars of class `k`: frequency of the class against its probability.
+/// The bars for class `k`: frequency of the class against its probability.
 pub fn of_class(region: &RegionBins, k: usize) -> Vec<Bar> {
     bars(&region.class_bins(k))
 }

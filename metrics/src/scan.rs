@@ -1,20 +1,20 @@
-//! Passes over class scores, a stretch of a volume at a time and class after class, as the values lie in memory.
+//! Passes over class scores, one chunk of a volume at a time and class by class, in memory order.
 
 use std::ops::Range;
 
 use crate::volume::Probabilities;
 
-/// Voxels of a stretch, whose working memory stays in the first cache.
+/// Voxels per chunk; its working memory fits into the L1 cache.
 pub(crate) const CHUNK: usize = 1 << 11;
 
-/// The stretches of a range of voxels; each but the first begins at a multiple of [`CHUNK`], and none holds one inside.
+/// Splits a range of voxels at the multiples of [`CHUNK`].
 pub(crate) fn chunks(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let numbers = range.start / CHUNK..range.end.div_ceil(CHUNK);
     let chunk = move |number: usize| (number * CHUNK).max(range.start)..((number + 1) * CHUNK).min(range.end);
     numbers.map(chunk).filter(|at| !at.is_empty())
 }
 
-/// Adds the scores of each class to the sums of the voxels `at`, which are 0 before.
+/// Computes the sums over the classes for the voxels `at`.
 pub(crate) fn sums(scores: Probabilities<'_>, at: &Range<usize>, sums: &mut Vec<f64>) {
     sums.clear();
     sums.resize(at.len(), 0.0);
@@ -27,7 +27,7 @@ fn add(sums: &mut [f64], values: &[f32]) {
     sums.iter_mut().zip(values).for_each(|(sum, &value)| *sum += f64::from(value));
 }
 
-/// What a stretch of scores shows of each of its voxels.
+/// Per-voxel statistics of a chunk of scores.
 #[derive(Default)]
 pub(crate) struct Scan {
     pub(crate) sums: Vec<f64>,
@@ -38,7 +38,7 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
-    /// Looks at the voxels `at`; `whole` stays true while every value is a whole number.
+    /// Reads the voxels `at`; `whole` stays true as long as every value is a whole number.
     pub(crate) fn read(&mut self, scores: Probabilities<'_>, at: &Range<usize>, whole: &mut bool) {
         let Self { sums, low, high, saturated } = self;
         let voxels = at.len();
@@ -53,7 +53,7 @@ impl Scan {
         for k in 0..scores.classes() {
             let values = &scores.class(k)[at.clone()];
             *whole = *whole && values.iter().all(|value| value.fract() == 0.0);
-            // One loop each: they vectorise, and the values are in the cache.
+            // Separate loops vectorise, and the values are in the cache.
             add(sums, values);
             low.iter_mut().zip(values).for_each(|(low, &value)| *low = if value < *low { value } else { *low });
             high.iter_mut().zip(values).for_each(|(high, &value)| *high = if value > *high { value } else { *high });
@@ -61,7 +61,7 @@ impl Scan {
         }
     }
 
-    /// Sums of the exponentials of the voxels `at` for which `wanted` holds, in their order.
+    /// Sums of exponentials for those voxels of `at` that satisfy `wanted`, in order.
     pub(crate) fn exponentials(
         &self,
         scores: Probabilities<'_>,

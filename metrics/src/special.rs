@@ -1,4 +1,4 @@
-//! The few special functions that tests and intervals need, to about 1e-14 relative.
+//! The special functions needed by tests and intervals, to a relative accuracy of about 1e-14.
 
 /// `ln Gamma(halves / 2)` by the recurrence from `Gamma(1/2) = sqrt(pi)` and `Gamma(1) = 1`.
 fn ln_gamma_of_halves(halves: u32) -> f64 {
@@ -56,7 +56,7 @@ pub(crate) fn normal_quantile(p: f64) -> f64 {
     if p <= 0.0 || p >= 1.0 {
         return if p <= 0.0 { f64::NEG_INFINITY } else { f64::INFINITY };
     }
-    // Bisection: 80 halvings of 80 reach the last place, and the callers ask for a handful of quantiles.
+    // Bisection: 80 halvings of an interval of length 80 reach the last place, and callers need only a few quantiles.
     let (mut low, mut high) = (-40.0, 40.0);
     for _ in 0..80 {
         let middle = f64::midpoint(low, high);

@@ -1,17 +1,17 @@
-//! Means and percentiles of a few numbers.
+//! Means and percentiles.
 
-/// Mean, added in the order given; NaN of nothing.
+/// The mean, summed in the given order; NaN if there is no value.
 pub fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0_u64), |(sum, count), value| (sum + value, count + 1));
     sum / count as f64
 }
 
-/// Mean of the values that are not NaN; NaN if there is none.
+/// The mean of the values that are not NaN; NaN if there is none.
 pub fn mean_defined(values: impl Iterator<Item = f64>) -> f64 {
     mean(values.filter(|value| !value.is_nan()))
 }
 
-/// Percentile of ascending values by linear interpolation between closest ranks: at rank `(n - 1) percent / 100`.
+/// The percentile of ascending values by linear interpolation between closest ranks: at rank `(n - 1) percent / 100`.
 ///
 /// # Panics
 /// There is no value.

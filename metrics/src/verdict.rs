@@ -1,36 +1,36 @@
-//! Whether a model is calibrated on average, as far as its cases can tell.
+//! Whether a model is calibrated on average, judged from its cases.
 //!
-//! Taken from a region whose voxels are chosen without a look at the reference
-//! ([`crate::calibration::Region::is_free_of_reference`]): there the true posterior has a confidence as high as its
-//! accuracy, but for chance. Given the reference nobody is calibrated: of the voxels whose label is known to be a
-//! structure, those that were doubtful before are all structure now.
+//! The verdict uses a region that is selected independently of the reference
+//! ([`crate::calibration::Region::is_free_of_reference`]): there the confidence of the true posterior equals its
+//! accuracy, up to chance. Conditional on the reference even the true posterior is not calibrated: among voxels whose
+//! reference label is a structure, the uncertain ones all belong to the structure as well.
 
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::{Bootstrap, Interval};
 
-/// Level of the interval: a calibrated model is called something else once in a hundred.
+/// Level of the interval: a calibrated model gets another verdict once in a hundred.
 pub const LEVEL: f64 = 0.99;
 
 /// Number of bootstrap replicates.
 const REPLICATES: usize = 10_000;
 
-/// What the excess of confidence over accuracy says.
+/// The verdict about the excess of confidence over accuracy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Call {
-    /// The interval holds 0.
+    /// The interval contains 0.
     Calibrated,
-    /// The interval lies above 0.
+    /// The interval is above 0.
     OverConfident,
-    /// The interval lies below 0.
+    /// The interval is below 0.
     UnderConfident,
     /// There are too few cases for an interval.
     Undecided,
 }
 
 impl Call {
-    /// As it is said in a sentence.
+    /// The wording used in a sentence.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Calibrated => "calibrated",
@@ -41,17 +41,18 @@ impl Call {
     }
 }
 
-/// The excess of confidence over accuracy with its interval, and what it says.
+/// The excess of confidence over accuracy with its interval, and the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Mean over cases of confidence less accuracy, with the studentised bootstrap interval over cases at [`LEVEL`].
+    /// Mean over cases of confidence minus accuracy, with the studentised bootstrap interval over cases at [`LEVEL`].
     pub excess: Interval,
-    /// What it says.
+    /// The verdict.
     pub call: Call,
 }
 
 impl Verdict {
-    /// From confidence and accuracy of each case; cases without voxels are NaN and left out.
+    /// Computes the verdict from the confidence and accuracy of each case; cases without voxels are NaN and are
+    /// ignored.
     ///
     /// # Panics
     /// The two differ in length.

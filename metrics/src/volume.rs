@@ -1,7 +1,7 @@
 //! Volumes as flat slices: grids, labels, probabilities.
 //!
-//! A volume is a slice in `[d, h, w]` order, `w` fastest; class probabilities are a slice in `[k, d, h, w]` order. The
-//! extents and the voxel size travel beside it in a [`Grid`], in the same order.
+//! A volume is a slice in `[d, h, w]` order, `w` fastest; class probabilities are a slice in `[k, d, h, w]` order. A
+//! separate [`Grid`] holds the extents and the voxel size, in the same order.
 
 use rayon::prelude::*;
 use segcal_core::{Error, Result};
@@ -17,40 +17,41 @@ pub(crate) const BLOCK: usize = 1 << 16;
 
 /// Extents and voxel size of a volume, both in `[d, h, w]` order. 2-D data has `d = 1`.
 ///
-/// The unit of the voxel size is that of every distance: mm where it is known, voxels by [`Grid::voxel_units`].
+/// All distances have the unit of the voxel size: mm if it is known, voxels with [`Grid::voxel_units`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Grid {
     /// Number of voxels along `[d, h, w]`.
     pub spatial: [usize; 3],
-    /// Length of the step from a voxel to the next along `[d, h, w]`.
+    /// Distance between neighbouring voxels along `[d, h, w]`.
     pub spacing: [f64; 3],
-    /// The steps themselves, where they are not at right angles.
+    /// The step vectors, if they are not at right angles.
     steps: Option<[[f64; 3]; 3]>,
 }
 
-/// Cosine of the angle between two axes up to which they count as at right angles: 0.006 degrees, a shift of a tenth of a
-/// voxel over a thousand.
+/// Two axes count as being at right angles if the cosine of their angle is at most this: 0.006 degrees, a shift of a
+/// tenth of a voxel over a thousand.
 const RIGHT_ANGLE: f64 = 1e-4;
 
 impl Grid {
-    /// A grid whose axes are at right angles.
+    /// Creates a grid whose axes are at right angles.
     pub const fn new(spatial: [usize; 3], spacing: [f64; 3]) -> Self {
         Self { spatial, spacing, steps: None }
     }
 
-    /// A grid with voxels of size 1, so that distances come out in voxel units.
+    /// Creates a grid with voxels of size 1, so that distances are in voxel units.
     pub const fn voxel_units(spatial: [usize; 3]) -> Self {
         Self::new(spatial, [1.0; 3])
     }
 
-    /// A grid by its steps in space along `[d, h, w]`, which may be sheared: the three columns of an affine, say.
+    /// Creates a grid from its step vectors along `[d, h, w]`, such as the columns of an affine matrix; it may be
+    /// sheared.
     pub fn of_steps(spatial: [usize; 3], steps: [[f64; 3]; 3]) -> Self {
         let spacing = steps.map(|step| dot(step, step).sqrt());
         let grid = Self { spatial, spacing, steps: Some(steps) };
         if grid.largest_cosine() > RIGHT_ANGLE { grid } else { Self::new(spatial, spacing) }
     }
 
-    /// A box of the same voxels.
+    /// The grid of a box with the same voxels.
     pub(crate) const fn with_extents(self, spatial: [usize; 3]) -> Self {
         Self { spatial, ..self }
     }
@@ -66,7 +67,7 @@ impl Grid {
         self.steps.is_some()
     }
 
-    /// How far the axes are from right angles, in degrees; 0 where they are at right angles.
+    /// Deviation of the axes from right angles, in degrees; 0 if they are at right angles.
     pub fn shear_degrees(&self) -> f64 {
         self.largest_cosine().min(1.0).asin().to_degrees()
     }
@@ -76,7 +77,7 @@ impl Grid {
         self.spatial[0] * self.spatial[1] * self.spatial[2]
     }
 
-    /// Position of a voxel's centre, that of the first being 0.
+    /// Position of a voxel's centre relative to that of the first voxel.
     pub fn position(&self, at: [usize; 3]) -> [f64; 3] {
         match self.steps {
             None => std::array::from_fn(|axis| at[axis] as f64 * self.spacing[axis]),
@@ -84,10 +85,10 @@ impl Grid {
         }
     }
 
-    /// Distance between the centres of opposite corner voxels: no distance inside the grid is longer.
+    /// Distance between the centres of opposite corner voxels, the largest distance inside the grid.
     pub fn diagonal(&self) -> f64 {
         let last = self.spatial.map(|extent| extent.saturating_sub(1));
-        // Of a sheared grid the four diagonals differ.
+        // The four diagonals of a sheared grid differ.
         let corner =
             |far: usize, flip: usize| std::array::from_fn(|axis| if far >> axis & 1 == flip { last[axis] } else { 0 });
         let length = |far: usize| {
@@ -97,7 +98,7 @@ impl Grid {
         if self.is_sheared() { (4..8).map(length).fold(0.0, f64::max) } else { length(7) }
     }
 
-    /// The grid, if its voxel sizes are usable.
+    /// Returns the grid if its voxel sizes are valid.
     ///
     /// # Errors
     /// A voxel size is not a positive finite number.
@@ -105,7 +106,7 @@ impl Grid {
         match self.spacing.iter().find(|size| !(size.is_finite() && **size > 0.0)) {
             None => Ok(self),
             Some(size) => Err(Error::new(format!("voxel size {size} is not a positive number"))
-                .help("correct the header, or give the voxel size by hand")),
+                .help("correct the header, or specify the voxel size")),
         }
     }
 }
@@ -122,7 +123,7 @@ pub struct Probabilities<'a> {
 }
 
 impl<'a> Probabilities<'a> {
-    /// Reads `values` as `classes` volumes one after the other.
+    /// Interprets `values` as `classes` consecutive volumes.
     ///
     /// # Panics
     /// There is no class, `values` does not divide into that many volumes, or there are more classes than labels.
@@ -132,7 +133,7 @@ impl<'a> Probabilities<'a> {
         Self { values, classes }
     }
 
-    /// Number of classes `k`, the background among them.
+    /// Number of classes `k`, including the background.
     pub const fn classes(&self) -> usize {
         self.classes
     }
@@ -142,7 +143,7 @@ impl<'a> Probabilities<'a> {
         self.values.len() / self.classes
     }
 
-    /// All values, class after class.
+    /// All values, class by class.
     pub const fn values(&self) -> &'a [f32] {
         self.values
     }
@@ -152,7 +153,7 @@ impl<'a> Probabilities<'a> {
         &self.values[k * self.voxels()..(k + 1) * self.voxels()]
     }
 
-    /// The class of largest probability at each voxel; of equals the first. Works for logits too.
+    /// The class with the largest probability at each voxel, the first in case of ties. Also works for logits.
     #[expect(clippy::cast_possible_truncation, reason = "at most MOST_CLASSES classes")]
     pub fn argmax(&self) -> Vec<Label> {
         let mut labels = vec![0; self.voxels()];
@@ -168,12 +169,12 @@ impl<'a> Probabilities<'a> {
     }
 }
 
-/// Where `class` is larger than `best`, takes it and its label.
+/// Updates `best` and `labels` where `class` is larger than `best`.
 pub(crate) fn raise(best: &mut [f32], labels: &mut [Label], class: &[f32], k: Label) {
-    /// Of many classes most are nowhere the largest over this many voxels, which is seen faster than done.
+    /// With many classes, most are nowhere the largest within this many voxels; checking that is faster than updating.
     const FEW: usize = 256;
     for ((best, labels), class) in best.chunks_mut(FEW).zip(labels.chunks_mut(FEW)).zip(class.chunks(FEW)) {
-        // Counted rather than searched: without a branch it is done for many at once.
+        // Counting instead of searching avoids branches, so the loop vectorises.
         if best.iter().zip(class).map(|(best, value)| u16::from(value > best)).sum::<u16>() == 0 {
             continue;
         }
@@ -187,7 +188,7 @@ pub(crate) fn raise(best: &mut [f32], labels: &mut [Label], class: &[f32], k: La
 
 /// Turns logits `[k, d, h, w]` into probabilities in place: `p_k = exp(l_k - m) / sum_j exp(l_j - m)`, `m` the largest.
 ///
-/// Computed in f64 and rounded once, so each value is within one f32 rounding of the exact softmax.
+/// It is computed in f64 and rounded once, so each value is within one f32 rounding of the exact softmax.
 ///
 /// # Panics
 /// There is no class, or `values` does not divide into `classes` volumes.
@@ -197,7 +198,7 @@ pub fn softmax(values: &mut [f32], classes: usize) {
     });
 }
 
-/// `ln sum exp` of some numbers, which become their softmax.
+/// Returns `ln sum exp` of some numbers and replaces them by their softmax.
 pub(crate) fn log_sum_exp(values: &mut [f64]) -> f64 {
     let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut sum = 0.0;
@@ -211,8 +212,8 @@ pub(crate) fn log_sum_exp(values: &mut [f64]) -> f64 {
     largest + sum.ln()
 }
 
-/// Replaces the scores of each voxel of a volume `[k, d, h, w]` in place, without a copy of the volume; `map` gets them in
-/// class order and overwrites them.
+/// Replaces the scores of each voxel of a volume `[k, d, h, w]` in place, without copying the volume; `map` receives
+/// the scores of a voxel in class order and overwrites them.
 #[expect(clippy::cast_possible_truncation, reason = "scores are stored in 32 bits")]
 pub(crate) fn map_voxels(values: &mut [f32], classes: usize, map: impl Fn(&mut [f64]) + Sync) {
     let voxels = Probabilities::new(values, classes).voxels();
@@ -239,7 +240,7 @@ pub(crate) fn map_voxels(values: &mut [f32], classes: usize, map: impl Fn(&mut [
 /// A named structure: one label, or the union of several.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Structure {
-    /// Name in reports.
+    /// Name used in reports.
     pub name: String,
     /// The labels that belong to it.
     pub labels: Vec<Label>,
@@ -296,7 +297,7 @@ mod tests {
         let grid = Grid::new([1, 4, 5], [9.0, 1.0, 1.0]);
         assert_eq!(grid.diagonal(), 5.0);
         assert!(Grid::new(grid.spatial, [1.0, 0.0, 1.0]).checked().is_err());
-        // Along the shear 3 + 1 to the side, against it 3 - 1.
+        // 3 + 1 to the side along the shear, 3 - 1 against it.
         let sheared = Grid::of_steps([1, 2, 2], [[2.0, 0.0, 0.0], [0.0, 4.0, 3.0], [0.0, 0.0, 1.0]]);
         assert_eq!((sheared.spacing, sheared.diagonal()), ([2.0, 5.0, 1.0], 32.0_f64.sqrt()));
         assert!((sheared.shear_degrees() - 36.87).abs() < 0.01);

@@ -5,27 +5,27 @@ use serde::{Deserialize, Serialize};
 use crate::ranking::{Ties, ascending_ranks};
 use crate::special::normal_cdf;
 
-/// Up to this many differences the distribution is counted out.
+/// Up to this many differences the exact distribution is enumerated.
 const EXACT: usize = 50;
 
 /// Result of the test.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SignedRank {
-    /// Number of pairs with a difference; pairs without one, or without a value, are left out.
+    /// Number of pairs with a non-zero difference; pairs without a difference or with a missing value are ignored.
     pub pairs: usize,
     /// Sum of the ranks of the positive differences `a - b`; ties get the mean rank.
     pub positive: f64,
     /// Sum of the ranks of the negative differences.
     pub negative: f64,
-    /// Two-sided p-value; 1 without any difference.
+    /// Two-sided p-value; 1 if there is no difference.
     pub p_value: f64,
 }
 
 /// Tests whether paired values differ in location (two-sided).
 ///
-/// Differences of 0 are dropped (Wilcoxon 1945). Up to 50 differences the p-value is exact for the ranks at hand, ties
-/// included: the share of all `2^n` signs whose rank sum is at least as far from the middle. Above, the normal
-/// approximation with the correction for ties and for continuity.
+/// Differences of 0 are dropped (Wilcoxon 1945). For up to 50 differences the p-value is exact for the given ranks,
+/// including ties: the share of all `2^n` sign assignments whose rank sum is at least as far from the centre. Beyond
+/// that, the normal approximation is used, with corrections for ties and continuity.
 ///
 /// # Panics
 /// The two differ in length.
@@ -40,8 +40,8 @@ pub fn signed_rank(a: &[f64], b: &[f64]) -> SignedRank {
     SignedRank { pairs: ranks.len(), positive, negative: total - positive, p_value }
 }
 
-/// Share of all signs whose sum of positive ranks is at least as far from the middle; in whole numbers, as doubled
-/// mean ranks are whole.
+/// Share of all sign assignments whose sum of positive ranks is at least as far from the centre. It is computed in
+/// integers, because doubled mean ranks are whole.
 #[expect(clippy::cast_possible_truncation, reason = "doubled ranks of at most 50 pairs")]
 fn exact(ranks: &[f64], positive: f64) -> f64 {
     let doubled: Vec<usize> = ranks.iter().map(|rank| (2.0 * rank) as usize).collect();
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(signed_rank(&[], &[]).p_value, 1.0);
     }
 
-    /// Every assignment of signs, tried one by one.
+    /// Enumerates every assignment of signs.
     #[test]
     fn equals_enumeration_with_ties() {
         let differences = [1.0, -1.0, 2.0, 3.0, 3.0, -3.0, 4.0, 0.5];

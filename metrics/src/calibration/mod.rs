@@ -1,4 +1,4 @@
-//! Calibration: how far probabilities are from frequencies, per region, in one pass.
+//! Calibration: the deviation of probabilities from frequencies, per region, in one pass.
 //!
 //! [`Calibration`] holds integer counters and exact fixed-point sums of every [`Region`], so that states of tiles, cases
 //! and processes merge to the same bits in any order. [`RegionBins`] is what it holds of one region; the figures are

@@ -94,7 +94,7 @@ impl Calibration {
         let Some((groups, invalid)) = total else { return Ok(()) };
         if invalid {
             return Err(Error::new("a probability is NaN or outside [0, 1]")
-                .help("logits must go through softmax first; repair or leave out a case with NaN"));
+                .help("apply softmax to logits first; repair or exclude a case with NaN"));
         }
         for (number, bins) in groups {
             group::regions(number).into_iter().for_each(|region| add(&mut self.regions, region, &bins));

@@ -1,6 +1,6 @@
 //! Isotonic regression, one class against the rest, by pooling adjacent violators.
 //!
-//! Zadrozny and Elkan 2002; the pooling is Ayer et al. 1955.
+//! Source: Zadrozny and Elkan 2002; the pooling is from Ayer et al. 1955.
 
 use std::collections::BTreeMap;
 
@@ -10,30 +10,30 @@ use serde::{Deserialize, Serialize};
 use super::{Samples, to_shares};
 use crate::volume::{log_sum_exp, map_voxels};
 
-/// Distinct probabilities per class that a fit keeps; beyond, neighbours are joined.
+/// Largest number of distinct probabilities per class in a fit; beyond that, neighbours are merged.
 const KEPT: usize = 1 << 20;
 
-/// An increasing function: straight lines between knots, constant outside them.
+/// An increasing function: linear between its knots, constant outside them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepFunction {
     /// Ascending probabilities.
     x: Vec<f64>,
-    /// Frequencies there, not decreasing.
+    /// Frequencies at these probabilities, non-decreasing.
     y: Vec<f64>,
 }
 
-/// For each class an increasing function of its probability, then the results divided by their sum.
+/// An increasing function of the probability of each class; the results are divided by their sum.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Isotonic {
     /// The function of each class.
     pub classes: Vec<StepFunction>,
-    /// Number of voxels of the fit.
+    /// Number of voxels in the fit.
     pub voxels: u64,
 }
 
 /// Voxels and hits per probability, in bounded memory. Keys are f32 bit patterns with `open` low bits cleared; `open`
-/// is 0, and so the fit exact, until there are more than [`KEPT`] distinct values. What is kept does not depend on the
-/// order of the voxels: the final `open` is the smallest that leaves at most that many.
+/// is 0, and the fit exact, until there are more than [`KEPT`] distinct values. The result does not depend on the order
+/// of the voxels: the final `open` is the smallest that leaves at most [`KEPT`] values.
 #[derive(Default)]
 struct Tally {
     open: u32,
@@ -58,7 +58,7 @@ impl Tally {
     }
 
     fn function(&self) -> StepFunction {
-        // A joined cell stands at its middle.
+        // A merged cell is represented by its midpoint.
         let middle = |key: u32| f64::from(f32::from_bits(key | ((1_u32 << self.open) >> 1)));
         let groups: Vec<(f64, f64, f64)> =
             self.counts.iter().map(|(&key, &(count, hits))| (middle(key), count as f64, hits as f64)).collect();
@@ -66,7 +66,7 @@ impl Tally {
     }
 }
 
-/// A run of groups with one value.
+/// A run of groups with the same fitted value.
 #[derive(Clone, Copy)]
 struct Block {
     first: f64,
@@ -76,9 +76,9 @@ struct Block {
 }
 
 impl StepFunction {
-    /// The increasing function of least squared error for groups of `(x, count, hits)` in ascending order of `x`: the
-    /// frequency `hits / count` wherever that increases, else the frequency of the pooled neighbours. Knots are the
-    /// first and the last `x` of each pool.
+    /// Fits the increasing function with the least squared error to groups of `(x, count, hits)` in ascending order of
+    /// `x`: the frequency `hits / count` where that increases, else the frequency of the pooled neighbours. Knots are
+    /// the first and the last `x` of each pool.
     pub fn fit(groups: &[(f64, f64, f64)]) -> Self {
         let mut blocks: Vec<Block> = Vec::new();
         for &(x, count, hits) in groups {
@@ -106,12 +106,12 @@ impl StepFunction {
         Self { x, y }
     }
 
-    /// Where the function has its knots, and its values there.
+    /// The positions of the knots, and the values there.
     pub fn knots(&self) -> (&[f64], &[f64]) {
         (&self.x, &self.y)
     }
 
-    /// The value at `p`; `p` itself where nothing was fitted.
+    /// The value at `p`; `p` itself if nothing was fitted.
     pub fn at(&self, p: f64) -> f64 {
         let next = self.x.partition_point(|&x| x < p);
         match (next.checked_sub(1), self.x.get(next)) {
@@ -129,11 +129,11 @@ impl StepFunction {
 impl Isotonic {
     /// Fits each class on the probabilities (softmax, rounded to f32) and labels of the samples, in one pass.
     ///
-    /// Exact up to 2^20 distinct probabilities per class; beyond, neighbouring f32 values are joined, as few as needed,
-    /// and stand at the middle of their cell.
+    /// The fit is exact for up to 2^20 distinct probabilities per class. Beyond that, as few neighbouring f32 values as
+    /// necessary are merged, represented by the midpoint of their cell.
     ///
     /// # Errors
-    /// There is no sample, or one cannot be read.
+    /// There are no samples, or a sample cannot be read.
     #[expect(clippy::cast_possible_truncation, reason = "as the probabilities that the map is applied to")]
     pub fn fit(samples: &mut dyn Samples) -> Result<Self> {
         let classes = samples.classes();
@@ -151,7 +151,7 @@ impl Isotonic {
             voxels += chunk.labels().len() as u64;
         })?;
         if voxels == 0 {
-            return Err(Error::new("there is no voxel to fit on").help("choose another region or other cases"));
+            return Err(Error::new("there are no voxels to fit on").help("choose another region or other cases"));
         }
         Ok(Self { classes: tallies.iter().map(Tally::function).collect(), voxels })
     }
@@ -160,7 +160,7 @@ impl Isotonic {
     /// 0 gets equal probabilities.
     ///
     /// # Panics
-    /// The logits do not divide into that many classes.
+    /// The number of logits is not a multiple of the number of classes.
     pub fn apply(&self, logits: &mut [f32]) {
         map_voxels(logits, self.classes.len(), |scores| {
             log_sum_exp(scores);

@@ -1,6 +1,6 @@
 //! Post-hoc calibration: maps fitted on held-out logits that recalibrate a finished model.
 //!
-//! | map | parameters | keeps the label |
+//! | map | parameters | preserves the label |
 //! |---|---|---|
 //! | [`Temperature`] | one | yes |
 //! | [`ClassTemperature`] | one per class | no |
@@ -8,11 +8,12 @@
 //! | [`Platt`] | slope and intercept per class, one against the rest | no |
 //! | [`Isotonic`] | a step-wise increasing function per class, one against the rest | no |
 //!
-//! Each is a small serde struct with `fit` on [`Samples`] and `apply` to a volume. Samples are streamed in chunks, as
-//! often as the fit needs, so a cohort never has to be in memory; the caller decides which voxels (region, held-out
-//! cases) they are. Fits are deterministic: sums run in a fixed order, whatever the number of threads.
+//! Each map is a small serde struct with `fit`, which takes [`Samples`], and `apply`, which transforms a volume.
+//! Samples are streamed in chunks, as often as the fit needs, so a cohort never has to be in memory; the caller selects
+//! the voxels (region, held-out cases). Fits are deterministic: sums are added in a fixed order, whatever the number of
+//! threads.
 //!
-//! Every map works on logits `[k, d, h, w]`; [`logits_of`] makes them of stored probabilities.
+//! Every map takes logits `[k, d, h, w]`; [`logits_of`] computes them from stored probabilities.
 
 mod isotonic;
 mod newton;
@@ -31,7 +32,7 @@ use segcal_core::{Error, Result};
 use crate::overlap::within;
 use crate::volume::{Label, Probabilities};
 
-/// Some voxels with known labels.
+/// A chunk of voxels with known labels.
 #[derive(Clone, Copy, Debug)]
 pub struct Chunk<'a> {
     logits: Probabilities<'a>,
@@ -39,20 +40,20 @@ pub struct Chunk<'a> {
 }
 
 impl<'a> Chunk<'a> {
-    /// Logits `[k, n]` (or `[k, d, h, w]`) and their `n` reference labels.
+    /// Creates a chunk from logits `[k, n]` (or `[k, d, h, w]`) and their `n` reference labels.
     ///
     /// # Errors
     /// A label is not below the number of classes, or a logit is NaN or infinite.
     ///
     /// # Panics
-    /// The sizes do not fit.
+    /// The sizes do not match.
     pub fn new(logits: &'a [f32], labels: &'a [Label], classes: usize) -> Result<Self> {
         let logits = Probabilities::new(logits, classes);
         assert_eq!(logits.voxels(), labels.len(), "logits and labels");
         within(labels, classes, None)?;
         match logits.values().iter().find(|value| !value.is_finite()) {
             None => Ok(Self { logits, labels }),
-            Some(value) => Err(Error::new(format!("a logit is {value}")).help("repair or leave out the case")),
+            Some(value) => Err(Error::new(format!("a logit is {value}")).help("repair or exclude the case")),
         }
     }
 
@@ -61,7 +62,7 @@ impl<'a> Chunk<'a> {
         self.labels
     }
 
-    /// The logits, class after class.
+    /// The logits, class by class.
     pub const fn logits(&self) -> Probabilities<'a> {
         self.logits
     }
@@ -74,12 +75,12 @@ impl<'a> Chunk<'a> {
     }
 }
 
-/// Where the voxels of a fit come from: memory, or files read again for each pass.
+/// The source of the voxels of a fit: memory, or files that are read again for each pass.
 pub trait Samples {
     /// Number of classes.
     fn classes(&self) -> usize;
 
-    /// Shows every chunk, in the same order each time.
+    /// Calls `visitor` with every chunk, in the same order each time.
     ///
     /// # Errors
     /// A chunk cannot be read.
@@ -94,10 +95,10 @@ pub struct InMemory<'a> {
 }
 
 impl<'a> InMemory<'a> {
-    /// From chunks of the same number of classes.
+    /// Creates samples from chunks with the same number of classes.
     ///
     /// # Panics
-    /// A chunk has another number of classes.
+    /// A chunk has a different number of classes.
     pub fn new(classes: usize, chunks: Vec<Chunk<'a>>) -> Self {
         assert!(chunks.iter().all(|chunk| chunk.logits.classes() == classes), "chunks of {classes} classes");
         Self { classes, chunks }
@@ -115,14 +116,15 @@ impl Samples for InMemory<'_> {
     }
 }
 
-/// Logits whose softmax are the given probabilities: `ln p`, with `p` below 2^-126 as 2^-126. In place.
+/// Replaces probabilities by logits whose softmax gives these probabilities: `ln p`, where `p` below 2^-126 counts as
+/// 2^-126.
 pub fn logits_of(probabilities: &mut [f32]) {
     use rayon::prelude::*;
     probabilities.par_iter_mut().for_each(|p| *p = p.max(f32::MIN_POSITIVE).ln());
 }
 
-/// Logits whose sigmoid are the given probabilities, each of which is a problem of its own: `ln p - ln(1 - p)`, with `p` and
-/// `1 - p` below 2^-126 as 2^-126. In place.
+/// Replaces independent probabilities by logits whose sigmoid gives these probabilities: `ln p - ln(1 - p)`, where `p`
+/// and `1 - p` below 2^-126 count as 2^-126.
 #[expect(clippy::cast_possible_truncation, reason = "logits are stored in 32 bits")]
 pub fn log_odds_of(probabilities: &mut [f32]) {
     use rayon::prelude::*;
@@ -139,7 +141,7 @@ pub fn changed_labels(before: &[Label], after: &[Label]) -> usize {
     before.iter().zip(after).filter(|(before, after)| before != after).count()
 }
 
-/// Divides scores of at least 0 by their sum; where all are 0 there is nothing to tell the classes apart.
+/// Divides non-negative scores by their sum; if all are 0, the result is uniform.
 fn to_shares(scores: &mut [f64]) {
     let sum: f64 = scores.iter().sum();
     let uniform = (scores.len() as f64).recip();

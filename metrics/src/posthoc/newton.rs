@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use super::{Chunk, Samples};
 
-/// Voxels per task; fixed, so that sums have one order.
+/// Voxels per task; fixed, so that the order of summation is fixed.
 const TASK: usize = 1 << 14;
 
-/// Newton steps at most. A convex fit takes about ten.
+/// Maximum number of Newton steps. A convex fit takes about ten.
 const STEPS: usize = 100;
 
-/// A loss of each sample, convex in its parameters.
+/// A loss per sample that is convex in its parameters.
 pub(super) trait Objective: Sync {
     /// Number of parameters.
     fn parameters(&self) -> usize;
 
-    /// Whether a point lies in the domain.
+    /// Whether a point is in the domain.
     fn feasible(&self, theta: &[f64]) -> bool;
 
-    /// Between which values a parameter is searched. Where classes can be told apart without error the loss has no minimum,
-    /// and the parameters would grow without end.
+    /// The bounds of a parameter. If classes are perfectly separable, the loss has no minimum and the parameters would
+    /// grow without limit.
     fn bounds(&self, parameter: usize) -> [f64; 2];
 
-    /// Adds value, gradient and (lower half of the) Hessian of one sample; `logits` may be overwritten.
+    /// Adds the value, the gradient and the lower half of the Hessian for one sample; may overwrite `logits`.
     fn add(&self, theta: &[f64], logits: &mut [f64], label: usize, sums: &mut Sums);
 }
 
@@ -49,7 +49,7 @@ impl Sums {
         self.hessian.iter_mut().zip(&other.hessian).for_each(|(own, new)| *own += new);
     }
 
-    /// Adds to the Hessian's lower half.
+    /// Adds to the lower half of the Hessian.
     pub(super) fn add_hessian(&mut self, row: usize, column: usize, value: f64) {
         let size = self.gradient.len();
         self.hessian[row.max(column) * size + row.min(column)] += value;
@@ -83,29 +83,29 @@ impl Sums {
             }
         })?;
         if total.count == 0 {
-            return Err(Error::new("there is no voxel to fit on").help("choose another region or other cases"));
+            return Err(Error::new("there are no voxels to fit on").help("choose another region or other cases"));
         }
         Ok(total)
     }
 }
 
-/// How a fit went.
+/// The result of a fit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
     /// Number of voxels.
     pub voxels: u64,
-    /// Mean loss before, at the identity map (nats).
+    /// Mean loss before the fit, at the identity map (nats).
     pub before: f64,
-    /// Mean loss after (nats).
+    /// Mean loss after the fit (nats).
     pub after: f64,
-    /// Whether the minimum was reached. If not, a parameter lies at its bound or the loss is zero: some classes can be told
-    /// apart without error, or are not there.
+    /// Whether the minimum was reached. If not, a parameter is at its bound or the loss is zero: some classes are
+    /// perfectly separable, or are absent.
     pub converged: bool,
 }
 
-/// Minimises within the bounds from a feasible start. A parameter at its bound that the slope pushes out is held there for
-/// the step. Ends where the step's predicted gain falls below 1e-13 of the loss; a minimum with a parameter that is held is
-/// that of the bounds, and not converged.
+/// Minimises within the bounds from a feasible start. A parameter at its bound that the gradient pushes outwards is
+/// held there for the step. Stops when the predicted gain of a step falls below 1e-13 of the loss. A minimum with a
+/// held parameter is due to the bounds and counts as not converged.
 pub(super) fn minimise(
     objective: &impl Objective,
     start: Vec<f64>,
@@ -124,19 +124,19 @@ pub(super) fn minimise(
             break;
         }
         let Some((next, sums)) = backtrack(objective, &theta, &step, gain, &here, samples)? else {
-            // No step lowers the loss by more than its rounding.
+            // No step lowers the loss by more than its rounding error.
             fit.converged = !held.contains(&true);
             break;
         };
         (theta, here) = (next, sums);
     }
-    // A loss of zero has no minimum: whatever lies further out is as good.
+    // A loss of zero has no unique minimum: larger parameters are equally good.
     fit.converged &= here.value > 0.0;
     fit.after = here.mean();
     Ok((theta, fit))
 }
 
-/// Which parameters lie at a bound with a slope that pushes them out.
+/// Which parameters are at a bound and pushed outwards by the gradient.
 fn held(objective: &impl Objective, theta: &[f64], sums: &Sums) -> Vec<bool> {
     let pushed = |(parameter, (&value, &slope)): (usize, (&f64, &f64))| {
         let [low, high] = objective.bounds(parameter);
@@ -145,7 +145,7 @@ fn held(objective: &impl Objective, theta: &[f64], sums: &Sums) -> Vec<bool> {
     theta.iter().zip(&sums.gradient).enumerate().map(pushed).collect()
 }
 
-/// The sums of the problem in which some parameters do not move.
+/// The sums of the problem with some parameters held fixed.
 fn free(sums: &Sums, held: &[bool]) -> Sums {
     let mut sums = sums.clone();
     let size = held.len();
@@ -189,7 +189,7 @@ fn backtrack(
     Ok(None)
 }
 
-/// Solves `H step = gradient` by Cholesky's method; the diagonal is raised until that works.
+/// Solves `H step = gradient` by Cholesky decomposition; the diagonal is increased until that succeeds.
 fn newton_step(sums: &Sums) -> Vec<f64> {
     let size = sums.gradient.len();
     let scale = (0..size).map(|i| sums.hessian[i * size + i]).fold(f64::MIN_POSITIVE, f64::max);
@@ -202,7 +202,7 @@ fn newton_step(sums: &Sums) -> Vec<f64> {
     }
 }
 
-/// `(H + damping I)^-1 g` from the lower half of `H`; `None` if that is not positive definite.
+/// `(H + damping I)^-1 g` from the lower half of `H`; `None` if `H + damping I` is not positive definite.
 fn cholesky_solve(hessian: &[f64], gradient: &[f64], damping: f64) -> Option<Vec<f64>> {
     let n = gradient.len();
     let mut lower = hessian.to_vec();

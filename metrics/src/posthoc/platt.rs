@@ -7,21 +7,22 @@ use super::newton::{Fit, Objective, Sums, minimise};
 use super::{Samples, to_shares};
 use crate::volume::map_voxels;
 
-/// For each class `q_k = sigmoid(slope_k f_k + intercept_k)` of the log-odds `f_k = ln(p_k / (1 - p_k)) = l_k - ln sum over
-/// others exp(l_j)`, then `q_k / sum q`. With two classes each `q` is a sigmoid of the same `f` with either sign, so the
-/// normalisation changes nothing but rounding.
+/// For each class `q_k = sigmoid(slope_k f_k + intercept_k)` of the log-odds
+/// `f_k = ln(p_k / (1 - p_k)) = l_k - ln sum over others exp(l_j)`, then `q_k / sum q`. With two classes, each `q` is a
+/// sigmoid of the same `f` with opposite sign, so the normalisation has no effect except rounding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Platt {
     /// Factor of each class's log-odds.
     pub slope: Vec<f64>,
     /// Addend of each class's log-odds.
     pub intercept: Vec<f64>,
-    /// How the fit went; the loss is the binary one, summed over the classes.
+    /// The result of the fit; the loss is the binary loss, summed over the classes.
     pub fit: Fit,
 }
 
-/// Binary log-losses of all classes together; slopes first, then intercepts. Targets are 1 and 0, softened as Platt
-/// does by the counts of each class: `(n+ + 1) / (n+ + 2)` and `1 / (n- + 2)`, so that a minimum always exists.
+/// The sum of the binary log-losses of all classes; slopes first, then intercepts. Targets are 1 and 0, softened with
+/// the counts of each class as proposed by Platt: `(n+ + 1) / (n+ + 2)` and `1 / (n- + 2)`, so that a minimum always
+/// exists.
 struct OneAgainstRest {
     /// Targets of each class for voxels without and with its label.
     targets: Vec<[f64; 2]>,
@@ -63,8 +64,8 @@ fn sigmoid(z: f64) -> f64 {
     if z >= 0.0 { (1.0 + (-z).exp()).recip() } else { z.exp() / (1.0 + z.exp()) }
 }
 
-/// Replaces logits by the log-odds of each class against the rest, `l_k - ln sum over others exp(l_j)`; of a single class
-/// by 0.
+/// Replaces logits by the log-odds of each class against the rest, `l_k - ln sum over others exp(l_j)`; a single class
+/// gets 0.
 fn log_odds(logits: &mut [f64]) {
     if let [only] = logits {
         *only = 0.0;
@@ -75,7 +76,7 @@ fn log_odds(logits: &mut [f64]) {
     let total: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
     let second =
         (logits.iter().enumerate().filter(|&(k, _)| k != first)).map(|(_, &l)| l).fold(f64::NEG_INFINITY, f64::max);
-    // Without the largest, the rest must be scaled by its own largest, or it loses all digits.
+    // Without the largest logit, the rest must be scaled by its own largest, or all digits are lost.
     let rest: f64 = (logits.iter().enumerate().filter(|&(k, _)| k != first)).map(|(_, l)| (l - second).exp()).sum();
     for (k, logit) in logits.iter_mut().enumerate() {
         *logit = if k == first {
@@ -88,10 +89,11 @@ fn log_odds(logits: &mut [f64]) {
 }
 
 impl Platt {
-    /// The slopes and intercepts of smallest binary log-loss, by Newton's method (convex; Lin, Lin and Weng 2007).
+    /// Fits the slopes and intercepts that minimise the binary log-loss, by Newton's method (convex; Lin, Lin and Weng
+    /// 2007).
     ///
     /// # Errors
-    /// There is no sample, or one cannot be read.
+    /// There are no samples, or a sample cannot be read.
     pub fn fit(samples: &mut dyn Samples) -> Result<Self> {
         let classes = samples.classes();
         let mut counts = vec![0_u64; classes];
@@ -111,7 +113,7 @@ impl Platt {
     /// Turns logits `[k, d, h, w]` into calibrated probabilities, in place.
     ///
     /// # Panics
-    /// The logits do not divide into that many classes.
+    /// The number of logits is not a multiple of the number of classes.
     pub fn apply(&self, logits: &mut [f32]) {
         map_voxels(logits, self.slope.len(), |scores| {
             log_odds(scores);

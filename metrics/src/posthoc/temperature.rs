@@ -7,18 +7,18 @@ use super::Samples;
 use super::newton::{Fit, Objective, Sums};
 use crate::volume::log_sum_exp;
 
-/// Temperatures between which the optimum is searched.
+/// The range of temperatures in which the optimum is searched.
 const LIMITS: [f64; 2] = [0.01, 100.0];
 
 /// One temperature for all classes and voxels.
 ///
-/// Dividing all logits of a voxel by the same positive number keeps the most probable class: the largest logit stays
-/// a largest one (two that differ in the last place may become equal).
+/// Dividing all logits of a voxel by the same positive number keeps the most probable class: the largest logit remains
+/// the largest (two that differ in the last place may become equal).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Temperature {
     /// The divisor of the logits.
     pub temperature: f64,
-    /// How the fit went; not converged where the optimum lies outside 0.01 to 100.
+    /// The result of the fit; not converged if the optimum is outside 0.01 to 100.
     pub fit: Fit,
 }
 
@@ -39,7 +39,7 @@ impl Objective for InverseTemperature {
     }
 
     fn add(&self, theta: &[f64], logits: &mut [f64], label: usize, sums: &mut Sums) {
-        // Distances to the largest logit keep the moments accurate.
+        // Differences from the largest logit keep the moments accurate.
         let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let mut total = 0.0;
         let (mut first, mut second) = (0.0, 0.0);
@@ -58,14 +58,15 @@ impl Objective for InverseTemperature {
 }
 
 impl Temperature {
-    /// The temperature of smallest mean negative log-likelihood.
+    /// Fits the temperature that minimises the mean negative log-likelihood.
     ///
-    /// Newton's method on the derivative in `1 / T`, which increases, inside a bracket that each step narrows; a step
-    /// that leaves the bracket or does not halve it soon is replaced by the geometric middle. It cannot get stuck: the
-    /// result is exact to 1e-10 relative, or the end of 0.01 to 100 beyond which the optimum lies.
+    /// Applies Newton's method to the derivative with respect to `1 / T`, which is increasing, inside a bracket that
+    /// each step narrows. A step that leaves the bracket or does not shrink it fast enough is replaced by the geometric
+    /// mean of the bracket's ends. It therefore always converges: the result is exact to 1e-10 relative, or the end of
+    /// the range 0.01 to 100 beyond which the optimum lies.
     ///
     /// # Errors
-    /// There is no sample, or one cannot be read.
+    /// There are no samples, or a sample cannot be read.
     pub fn fit(samples: &mut dyn Samples) -> Result<Self> {
         let at = |beta: f64, samples: &mut dyn Samples| Sums::at(&InverseTemperature, &[beta], samples);
         let (mut low, mut high) = (LIMITS[1].recip(), LIMITS[0].recip());
@@ -99,10 +100,10 @@ impl Temperature {
         logits.par_iter_mut().for_each(|logit| *logit = (f64::from(*logit) / self.temperature) as f32);
     }
 
-    /// Mean negative log-likelihood of samples at this temperature (nats).
+    /// Computes the mean negative log-likelihood of samples at this temperature (nats).
     ///
     /// # Errors
-    /// There is no sample, or one cannot be read.
+    /// There are no samples, or a sample cannot be read.
     pub fn nll(&self, samples: &mut dyn Samples) -> Result<f64> {
         Ok(Sums::at(&InverseTemperature, &[self.temperature.recip()], samples)?.mean())
     }

@@ -8,35 +8,35 @@ use super::newton::{Fit, Objective, Sums, minimise};
 use super::temperature::add_softmax;
 use crate::volume::map_voxels;
 
-/// Scales between which the optimum is searched: temperatures of 0.01 to 100.
+/// The range of scales in which the optimum is searched: temperatures of 0.01 to 100.
 const SCALES: [f64; 2] = [0.01, 100.0];
 
-/// Biases between which the optimum is searched: a factor of `e^100` in the odds.
+/// The range of biases in which the optimum is searched: a factor of `e^100` in the odds.
 const BIASES: [f64; 2] = [-100.0, 100.0];
 
-/// One temperature per class: `softmax(l_k / T_k)`. Depends on the offset of the logits, so give them as the network
-/// gives them.
+/// One temperature per class: `softmax(l_k / T_k)`. The result depends on the offset of the logits, so pass them
+/// exactly as the network outputs them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassTemperature {
     /// The divisor of each class's logit.
     pub temperatures: Vec<f64>,
-    /// How the fit went.
+    /// The result of the fit.
     pub fit: Fit,
 }
 
-/// A positive scale and a bias per class: `softmax(w_k l_k + b_k)`. The first bias is 0, since a common one changes
-/// nothing.
+/// A positive scale and a bias per class: `softmax(w_k l_k + b_k)`. The first bias is 0, because a common bias has no
+/// effect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VectorScaling {
     /// Factor of each class's logit.
     pub scale: Vec<f64>,
     /// Addend of each class's logit.
     pub bias: Vec<f64>,
-    /// How the fit went.
+    /// The result of the fit.
     pub fit: Fit,
 }
 
-/// Scales of all classes, then, if there are more parameters, the biases of all but the first.
+/// The scales of all classes, followed, if there are more parameters, by the biases of all classes except the first.
 struct Affine {
     classes: usize,
     parameters: usize,
@@ -69,17 +69,18 @@ impl Objective for Affine {
     }
 }
 
-/// `scale_k l_k + bias_k`, the first bias being 0 and not in the list.
+/// `scale_k l_k + bias_k`, where the first bias is 0 and not in the list.
 fn affine(scale: &[f64], bias: &[f64], logits: &mut [f64]) {
     logits.iter_mut().zip(scale).for_each(|(logit, scale)| *logit *= scale);
     logits.iter_mut().skip(1).zip(bias).for_each(|(logit, bias)| *logit += bias);
 }
 
 impl ClassTemperature {
-    /// The temperatures of smallest mean negative log-likelihood, by Newton's method (the loss is convex in `1 / T_k`).
+    /// Fits the temperatures that minimise the mean negative log-likelihood, by Newton's method (the loss is convex in
+    /// `1 / T_k`).
     ///
     /// # Errors
-    /// There is no sample, or one cannot be read.
+    /// There are no samples, or a sample cannot be read.
     pub fn fit(samples: &mut dyn Samples) -> Result<Self> {
         let classes = samples.classes();
         let objective = Affine { classes, parameters: classes };
@@ -90,7 +91,7 @@ impl ClassTemperature {
     /// Divides the logits `[k, d, h, w]` of each class by its temperature, in place.
     ///
     /// # Panics
-    /// The logits do not divide into that many classes.
+    /// The number of logits is not a multiple of the number of classes.
     pub fn apply(&self, logits: &mut [f32]) {
         let scale: Vec<f64> = self.temperatures.iter().map(|temperature| temperature.recip()).collect();
         map_voxels(logits, scale.len(), |logits| affine(&scale, &[], logits));
@@ -98,10 +99,11 @@ impl ClassTemperature {
 }
 
 impl VectorScaling {
-    /// The scales and biases of smallest mean negative log-likelihood, by Newton's method (the loss is convex).
+    /// Fits the scales and biases that minimise the mean negative log-likelihood, by Newton's method (the loss is
+    /// convex).
     ///
     /// # Errors
-    /// There is no sample, or one cannot be read.
+    /// There are no samples, or a sample cannot be read.
     pub fn fit(samples: &mut dyn Samples) -> Result<Self> {
         let classes = samples.classes();
         let objective = Affine { classes, parameters: 2 * classes - 1 };
@@ -114,7 +116,7 @@ impl VectorScaling {
     /// Scales and shifts the logits `[k, d, h, w]` of each class, in place.
     ///
     /// # Panics
-    /// The logits do not divide into that many classes.
+    /// The number of logits is not a multiple of the number of classes.
     pub fn apply(&self, logits: &mut [f32]) {
         map_voxels(logits, self.scale.len(), |logits| affine(&self.scale, &self.bias[1..], logits));
     }

@@ -1,7 +1,7 @@
 //! Ranking methods over several metrics, data sets and cases.
 //!
 //! A [`Setting`] is one column of a table: a metric on a data set, with one value per method. Ranks start at 1, the
-//! best; a missing value (NaN) ranks last. Ties are the caller's choice, stated in [`Ties`].
+//! best; a missing value (NaN) ranks last. The caller chooses how ties are ranked with [`Ties`].
 
 use segcal_core::Rng;
 use serde::{Deserialize, Serialize};
@@ -11,18 +11,18 @@ use crate::metric::Better;
 use crate::special::chi_square_survival;
 use crate::stats::{mean, mean_defined, percentile};
 
-/// The rank of equal values.
+/// How equal values are ranked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ties {
-    /// Each gets the smallest of their ranks (competition ranking): what reproduces the CRaC paper's tables.
+    /// Each gets the smallest of their ranks (competition ranking); this reproduces the CRaC paper's tables.
     Minimum,
-    /// Each gets the mean of their ranks: what Friedman's test is defined with.
+    /// Each gets the mean of their ranks; Friedman's test is defined this way.
     Mean,
 }
 
 impl Ties {
-    /// Its name on the command line and in files.
+    /// The name used on the command line and in files.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Minimum => "min",
@@ -34,9 +34,9 @@ impl Ties {
 /// One column of a table of results: a value per method.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
-    /// Which way the metric is better.
+    /// The better direction of the metric.
     pub better: Better,
-    /// One value per method; NaN where it is missing.
+    /// One value per method; NaN if it is missing.
     pub values: Vec<f64>,
 }
 
@@ -67,7 +67,7 @@ pub fn ascending_ranks(values: &[f64], ties: Ties) -> Vec<f64> {
     values.iter().map(rank).collect()
 }
 
-/// Sum rank: the ranks of each method, added over the settings.
+/// Sum rank: the sum of the ranks of each method over the settings.
 ///
 /// # Panics
 /// The settings have different numbers of methods.
@@ -99,7 +99,7 @@ pub fn mean_case_rank(cases: &[Vec<Setting>], ties: Ties) -> Vec<f64> {
     (0..methods).map(|method| mean(per_case.iter().map(|ranks| ranks[method]))).collect()
 }
 
-/// Friedman's test that all methods rank alike.
+/// Friedman's test of the hypothesis that all methods rank equally.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Friedman {
     /// Mean rank of each method, ties getting the mean rank.
@@ -108,14 +108,14 @@ pub struct Friedman {
     pub chi_square: f64,
     /// One less than the number of methods.
     pub degrees: u32,
-    /// Probability of a statistic at least as large if all methods were alike, by the chi-square approximation.
+    /// Probability of a statistic at least this large if all methods were equivalent, by the chi-square approximation.
     pub p_value: f64,
 }
 
 /// Friedman 1937: with `m` settings, `k` methods and mean ranks `R_j`,
 /// `chi^2 = 12 m / (k (k + 1)) (sum R_j^2 - k (k + 1)^2 / 4) / (1 - sum over settings and ties (t^3 - t) / (m (k^3 - k)))`.
 ///
-/// NaN where every setting ties every method.
+/// It is NaN if all methods tie in every setting.
 ///
 /// # Panics
 /// There are fewer than two methods, or the settings have different numbers of them.
@@ -137,21 +137,21 @@ pub fn friedman(settings: &[Setting]) -> Friedman {
     Friedman { mean_ranks, chi_square, degrees, p_value: chi_square_survival(degrees, chi_square) }
 }
 
-/// The values behind one setting: for each method its value in each case (NaN where undefined).
+/// The per-case values of one setting: for each method, its value for each case (NaN if undefined).
 #[derive(Clone, Debug, PartialEq)]
 pub struct CaseValues {
-    /// Which way the metric is better.
+    /// The better direction of the metric.
     pub better: Better,
-    /// Which group of cases (data set) the values belong to; settings of one group share their draws.
+    /// The group of cases (data set) that the values belong to; settings of one group share their bootstrap draws.
     pub group: usize,
     /// `values[method][case]`.
     pub values: Vec<Vec<f64>>,
 }
 
-/// Percentile intervals of the Friedman rank of each method when the cases are drawn again.
+/// Percentile bootstrap intervals of the Friedman rank of each method, over cases.
 ///
 /// Each replicate draws cases with replacement within each group, recomputes the mean of every method over the drawn
-/// cases (undefined values left out), and ranks the means.
+/// cases (ignoring undefined values), and ranks the means.
 ///
 /// # Panics
 /// There is no setting, no replicate, or methods or cases of a group differ in number.
@@ -187,8 +187,8 @@ pub fn friedman_rank_intervals(
     ranks(&|_, place| place).into_iter().enumerate().map(interval).collect()
 }
 
-/// Holm's correction of several tests (Holm 1979): of `m` p-values in ascending order the i-th (from 0) becomes the largest
-/// of `(m - j) p_j` over `j <= i`, at most 1. NaN stays NaN and counts as a test, the last.
+/// Holm's correction for multiple tests (Holm 1979): with `m` p-values in ascending order, the i-th (from 0) becomes
+/// the largest of `(m - j) p_j` over `j <= i`, at most 1. NaN stays NaN; it counts as a test and is sorted last.
 pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
     order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));

@@ -1,10 +1,11 @@
-//! Surface distances, in the unit of the voxel size: Hausdorff distances, average surface distances, surface Dice.
+//! Surface distances in the unit of the voxel size: Hausdorff distances, average surface distances, surface Dice.
 //!
-//! The edge of a mask is the mask minus its erosion by the face cross (4 neighbours in 2-D, 6 in 3-D; an axis of
-//! extent 1 has no neighbours), and outside the grid is background, so a mask that touches the border has an edge
-//! there. Distances run between voxel centres, exactly, with the voxel size of the grid. They are computed once, one
-//! distance transform per mask on the box around both, and every figure follows from the same [`SurfaceDistances`]. Where
-//! the axes are not at right angles, nearest neighbours are searched for in space, in 64 bits on the host.
+//! The edge of a mask is the mask minus its erosion by the face cross (4 neighbours in 2-D, 6 in 3-D; an axis of extent
+//! 1 has no neighbours), and everything outside the grid is background, so a mask that touches the border has an edge
+//! there. Distances are exact distances between voxel centres, using the voxel size of the grid. They are computed
+//! once, with one distance transform per mask on the box around both, and every metric follows from the same
+//! [`SurfaceDistances`]. If the axes are not at right angles, a nearest-neighbour search in space is used, in 64 bits
+//! on the host.
 //!
 //! Accuracy: the distances are those of [`Backend::distance`], rounded once to the backend's number type (relative
 //! error below 2^-22 for f32 backends, 2^-50 for f64); means and percentiles are taken in f64.
@@ -23,9 +24,9 @@ use crate::volume::{Grid, Label, Structure};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Surface {
-    /// Both masks hold voxels.
+    /// Neither mask is empty.
     Measured(SurfaceDistances),
-    /// There is nothing to measure to or from.
+    /// At least one mask is empty.
     Empty(Emptiness),
 }
 
@@ -43,7 +44,7 @@ impl Surface {
     /// A voxel size is not positive, or the backend's device failed.
     ///
     /// # Panics
-    /// A mask does not have as many voxels as the grid.
+    /// A mask does not have the size of the grid.
     pub fn measure<B: Backend>(backend: &B, prediction: &[bool], reference: &[bool], grid: Grid) -> Result<Self> {
         assert_eq!((prediction.len(), reference.len()), (grid.voxels(), grid.voxels()), "masks on a grid");
         let boxes = (Box3::around(prediction, grid.spatial), Box3::around(reference, grid.spatial));
@@ -52,7 +53,7 @@ impl Surface {
         })
     }
 
-    /// Measures a structure of two label maps by the boxes of their labels.
+    /// Measures a structure of two label maps, using the boxes of their labels.
     pub(crate) fn of_structure<B: Backend>(
         backend: &B,
         structure: &Structure,
@@ -67,7 +68,7 @@ impl Surface {
         })
     }
 
-    /// Measures what `cut` gives of the box around both masks, unless one is empty.
+    /// Measures the masks that `cut` extracts from the box around both, unless one is empty.
     fn inside<B: Backend>(
         backend: &B,
         boxes: (Option<Box3>, Option<Box3>),
@@ -91,7 +92,7 @@ impl Surface {
         }
     }
 
-    /// A figure of the distances; without a value where a mask is empty.
+    /// Computes a metric from the distances; undefined if a mask is empty.
     pub fn figure(&self, figure: impl Fn(&SurfaceDistances) -> f64) -> Outcome {
         match self {
             Self::Measured(distances) => Outcome::Measured(figure(distances)),
@@ -99,7 +100,7 @@ impl Surface {
         }
     }
 
-    /// [`SurfaceDistances::nsd`]; 0 where only one mask is empty, since nothing of the other lies near it.
+    /// [`SurfaceDistances::nsd`]; 0 if exactly one mask is empty, because no edge voxel of the other is near it.
     pub fn nsd(&self, tolerance: f64) -> Outcome {
         match self {
             Self::Measured(distances) => Outcome::Measured(distances.nsd(tolerance)),
@@ -119,7 +120,7 @@ impl SurfaceDistances {
         &self.to_prediction
     }
 
-    /// Hausdorff distance: the largest distance of either direction.
+    /// Hausdorff distance: the largest distance in either direction.
     pub fn hd(&self) -> f64 {
         percentile(&self.to_reference, 100.0).max(percentile(&self.to_prediction, 100.0))
     }
@@ -129,7 +130,7 @@ impl SurfaceDistances {
         percentile(&self.to_reference, 95.0).max(percentile(&self.to_prediction, 95.0))
     }
 
-    /// The 95th percentile of the distances of both directions together (MedPy, and so the papers).
+    /// The 95th percentile of the pooled distances of both directions (MedPy, and therefore the papers).
     pub fn hd95_pooled(&self) -> f64 {
         let mut pooled = [self.to_reference.as_slice(), &self.to_prediction].concat();
         pooled.sort_unstable_by(f64::total_cmp);
@@ -146,7 +147,7 @@ impl SurfaceDistances {
         mean(self.to_prediction.iter().copied())
     }
 
-    /// Average symmetric surface distance: the mean of the distances of both directions together.
+    /// Average symmetric surface distance: the mean of the pooled distances of both directions.
     pub fn assd(&self) -> f64 {
         let sum = self.to_reference.iter().sum::<f64>() + self.to_prediction.iter().sum::<f64>();
         sum / (self.to_reference.len() + self.to_prediction.len()) as f64
@@ -157,10 +158,10 @@ impl SurfaceDistances {
         f64::midpoint(self.asd(), self.asd_reverse())
     }
 
-    /// Normalised surface dice: the share of the edge voxels of both masks that lie within `tolerance` of the other
+    /// Normalised surface dice: the share of the edge voxels of both masks that are within `tolerance` of the other
     /// edge (a distance equal to the tolerance counts as within).
     ///
-    /// The elements are edge voxels, each counting once.
+    /// The elements are edge voxels, each counted once.
     pub fn nsd(&self, tolerance: f64) -> f64 {
         let limit = tolerance * (1.0 + SLACK);
         let within = |distances: &[f64]| distances.partition_point(|&distance| distance <= limit);
@@ -177,7 +178,7 @@ struct Pair {
 }
 
 impl Pair {
-    /// The distances of the edges.
+    /// Computes the distances between the edges.
     fn measure<B: Backend>(&self, backend: &B, grid: Grid) -> Result<SurfaceDistances> {
         let (prediction, reference) = rayon::join(
             || edge(&self.prediction, self.extents, grid.spatial),
@@ -191,10 +192,10 @@ impl Pair {
     }
 }
 
-/// Edge voxels of a mask that lies inside a box of the grid: outside the box is background, as outside the grid is.
+/// Edge voxels of a mask inside a box of the grid; outside the box is background, as it is outside the grid.
 fn edge(mask: &[bool], [_, height, width]: [usize; 3], spatial: [usize; 3]) -> Vec<bool> {
     let strides = [height * width, width, 1];
-    // A grid of a single voxel has no axis at all; that voxel is an edge.
+    // A grid with a single voxel has no axis; that voxel is an edge.
     let single = spatial == [1; 3];
     let depth = mask.len() / strides[0];
     let extents = [depth, height, width];
@@ -215,7 +216,7 @@ fn edge(mask: &[bool], [_, height, width]: [usize; 3], spatial: [usize; 3]) -> V
     edge
 }
 
-/// Distances from each voxel of `from` to the nearest of `to`, ascending.
+/// Distances from each voxel of `from` to the nearest voxel of `to`, ascending.
 fn nearest<B: Backend>(backend: &B, from: &[bool], to: &[bool], grid: Grid) -> Result<Vec<f64>> {
     let mut distances: Vec<f64> = if grid.is_sheared() {
         let points = Points::new(to, grid);
