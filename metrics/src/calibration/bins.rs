@@ -1,28 +1,28 @@
-//! Bins of equal width.
+//! Equal-width bins.
 
 use serde::{Deserialize, Serialize};
 
 use super::fixed::FixedSum;
 
-/// Number of bins by default, as in the papers.
+/// Default number of bins, as in the papers.
 pub const DEFAULT_BINS: usize = 15;
 
-/// Probabilities at or below this are left out of `tace` and `tcece` by default (CRaC, section 3).
+/// Probabilities at or below this are excluded from `tace` and `tcece` by default (CRaC, section 3).
 pub const THRESHOLD: f32 = 1e-3;
 
-/// The same in 64 bits, as it is written.
+/// [`THRESHOLD`] as the nearest f64 number.
 pub const DEFAULT_THRESHOLD: f64 = 1e-3;
 
-/// Classes beyond which states keep only what grows with the number of classes, not with its square.
+/// With more classes than this, states keep only data that grows with the number of classes, not with its square.
 pub const MOST_CLASSES: usize = 20;
 
-/// How far outside [0, 1] a value may lie and still count as rounding; it is clamped.
+/// How far outside [0, 1] a value may be and still count as rounding error; it is clamped.
 pub(super) const TOLERANCE: f32 = 1e-3;
 
-/// Number of cells that the first bin is kept in: exact zeros, up to the threshold, above it.
+/// Number of cells that the first bin is split into: exact zeros, values up to the threshold, values above it.
 pub(super) const FIRST_BIN_CELLS: usize = 3;
 
-/// Number of cells for a number of bins.
+/// The number of cells for a number of bins.
 pub(super) const fn cells(bins: usize) -> usize {
     bins + FIRST_BIN_CELLS - 1
 }
@@ -32,29 +32,29 @@ pub fn edges(bins: usize) -> Vec<f32> {
     (0..=bins).map(|edge| edge as f32 / bins as f32).collect()
 }
 
-/// What fell into one bin.
+/// The contents of one bin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bin {
     /// Number of voxels.
     pub count: u64,
-    /// Number of those that are right: predicted label or class equals the reference label.
+    /// Number of correct voxels: the predicted label or class equals the reference label.
     pub hits: u64,
     /// Sum of their probabilities.
     pub sum: FixedSum,
 }
 
 impl Bin {
-    /// Mean probability; NaN of an empty bin.
+    /// Mean probability; NaN for an empty bin.
     pub fn confidence(&self) -> f64 {
         self.sum.mean(self.count)
     }
 
-    /// Share of hits; NaN of an empty bin.
+    /// Share of hits; NaN for an empty bin.
     pub fn accuracy(&self) -> f64 {
         self.hits as f64 / self.count as f64
     }
 
-    /// |accuracy - confidence|; NaN of an empty bin.
+    /// |accuracy - confidence|; NaN for an empty bin.
     pub fn gap(&self) -> f64 {
         (self.accuracy() - self.confidence()).abs()
     }

@@ -1,4 +1,4 @@
-//! Bins by number, of which only those that hold a voxel are kept.
+//! Numbered bins, of which only the non-empty ones are stored.
 
 use std::cmp::Ordering;
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::bins::Bin;
 
-/// Ascending by number.
+/// The non-empty bins, ascending by number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cells(Vec<(u32, Bin)>);
 
 impl Cells {
-    /// Adds a bin of a larger number than all before; an empty one is left out.
+    /// Appends a bin whose number is larger than all previous ones; an empty bin is skipped.
     pub(super) fn push(&mut self, number: u32, bin: Bin) {
         debug_assert!(self.0.last().is_none_or(|last| last.0 < number), "ascending");
         if bin.count > 0 {
@@ -23,7 +23,7 @@ impl Cells {
         self.0.iter()
     }
 
-    /// The bins whose numbers lie in a range.
+    /// The bins whose numbers are in a range.
     pub(super) fn between(&self, from: u32, to: u32) -> &[(u32, Bin)] {
         let at = |number: u32| self.0.partition_point(|cell| cell.0 < number);
         &self.0[at(from)..at(to)]
@@ -56,7 +56,7 @@ impl Cells {
         self.0.extend(a.chain(b));
     }
 
-    /// The bins by `number >> bits`.
+    /// Merges the bins by `number >> bits`.
     pub(super) fn coarser(&self, bits: u32) -> Self {
         let mut coarser = Self::default();
         for &(number, bin) in &self.0 {
@@ -69,8 +69,8 @@ impl Cells {
     }
 }
 
-/// As one string of hexadecimal numbers, four for each bin: step from the number before, count, hits, sum. A third of the
-/// size of JSON arrays, and no reader rounds it.
+/// Serialised as one string of hexadecimal numbers, four per bin: difference from the previous number, count, hits,
+/// sum. It has a third of the size of JSON arrays, and no reader rounds it.
 impl Serialize for Cells {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut text = String::new();

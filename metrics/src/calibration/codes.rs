@@ -1,30 +1,30 @@
-//! Probabilities as numbers that order them, and cells of these.
+//! Integer codes that order probabilities, and cells of codes.
 //!
-//! A cell holds the probabilities `p` that agree in the upper bits of `p`, above a half in those of `1 - p`, so that both
-//! ends are resolved alike.
+//! A cell contains the probabilities `p` that agree in the upper bits of `p`, or, above 1/2, in those of `1 - p`, so
+//! that both ends have the same resolution.
 
-/// Bits of a code that a cell leaves open: 256 cells from one power of two to the next.
+/// Number of low bits that are dropped for a cell: 256 cells from one power of two to the next.
 pub(super) const OPEN_BITS: u32 = 15;
 
-/// The code of a half, and twice it.
+/// The code of 1/2, and twice that code.
 const HALF: u32 = 0x3f00_0000;
 const MIRROR: u32 = 2 * HALF;
 
-/// Bits of 2^-25, which stand for `1 - p = 0`: the next power of two below the smallest that 1 less a probability can be.
+/// The bits of 2^-25, which represent `1 - p = 0`: the next power of two below the smallest non-zero `1 - p`.
 const NOTHING: u32 = 0x3300_0000;
 
-/// First cell: everything below 2^-12. A class's probability is counted above 1e-3 only, and the largest of up to 4000 that
-/// sum to 1 lies above, so it is nearly always empty.
+/// First cell: everything below 2^-12. A class's probability is counted only above 1e-3, and the largest of up to 4000
+/// that sum to 1 is above 2^-12, so this cell is nearly always empty.
 const FIRST: u32 = (0x3980_0000 >> OPEN_BITS) - 1;
 pub(super) const CELLS: usize = (((MIRROR - NOTHING) >> OPEN_BITS) - FIRST) as usize + 1;
 
-/// A number that orders probabilities as they are, and tells all of them apart.
+/// An order-preserving code, distinct for every probability.
 #[inline]
 pub(super) fn code(p: f32) -> u32 {
     if p < 0.5 {
         p.to_bits()
     } else {
-        // Exact: 1 - p has no more places than p.
+        // This is exact: 1 - p has no more digits than p.
         MIRROR - (1.0 - p).to_bits().max(NOTHING)
     }
 }

@@ -5,7 +5,7 @@ use super::voxels::{IGNORED, Voxels};
 use crate::scan::chunks;
 use crate::volume::{BLOCK, Label};
 
-/// A class, or with the number of classes the largest probability.
+/// The column of class `number`, or, if `number` is the number of classes, of the largest probability.
 pub(super) struct Column<'a> {
     pub(super) voxels: &'a Voxels<'a>,
     pub(super) number: usize,
@@ -18,11 +18,11 @@ impl Column<'_> {
         group::of(reference[voxel], prediction[voxel], flags[voxel])
     }
 
-    /// Hands on number, probability and hit of each voxel that counts in the column.
+    /// Calls `each` with the index, probability and hit of every voxel that counts in the column.
     pub(super) fn visit(&self, [start, end]: [usize; 2], mut each: impl FnMut(usize, f32, bool)) {
         let Voxels { p, reference, prediction, flags, threshold, quiet } = self.voxels;
         let judged = |voxel: usize| flags[voxel] & IGNORED == 0;
-        // Adding 0 makes a negative zero positive, whose pattern is 0.
+        // Adding 0 turns a negative zero into a positive one, whose bit pattern is 0.
         let clamped = |value: f32| value.clamp(0.0, 1.0) + 0.0;
         if self.number < p.classes() {
             for at in chunks(start..end).filter(|at| !quiet.holds(self.number, at.start)) {
@@ -42,7 +42,7 @@ impl Column<'_> {
     }
 }
 
-/// As many parts as there are threads, but no more than eight, since each has counters of its own.
+/// Splits a range into one part per thread, but at most eight, because each part has its own counters.
 pub(super) fn pieces(start: usize, end: usize) -> Vec<[usize; 2]> {
     let step = (end - start).div_ceil(rayon::current_num_threads().min(8)).max(BLOCK);
     (start..end).step_by(step).map(|from| [from, (from + step).min(end)]).collect()

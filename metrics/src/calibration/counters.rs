@@ -1,4 +1,4 @@
-//! How many voxels, hits and how much probability lie in each cell of each group.
+//! Counts of voxels and hits, and sums of probabilities, per cell and group.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::column::{Column, pieces};
 use super::fixed::units;
 use super::group::Group;
 
-/// Voxels after which sums of units could overflow 64 bits.
+/// Number of voxels after which sums of units could overflow 64 bits.
 const SPAN: usize = 1 << 23;
 
 #[derive(Clone, Copy, Default)]
@@ -21,7 +21,7 @@ struct Counter {
     hits: u32,
 }
 
-/// Dense counters of each group and cell, made for a group when it is first met and used again for the next column.
+/// Dense counters per group and cell, allocated when a group first occurs and reused for the next column.
 pub(super) struct Counters(Vec<Option<(bool, Vec<Counter>)>>);
 
 impl Counters {
@@ -36,7 +36,7 @@ impl Counters {
         counters
     }
 
-    /// What was counted, by group; the counters are 0 again.
+    /// Returns the counts by group and resets the counters to 0.
     fn take(&mut self) -> BTreeMap<Group, Cells> {
         let used = (0..).zip(&mut self.0).filter_map(|(group, own)| Some((group, own.as_mut().filter(|own| own.0)?)));
         let cells = |(group, own): (Group, &mut (bool, Vec<Counter>))| {
@@ -54,7 +54,7 @@ impl Counters {
     }
 }
 
-/// Counts of a column by group and cell.
+/// Counts a column by group and cell.
 pub(super) fn coarse(column: &Column<'_>, counters: &mut Counters) -> BTreeMap<Group, Cells> {
     let mut total: BTreeMap<Group, Cells> = BTreeMap::new();
     let add = |total: &mut BTreeMap<Group, Cells>, more: BTreeMap<Group, Cells>| {

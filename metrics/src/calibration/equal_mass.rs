@@ -1,9 +1,8 @@
-//! The figures of equal mass of every region of a volume at once, exactly and in bounded memory; and a state of them that
-//! merges.
+//! Equal-mass metrics of all regions of a volume at once, exactly and in bounded memory, and a mergeable state.
 //!
-//! A column is a class, or the largest probability. A first walk over a column counts it by cell and group (see
-//! [`super::codes`], [`super::group`]). The cuts of a region fall into a few of its cells; a second walk gathers the values
-//! in those alone. Inside a cell without a cut only count, hits and sum matter.
+//! A column is a class, or the largest probability. A first pass over a column counts it by cell and group (see
+//! [`super::codes`], [`super::group`]). The cuts of a region fall into a few of its cells; a second pass gathers only
+//! the values in those cells. For a cell without a cut, count, hits and sum are sufficient.
 
 use std::collections::BTreeMap;
 
@@ -21,15 +20,15 @@ use super::mass::{EqualMassFigures, Gap, cut_groups, gaps};
 use super::region::Region;
 use super::voxels::Voxels;
 
-/// Bits of a code that a stored cell leaves open: 16 cells from one power of two to the next.
+/// Number of low bits that are dropped for a stored cell: 16 cells from one power of two to the next.
 const STORED_BITS: u32 = 19;
 
-/// Equal-mass bins of any number of volumes, by region: counts, hits and exact sums of stored cells, the same bits in any
-/// order of merging.
+/// Equal-mass bins of any number of volumes, by region: counts, hits and exact sums of stored cells, bit-identical for
+/// any order of merging.
 ///
-/// The figures of one volume are exact, and [`EqualMass::add`] gives them. Those of the state treat the voxels of a stored
-/// cell as equal: probabilities of which `p`, or above a half `1 - p`, agree to one part in 16. Only the regions of
-/// [`Region::COMMON`] are kept, and of more than [`MOST_CLASSES`] classes only the largest probability.
+/// The metrics of one volume are exact and are returned by [`EqualMass::add`]. Those of the state treat the voxels of a
+/// stored cell as equal: probabilities for which `p`, or above 1/2 `1 - p`, agree to one part in 16. Only the regions
+/// of [`Region::COMMON`] are stored, and for more than [`MOST_CLASSES`] classes only the largest probability.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EqualMass {
     classes: usize,
@@ -39,7 +38,7 @@ pub struct EqualMass {
 }
 
 impl EqualMass {
-    /// No voxel yet.
+    /// Creates an empty state.
     ///
     /// # Panics
     /// There is no class or no bin.
@@ -50,12 +49,12 @@ impl EqualMass {
         Self { classes, bins, regions: regions.into() }
     }
 
-    /// Adds a volume, and gives its own figures, exactly: those of each region that holds a voxel.
+    /// Adds a volume and returns its exact metrics for each region that contains a voxel.
     ///
-    /// Values must be probabilities, as [`super::Calibration::add`] checks.
+    /// Values must be probabilities; [`super::Calibration::add`] checks this.
     ///
     /// # Panics
-    /// The number of classes is not that of the state.
+    /// The number of classes differs from that of the state.
     pub fn add(&mut self, voxels: &Voxels<'_>) -> BTreeMap<Region, EqualMassFigures> {
         assert_eq!(voxels.p.classes(), self.classes, "classes");
         let mut found: BTreeMap<Region, (Vec<Gap>, Vec<Vec<Gap>>)> = BTreeMap::new();
@@ -92,8 +91,8 @@ impl EqualMass {
         }
     }
 
-    /// The figures of a region of all volumes together; `None` where they are not kept, `tace` NaN where the classes are
-    /// not.
+    /// The metrics of a region over all volumes; `None` if the region is not stored, with `tace` NaN if the classes are
+    /// not stored.
     pub fn figures(&self, region: Region) -> Option<EqualMassFigures> {
         let columns = self.regions.get(&region)?.iter();
         let gaps: Vec<Vec<Gap>> = columns.map(|cells| gaps(&bins_of(cells), self.bins)).collect();
@@ -106,7 +105,7 @@ fn bins_of(cells: &Cells) -> Vec<Bin> {
     cells.iter().map(|(_, bin)| *bin).collect()
 }
 
-/// Cells by region, and bins of equal mass by region.
+/// Cells by region, and equal-mass bins by region.
 type Measured = (BTreeMap<Region, Cells>, Vec<(Region, Vec<Gap>)>);
 
 fn measure(column: &Column<'_>, counters: &mut Counters, bins: usize) -> Measured {
@@ -136,7 +135,7 @@ mod tests {
     use crate::volume::{Label, Probabilities};
     use proptest::prelude::*;
 
-    /// Sorts everything; of equal values the mean over all orders.
+    /// Sorts all values; takes the mean over all orders of equal values.
     fn sorted(mut samples: Vec<(f32, bool)>, bins: usize) -> Vec<Gap> {
         samples.sort_by(|a, b| a.0.total_cmp(&b.0));
         let shared: Vec<f64> = samples
@@ -214,7 +213,7 @@ mod tests {
     }
 
     fn voxels() -> impl Strategy<Value = Vec<([f32; 3], Label, [bool; 2])>> {
-        // Few different values, so that many are equal; and many different ones.
+        // Few distinct values, so that many are equal; and many distinct ones.
         let scores =
             prop_oneof![prop::array::uniform3((0_u8..4).prop_map(f32::from)), prop::array::uniform3(0.0_f32..1.0)];
         prop::collection::vec((scores, 0..3_u16, any::<[bool; 2]>()), 1..200)
@@ -276,7 +275,7 @@ mod tests {
         assert!((exact.tace - stored.tace).abs() < 1e-2 * exact.tace, "{} {}", exact.tace, stored.tace);
     }
 
-    /// Sums of many parts are those of one walk.
+    /// Sums of many parts equal those of a single pass.
     #[test]
     fn the_same_bits_for_any_number_of_threads() {
         let rng = segcal_core::Rng::new(9);

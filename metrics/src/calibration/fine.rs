@@ -1,4 +1,4 @@
-//! The values inside the cells that hold a cut of a region.
+//! The values inside the cells that contain a cut of a region.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +12,10 @@ use super::fixed::units;
 use super::group::Group;
 use super::region::Region;
 
-/// By group, ascending: twice the code of each value, and one more for a hit.
+/// By group, ascending: twice the code of each value, plus one for a hit.
 pub(super) struct Fine(BTreeMap<Group, Vec<u32>>);
 
-/// The cells whose values are wanted, by group.
+/// The cells whose values are needed, by group.
 struct Wanted(Vec<Vec<bool>>);
 
 impl Wanted {
@@ -38,7 +38,7 @@ impl Wanted {
         self.0[group as usize].get(cell(code) as usize) == Some(&true)
     }
 
-    /// Hands on group and value of each voxel of a piece whose value is wanted.
+    /// Calls `each` with the group and value of every voxel of a piece whose value is needed.
     fn visit(&self, column: &Column<'_>, piece: [usize; 2], mut each: impl FnMut(Group, u32)) {
         column.visit(piece, |voxel, value, hit| {
             let code = code(value);
@@ -49,14 +49,14 @@ impl Wanted {
 }
 
 impl Fine {
-    /// Gathers the values of the cells with cuts of each region, whose members are groups.
+    /// Gathers the values of the cells that contain cuts, for each region, given as a list of groups.
     pub(super) fn gather(
         column: &Column<'_>,
         members: &BTreeMap<Region, Vec<Group>>,
         cuts: &BTreeMap<Region, Vec<u32>>,
     ) -> Self {
         let wanted = Wanted::new(members, cuts);
-        // Counted first, so that the values are held once and nothing beside them.
+        // Counting first means that the values are stored once, without further buffers.
         let pieces = pieces(0, column.voxels.reference.len());
         let count = |&piece: &[usize; 2]| {
             let mut counts = vec![0; wanted.0.len()];
@@ -76,7 +76,7 @@ impl Fine {
         Self((0..).zip(values).collect())
     }
 
-    /// The groups of equal values of a region, ascending: one for each cell, but for cells with a cut one for each value.
+    /// The groups of equal values of a region, ascending: one per cell, or, for cells with a cut, one per value.
     pub(super) fn resolved(&self, cells: &Cells, cuts: &[u32], members: &[Group]) -> Vec<Bin> {
         let mut groups = Vec::new();
         for &(number, bin) in cells.iter() {
@@ -105,7 +105,7 @@ impl Fine {
     }
 }
 
-/// The places of each piece in the values of each group, which the pieces share in their order.
+/// The slots of each piece in the values of each group; the pieces divide the values in order.
 fn shares<'a>(values: &'a mut [Vec<u32>], counts: &[Vec<usize>]) -> Vec<Vec<std::slice::IterMut<'a, u32>>> {
     let mut rest: Vec<&mut [u32]> = values.iter_mut().map(Vec::as_mut_slice).collect();
     let mut share = |(group, &count): (usize, &usize)| {

@@ -2,23 +2,23 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Units in 1.
+/// Number of units in 1.
 const SCALE: f64 = (1_u64 << 40) as f64;
 
-/// A number whose last binary place is 2^-40: adding it to a small non-negative number rounds that to whole units.
+/// A number whose last binary place is 2^-40: adding it to a small non-negative number rounds the sum to whole units.
 const MAGIC: f64 = 4096.0;
 
 /// `x` in units of 2^-40, rounded to nearest, for `0 <= x < 4096`.
 #[inline]
 pub(crate) fn units(x: f64) -> u64 {
-    // The sum lies in [2^12, 2^13), where doubles are 2^-40 apart; equal exponents make the bit patterns differ by
-    // the number of units. Two additions, so loops over it vectorise.
+    // The sum is in [2^12, 2^13), where doubles are 2^-40 apart. As the exponents are equal, the bit patterns differ by
+    // the number of units. These are two additions, so loops over them vectorise.
     (x + MAGIC).to_bits().wrapping_sub(MAGIC.to_bits())
 }
 
-/// A sum in units of 2^-40. Adding is exact, so the order never matters; 2^88 addends of 1 fit.
+/// A sum in units of 2^-40. Addition is exact, so the order does not matter; 2^88 addends of 1 fit.
 ///
-/// Serialised as a decimal string, because JSON readers elsewhere round large integers.
+/// It is serialised as a decimal string, because many JSON readers round large integers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FixedSum(u128);
 
@@ -34,7 +34,7 @@ impl FixedSum {
         self.0 += u128::from(units) * u128::from(times);
     }
 
-    /// A number of units.
+    /// Creates a sum from a number of units.
     pub(super) const fn of_units(units: u128) -> Self {
         Self(units)
     }
@@ -49,7 +49,7 @@ impl FixedSum {
         self.0 += other.0;
     }
 
-    /// The sum itself, rounded to a double.
+    /// The value of the sum, rounded to a double.
     pub fn value(self) -> f64 {
         self.0 as f64 / SCALE
     }

@@ -1,5 +1,5 @@
-//! Groups: small sets of voxels that every region is a union of. A voxel belongs to at most four, whatever the number of
-//! classes: one of its reference label, one of its prediction, and the two bands.
+//! Groups: small sets of voxels such that every region is a union of groups. A voxel belongs to at most four groups,
+//! whatever the number of classes: one for its reference label, one for its prediction, and the two bands.
 
 use super::region::Region;
 use super::voxels::{IN_BAND, NEAR};
@@ -41,7 +41,7 @@ pub(super) fn of(reference: Label, prediction: Label, flags: u8) -> impl Iterato
 
 /// The regions that a group is a part of.
 pub(super) fn regions(group: Group) -> Vec<Region> {
-    // Even groups from 4 on are labels of the reference, odd ones from 5 on predictions; a label is at most 65,535.
+    // Even groups from 4 on are reference labels, odd groups from 5 on predicted labels; a label is at most 65,535.
     let label = || Label::try_from(group / 2 - 1).unwrap_or(Label::MAX);
     match group {
         SILENT => vec![Region::All],

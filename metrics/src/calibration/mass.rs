@@ -1,20 +1,20 @@
-//! Bins of equal mass, from groups of equal values.
+//! Equal-mass bins, from groups of equal values.
 //!
-//! Bin `r` of `R` holds the voxels of rank `floor(r n / R)` up to `floor((r + 1) n / R)` in ascending order of
-//! probability, so bins differ by at most one voxel. Voxels of equal probability have no order: where a cut falls among
-//! them, their hits are shared in proportion, which is the mean over all orders. Whole groups are added exactly, so that
-//! the figures do not depend on how values without a cut among them are put together.
+//! Bin `r` of `R` contains the voxels of rank `floor(r n / R)` up to `floor((r + 1) n / R)` in ascending order of
+//! probability, so bins differ by at most one voxel. Voxels of equal probability have no order: if a cut falls among
+//! them, their hits are divided in proportion, which is the mean over all orders. Whole groups are added exactly, so
+//! the metrics do not depend on how values without a cut among them are grouped.
 
 use serde::{Deserialize, Serialize};
 
 use super::bins::Bin;
 use crate::stats::mean;
 
-/// The figures whose bins hold equal numbers of voxels.
+/// The metrics whose bins contain equal numbers of voxels.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EqualMassFigures {
-    /// Expected calibration error of the largest probability with bins of equal mass: `sum over bins of
-    /// (n_r / n) |accuracy - mean confidence|`; NaN without voxels.
+    /// Expected calibration error of the largest probability with equal-mass bins:
+    /// `sum over bins of (n_r / n) |accuracy - mean confidence|`; NaN without voxels.
     pub aece: f64,
     /// Thresholded adaptive calibration error (CRaC, appendix B): per class the plain mean over bins of
     /// |frequency - mean probability|, mean over the classes that have a probability above the threshold; NaN if none.
@@ -22,10 +22,10 @@ pub struct EqualMassFigures {
 }
 
 impl EqualMassFigures {
-    /// Of a region without voxels.
+    /// The metrics of a region without voxels.
     pub const NONE: Self = Self { aece: f64::NAN, tace: f64::NAN };
 
-    /// From count and gap of the bins of the largest probability, and of each class.
+    /// Computes the metrics from the bins of the largest probability and of each class.
     pub(super) fn new<'a>(top: &[Gap], classes: impl Iterator<Item = &'a Vec<Gap>>) -> Self {
         let total: f64 = top.iter().map(|gap| gap.count).sum();
         let filled = classes.filter(|column| !column.is_empty());
@@ -36,7 +36,7 @@ impl EqualMassFigures {
     }
 }
 
-/// A bin of equal mass that is not empty.
+/// A non-empty equal-mass bin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Gap {
     pub(super) count: f64,
@@ -44,7 +44,7 @@ pub(super) struct Gap {
     pub(super) gap: f64,
 }
 
-/// First rank of each bin, and the total.
+/// The first rank of each bin, followed by the total.
 #[expect(clippy::cast_possible_truncation, reason = "at most the total")]
 fn cuts(total: u64, bins: usize) -> Vec<u64> {
     let wide = u128::from(total);
@@ -52,7 +52,7 @@ fn cuts(total: u64, bins: usize) -> Vec<u64> {
     (0..=bins as u128).map(|bin| (bin * wide / bins as u128) as u64).collect()
 }
 
-/// The numbers of the groups, ascending by value, that have a cut strictly inside.
+/// The numbers of the groups, ascending by value, with a cut strictly inside.
 pub(super) fn cut_groups<'a>(groups: impl Iterator<Item = &'a (u32, Bin)> + Clone, bins: usize) -> Vec<u32> {
     let cuts = cuts(groups.clone().map(|(_, bin)| bin.count).sum(), bins);
     let mut start = 0;

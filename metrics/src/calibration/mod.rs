@@ -1,14 +1,14 @@
 //! Calibration: the deviation of probabilities from frequencies, per region, in one pass.
 //!
-//! [`Calibration`] holds integer counters and exact fixed-point sums of every [`Region`], so that states of tiles, cases
-//! and processes merge to the same bits in any order. [`RegionBins`] is what it holds of one region; the figures are
-//! methods on it. [`EqualMass`] adds the figures whose bins hold equal numbers of voxels. Only what occurs takes room:
-//! the size of a state grows with the classes that a volume holds and with its voxels, not with the square of the number
-//! of classes.
+//! [`Calibration`] holds integer counters and exact fixed-point sums for every [`Region`], so that states of tiles,
+//! cases and processes merge to bit-identical results in any order. [`RegionBins`] is the part for one region; the
+//! metrics are its methods. [`EqualMass`] provides the metrics whose bins contain equal numbers of voxels. Only data
+//! that occurs is stored: the size of a state grows with the classes in a volume and with its voxels, not with the
+//! square of the number of classes.
 //!
-//! Bins are `(l, u]` with edges `i / n` rounded to f32, and 0 belongs to the first: a probability stored as the f32
-//! nearest to an edge lies on the edge. Sums are in units of 2^-40: each addend is rounded to the nearest unit (error
-//! at most 2^-41, about 4.5e-13; a probability of 2^-17 or more is exact), and adding is exact.
+//! Bins are `(l, u]` with edges `i / n` rounded to f32, and 0 belongs to the first bin: a probability stored as the f32
+//! nearest to an edge is on the edge. Sums are in units of 2^-40: each addend is rounded to the nearest unit (error at
+//! most 2^-41, about 4.5e-13; a probability of 2^-17 or more is exact), and addition is exact.
 
 mod bins;
 mod cells;

@@ -14,7 +14,7 @@ use super::tally::{Tally, add};
 use super::voxels::Voxels;
 use crate::volume::{BLOCK, Label, Probabilities};
 
-/// The calibration state of any number of volumes: integers and exact sums, the same bits in any order of merging.
+/// The calibration state of any number of volumes: integers and exact sums, bit-identical for any order of merging.
 ///
 /// ```
 /// use segcal_metrics::calibration::{Calibration, Region};
@@ -30,15 +30,15 @@ use crate::volume::{BLOCK, Label, Probabilities};
 pub struct Calibration {
     classes: usize,
     bins: usize,
-    /// The regions that hold a voxel.
+    /// The regions that contain a voxel.
     regions: BTreeMap<Region, RegionBins>,
 }
 
 impl Calibration {
-    /// No voxel yet, for `classes` classes and `bins` equal-width bins.
+    /// Creates an empty state for `classes` classes and `bins` equal-width bins.
     ///
     /// # Panics
-    /// There is no class, or the number of bins is not in 1 to 1000 (the threshold of `tcece` must lie in the first).
+    /// There is no class, or the number of bins is not in 1 to 1000 (the threshold of `tcece` must be in the first).
     pub fn new(classes: usize, bins: usize) -> Self {
         assert!(classes > 0 && (1..=1000).contains(&bins), "{classes} classes, {bins} bins");
         Self { classes, bins, regions: BTreeMap::new() }
@@ -55,14 +55,14 @@ impl Calibration {
     }
 
     /// Adds a volume: probabilities `[k, d, h, w]`, reference labels `[d, h, w]`, and the voxels of the boundary band,
-    /// if [`Region::Boundary`] is wanted. [`Calibration::add_voxels`] knows of more.
+    /// if [`Region::Boundary`] is needed. [`Calibration::add_voxels`] has more options.
     ///
     /// # Errors
-    /// A label is not below the number of classes, or a probability is NaN or outside [0, 1] by more than 1e-3. Nothing
-    /// is added then.
+    /// A label is not below the number of classes, or a probability is NaN or outside [0, 1] by more than 1e-3. In this
+    /// case nothing is added.
     ///
     /// # Panics
-    /// The volumes differ in size, or the number of classes is not that of the state.
+    /// The volumes differ in size, or the number of classes differs from that of the state.
     pub fn add(&mut self, p: Probabilities<'_>, reference: &[Label], band: Option<&[bool]>) -> Result<()> {
         let prediction = p.argmax();
         let voxels = Voxels::new(p, reference, &prediction, None);
@@ -72,10 +72,10 @@ impl Calibration {
     /// Adds the voxels of a volume.
     ///
     /// # Errors
-    /// As [`Calibration::add`]; the label of an ignored voxel may be any.
+    /// As [`Calibration::add`]; the label of an ignored voxel may have any value.
     ///
     /// # Panics
-    /// The number of classes is not that of the state.
+    /// The number of classes differs from that of the state.
     pub fn add_voxels(&mut self, voxels: &Voxels<'_>) -> Result<()> {
         assert_eq!(voxels.p.classes(), self.classes, "classes");
         voxels.expect_labels().map_err(|error| error.at("reference"))?;
@@ -111,15 +111,15 @@ impl Calibration {
         other.regions.iter().for_each(|(&region, bins)| add(&mut self.regions, region, bins));
     }
 
-    /// The bins and sums of one region. [`Region::Boundary`] and [`Region::Near`] hold the voxels of the bands that were
-    /// given.
+    /// The bins and sums of one region. [`Region::Boundary`] and [`Region::Near`] contain the voxels of the bands that
+    /// were passed.
     pub fn region(&self, region: Region) -> RegionBins {
         self.regions.get(&region).cloned().unwrap_or_else(|| RegionBins::new(self.classes, self.bins))
     }
 
-    /// As it is stored: of more than [`MOST_CLASSES`] classes without the bins of each class in the regions of single
-    /// structures, whose classwise figures are NaN from then on. The size then grows with the number of classes, not with
-    /// its square.
+    /// Reduces the state for storage: with more than [`MOST_CLASSES`] classes, the per-class bins of single-structure
+    /// regions are dropped and their classwise metrics become NaN. The size then grows with the number of classes, not
+    /// with its square.
     #[must_use]
     pub fn compact(mut self) -> Self {
         if self.classes > MOST_CLASSES {

@@ -1,4 +1,4 @@
-//! Stretches of a class whose probabilities are all at or below the threshold: of many classes, nearly all of them.
+//! Chunks of a class whose probabilities are all at or below the threshold; with many classes, nearly all chunks are.
 
 use rayon::prelude::*;
 
@@ -6,7 +6,7 @@ use super::bins::TOLERANCE;
 use crate::scan::{CHUNK, chunks};
 use crate::volume::Probabilities;
 
-/// Of each class and stretch of [`CHUNK`] voxels, whether every value is a probability up to the threshold.
+/// For each class and chunk of [`CHUNK`] voxels, whether every value is a probability up to the threshold.
 #[derive(Debug)]
 pub(super) struct Quiet {
     stretches: usize,
@@ -18,20 +18,20 @@ impl Quiet {
         let stretches = p.voxels().div_ceil(CHUNK);
         let small = |value: &f32| (-TOLERANCE..=threshold).contains(value);
         let of_class = |k: usize| {
-            // No end before the last value, so the loop vectorises.
+            // Without an early exit the loop vectorises.
             chunks(0..p.voxels()).map(move |at| p.class(k)[at].iter().fold(true, |all, value| all & small(value)))
         };
         Self { stretches, marks: (0..p.classes()).into_par_iter().flat_map_iter(of_class).collect() }
     }
 
-    /// No stretch, as if nothing were known.
+    /// No quiet chunk, as if nothing were known.
     #[cfg(test)]
     pub(super) fn nowhere(p: Probabilities<'_>) -> Self {
         let stretches = p.voxels().div_ceil(CHUNK);
         Self { stretches, marks: vec![false; p.classes() * stretches] }
     }
 
-    /// Whether the stretch of class `k` that holds a voxel is quiet.
+    /// Whether the chunk of class `k` that contains a voxel is quiet.
     pub(super) fn holds(&self, k: usize, voxel: usize) -> bool {
         self.marks[k * self.stretches + voxel / CHUNK]
     }

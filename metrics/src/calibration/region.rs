@@ -1,4 +1,4 @@
-//! Which voxels a calibration figure is about.
+//! The voxels that a calibration metric is computed over.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,11 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::volume::Label;
 
-/// Which voxels a calibration figure is about.
+/// The voxels that a calibration metric is computed over.
 ///
-/// Whether a model is calibrated can be judged where the choice of voxels does not look at the reference: in `all`,
-/// `predicted`, `near` and `predicted:k`. The others are conditional on the reference: even the true posterior is
-/// over-confident where the answer is known to be a structure, since nobody is calibrated given the answer.
+/// Calibration can be judged only if the voxels are selected independently of the reference: in `all`, `predicted`,
+/// `near` and `predicted:k`. The other regions are conditional on the reference, and given the reference even the true
+/// posterior is not calibrated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Region {
     /// Every voxel.
@@ -34,12 +34,12 @@ pub enum Region {
 }
 
 impl Region {
-    /// The regions that every number of classes has.
+    /// The regions that exist for any number of classes.
     pub const COMMON: [Self; 6] =
         [Self::All, Self::Foreground, Self::Union, Self::Boundary, Self::Predicted, Self::Near];
 
-    /// Whether a voxel belongs to the region; `in_band` and `near` say whether it lies in the band around the reference's
-    /// and the predicted boundary.
+    /// Whether a voxel belongs to the region; `in_band` and `near` tell whether it is in the band around the reference
+    /// boundary and around the predicted boundary.
     pub const fn contains(self, reference: Label, prediction: Label, in_band: bool, near: bool) -> bool {
         match self {
             Self::All => true,
@@ -53,12 +53,13 @@ impl Region {
         }
     }
 
-    /// Whether its voxels are chosen without a look at the reference, so that a calibrated model has no error there.
+    /// Whether the voxels are selected independently of the reference, so that a calibrated model has no calibration
+    /// error there.
     pub const fn is_free_of_reference(self) -> bool {
         matches!(self, Self::All | Self::Predicted | Self::Near | Self::PredictedAs(_))
     }
 
-    /// Every region of an evaluation with this many classes, in the order of the report.
+    /// All regions of an evaluation with this many classes, in the order of the report.
     pub fn every(classes: usize) -> Vec<Self> {
         let labels = || (1..classes).map_while(|label| Label::try_from(label).ok());
         let of_reference = labels().map(Self::Structure);

@@ -1,4 +1,4 @@
-//! Bins and sums of one region, and the figures.
+//! Bins and sums of one region, and its metrics.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,18 @@ use super::fixed::FixedSum;
 use crate::stats::mean;
 use crate::volume::Label;
 
-/// Bins and sums of one region. Every figure is NaN for a region without voxels.
+/// Bins and sums of one region. Every metric is NaN for a region without voxels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegionBins {
     pub(super) classes: usize,
     pub(super) bins: usize,
     pub(super) voxels: u64,
     pub(super) correct: u64,
-    /// Voxels of each reference label that occurs.
+    /// Number of voxels of each reference label that occurs.
     pub(super) labels: BTreeMap<Label, u64>,
     /// Cells of the largest probability.
     pub(super) top: Cells,
-    /// Cells of each class's probability, numbered class after class; `None` where they are not kept.
+    /// Cells of each class's probability, numbered class by class; `None` if they are not stored.
     pub(super) each: Option<Cells>,
     pub(super) nll: FixedSum,
     pub(super) zero_likelihood: u64,
@@ -49,7 +49,7 @@ impl RegionBins {
         }
     }
 
-    /// Adds the voxels of another part of the same evaluation. What one part does not keep, both together do not.
+    /// Adds the voxels of another part of the same evaluation. Data that one of the parts lacks is dropped.
     ///
     /// # Panics
     /// The numbers of classes or bins differ.
@@ -70,7 +70,7 @@ impl RegionBins {
         self.brier_plus.merge(other.brier_plus);
     }
 
-    /// Without the bins of each class: the classwise figures are NaN then, and the size does not depend on the number of
+    /// Drops the bins of each class: the classwise metrics become NaN, and the size no longer depends on the number of
     /// classes.
     pub(super) fn drop_classes(&mut self) {
         self.each = None;
@@ -86,12 +86,12 @@ impl RegionBins {
         self.bins
     }
 
-    /// Number of voxels of each reference label in the region; labels without a voxel are not there.
+    /// Number of voxels of each reference label that occurs in the region.
     pub const fn label_counts(&self) -> &BTreeMap<Label, u64> {
         &self.labels
     }
 
-    /// Whether it holds the bins of each class, which states of many classes keep of few regions.
+    /// Whether the bins of each class are stored; states with many classes store them for few regions only.
     pub const fn has_classes(&self) -> bool {
         self.each.is_some()
     }
@@ -106,13 +106,13 @@ impl RegionBins {
         joined(&dense(self.top.between(0, u32::MAX), 0, cells(self.bins)))
     }
 
-    /// Of each bin of the largest probability, the hits less the sum of the probabilities: `ece` is the sum of their absolute
-    /// values over the voxels, also when those of several volumes are added first.
+    /// For each bin of the largest probability, the hits minus the sum of the probabilities. `ece` is the sum of their
+    /// absolute values divided by the number of voxels, also after adding those of several volumes.
     pub fn excesses(&self) -> Vec<f64> {
         self.top_bins().iter().map(|bin| bin.hits as f64 - bin.sum.value()).collect()
     }
 
-    /// The bins of class `k`'s probability; a hit is a voxel of label `k`. Empty bins where they are not kept.
+    /// The bins of class `k`'s probability; a hit is a voxel with label `k`. All bins are empty if they are not stored.
     pub fn class_bins(&self, k: usize) -> Vec<Bin> {
         joined(&self.class_cells(k))
     }
@@ -124,8 +124,8 @@ impl RegionBins {
         dense(held, numbers[0], cells(self.bins))
     }
 
-    /// Sum over the first `classes` classes of a figure of their cells; NaN where they are not kept or there is no voxel.
-    /// A class whose cells are all empty counts 0.
+    /// Sum over the first `classes` classes of a metric of their cells; NaN if they are not stored or there is no
+    /// voxel. A class whose cells are all empty counts 0.
     fn over_classes(&self, classes: usize, figure: impl Fn(&[Bin]) -> f64) -> f64 {
         let Some(each) = self.each.as_ref().filter(|_| self.voxels > 0) else { return f64::NAN };
         let mut held: Vec<usize> = each.iter().map(|cell| cell.0 as usize / cells(self.bins)).collect();
@@ -165,8 +165,8 @@ impl RegionBins {
         self.over_classes(self.classes, above_threshold) / self.classes as f64
     }
 
-    /// The authors' classwise figures `(CECE, "TACE")`: means over the classes up to the largest reference label
-    /// present, a probability of exactly 0 in no bin.
+    /// The authors' classwise metrics `(CECE, "TACE")`: means over the classes up to the largest reference label
+    /// present, where a probability of exactly 0 is in no bin.
     pub fn authors_classwise(&self) -> (f64, f64) {
         let Some((&largest, _)) = self.labels.last_key_value() else { return (f64::NAN, f64::NAN) };
         let classes = usize::from(largest) + 1;
@@ -179,7 +179,7 @@ impl RegionBins {
         (mean(&without_zeros), mean(&above_threshold))
     }
 
-    /// Brier score, summed over classes, mean over voxels.
+    /// Brier score: sum over classes, mean over voxels.
     pub fn brier(&self) -> f64 {
         self.brier.mean(self.voxels)
     }
@@ -212,14 +212,14 @@ impl RegionBins {
     }
 }
 
-/// All cells, the empty ones too; `first` is the number of the first.
+/// All cells, including empty ones; `first` is the number of the first.
 fn dense(held: &[(u32, Bin)], first: u32, cells: usize) -> Vec<Bin> {
     let mut all = vec![Bin::default(); cells];
     held.iter().for_each(|(number, bin)| all[(number - first) as usize] = *bin);
     all
 }
 
-/// The cells with those of the first bin joined.
+/// The bins: the cells, with those of the first bin merged.
 fn joined(cells: &[Bin]) -> Vec<Bin> {
     let mut bins = cells[FIRST_BIN_CELLS - 1..].to_vec();
     cells[..FIRST_BIN_CELLS - 1].iter().for_each(|cell| bins[0].merge(cell));

@@ -1,9 +1,9 @@
-//! The one pass over a volume that fills every bin of every region.
+//! The single pass over a volume that fills every bin of every region.
 //!
-//! Voxels are counted by kind: reference label, prediction and flags. A stretch of a volume holds few kinds, which get a
-//! slot of dense counters each; when the slots run out, or a block ends, what they hold goes to the groups of their kind
-//! (see [`super::group`]), of which only what occurs is kept. Inside a slot the reference label is one number, so the
-//! class bins need no counter of hits.
+//! Voxels are counted by kind: reference label, prediction and flags. A chunk of a volume contains few kinds, and each
+//! gets a slot of dense counters. When the slots run out, or a block ends, their contents are added to the groups of
+//! their kind (see [`super::group`]), of which only non-empty bins are stored. Inside a slot the reference label is
+//! constant, so the class bins need no counter of hits.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,16 +17,16 @@ use super::voxels::{IGNORED, Voxels};
 use crate::scan::CHUNK;
 use crate::volume::Label;
 
-/// Bits of the sum in a packed counter, which is flushed after every [`CHUNK`]: a sum of 2^11 values of at most 2^40 units
-/// needs 52 bits, a count up to 2^11 the 12 above them.
+/// Bits of the sum in a packed counter, which is flushed after every [`CHUNK`]: a sum of 2^11 values of at most 2^40
+/// units needs 52 bits, and a count up to 2^11 the 12 bits above them.
 const SUM_BITS: u32 = 52;
 const _: () = assert!(CHUNK == 1 << 11, "as many as the counters hold");
 
-/// Slots of one task: at most this many, with at most `COUNTERS` counters, but at least two.
+/// Number of slots per task: at most this many, with at most `COUNTERS` counters in total, but at least two.
 const MOST_SLOTS: usize = 64;
 const COUNTERS: usize = 1 << 17;
 
-/// Adds to the bins under a key.
+/// Adds bins to those under a key.
 pub(super) fn add<K: Ord>(map: &mut BTreeMap<K, RegionBins>, key: K, bins: &RegionBins) {
     match map.get_mut(&key) {
         Some(own) => own.merge(bins),
@@ -36,7 +36,7 @@ pub(super) fn add<K: Ord>(map: &mut BTreeMap<K, RegionBins>, key: K, bins: &Regi
     }
 }
 
-/// What makes a voxel's counters its own.
+/// The properties that determine the counters of a voxel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Kind {
     reference: Label,
@@ -56,7 +56,7 @@ struct Scores {
 /// The counters of one kind of voxel.
 struct Slot {
     kind: Kind,
-    /// Whether the chunk holds a voxel of it.
+    /// Whether the chunk contains a voxel of this kind.
     touched: bool,
     scores: Scores,
     /// Cells `[row][cell]` of the classes, then of the largest probability.
@@ -64,7 +64,7 @@ struct Slot {
     total: RegionBins,
 }
 
-/// What one task has counted, and its working memory for one chunk.
+/// The counts of one task, and its working memory for one chunk.
 pub(super) struct Tally<'a> {
     voxels: &'a Voxels<'a>,
     bins: usize,
@@ -116,7 +116,7 @@ impl<'a> Tally<'a> {
     pub(super) fn block(&mut self, block: Range<usize>) {
         let mut start = block.start;
         while start < block.end {
-            // Up to the next multiple, so that a stretch is quiet as a whole.
+            // Up to the next multiple of `CHUNK`, so that a chunk is quiet as a whole.
             let placed = self.place(start..((start / CHUNK + 1) * CHUNK).min(block.end));
             if placed == 0 {
                 self.empty_slots();
@@ -128,7 +128,8 @@ impl<'a> Tally<'a> {
         self.empty_slots();
     }
 
-    /// Finds each voxel's slot, up to the first for which there is none left; gives their number.
+    /// Finds the slot of each voxel, up to the first voxel for which no slot is left; returns the number of voxels
+    /// placed.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a place in the table, which has at most COUNTERS or two slots"
@@ -157,7 +158,7 @@ impl<'a> Tally<'a> {
         at.len()
     }
 
-    /// Ignored voxels are of one kind, which ends in no group.
+    /// Ignored voxels share one kind, which belongs to no group.
     fn kind(&self, voxel: usize) -> Kind {
         let flags = self.voxels.flags[voxel];
         if flags & IGNORED != 0 {
@@ -218,8 +219,8 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Adds values of which none is above the threshold to the counters of a row: zeros to its first cell, the others to its
-    /// second. Sums of runs, since counters one after the other would wait for each other.
+    /// Adds values at or below the threshold to the counters of a row: zeros to its first cell, the others to its
+    /// second. Runs are summed first, because consecutive updates of one counter would wait for each other.
     fn scatter_quiet(&mut self, values: &[f32], row: usize) {
         let table = &mut self.table[row * cells(self.bins)..];
         let mut start = 0;
@@ -278,7 +279,7 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Moves what the slots hold into the groups, and forgets their kinds.
+    /// Moves the contents of the slots into the groups, and frees the slots.
     fn empty_slots(&mut self) {
         let (classes, width) = (self.voxels.p.classes(), cells(self.bins));
         for Slot { kind, rows, mut total, .. } in self.slots.drain(..) {
@@ -303,7 +304,8 @@ fn sparse(bins: &[Bin]) -> Cells {
     cells
 }
 
-/// Adds packed counters to bins and clears them; `right` says whether they count as hits. Gives the number of voxels.
+/// Adds packed counters to bins and clears them; `right` tells whether they count as hits. Returns the number of
+/// voxels.
 fn empty_into(counters: &mut [u64], bins: &mut [Bin], right: bool) -> u64 {
     let mut total = 0;
     for (counter, bin) in counters.iter_mut().zip(bins) {
@@ -317,11 +319,11 @@ fn empty_into(counters: &mut [u64], bins: &mut [Bin], right: bool) -> u64 {
     total
 }
 
-/// The cell and the packed counter of each value; whether any is not a probability.
+/// Computes the cell and the packed counter of each value; returns whether any value is not a probability.
 ///
 /// With `r = round(n p)` the bin of `p` is `r` if `p` is at or below the edge `r / n`, else `r + 1`, counted from 1,
-/// and 0 for `p = 0`: exact, since only the comparison decides. Adding 2^23 rounds to a whole number, which then
-/// stands in the low bits. The threshold moves everything above it one cell on. No branch, so the loop vectorises.
+/// and 0 for `p = 0`: exact, since only the comparison decides. Adding 2^23 rounds to a whole number, which is then in
+/// the low bits. Values above the threshold move one cell up. There is no branch, so the loop vectorises.
 fn bin(values: &[f32], bins: usize, threshold: f32, cell: &mut [u32], packed: &mut [u64]) -> bool {
     const ROUND: f32 = 8_388_608.0; // 2^23
     let n = bins as f32;

@@ -1,4 +1,4 @@
-//! The voxels of a volume with what places them into regions.
+//! The voxels of a volume, and the flags that assign them to regions.
 
 use rayon::prelude::*;
 use segcal_core::Result;
@@ -8,29 +8,29 @@ use super::quiet::Quiet;
 use crate::overlap::within_largest;
 use crate::volume::{Label, Probabilities};
 
-/// Bit of a voxel's flags: in the band around the reference's boundary.
+/// Flag bit of a voxel: in the band around the reference boundary.
 pub(super) const IN_BAND: u8 = 1;
-/// Bit of a voxel's flags: in the band around the predicted boundary.
+/// Flag bit of a voxel: in the band around the predicted boundary.
 pub(super) const NEAR: u8 = 2;
-/// Bit of a voxel's flags: in no figure.
+/// Flag bit of a voxel: ignored in all metrics.
 pub(super) const IGNORED: u8 = 4;
 
-/// Probabilities `[k, d, h, w]` with reference and prediction, and what places each voxel into regions.
+/// Probabilities `[k, d, h, w]` with reference and prediction, and the flags that assign each voxel to regions.
 #[derive(Debug)]
 pub struct Voxels<'a> {
     pub(super) p: Probabilities<'a>,
     pub(super) reference: &'a [Label],
     pub(super) prediction: &'a [Label],
     pub(super) flags: Vec<u8>,
-    /// Probabilities at or below this are left out of `tace` and `tcece`.
+    /// Probabilities at or below this are excluded from `tace` and `tcece`.
     pub(super) threshold: f32,
-    /// Where every class is at or below it.
+    /// Chunks of classes whose values are all at or below the threshold.
     pub(super) quiet: Quiet,
 }
 
 impl<'a> Voxels<'a> {
-    /// Joins the parts of a volume. `prediction` is the class of largest probability ([`Probabilities::argmax`]); voxels
-    /// whose reference label is `ignored` are in no figure.
+    /// Combines the parts of a volume. `prediction` is the class with the largest probability
+    /// ([`Probabilities::argmax`]); voxels whose reference label is `ignored` are excluded from all metrics.
     ///
     /// # Panics
     /// The parts differ in size.
@@ -41,8 +41,8 @@ impl<'a> Voxels<'a> {
         Self { p, reference, prediction, flags, threshold, quiet: Quiet::of(p, threshold) }
     }
 
-    /// With another threshold of `tace` and `tcece`, which must lie in the first bin of equal width. Voxels that go into one state
-    /// have the same.
+    /// Sets the threshold of `tace` and `tcece`, which must be in the first equal-width bin. All voxels added to one
+    /// state must use the same threshold.
     #[must_use]
     pub fn with_threshold(self, threshold: f32) -> Self {
         let same = self.threshold.to_bits() == threshold.to_bits();
@@ -50,19 +50,19 @@ impl<'a> Voxels<'a> {
         Self { threshold, quiet, ..self }
     }
 
-    /// With the voxels of [`super::Region::Boundary`], as [`crate::band::boundary_band`] of the reference gives them.
+    /// Sets the voxels of [`super::Region::Boundary`], computed by [`crate::band::boundary_band`] from the reference.
     ///
     /// # Panics
-    /// The band is of another size.
+    /// The band has a different size.
     #[must_use]
     pub fn with_boundary(self, band: &[bool]) -> Self {
         self.flagged(band, IN_BAND)
     }
 
-    /// With the voxels of [`super::Region::Near`], as [`crate::band::boundary_band`] of the prediction gives them.
+    /// Sets the voxels of [`super::Region::Near`], computed by [`crate::band::boundary_band`] from the prediction.
     ///
     /// # Panics
-    /// The band is of another size.
+    /// The band has a different size.
     #[must_use]
     pub fn with_near(self, band: &[bool]) -> Self {
         self.flagged(band, NEAR)
@@ -74,13 +74,13 @@ impl<'a> Voxels<'a> {
         self
     }
 
-    /// Refuses a label without a class, but for ignored voxels.
+    /// Checks that every label has a class, except for ignored voxels.
     pub(super) fn expect_labels(&self) -> Result<()> {
         let labels = self.reference.par_iter().zip(&self.flags).filter(|(_, flags)| **flags & IGNORED == 0);
         within_largest(labels.map(|(&label, _)| label).max().unwrap_or(0), self.p.classes())
     }
 
-    /// Number of voxels that are in no figure.
+    /// Number of ignored voxels.
     pub fn ignored(&self) -> u64 {
         self.flags.par_iter().filter(|&&flags| flags & IGNORED != 0).count() as u64
     }

@@ -1,4 +1,4 @@
-//! All figures of one case, in memory.
+//! All metrics of one case, in memory.
 
 mod figures;
 mod nested;
@@ -17,14 +17,14 @@ use crate::volume::{Grid, Label, softmax};
 pub use figures::{Authors, Figures, RegionFigures, States, StructureFigures};
 pub use options::{Nested, Options, Prediction};
 
-/// Measures one case: every metric of [`crate::definitions::METRICS`], of every structure and region.
+/// Measures one case: every metric of [`crate::definitions::METRICS`], for every structure and region.
 ///
-/// The reference is a label map `[d, h, w]`; scores are `[k, d, h, w]`, borrowed or owned. Owned scores are gone before
-/// the distances are measured, borrowed logits are copied. Distances, tolerance and band are in the unit of the grid's
-/// voxel size.
+/// The reference is a label map `[d, h, w]`; scores are `[k, d, h, w]`, borrowed or owned. Owned scores are freed
+/// before the distances are measured; borrowed logits are copied. Distances, tolerance and band are in the unit of the
+/// grid's voxel size.
 ///
-/// Voxels whose reference label is [`Options::ignored`] are in no figure: both maps count as background there for the
-/// distances, as nnU-Net masks them, and nowhere else.
+/// Voxels whose reference label is [`Options::ignored`] are excluded from all metrics. Only for the distances, both
+/// maps count as background there, as in nnU-Net.
 ///
 /// ```
 /// use segcal_core::Reference;
@@ -48,7 +48,7 @@ pub use options::{Nested, Options, Prediction};
 /// ```
 ///
 /// # Errors
-/// Sizes do not fit the grid, a voxel size is not positive, a label has no class, the scores are not finite or not
+/// Sizes do not match the grid, a voxel size is not positive, a label has no class, the scores are not finite or not
 /// probabilities, or the backend's device fails.
 pub fn measure<B: Backend>(
     backend: &B,
@@ -80,18 +80,18 @@ pub fn measure<B: Backend>(
             let channels = classes(scores.len(), grid.voxels())?;
             if [nested.regions.len(), nested.order.len()] != [channels; 2] {
                 let problem = format!(
-                    "{channels} channels, but {} regions and {} labels of their order",
+                    "{channels} channels, but {} regions and {} labels in their order",
                     nested.regions.len(),
                     nested.order.len()
                 );
-                return Err(Error::new(problem).help("give each channel its region and its label"));
+                return Err(Error::new(problem).help("give one region and one label per channel"));
             }
             nested::measure(backend, scores, nested, (reference, grid), options)
         }
     }
 }
 
-/// Number of classes of some scores.
+/// The number of classes of some scores.
 fn classes(values: usize, voxels: usize) -> Result<usize> {
     let classes = values / voxels.max(1);
     if classes == 0 || classes * voxels != values {
@@ -100,7 +100,7 @@ fn classes(values: usize, voxels: usize) -> Result<usize> {
     }
     if classes > usize::from(Label::MAX) + 1 {
         let problem = format!("{classes} classes, but labels go up to {}", Label::MAX);
-        return Err(Error::new(problem).help("evaluate fewer classes at once"));
+        return Err(Error::new(problem).help("evaluate fewer classes"));
     }
     Ok(classes)
 }
@@ -109,8 +109,8 @@ fn expect_size(what: &str, found: usize, voxels: usize, things: &str) -> Result<
     if found == voxels {
         return Ok(());
     }
-    Err(Error::new(format!("{what} {found} {things}, but the grid {voxels} voxels"))
-        .help("give arrays of the extents of the grid"))
+    Err(Error::new(format!("{what} {found} {things}, but the grid has {voxels} voxels"))
+        .help("the arrays must have the extents of the grid"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Nested regions as independent problems, each against the rest.
+//! Nested regions as independent binary problems, each against the rest.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use super::structures;
 use crate::calibration::Region;
 use crate::volume::{Grid, Label, Probabilities, Structure};
 
-/// The label of ignored voxels in a problem of two classes.
+/// The label of ignored voxels in a problem with two classes.
 const IGNORED: Label = 2;
 
-/// The figures of independent probabilities: overlap and distances of the label map that they make, calibration of each
+/// The metrics of independent probabilities: overlap and distances of the resulting label map, and calibration of each
 /// region against the rest over the regions of [`Region::COMMON`].
 pub(super) fn measure<B: Backend>(
     backend: &B,
@@ -40,7 +40,7 @@ pub(super) fn measure<B: Backend>(
     Ok(figures)
 }
 
-/// One region against the rest: two classes with the probabilities `1 - p` and `p`.
+/// Measures one region against the rest: two classes with the probabilities `1 - p` and `p`.
 fn problem<B: Backend>(
     backend: &B,
     channel: &[f32],

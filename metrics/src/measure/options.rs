@@ -1,4 +1,4 @@
-//! What is measured, and how.
+//! The inputs and options of a measurement.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,31 +8,31 @@ use rayon::prelude::*;
 use crate::calibration::{DEFAULT_BINS, DEFAULT_THRESHOLD};
 use crate::volume::{Label, Structure};
 
-/// A prediction of one case on the grid of its reference.
+/// A prediction for one case on the grid of its reference.
 #[derive(Clone, Debug)]
 pub enum Prediction<'a> {
     /// Class probabilities `[k, d, h, w]`, the background first.
     Probabilities(Cow<'a, [f32]>),
     /// Logits `[k, d, h, w]`, the background first.
     Logits(Cow<'a, [f32]>),
-    /// A label map `[d, h, w]`, without any confidence.
+    /// A label map `[d, h, w]`, without confidence.
     Labels(Cow<'a, [Label]>),
-    /// Independent probabilities `[r, d, h, w]` of regions that may overlap or lie in each other, as sigmoid outputs are.
+    /// Independent probabilities `[r, d, h, w]` of regions that may overlap or be nested, such as sigmoid outputs.
     Regions(Cow<'a, [f32]>, &'a Nested),
 }
 
-/// Regions that are independent problems, each against the rest (nnU-Net's region-based labels).
+/// Regions treated as independent binary problems, each against the rest (nnU-Net's region-based labels).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Nested {
-    /// The regions in the order of the channels, each with the labels that it unites.
+    /// The regions in the order of the channels, each with its labels.
     pub regions: Vec<Structure>,
-    /// The label that a channel writes into the label map where its probability is above a half; later channels overwrite
-    /// earlier ones (`regions_class_order`).
+    /// The label that each channel writes into the label map where its probability is above 0.5; later channels
+    /// overwrite earlier ones (`regions_class_order`).
     pub order: Vec<Label>,
 }
 
 impl Nested {
-    /// The label map of some probabilities `[r, d, h, w]`.
+    /// Computes the label map from probabilities `[r, d, h, w]`.
     pub fn label_map(&self, scores: &[f32]) -> Vec<Label> {
         let voxels = scores.len() / self.regions.len().max(1);
         let mut labels = vec![0; voxels];
@@ -49,17 +49,17 @@ impl Nested {
 pub struct Options {
     /// Number of equal-width or equal-mass bins, 1 to 1000.
     pub bins: usize,
-    /// Probabilities at or below this are left out of `tace` and `tcece`; at least 0 and below `1 / bins`.
+    /// Probabilities at or below this are excluded from `tace` and `tcece`; at least 0 and below `1 / bins`.
     pub threshold: f64,
     /// Tolerance of `nsd`, in the unit of the grid's voxel size.
     pub tolerance: f64,
     /// Half-width of the regions `boundary` and `near`, in the unit of the grid's voxel size.
     pub band: f64,
-    /// The reference label of voxels that are in no figure.
+    /// The reference label of voxels that are excluded from all metrics.
     pub ignored: Option<Label>,
-    /// Structures beside the single labels: names with the labels that they unite.
+    /// Structures in addition to the single labels: names and the labels of each union.
     pub unions: BTreeMap<String, Vec<Label>>,
-    /// Whether the distances of the authors' convention are wanted, which cost as much as the others unless voxels have
+    /// Whether to compute the distances of the authors' convention, which cost as much as the others unless voxels have
     /// size 1.
     pub authors: bool,
 }

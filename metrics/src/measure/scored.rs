@@ -1,4 +1,4 @@
-//! Calibration of class scores, and overlap and distances of their most probable classes.
+//! Calibration of class scores, and overlap and distances of the most probable classes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::definitions::{Compute, rows};
 use crate::distribution::LogitDistribution;
 use crate::volume::{Grid, Label, Probabilities};
 
-/// Range and number of bins of the distributions; what lies beyond is counted at the ends.
+/// Range and number of bins of the distributions; values outside are counted at the ends.
 const LOGITS: ([f32; 2], usize) = ([-30.0, 30.0], 240);
 const LOGARITHMS: ([f32; 2], usize) = ([-20.0, 0.0], 160);
 
@@ -48,7 +48,7 @@ fn distribution(classes: usize, (range, bins): ([f32; 2], usize)) -> Option<Logi
     (classes <= MOST_CLASSES).then(|| LogitDistribution::new(classes, range, bins))
 }
 
-/// The figures of probabilities.
+/// The metrics of probabilities.
 pub(super) fn measure<B: Backend>(
     backend: &B,
     scores: Cow<'_, [f32]>,
@@ -61,7 +61,7 @@ pub(super) fn measure<B: Backend>(
     let prediction = p.argmax();
     let measured = Calibrated::measure(backend, p, &prediction, (reference, grid), options)?;
     let confidence = confidence(p, &prediction);
-    // By far the largest thing in memory, and no longer needed.
+    // The scores are by far the largest array in memory, and are no longer needed.
     drop(scores);
     let (structures, authors) = structures::of_classes(backend, &prediction, reference, grid, classes, options)?;
     let authors = authors.map(|mut authors| {
@@ -82,7 +82,7 @@ pub(super) fn measure<B: Backend>(
     })
 }
 
-/// What calibration is computed from.
+/// The states and intermediate results that the calibration metrics are computed from.
 pub(super) struct Calibrated {
     calibration: Calibration,
     equal_mass: EqualMass,
@@ -114,7 +114,7 @@ impl Calibrated {
     }
 }
 
-/// The largest probability of each voxel in 8 bits.
+/// The largest probability of each voxel, in 8 bits.
 #[expect(clippy::cast_possible_truncation, reason = "from 0 to 255")]
 fn confidence(p: Probabilities<'_>, prediction: &[Label]) -> Vec<u8> {
     let largest = |(voxel, &label): (usize, &Label)| p.class(usize::from(label))[voxel].clamp(0.0, 1.0);
@@ -122,7 +122,7 @@ fn confidence(p: Probabilities<'_>, prediction: &[Label]) -> Vec<u8> {
     prediction.par_iter().enumerate().map(|at| (255.0 * largest(at)).round() as u8).collect()
 }
 
-/// Every figure of some regions.
+/// All metrics of some regions.
 pub(super) fn regions(measured: &Calibrated, list: &[Region]) -> Vec<(Region, RegionFigures)> {
     let figures = |region: &Region| {
         let bins = measured.calibration.region(*region);

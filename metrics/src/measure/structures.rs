@@ -15,7 +15,7 @@ use crate::overlap::{Confusion, Counts};
 use crate::surface::Surface;
 use crate::volume::{Grid, Label, Structure};
 
-/// Two label maps on one grid, ignored voxels being background in both, with what is known of them.
+/// Two label maps on one grid, with ignored voxels set to background in both, and the data derived from them.
 struct Maps<'a> {
     prediction: (Cow<'a, [Label]>, LabelBoxes),
     reference: (Cow<'a, [Label]>, LabelBoxes),
@@ -23,7 +23,8 @@ struct Maps<'a> {
     grid: Grid,
 }
 
-/// The figures of a label map: of these structures, or else of every label that either map holds and of the unions.
+/// The metrics of a label map: for the structures in `list`, or else for the unions and every label that occurs in
+/// either map.
 pub(super) fn of_labels<B: Backend>(
     backend: &B,
     prediction: Vec<Label>,
@@ -52,7 +53,8 @@ pub(super) fn of_labels<B: Backend>(
     })
 }
 
-/// The figures of the label map of class scores: every label below the number of classes, and the unions of such labels.
+/// The metrics of the label map of class scores, for every label below the number of classes and the unions of such
+/// labels.
 pub(super) fn of_classes<B: Backend>(
     backend: &B,
     prediction: &[Label],
@@ -121,7 +123,7 @@ impl<'a> Maps<'a> {
     }
 }
 
-/// A label map with background where the reference is ignored.
+/// A label map with ignored voxels set to background.
 fn masked<'a>(labels: &'a [Label], reference: &[Label], ignored: Option<Label>) -> Cow<'a, [Label]> {
     match ignored {
         Some(ignored) if reference.par_iter().any(|&label| label == ignored) => {

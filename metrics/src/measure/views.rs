@@ -1,4 +1,4 @@
-//! Predictions from views of `ndarray`, borrowed where they lie in standard layout and copied into it where they do not.
+//! Predictions from views of `ndarray`. Views in standard layout are borrowed, others are copied.
 
 use std::borrow::Cow;
 
