@@ -1,10 +1,10 @@
-//! Every operation where tensors are larger than a chunk, have no element, or hold numbers that are not finite.
+//! Every operation on tensors that are larger than a chunk, have no elements, or hold non-finite values.
 
 use segcal_core::{Fold, Geometry, Interpolation, Program, Rank, Sampling, Window, axis};
 
 use super::*;
 
-/// Larger than a chunk, so that threads share the work.
+/// Tensors larger than a chunk, so that threads share the work.
 #[test]
 fn large_tensors() {
     let shape = Shape::new(2, 5, 3, 70, 140);
@@ -171,10 +171,10 @@ fn want_of_memory_is_the_error_of_a_download_and_passes_on() {
         assert!(message.starts_with("cpu: map: cannot reserve 4194304.0 GiB of memory ("), "{message}");
     }
     let fine = full(Shape::SCALAR);
-    assert_eq!(cpu.download(&fine).unwrap(), [1.0], "the backend is as good as before");
+    assert_eq!(cpu.download(&fine).unwrap(), [1.0], "the backend still works");
 }
 
-/// The bits of a convolution belong to the instruction set, not to the machine or to the number of threads.
+/// The bits of a convolution depend on the instruction set, but not on the machine or the number of threads.
 #[test]
 fn an_instruction_set_can_be_chosen_and_others_are_refused() {
     let best = Cpu::default();

@@ -1,4 +1,4 @@
-//! What the tests of the operations share: numbers, shapes, and the comparison with the reference.
+//! Helpers for the tests of the operations: numbers, shapes, and the comparison with the reference.
 
 mod extremes;
 mod operations;
@@ -24,7 +24,7 @@ pub(super) fn numbers(len: usize, seed: u32) -> Vec<f32> {
         .collect()
 }
 
-/// Whether two lists of numbers agree to `tolerance`, relative to the larger of 1 and the exact value.
+/// Checks that two lists of numbers agree to `tolerance`, relative to the larger of 1 and the exact value.
 #[track_caller]
 pub(super) fn close(found: &[f32], exact: &[f64], tolerance: f64) {
     assert_eq!(found.len(), exact.len());
@@ -48,7 +48,7 @@ pub(super) fn exactly(x: &[f32]) -> Arc<Vec<f64>> {
     Reference.upload(x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>())
 }
 
-/// Shapes of at most `most` elements or so, some of them 2-D, some with extents of 1.
+/// Shapes of about `most` elements at most, some of them 2-D, some with extents of 1.
 pub(super) fn shapes_for(most: usize) -> impl Strategy<Value = Shape> {
     let extent = || prop_oneof![Just(1usize), 1..6usize, 1..20usize];
     let width = prop_oneof![Just(1usize), 1..20usize, 120..300usize];
@@ -63,8 +63,8 @@ pub(super) fn shapes_for(most: usize) -> impl Strategy<Value = Shape> {
     })
 }
 
-/// Compares an operation with the reference, for every instruction set and number of threads; the bits must not
-/// depend on either. `fast` and `slow` get the same inputs.
+/// Compares an operation with the reference, for every instruction set and number of threads; the bits must not depend
+/// on either. `fast` and `slow` receive the same inputs.
 fn compare<const N: usize>(
     inputs: &[(Vec<f32>, Shape); N],
     tolerance: f64,
@@ -81,7 +81,7 @@ fn compare<const N: usize>(
             assert_eq!(found.len(), exact.len());
             found.iter().zip(&exact).for_each(|(found, exact)| close(found, exact, tolerance));
             let bits: Vec<Vec<u32>> = found.iter().map(|y| y.iter().map(|y| y.to_bits()).collect()).collect();
-            assert!(*first.get_or_insert_with(|| bits.clone()) == bits, "other bits");
+            assert!(*first.get_or_insert_with(|| bits.clone()) == bits, "the bits differ");
         }
     });
 }
@@ -90,7 +90,7 @@ fn input(shape: Shape, seed: u32) -> (Vec<f32>, Shape) {
     (numbers(shape.len(), seed), shape)
 }
 
-/// Which axes are 1, as bits.
+/// Sets the axes in the bit mask to 1.
 fn masked(shape: Shape, mask: u8) -> Shape {
     Shape::from_dims(std::array::from_fn(|axis| if mask >> axis & 1 == 1 { 1 } else { shape.dims()[axis] }))
 }

@@ -1,12 +1,12 @@
-//! Every operation on random shapes and arguments, compared with the reference. `map` and the convolutions have their
-//! own such tests beside them.
+//! Every operation on random shapes and arguments, compared with the reference. `map` and the convolutions are tested
+//! next to their code.
 
 use proptest::prelude::*;
 use segcal_core::{Border, Fold, Index, Interpolation, Program, Rank, Sampling, Window, axis};
 
 use super::*;
 
-/// Extent and start of a box along each axis, as shares of what is possible.
+/// Extent and start of a box along each axis, as fractions of the possible range.
 fn any_fractions() -> impl Strategy<Value = [[f64; 2]; 5]> {
     std::array::from_fn::<_, 5, _>(|_| [0.0..1.0, 0.0..1.0])
 }

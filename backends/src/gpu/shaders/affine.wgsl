@@ -1,13 +1,13 @@
-// The geometry of resampling along a matrix that mixes axes, in fixed point: coordinates are exact to 2^-32 voxel, so
-// that the same voxels are found whatever the order of additions or the rounding of a device. The parameters `dd` to `w0` are three rows
-// [a_d, a_h, a_w, offset], each of a whole part and of 2^-32ths.
+// The geometry of resampling by a matrix that mixes axes, in fixed point: coordinates are exact to 2^-32 voxel, so the
+// same voxels are found whatever the order of additions and the rounding of the device. The parameters `dd` to `w0` are
+// three rows [a_d, a_h, a_w, offset], each with an integer part and a fraction in units of 2^-32.
 
 struct Fixed {
     whole: i32,
     part: u32,
 }
 
-// The voxel below a coordinate, and the weights of it and of the next.
+// The voxel below a coordinate, its weight and the weight of the next voxel.
 struct Mixture {
     voxel: i32,
     weight: f32,
@@ -37,7 +37,7 @@ fn row(a: vec2<u32>, b: vec2<u32>, c: vec2<u32>, offset: vec2<u32>, o: vec3<u32>
     return plus(along, plus(times(fixed(c), o.z), fixed(offset)));
 }
 
-// The source coordinates of an output place.
+// The source coordinates of an output voxel.
 fn source_d(o: vec3<u32>) -> Fixed {
     return row(p.dd, p.dh, p.dw, p.d0, o);
 }
@@ -67,7 +67,7 @@ fn mixture(coordinate: Fixed, extent: u32) -> Mixture {
     return Mixture(s.whole, 1.0 - part, part);
 }
 
-// The weight of a voxel in a mixture.
+// The weight of a voxel in an interpolation.
 fn share(m: Mixture, voxel: i32) -> f32 {
     return select(select(0.0, m.next, m.voxel + 1 == voxel), m.weight, m.voxel == voxel);
 }

@@ -1,5 +1,5 @@
-// x[v] = the sum over all o of y[o] times the weight of v in the mixture of o. For each row of the output grid, the
-// places along w that can reach v are bounded first; the weights then decide.
+// x[v] = the sum over all o of y[o] times the weight of v in the interpolation at o. For each row of the output grid,
+// the positions along w that can reach v are bounded first; the weights then decide.
 struct Range {
     low: f32,
     high: f32,
@@ -9,7 +9,7 @@ fn float(a: Fixed) -> f32 {
     return f32(a.whole) + f32(a.part) / 4294967296.0;
 }
 
-// The part of `range` where start + slope o lies within reach of the voxel, with a margin for rounding.
+// The part of `range` where start + slope o is within reach of the voxel, with a margin for rounding.
 fn narrow(range: Range, start: Fixed, slope: Fixed, voxel: u32, extent: u32) -> Range {
     let a = float(slope);
     if abs(a) < 1e-6 {

@@ -1,4 +1,4 @@
-// y[o] = the mixture of the voxels of x around the source coordinate of o.
+// y[o] = the interpolation of the voxels of x around the source coordinate of o.
 fn element(i: u32) {
     let o = vec3<u32>(i / (p.out_w * p.out_h) % p.out_d, i / p.out_w % p.out_h, i % p.out_w);
     let plane = i / (p.out_w * p.out_h * p.out_d);
@@ -11,7 +11,7 @@ fn element(i: u32) {
         let h = m_h.voxel + (corner >> 1u & 1);
         let w = m_w.voxel + (corner & 1);
         let weight = share(m_d, d) * share(m_h, h) * share(m_w, w);
-        // A negative number is a large one without its sign.
+        // A negative number becomes a large unsigned one.
         if weight != 0.0 && u32(d) < p.d && u32(h) < p.h && u32(w) < p.w {
             sum += weight * x_at(((plane * p.d + u32(d)) * p.h + u32(h)) * p.w + u32(w));
         }

@@ -1,5 +1,5 @@
-// Partial sums of the bins over one block of elements. A workgroup serves up to 256 bins: `width` bins side by side,
-// and for each of them GROUP / width threads that look at different elements. All sums run in a fixed order.
+// Partial sums of the bins over one block of elements. A workgroup serves up to 256 bins: `width` adjacent bins, each
+// with GROUP / width threads that scan different elements. All sums run in a fixed order.
 
 var<workgroup> shared_bin: array<f32, GROUP>;
 var<workgroup> shared_weight: array<f32, GROUP>;

@@ -1,6 +1,6 @@
-// conv and conv_transpose. Rows are the channels of the result, columns its places in all samples, depth the channels
-// and taps that are summed; `a` is the weight. Places and taps are arithmetic sequences: along each axis the result
-// has places first + j by, and tap i of place j reads x at base + j step + i tap.
+// conv and conv_transpose. Rows are the channels of the result, columns its positions in all samples, depth the
+// channels and taps that are summed; `a` is the weight. Positions and taps are arithmetic sequences: along each axis
+// the result has positions first + j by, and tap i of position j reads x at base + j step + i tap.
 
 // [sample, d, h, w] of a column.
 fn place(column: u32) -> vec4<u32> {

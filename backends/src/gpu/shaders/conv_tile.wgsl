@@ -1,12 +1,12 @@
-// A matrix product whose factors are read where they lie. The file behind this one says what row, column and depth
-// mean. A workgroup makes a tile of ROWS x COLUMNS numbers, DEPTH terms at a time; each of its 256 threads keeps
-// 4 x 4 of them in registers.
+// A matrix product whose factors are read in place. Another file defines what row, column and depth mean. A workgroup
+// computes a tile of ROWS x COLUMNS values, DEPTH terms at a time; each of its 256 threads keeps 4 x 4 of them in
+// registers.
 const ROW_QUADS = ROWS / 4u;
 const COLUMN_QUADS = COLUMNS / 4u;
 
 var<workgroup> a_tile: array<vec4<f32>, ROW_QUADS * DEPTH>;
 var<workgroup> x_tile: array<vec4<f32>, COLUMN_QUADS * DEPTH>;
-// What the terms of the next step add to places in `a` and, as [d, h, w, offset], in `x`.
+// What the terms of the next step add to offsets in `a` and, as [d, h, w, offset], in `x`.
 var<workgroup> a_terms: array<u32, DEPTH>;
 var<workgroup> x_terms: array<vec4<i32>, DEPTH>;
 
@@ -16,7 +16,7 @@ const NOWHERE = vec4<i32>(-0x40000000, 0, 0, 0);
 fn x_value(column: vec4<i32>, term: vec4<i32>) -> f32 {
     let at = column + term;
     var value = 0.0;
-    // A negative number is a large one without its sign.
+    // A negative number becomes a large unsigned one.
     if u32(at.x) < p.x_d && u32(at.y) < p.x_h && u32(at.z) < p.x_w {
         value = x_at(u32(at.w) + (u32(at.x) * p.x_h + u32(at.y)) * p.x_w + u32(at.z));
     }

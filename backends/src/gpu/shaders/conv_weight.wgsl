@@ -1,5 +1,5 @@
-// conv_weight. Rows are the output channels, columns the input channels and taps, depth the places of the output in
-// all samples, cut into parts that different workgroups sum; `a` is the gradient of the output.
+// conv_weight. Rows are the output channels, columns the input channels and taps, depth the positions of the output in
+// all samples, split into parts that different workgroups sum; `a` is the gradient of the output.
 
 fn x_column(group: u32, column: u32) -> vec4<i32> {
     let plane = p.taps_h * p.taps_w;

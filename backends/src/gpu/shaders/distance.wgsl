@@ -1,7 +1,7 @@
-// f[i] = min over j of f[j] + (spacing (i - j))^2 along one axis. The search goes outwards from i and ends where the
-// square alone is no longer smaller than what was found.
+// f[i] = min over j of f[j] + (spacing (i - j))^2 along one axis. The search goes outwards from i and stops when the
+// square by itself is no smaller than the minimum found so far.
 
-// Squared distance where there is none: 2^100, also the distance then given.
+// Squared distance if there is no marked voxel: 2^100, which is also the distance returned then.
 const NONE = 1267650600228229401496703205376.0f;
 
 fn squared(i: u32) -> f32 {

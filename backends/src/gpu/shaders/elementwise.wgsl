@@ -1,4 +1,4 @@
-// One thread per element. The shader in front of this file has `element(i)`.
+// One thread per element. The code in front of this file defines `element(i)`.
 
 @compute @workgroup_size(GROUP)
 fn main(
@@ -6,7 +6,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    // A dispatch of more groups than fit along one axis goes on along the second.
+    // A dispatch of more groups than fit along one axis continues along the second.
     let i = (group.y * groups.x + group.x) * GROUP + thread;
     if i < p.count {
         element(i);

@@ -1,4 +1,5 @@
-// Maximum of each window and its place in the window, the first of equals; NaN counts as the largest.
+// The maximum of each window and its index within the window, the first if several are equal; NaN counts as the largest
+// value.
 
 fn is_nan(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;

@@ -1,4 +1,4 @@
-// Each place of x gathers from the windows that cover it and whose index names it, in the order of memory.
+// Each element of x gathers from the windows that cover it and whose index refers to it, in memory order.
 
 // The first window along an axis that reaches `place`.
 fn first(place: u32, size: u32, step: u32) -> u32 {

@@ -1,6 +1,6 @@
-// The most frequent value of each window; of several, the smallest in the total order.
+// The most frequent value of each window; on a tie, the smallest in the total order.
 
-// Place of the j-th value of a window relative to its corner.
+// Offset of the j-th value of a window relative to its corner.
 fn inside(j: u32) -> u32 {
     let kw = j % p.size_w;
     let kh = j / p.size_w % p.size_h;
@@ -19,7 +19,7 @@ fn element(i: u32) {
         for (var other = 0u; other < size; other++) {
             equal += u32(x_at(corner + inside(other)) == value);
         }
-        // A NaN equals nothing, not even itself, but it is there once.
+        // A NaN equals nothing, not even itself, but it occurs once.
         equal = max(equal, 1u);
         if equal > most || (equal == most && key(value) < key(best)) {
             best = value;

@@ -1,1 +1,1 @@
-// Windows of `size` at every `step` places of d x h x w; there are out_d x out_h x out_w of them.
+// Windows of `size`, one every `step` voxels of d x h x w; there are out_d x out_h x out_w of them.

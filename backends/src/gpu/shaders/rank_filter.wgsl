@@ -1,4 +1,4 @@
-// The k-th smallest of each window, found bit by bit: the largest key that at most k keys are smaller than.
+// The k-th smallest of each window, found bit by bit: the largest key such that at most k keys are smaller.
 
 fn from_key(k: u32) -> f32 {
     return bitcast<f32>(k ^ select(0xffffffffu, 0x80000000u, k >= 0x80000000u));

@@ -1,4 +1,4 @@
-// The windows of a filter that moves by single places.
+// The windows of a filter with stride 1.
 
 // Bits whose unsigned order is the total order of floats: -NaN, -inf, ..., -0, 0, ..., inf, NaN.
 fn key(x: f32) -> u32 {
@@ -6,7 +6,7 @@ fn key(x: f32) -> u32 {
     return bits ^ select(0x80000000u, 0xffffffffu, bits >= 0x80000000u);
 }
 
-// Place of the first value of the i-th window.
+// Offset of the first value of the i-th window.
 fn corner_of(i: u32) -> u32 {
     let w = i % p.out_w;
     let h = i / p.out_w % p.out_h;

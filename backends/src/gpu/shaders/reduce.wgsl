@@ -7,7 +7,7 @@ fn combine_all(a: Values, b: Values) -> Values {
     return first;
 }
 
-// The terms of output `o` from `first` to before `last`, every `step`-th.
+// Folds every `step`-th term of output `o`, from `first` up to, but not including, `last`.
 fn fold(o: u32, first: u32, last: u32, step: u32) -> Values {
     var values: Values;
     for (var j = 0; j < i32(OUTPUTS); j++) {

@@ -1,4 +1,4 @@
-// One workgroup per block of terms; the result lies at [output, block].
+// One workgroup per block of terms; the result is stored at [output, block].
 
 var<workgroup> partial: array<Values, GROUP>;
 

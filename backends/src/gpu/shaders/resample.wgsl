@@ -1,5 +1,5 @@
-// Three sparse matrices, one along each axis, applied as a gather. The table holds for each axis where the entries of
-// each row begin, then the entries as (place, weight). The adjoint is the same with the transposed matrices.
+// Three sparse matrices, one along each axis, applied as a gather. For each axis, the table holds the offset of each
+// row, then the entries as (position, weight). The adjoint is the same with the transposed matrices.
 
 fn entries(table: u32, row: u32) -> u32 {
     return table + u32(table_at(table + row));

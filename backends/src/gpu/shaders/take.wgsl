@@ -1,4 +1,4 @@
-// y[i] = table[index[i]]; 0 where the index names no entry.
+// y[i] = table[index[i]]; 0 if the index is not that of an entry.
 
 fn element(i: u32) {
     let number = index_at(i);

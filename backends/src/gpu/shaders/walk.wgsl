@@ -1,6 +1,6 @@
-// A walk through a box of c x d x h x w, n times, that begins at `start` in a larger array.
+// Iterates over a box of n x c x d x h x w that begins at `start` in a larger array.
 
-// Where in the larger array the i-th place of the box lies.
+// The offset in the larger array of the i-th element of the box.
 fn whole(i: u32) -> u32 {
     let w = i % p.w;
     let h = i / p.w % p.h;

@@ -20,7 +20,7 @@ fn points(x: array<f32, 6>) -> array<f32, 6> {
 
 fn sample(plane: u32, h: i32, w: i32) -> f32 {
     var value = 0.0;
-    // A negative number is a large one without its sign.
+    // A negative number becomes a large unsigned one.
     if u32(h) < p.x_h && u32(w) < p.x_w {
         value = x_at(plane + u32(h) * p.x_w + u32(w));
     }

@@ -1,10 +1,10 @@
-//! What the device does beyond computing: large tensors, many bindings, errors, memory, counters, equal bits.
+//! Device behaviour other than computing: large tensors, many bindings, errors, memory, counters, reproducible bits.
 
 use segcal_core::{Fold, Geometry, Program, Tensor, axis, ops};
 
 use super::*;
 
-/// More workgroups than fit along one axis, and more bytes than one binding shows, with the limits of the device.
+/// More workgroups than fit along one axis, and more bytes than one binding exposes, with the limits of the device.
 #[test]
 fn a_tensor_above_one_binding_and_one_row_of_workgroups() {
     if cards().is_none() {
@@ -14,7 +14,7 @@ fn a_tensor_above_one_binding_and_one_row_of_workgroups() {
     let limits = gpu.adapter().limits;
     let words = limits.binding_bytes / 4 + 12_345;
     if words > 1 << 26 {
-        eprintln!("skipped: one binding of this card shows {} bytes", limits.binding_bytes);
+        eprintln!("skipped: one binding of this card exposes {} bytes", limits.binding_bytes);
         return;
     }
     let shape = Shape::new(1, 1, 1, words as usize / 4096, 4096);
@@ -31,7 +31,7 @@ fn a_tensor_above_one_binding_and_one_row_of_workgroups() {
     assert_eq!(gpu.download(&corner).unwrap()[..3], [first, first + 1.0, first + 2.0]);
 }
 
-/// Inputs beyond the number of bindings are packed, outputs beyond it are computed in turn.
+/// Inputs beyond the number of bindings are packed; outputs beyond it are computed in several passes.
 #[test]
 fn a_program_with_more_arrays_than_bindings() {
     if cards().is_none() {
@@ -72,7 +72,7 @@ fn a_budget_that_does_not_suffice_is_an_error_that_names_the_operation() {
     let z = ops::map(&[&x, &y], |p| p.input(0) + p.input(1));
     let message = ops::sum_all(&[&z], |p| p.input(0)).item().unwrap_err().to_string();
     assert!(message.starts_with("gpu: map: ") && message.contains("of the budget of 1.0 MiB"), "{message}");
-    // What was there before the failure is whole, and memory that is given back can be used again.
+    // Buffers from before the failure are intact, and returned memory can be used again.
     drop(z);
     assert_eq!(ops::sum_all(&[&y], |p| p.input(0)).item().unwrap(), 200_000.0);
     drop(y);
@@ -95,7 +95,7 @@ fn a_buffer_that_no_card_has_is_an_error() {
     let program = Program::new(|p| p.input(0));
     let domain = shape.with(axis::D, 4);
     let sum = gpu.reduce(Fold::Sum, &program, &[], &[one.view()], domain, Shape::SCALAR);
-    assert!(gpu.download(&sum[0]).unwrap_err().to_string().starts_with("gpu: reduce: 4294967296 places"));
+    assert!(gpu.download(&sum[0]).unwrap_err().to_string().starts_with("gpu: reduce: 4294967296 elements"));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn an_error_of_the_device_names_the_operation_and_spoils_only_what_depends_on_it
     assert_eq!(before.item().unwrap(), 2.0);
 }
 
-/// Memory that is given back and taken again while work on it is still recorded.
+/// Memory that is returned and reused while work on it is still only recorded.
 #[test]
 fn reused_memory_is_not_written_before_it_was_read() {
     let Some([gpu, _]) = cards() else { return };
@@ -128,7 +128,7 @@ fn reused_memory_is_not_written_before_it_was_read() {
     assert_eq!(sum.to_vec().unwrap(), vec![2550.0; 1000]);
 }
 
-/// Convolution, weight gradient, sums and maxima of numbers whose sums do round.
+/// Convolution, weight gradient, sums and maxima of numbers whose sums are rounded.
 fn step(gpu: &Gpu) -> Vec<f32> {
     let fraction = |i: usize| ((i * 7919) % 1009) as f32 / 1009.0 - 0.5;
     let (x_shape, w_shape) = (Shape::new(2, 5, 1, 33, 31), Shape::new(7, 5, 1, 3, 3));
@@ -186,7 +186,7 @@ fn an_empty_tensor_is_nothing() {
     assert_eq!(ops::map(&[&empty], |p| p.input(0) + 1.0).to_vec().unwrap(), Vec::<f32>::new());
 }
 
-/// Threads that share a card do not disturb each other's results.
+/// Threads that share a card do not affect each other's results.
 #[test]
 fn several_threads_at_once() {
     let Some([gpu, _]) = cards() else { return };

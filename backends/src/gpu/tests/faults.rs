@@ -1,4 +1,4 @@
-//! What goes wrong on the device becomes the error of a download, with the name of an operation.
+//! Failures on the device become the error of a download, with the name of an operation.
 
 use segcal_core::{Program, Tensor, ops};
 
@@ -81,7 +81,7 @@ fn more_bindings_than_the_card_has_are_an_error() {
     }
 }
 
-/// The driver says how full the card is; one percent of it is soon used up.
+/// The driver reports how full the card is; one percent of it is soon used up.
 #[test]
 fn a_full_card_is_an_error_that_names_the_operation_and_what_is_there_stays() {
     let Some(gpu) = own(1) else { return };
@@ -91,7 +91,7 @@ fn a_full_card_is_an_error_that_names_the_operation_and_what_is_there_stays() {
         held.push(gpu.0.buffer("conv", 24 << 20));
     }
     let Err(failed) = gpu.download(&held.pop().unwrap()) else {
-        eprintln!("skipped: the driver does not tell how full the card is");
+        eprintln!("skipped: the driver does not report how full the card is");
         return;
     };
     let message = failed.to_string();

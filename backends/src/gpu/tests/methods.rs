@@ -1,4 +1,4 @@
-//! Every method against the reference on random shapes: ragged tiles, extents of 1, 1 to 70 channels.
+//! Compares every method with the reference on random shapes: partial tiles, extents of 1, 1 to 70 channels.
 
 use segcal_core::{Border, Fold, Geometry, Interpolation, Program, Rank, Sampling, Window, axis};
 
@@ -24,7 +24,7 @@ impl Call for Reduction {
     }
 }
 
-/// A program of three inputs with two outputs whose values are whole for whole inputs.
+/// A program with three inputs and two outputs, which are integers for integer inputs.
 fn program() -> Program {
     Program::with_outputs(|p| {
         let (a, b, c) = (p.input(0), p.input(1), p.input(2));
@@ -61,7 +61,7 @@ proptest! {
     }
 }
 
-/// Sums of enough terms that blocks are folded twice, by both shaders.
+/// Sums with enough terms for blocks to be folded twice, by both shaders.
 #[test]
 fn reductions_of_many_terms() {
     let sum = Program::new(|p| p.input(0) * p.input(0));
@@ -171,7 +171,7 @@ fn tensors_above_one_binding() {
 /// Two roundings of the spacing and its square, one sum per axis, a root of 3 ULP.
 const DISTANCE_TOLERANCE: f64 = 5.0 * f32::EPSILON as f64;
 
-/// A sum over enough elements that it is cut into parts.
+/// A sum over enough elements to be split into parts.
 #[test]
 fn the_weight_gradient_of_a_larger_image() {
     let (x, weight) = (Shape::new(2, 3, 1, 40, 41), Shape::new(5, 3, 1, 3, 3));

@@ -1,7 +1,7 @@
 //! Tests of the GPU backend beyond the suites that every backend passes (those run in the crate `segcal-tests`).
 //!
-//! They use whole numbers wherever sums are concerned: these are exact in f32 in any order, so that the GPU must give
-//! the very numbers of the reference. Every buffer is followed by guard words that the download checks.
+//! They use integers wherever sums are involved: their sums are exact in f32 in any order, so the results of the GPU
+//! must equal those of the reference. Every buffer is followed by guard words that the download checks.
 
 mod device;
 mod faults;
@@ -20,9 +20,9 @@ use super::{Buffer, Gpu, Limits, Options, adapters};
 
 const GUARD_WORDS: usize = 64;
 
-/// The card with room for three workgroups along one axis, so that most dispatches take several rows of them, and the
-/// same with bindings so small that a tensor of a few thousand numbers takes several; `None` and a message where there
-/// is no card.
+/// The card limited to three workgroups along one axis, so that most dispatches take several rows of them, and the same
+/// card with bindings so small that a tensor of a few thousand elements takes several; `None` and a message if there is
+/// no card.
 fn cards() -> Option<&'static [Gpu; 2]> {
     static CARDS: OnceLock<Option<[Gpu; 2]>> = OnceLock::new();
     let open = |binding_bytes: Option<u64>| {
@@ -42,14 +42,14 @@ fn cards() -> Option<&'static [Gpu; 2]> {
     CARDS.get_or_init(both).as_ref()
 }
 
-/// A card that no other test shares, of whose memory so much may be filled.
+/// A card that is not shared with other tests, of whose memory `memory_percent` may be filled.
 fn own(memory_percent: u8) -> Option<Gpu> {
     cards()?;
     let context = Context::open(&Options::default(), |_| {}, GUARD_WORDS, memory_percent).unwrap();
     Some(Gpu(context.into()))
 }
 
-/// Numbers with a shape, exact in f32.
+/// Values with a shape, exact in f32.
 #[derive(Clone, Debug)]
 struct Array {
     shape: Shape,
@@ -57,7 +57,7 @@ struct Array {
 }
 
 impl Array {
-    /// Whole numbers from -4 to 4 that depend on the seed.
+    /// Integers from -4 to 4 that depend on the seed.
     fn whole(shape: Shape, seed: u64) -> Self {
         Self::new(shape, |i| ((i * 7919 + seed * 104_729) * 2_654_435_761 % (1 << 39) / 128 % 9) as f64 - 4.0)
     }
@@ -71,7 +71,7 @@ impl Array {
     }
 }
 
-/// What two backends are to do with the same arrays.
+/// An operation to run on two backends with the same arrays.
 trait Call {
     fn call<B: Backend>(&self, backend: &B, views: &[View<'_, B>]) -> Vec<B::Buffer>;
 }

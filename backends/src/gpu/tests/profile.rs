@@ -1,4 +1,4 @@
-//! Timestamps of the card, and what is kept of compiled shaders.
+//! Timestamps of the card, and the cache of compiled shaders.
 
 use segcal_core::{Geometry, Tensor, ops};
 
@@ -22,7 +22,7 @@ fn every_dispatch_is_timed_under_the_name_of_its_kernel() {
     let expected = work();
     let dispatches = (gpu.counters() - before).dispatches;
     let (found, times) = gpu.time(work).unwrap();
-    assert_eq!(found, expected, "timing changes no bit");
+    assert_eq!(found, expected, "timing does not change the bits");
     assert_eq!(times.iter().map(|time| time.dispatches).sum::<u64>(), dispatches);
     assert!(times.iter().all(|time| time.seconds > 0.0 && time.seconds < 10.0 && time.bytes > 0), "{times:?}");
     assert!(times.is_sorted_by(|a, b| a.seconds >= b.seconds));
@@ -33,7 +33,7 @@ fn every_dispatch_is_timed_under_the_name_of_its_kernel() {
     assert_eq!(conv.bytes, 4 * (y_len + (x_shape.len() + w_shape.len()) as u64));
     let map = times.iter().find(|time| time.operation == "map").unwrap();
     assert!(map.operations >= y_len, "{map:?}");
-    assert_eq!(gpu.time(|| ()).unwrap().1, [], "nothing is left of the measurement before");
+    assert_eq!(gpu.time(|| ()).unwrap().1, [], "nothing is left of the previous measurement");
 }
 
 /// More dispatches than one submission has timestamps for.
@@ -53,7 +53,7 @@ fn a_long_measurement_loses_nothing() {
 fn compiled_shaders_are_kept_and_a_damaged_file_is_replaced() {
     let Some([card, _]) = cards() else { return };
     if !card.adapter().features.contains(&"pipeline cache") {
-        eprintln!("skipped: this card keeps no compiled shaders");
+        eprintln!("skipped: this card cannot cache compiled shaders");
         return;
     }
     let folder = std::env::temp_dir().join(format!("segcal-pipelines-{}", std::process::id()));
@@ -68,7 +68,7 @@ fn compiled_shaders_are_kept_and_a_damaged_file_is_replaced() {
     let stored = std::fs::read(file).unwrap();
     std::fs::write(file, &stored[..stored.len() - 1]).unwrap();
     run();
-    assert_eq!(files().len(), 1, "nothing is left beside the file");
+    assert_eq!(files().len(), 1, "no other file is left behind");
     assert!(std::fs::read(file).unwrap().len() >= stored.len(), "the damaged file was replaced");
     std::fs::remove_dir_all(&folder).unwrap();
 }

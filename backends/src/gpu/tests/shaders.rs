@@ -1,4 +1,4 @@
-//! Every shader file with every set of constants, and many printed programs, through naga's validator: no device.
+//! Validates every shader file with every set of constants, and many generated programs, with naga; needs no device.
 
 use segcal_core::{Geometry, Interpolation, Opcode, Program, Sampling, Shape, Window, axis};
 

@@ -1,19 +1,19 @@
-//! Winograd's algorithm against the direct sums of the reference, within its documented accuracy.
+//! Compares Winograd's algorithm with the direct sums of the reference, within its documented accuracy.
 
 use segcal_core::Geometry;
 
 use super::*;
 use crate::gpu::winograd::Plan;
 
-/// Numbers from -1 to 1 that do round.
+/// Numbers from -1 to 1 whose sums are rounded.
 fn fractions(shape: Shape, seed: u64) -> Array {
     Array::new(shape, |i| {
         f64::from(((i * 7919 + seed * 104_729) * 2_654_435_761 % (1 << 31)) as f32 / (1u32 << 30) as f32) - 1.0
     })
 }
 
-/// Checks every output of both directions, this many tiles at a time, and gives the root mean square error over that of
-/// the result.
+/// Checks every output of both directions, `tiles` tiles at a time, and returns the root mean square error divided by
+/// the root mean square of the result.
 fn check(gpu: &Gpu, geometry: &Geometry, x: Shape, w: Shape, tiles: usize) -> [f64; 2] {
     let y = geometry.output(x, w).unwrap();
     let [xs, ws, ys] = [(x, 1), (w, 2), (y, 3)].map(|(shape, seed)| fractions(shape, seed));
@@ -43,7 +43,7 @@ fn check(gpu: &Gpu, geometry: &Geometry, x: Shape, w: Shape, tiles: usize) -> [f
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Ragged tiles, maps of one place, padding that is narrower and wider than the kernel, several planes and
+    /// Partial tiles, maps of one voxel, padding that is narrower and wider than the kernel, several planes and
     /// bindings.
     #[test]
     fn both_directions(
@@ -67,8 +67,8 @@ proptest! {
     }
 }
 
-/// 256 channels, from which on the convolution takes this way; the root mean square error that is documented. The card
-/// is its own, as it counts what is dispatched.
+/// 256 channels, from which the convolution uses this algorithm, with the documented root mean square error. The card
+/// is not shared, because the test counts dispatches.
 #[test]
 fn many_channels_take_this_way_and_keep_the_documented_accuracy() {
     let Some(gpu) = &own(95) else { return };
