@@ -39,7 +39,7 @@ pub fn layered(defaults: &Table, path: Option<&Path>, overrides: &[String], open
 /// Merges all overrides into one table; if a key is given twice, the later value is used.
 ///
 /// # Errors
-/// As [`parse_override`].
+/// Those of [`parse_override`].
 pub fn merged(overrides: &[String]) -> Result<Table> {
     let mut table = Table::new();
     for entry in overrides {
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(loss(&["loss.lambda=2", "loss.name=nacl"]), "{ name = \"nacl\", lambda = 2 }");
         assert_eq!(loss(&["loss.name=mbls"]), loss(&[]));
         let mut base: Table = "[loss]\nname = \"mbls\"\nmargin = 5\n[net]\nwidth = 4\nbase = 8".parse().unwrap();
-        // An open table whose defaults have no name is a table of names: none lets go of another.
+        // An open table whose defaults have no name is a table of names: no entry removes another.
         let over = merged(&["loss.name=ce".into(), "net.name=1".into()]).unwrap();
         assert_eq!(lay_named(&mut base, over, &defaults(), &["loss", "net"]).unwrap(), ["loss.margin"]);
         assert_eq!(base["net"].to_string(), "{ width = 4, base = 8, name = 1 }");

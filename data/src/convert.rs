@@ -160,7 +160,7 @@ fn changed(path: &Path) -> Error {
 mod tests {
     use super::*;
 
-    /// Random volumes with oblique, sheared and flipped affines go through every format and come back.
+    /// Random volumes with oblique, sheared and flipped affines survive conversion through every format.
     #[test]
     fn every_format_keeps_numbers_and_geometry() {
         let folder = tempfile::tempdir().unwrap();
@@ -201,7 +201,7 @@ mod tests {
         npy::write(&array, &[2, 2], &[1.0_f32, 2.0, 3.0, 4.0]).unwrap();
         let message = convert(&array, &out, None).unwrap_err().to_string();
         assert!(message.contains("a.npy") && message.contains("--like") && !out.exists(), "{message}");
-        // As an array it stays without a place.
+        // Converted to another array format, it needs no grid.
         let (scores, archive) = (folder.path().join("b.npy"), folder.path().join("b.npz"));
         let values: Vec<f32> = (0..24).map(|value| value as f32 / 3.0).collect();
         npy::write(&scores, &[2, 2, 2, 3], &values).unwrap();

@@ -68,7 +68,7 @@ mod tests {
 
     fn unpacked(bytes: &[u8]) -> io::Result<String> {
         let mut text = String::new();
-        // A small buffer, so that members and zeros lie across its ends.
+        // A small buffer, so that members and zeros cross its boundaries.
         Members::new(BufReader::with_capacity(7, bytes)).read_to_string(&mut text).map(|_| text)
     }
 

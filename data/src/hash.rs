@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_sha_256_of_lengths_and_bytes() {
-        // Of eight zero bytes and nothing: the published digest of 00 00 00 00 00 00 00 00.
+        // Eight zero bytes and no content: the published digest of 00 00 00 00 00 00 00 00.
         let mut hash = Hash::default();
         hash.text("");
         assert_eq!(hash.hex(), "af5570f5a1810b7af78caf4bc70a660f0df51e42baf91d4de5b2328de0e83dfc");

@@ -133,7 +133,7 @@ pub fn read_image(path: &Path) -> Result<Volume<f32>> {
 /// Equivalent to [`read_image`] followed by [`Volume::reoriented`], without a second copy where the format allows it.
 ///
 /// # Errors
-/// As [`read_image`].
+/// Those of [`read_image`].
 pub fn read_image_along(path: &Path, axes: Axes) -> Result<Volume<f32>> {
     match Format::of(path)? {
         Format::Nifti => nifti::read_image_along(path, axes),
@@ -157,7 +157,7 @@ pub fn read_labels(path: &Path) -> Result<Volume<i32>> {
 /// The grid of an image and its number of channels, from the header only (except for PNG, which is decoded).
 ///
 /// # Errors
-/// As [`read_image`].
+/// Those of [`read_image`].
 pub fn read_grid(path: &Path) -> Result<(Grid, usize)> {
     match Format::of(path)? {
         Format::Png => png::read_image(path).map(|image| (image.grid, 1)),
@@ -181,7 +181,7 @@ pub fn spacing_doubt(path: &Path) -> Option<SpacingDoubt> {
 /// The grid of an image; if its header gives two voxel sizes, `from` decides which is used.
 ///
 /// # Errors
-/// As [`read_image`].
+/// Those of [`read_image`].
 pub fn grid_from(path: &Path, from: SpacingFrom, grid: Grid) -> Result<Grid> {
     match (Format::of(path)?, from) {
         (Format::Nifti, SpacingFrom::Pixdim) => nifti::read_header(path)?.grid_from(from).at(path.display()),

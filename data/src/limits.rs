@@ -53,7 +53,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// Reads a whole text file; see [`read`].
 ///
 /// # Errors
-/// As [`read`], or the file is not UTF-8.
+/// Those of [`read`], or the file is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?).map_err(|error| Error::new(format!("is not UTF-8: {error}"))).at(path.display())
 }

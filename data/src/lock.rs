@@ -40,7 +40,7 @@ impl Lock {
     /// and the unfinished files of killed writers.
     ///
     /// # Errors
-    /// As [`Lock::take`].
+    /// Those of [`Lock::take`].
     pub(crate) fn share(path: &Path) -> Result<Option<Self>> {
         let mut lock = Self::taken(path, true, File::try_lock_shared)?;
         lock.iter_mut().for_each(|lock| lock.shared = true);

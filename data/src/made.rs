@@ -89,7 +89,7 @@ impl Recipe {
     }
 }
 
-/// A short hash of options.
+/// The hash of options, given as numbers or text.
 pub fn options(parts: &[&dyn std::fmt::Display]) -> String {
     hash::of_bytes(parts.iter().map(|part| format!("{part}\n")).collect::<String>().as_bytes())
 }

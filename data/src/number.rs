@@ -201,7 +201,7 @@ pub fn stream(
 /// Reads `count` numbers of `size` bytes each and passes their bytes to `each` in pieces of whole numbers.
 ///
 /// # Errors
-/// As [`stream`].
+/// Those of [`stream`].
 pub fn pieces(
     source: &mut dyn Read,
     size: usize,

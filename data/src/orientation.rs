@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn each_world_axis_is_used_once() {
-        // Turned by almost 45 degrees about z: both x and y are nearest to the same direction by a hair.
+        // Rotated by almost 45 degrees about z: x and y are both very slightly closer to the same direction.
         let axes = Axes::of(&[[0.71, -0.70, 0.0], [0.70, 0.71, 0.0], [0.0, 0.0, -1.0]]);
         assert_eq!(axes.to_string(), "RAI");
         assert_eq!(Axes::of(&SKEWED).to_string(), "LAS");

@@ -119,19 +119,19 @@ impl Csv {
     pub fn new<S: AsRef<str>>(columns: &[S]) -> Self {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let columns = columns.iter().map(|column| guarded(column.as_ref().to_owned()));
-        writer.write_record(columns.collect::<Vec<_>>()).expect("memory can be written");
+        writer.write_record(columns.collect::<Vec<_>>()).expect("writing to memory cannot fail");
         Self(writer)
     }
 
     /// Appends a row. Panics unless it has one field per column.
     pub fn row(&mut self, fields: &[&dyn std::fmt::Display]) {
         let fields = fields.iter().map(|field| guarded(field.to_string()));
-        self.0.write_record(fields.collect::<Vec<_>>()).expect("a field for each column");
+        self.0.write_record(fields.collect::<Vec<_>>()).expect("a row needs one field per column");
     }
 
     /// The text of the table.
     pub fn finish(self) -> String {
-        let bytes = self.0.into_inner().expect("memory can be written");
+        let bytes = self.0.into_inner().expect("writing to memory cannot fail");
         String::from_utf8(bytes).expect("fields are text")
     }
 }
@@ -264,11 +264,11 @@ impl OutputFolder {
     /// the process ends. Unfinished files of killed writers are removed, here and in the direct subfolders.
     ///
     /// # Errors
-    /// As [`OutputFolder::create`]; another process is writing to the folder, or its lock is not a regular file.
+    /// Those of [`OutputFolder::create`]; another process is writing to the folder, or its lock is not a regular file.
     pub fn exclusive(path: impl Into<PathBuf>) -> Result<Self> {
         let folder = Self::create(path)?;
         let lock = Lock::take(&folder.file(LOCK)?, true)?.ok_or_else(|| {
-            Error::new("another process writes to this folder")
+            Error::new("another process is writing to this folder")
                 .at(folder.path.display())
                 .help("wait until it ends, or choose another output folder")
         })?;
@@ -282,11 +282,11 @@ impl OutputFolder {
     /// [`exclusive`]: OutputFolder::exclusive
     ///
     /// # Errors
-    /// As [`OutputFolder::exclusive`].
+    /// Those of [`OutputFolder::exclusive`].
     pub fn shared(path: impl Into<PathBuf>) -> Result<Self> {
         let folder = Self::create(path)?;
         let lock = Lock::share(&folder.file(LOCK)?)?.ok_or_else(|| {
-            Error::new("another process writes to this folder, and not only its part of the cases")
+            Error::new("another process is writing to this folder, and not only its part of the cases")
                 .at(folder.path.display())
                 .help("wait until it ends, or choose another output folder")
         })?;
@@ -297,7 +297,7 @@ impl OutputFolder {
     /// them.
     ///
     /// # Errors
-    /// As those.
+    /// Those of the two.
     pub fn for_part(path: impl Into<PathBuf>, part: Part) -> Result<Self> {
         if part.is_whole() { Self::exclusive(path) } else { Self::shared(path) }
     }
@@ -450,7 +450,7 @@ mod tests {
         let path = root.path().join("out");
         let first = OutputFolder::exclusive(&path).unwrap();
         let refused = OutputFolder::exclusive(&path).unwrap_err().to_string();
-        assert!(refused.contains("out: another process writes to this folder"), "{refused}");
+        assert!(refused.contains("out: another process is writing to this folder"), "{refused}");
         let clone = first.clone();
         drop(first);
         assert!(OutputFolder::exclusive(&path).is_err(), "a clone holds the lock");

@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn spacing_origin_and_directions_of_simple_itk() {
-        // x runs to the patient's back, y to the right, z up.
+        // x points posterior, y to the right, z superior.
         let affine = [[0.0, 2.0, 0.0, 5.0], [-0.5, 0.0, 0.0, 6.0], [0.0, 0.0, 3.0, 7.0]];
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.properties.json");

@@ -43,7 +43,7 @@ pub struct Line {
 impl Line {
     /// Creates a map whose outputs have `width` taps each; a tap is an input index and its weight.
     pub fn new(width: usize, taps: Vec<(usize, f32)>) -> Self {
-        assert!(width > 0 && taps.len().is_multiple_of(width), "as many taps for each number");
+        assert!(width > 0 && taps.len().is_multiple_of(width), "each output needs `width` taps");
         Self { taps, width }
     }
 
@@ -184,7 +184,7 @@ fn weights(from: usize, to: usize, place: usize) -> (usize, [f64; 4]) {
     ((at.floor() + REPEATED as f64) as usize - 1, spline(at - at.floor()))
 }
 
-/// The cubic B-spline weights of four coefficients, at the fraction `t` in 0 to 1 between the second and the third.
+/// The cubic B-spline weights of four coefficients at a fraction `t` of the way (0 to 1) from the second to the third.
 pub fn spline(t: f64) -> [f64; 4] {
     let s = 1.0 - t;
     let inner = |t: f64| (4.0 - 6.0 * t * t + 3.0 * t * t * t) / 6.0;

@@ -197,7 +197,8 @@ impl<T: Copy> Volume<T> {
     /// Creates a volume from numbers in memory order. Their count must be `channels` times the number of voxels.
     pub fn new(values: Vec<T>, channels: usize, grid: Grid) -> Self {
         let [d, h, w] = grid.extent;
-        let data = Array4::from_shape_vec((channels, d, h, w), values).expect("as many values as voxels and channels");
+        let data =
+            Array4::from_shape_vec((channels, d, h, w), values).expect("the number of values is channels times voxels");
         Self { data, grid }
     }
 

@@ -167,8 +167,8 @@ struct Labels {
 }
 
 impl Labels {
-    /// Parses `{"0": "background", …}`, `{"background": 0, …}`, or nnU-Net's regions `{"whole": [1, 2], "core": [2],
-    /// …}`.
+    /// Parses `{"0": "background", …}`, `{"background": 0, …}`, or nnU-Net's regions:
+    /// `{"whole": [1, 2], "core": [2], …}`.
     fn parse(labels: &Value, order: Option<&[i32]>) -> Result<Self> {
         let fields = labels.as_object().ok_or_else(|| Error::new("expected an object of names and numbers"))?;
         let mut named: Vec<(String, Vec<i32>)> = Vec::new();

@@ -45,7 +45,7 @@ pub(super) fn from_lists(root: &Path, lists: &Lists, description: &Description) 
 
 /// The error for a data set without cases; it names an unsupported file in its folders, if there is one.
 pub(super) fn no_cases(root: &Path) -> Error {
-    let error = Error::new("there are no cases").at(root.display());
+    let error = Error::new("no cases found").at(root.display());
     let names = FOLDERS.iter().flat_map(|(learn, test)| learn.iter().chain(test)).map(|name| root.join(name));
     let foreign =
         names.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten().map(|entry| entry.path());

@@ -113,14 +113,14 @@ pub struct Dataset {
 pub fn images(path: &Path) -> Result<Vec<Case>> {
     if !path.is_dir() {
         if !path.is_file() {
-            return Err(Error::new("there is no such file or folder").at(path.display()));
+            return Err(Error::new("no such file or folder").at(path.display()));
         }
         return Ok(vec![files::image(path)?]);
     }
     let (cases, problems) = files::images(path).at(path.display())?;
     match problems.into_iter().next() {
         Some(problem) => Err(problem),
-        None if cases.is_empty() => Err(Error::new("there are no images").at(path.display())),
+        None if cases.is_empty() => Err(Error::new("no images found").at(path.display())),
         None => Ok(cases),
     }
 }
@@ -238,7 +238,7 @@ impl Dataset {
     /// Like [`Self::scan`], with the problems of test cases in a separate list: they do not prevent training.
     fn examined(root: &Path, fold: usize) -> Result<(Self, Vec<Error>, Vec<Error>)> {
         if !root.is_dir() {
-            return Err(Error::new("there is no such folder").at(root.display()).help("give the folder of a data set"));
+            return Err(Error::new("no such folder").at(root.display()).help("give the folder of a data set"));
         }
         let description = Description::read(root)?;
         let found = match &description.lists {

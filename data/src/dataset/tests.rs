@@ -1,7 +1,7 @@
 use super::*;
 use std::fs;
 
-/// A folder with these files, empty where no text is given.
+/// A folder with these files; a file without text is empty.
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -98,7 +98,7 @@ fn a_data_set_without_a_split_is_divided_into_five_folds() {
     assert_eq!(names(&Dataset::open_fold(root.path(), 0).unwrap().val), names(&folds[0].val));
     let message = Dataset::open_fold(root.path(), 5).unwrap_err().to_string();
     assert!(message.contains("fold 5 does not exist: the cases can be divided into 5"), "{message}");
-    // A data set that divides itself is not divided again, even where it validates on nothing.
+    // A data set with its own split is not divided again, even if it has no validation cases.
     fs::write(root.path().join("splits.json"), r#"{"train": ["c00", "c01"], "test": ["c02"]}"#).unwrap();
     assert!(Dataset::open_fold(root.path(), 0).unwrap().val.is_empty());
     assert_eq!(super::folds(root.path()).unwrap(), 1);

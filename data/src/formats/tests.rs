@@ -31,7 +31,7 @@ fn metaimage_with_its_numbers_beside_it() {
     let volume = read_image(&path).unwrap();
     assert_eq!(volume.values(), [1.0, 2.0, 3.0, 4.0, 5.0, -1.0]);
     assert_eq!(volume.grid.extent, [1, 2, 3]);
-    // The first axis runs along the second of LPS, in steps of 0.5 mm; RAS turns the first two round.
+    // The first axis runs along the second of LPS, in steps of 0.5 mm; RAS flips the first two.
     let expected = [[0.0, -2.0, 0.0, -10.0], [-0.5, 0.0, 0.0, -20.0], [0.0, 0.0, 3.0, 30.0]];
     assert_eq!(volume.grid.affine, expected);
     assert_eq!(read_labels(&path).unwrap().values(), [1, 2, 3, 4, 5, -1]);

@@ -46,7 +46,7 @@ pub fn read_image(path: &Path) -> Result<Volume<f32>> {
 /// directly to its final position.
 ///
 /// # Errors
-/// As [`read_image`].
+/// Those of [`read_image`].
 pub fn read_image_along(path: &Path, axes: Axes) -> Result<Volume<f32>> {
     let reader = Reader::open(path)?;
     let grid = reader.grid()?;

@@ -59,7 +59,7 @@ pub fn write_stream<T: ToFile>(
                 written += values.len();
                 number::write_all(out, values)
             })?;
-            assert_eq!(written, expected, "as many values as voxels and channels");
+            assert_eq!(written, expected, "the number of values is not channels times voxels");
             Ok(())
         };
         if !gzip {

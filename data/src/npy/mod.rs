@@ -236,7 +236,7 @@ pub fn write_archive_stream<T: ToFile>(
             written += values.len();
             number::write_all(&mut archive, values)
         })?;
-        assert_eq!(written, shape.iter().product::<usize>(), "as many values as the shape has places");
+        assert_eq!(written, shape.iter().product::<usize>(), "the number of values is not the product of the shape");
         archive.finish().map_err(Error::from_source)?;
         Ok(())
     })
@@ -252,7 +252,7 @@ fn member_options() -> zip::write::SimpleFileOptions {
 }
 
 fn put<T: ToFile>(out: &mut dyn Write, shape: &[usize], data: &[T]) -> Result<()> {
-    assert_eq!(shape.iter().product::<usize>(), data.len(), "as many numbers as the shape has places");
+    assert_eq!(shape.iter().product::<usize>(), data.len(), "the number of values is not the product of the shape");
     out.write_all(&Header::to_bytes(T::TYPE, shape))?;
     number::write_all(out, data)
 }

@@ -51,7 +51,7 @@ pub struct Prepared {
 /// or the observer asks to stop. A case that cannot be read is reported, and the others continue.
 pub fn prepare(request: &Request<'_>, observer: &dyn Observer) -> Result<Prepared> {
     if !request.src.is_dir() {
-        return Err(Error::new("there is no such folder").at(request.src.display()));
+        return Err(Error::new("no such folder").at(request.src.display()));
     }
     let recipe = request.recipe;
     let cohort = (recipe.find)(request.src, &request.choices)?;

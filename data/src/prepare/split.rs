@@ -25,8 +25,8 @@ impl Part {
     }
 }
 
-/// The sizes of the parts of `total` patients: `wanted`, or its proportions if the sums differ (each share is rounded
-/// down, the rest goes to the largest remainders, ties in the order train, val, test).
+/// The sizes of the parts of `total` patients: `wanted`, or its proportions if its sum is not `total` (each share is
+/// rounded down, the rest goes to the largest remainders, ties in the order train, val, test).
 pub fn sizes(wanted: [usize; 3], total: usize) -> [usize; 3] {
     let sum: usize = wanted.iter().sum();
     if sum == 0 {

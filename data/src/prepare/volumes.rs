@@ -99,7 +99,7 @@ fn masks(structures: &[Vec<PathBuf>], grid: &Grid, scan: &Scan) -> Result<Vec<i3
 /// Resamples a label over the same space to `size` voxels, by nearest neighbour.
 ///
 /// # Errors
-/// As [`resample`].
+/// Those of [`resample`].
 pub fn resample_label(label: Volume<i32>, size: [usize; 3]) -> Result<Volume<i32>> {
     if label.grid.extent == size {
         return Ok(label);
@@ -152,7 +152,7 @@ mod tests {
         assert!(total(&grid).iter().zip(total(&resized)).all(|(a, b)| (a - b).abs() < 1e-12));
     }
 
-    /// A ramp stays the same ramp in mm, but where the outermost voxels repeat the edge.
+    /// A ramp stays the same ramp in mm, except where the outermost voxels repeat the edge.
     #[test]
     fn a_ramp_stays_a_ramp() {
         let grid = Grid::unknown([1, 1, 12]);

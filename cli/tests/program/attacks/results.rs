@@ -71,7 +71,7 @@ fn every_verb_refuses_a_folder_that_another_process_writes_to() {
     let part = path("part");
     done(&evaluation(&scores, &labels, &part));
     let _lock = OutputFolder::exclusive(&out).unwrap();
-    let words = ["out: another process writes to this folder"];
+    let words = ["out: another process is writing to this folder"];
     refused(2, &evaluation(&scores, &labels, &out), &words);
     refused(2, &["merge", text(&part), "--out", text(&out)], &words);
     refused(2, &["calibrate", "apply", text(&map), "--probabilities", text(&scores), "--out", text(&out)], &words);
@@ -97,7 +97,7 @@ fn eight_writers_leave_one_whole_evaluation() {
     assert!(outputs.iter().any(|output| output.status.success()));
     for output in outputs.iter().filter(|output| !output.status.success()) {
         assert_eq!(output.status.code(), Some(2));
-        assert!(stderr(output).contains("another process writes"), "{}", stderr(output));
+        assert!(stderr(output).contains("another process is writing"), "{}", stderr(output));
     }
     assert_eq!(leftovers(&out), Vec::<String>::new());
     let alone = [&scores, &others].map(|given| {

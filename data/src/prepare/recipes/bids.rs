@@ -81,7 +81,7 @@ fn chosen<'a>(given: &[String], found: impl Iterator<Item = &'a str>, option: &s
     let kinds: BTreeSet<&str> = found.collect();
     match kinds.len() {
         1 => Ok(kinds.into_iter().map(str::to_owned).collect()),
-        0 => Err(Error::new("there are no matching files").at(option).help(format!("expected: {}", RECIPE.layout))),
+        0 => Err(Error::new("no matching files found").at(option).help(format!("expected: {}", RECIPE.layout))),
         _ => {
             let kinds: Vec<&str> = kinds.into_iter().collect();
             Err(Error::new(format!("there are several kinds: {}", kinds.join(", ")))
