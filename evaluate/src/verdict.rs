@@ -1,4 +1,4 @@
-//! Whether the predictions of a cohort are calibrated, in words.
+//! States in words whether the predictions of a cohort are calibrated.
 
 use segcal_data::output::number;
 use segcal_metrics::calibration::Region;
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::cohort::{Cohort, Kind};
 
-/// The verdict of one region, which does not look at the reference.
+/// The verdict for one region that is chosen without looking at the reference.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// The region of a data set that it is about, where each is a problem of its own.
+    /// The region of the data set that the verdict is about, where each is a separate binary problem.
     pub problem: Option<String>,
     /// The region.
     pub region: Region,
@@ -18,16 +18,16 @@ pub struct Found {
     pub confidence: f64,
     /// Mean accuracy over cases.
     pub accuracy: f64,
-    /// Their difference with its interval, and what it says.
+    /// Their difference with its interval, and the conclusion.
     pub verdict: Verdict,
 }
 
-/// The regions that the verdict is taken from.
+/// The regions that have a verdict.
 const REGIONS: [Region; 2] = [Region::Predicted, Region::All];
 
 impl Found {
-    /// The verdicts of a cohort: of what is predicted as a structure, then of all voxels. None of label maps, or where no
-    /// case has such a voxel.
+    /// The verdicts for a cohort: where a structure is predicted, then over all voxels. There are none for label maps
+    /// or for regions in which no case has a voxel.
     pub fn each(cohort: &Cohort) -> Vec<Self> {
         let problems = cohort.pooled.problems().keys().cloned().map(Some);
         let all = problems.chain([None]);
@@ -48,8 +48,8 @@ impl Found {
         let place = match (&self.problem, self.region == Region::All) {
             (None, true) => "over all voxels".to_owned(),
             (None, false) => "where a structure is predicted".to_owned(),
-            (Some(name), true) => format!("of {name} over all voxels"),
-            (Some(name), false) => format!("of {name} where it is predicted"),
+            (Some(name), true) => format!("for {name} over all voxels"),
+            (Some(name), false) => format!("for {name} where it is predicted"),
         };
         let points = |share: f64| format!("{:+.1}", 100.0 * share);
         let excess = self.verdict.excess;
@@ -60,11 +60,8 @@ impl Found {
             points(excess.lower),
             points(excess.upper)
         );
-        let numbers = format!(
-            "mean confidence {:.1} %, {:.1} % of the voxels right",
-            100.0 * self.confidence,
-            100.0 * self.accuracy
-        );
+        let numbers =
+            format!("mean confidence {:.1} %, accuracy {:.1} %", 100.0 * self.confidence, 100.0 * self.accuracy);
         let call = self.verdict.call.name();
         match self.verdict.call {
             Call::Calibrated => format!("{call} within the interval {place}: {numbers} ({interval})"),
@@ -73,7 +70,7 @@ impl Found {
         }
     }
 
-    /// As `summary.json` has it.
+    /// The entry in `summary.json`.
     pub fn to_json(&self) -> Value {
         let excess = self.verdict.excess;
         json!({
@@ -97,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    /// The verdict on the true posterior of eight phantoms, its logarithm divided by a temperature.
+    /// The verdict on the true posterior of eight phantoms, with its logarithm divided by a temperature.
     fn verdict(seed: u64, temperature: f32) -> Call {
         let recipe = Recipe { spatial: [4, 16, 16], ..Recipe::default() };
         let mut values = [Vec::new(), Vec::new()];

@@ -1,14 +1,16 @@
-//! The list of cases, which a reader may sort and filter.
+//! The list of cases, which the reader can sort and filter.
 
 use segcal_data::output::escape;
 
 use super::words::{points, shown};
 use crate::cohort::{Cohort, Kind};
 
-/// Sorts a table by the column whose head is clicked, filters its lines by their first cell, and unfolds all for print.
+/// Sorts the table by the column whose head is clicked, filters its rows by their first cell, and unfolds everything
+/// for printing.
 const SCRIPT: &str = include_str!("cases.js");
 
-/// One line a case: mean overlap and largest distance of its structures, and its calibration where a structure is predicted.
+/// One row per case: the mean overlap and largest distance of its structures, and its calibration where a structure is
+/// predicted.
 pub(super) fn table(cohort: &Cohort) -> String {
     let structures = cohort.structures();
     let held = |key: &&str| structures.iter().any(|of| cohort.row(Kind::Structure, of, key).is_some());
@@ -51,14 +53,14 @@ pub(super) fn table(cohort: &Cohort) -> String {
     };
     let heads: String = heads.iter().enumerate().map(head).collect();
     format!(
-        "<h2 id=\"cases\">Cases</h2>\n<p class=\"lead\">A click on a title sorts. Every figure of every case: cases.csv.</p>\n\
-         <p class=\"screen\"><input type=\"search\" placeholder=\"part of a case's name\" aria-label=\"filter by name\"></p>\n\
+        "<h2 id=\"cases\">Cases</h2>\n<p class=\"lead\">Click a column title to sort. All metrics of every case: cases.csv.</p>\n\
+         <p class=\"screen\"><input type=\"search\" placeholder=\"part of a case name\" aria-label=\"filter by name\"></p>\n\
          <div class=\"list\"><table class=\"sort\"><thead><tr>{heads}</tr></thead>\n<tbody>\n{lines}</tbody></table></div>\n\
          <script>\n{SCRIPT}</script>\n"
     )
 }
 
-/// A number by which its column is sorted.
+/// A table cell with the number that its column is sorted by.
 fn cell(value: f64, shown: impl Fn(f64) -> String) -> String {
     let key = if value.is_nan() { String::new() } else { format!(" data-by=\"{value:e}\"") };
     format!("<td class=\"n\"{key}>{}</td>", shown(value))

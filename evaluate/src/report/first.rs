@@ -1,4 +1,4 @@
-//! The first screen: whether the predictions are calibrated, which structure is not, and what to do.
+//! The first screen: whether the predictions are calibrated, which structures are not, and what to do about it.
 
 use segcal_data::output::escape;
 use segcal_metrics::calibration::Region;
@@ -21,7 +21,7 @@ pub(super) fn screen(cohort: &Cohort, reliability: &str) -> String {
     )
 }
 
-/// Whether confidence and accuracy agree, where the choice of voxels does not look at the reference.
+/// Whether confidence and accuracy agree, over regions that are chosen without looking at the reference.
 fn in_words(found: &[Found]) -> String {
     let sentences: Vec<String> = found.iter().map(Found::in_words).collect();
     match sentences.split_first() {
@@ -33,7 +33,7 @@ fn in_words(found: &[Found]) -> String {
     }
 }
 
-/// Overlap and distance of each structure, and how its confidence compares with its accuracy where it is predicted.
+/// Overlap and distance of each structure, and its confidence against its accuracy where it is predicted.
 fn table(cohort: &Cohort) -> String {
     let structures = cohort.structures();
     let held = |key: &&str| structures.iter().any(|of| cohort.row(Kind::Structure, of, key).is_some());
@@ -58,7 +58,7 @@ fn table(cohort: &Cohort) -> String {
     format!("<table><thead><tr><th>Structure</th>{heads}</tr></thead>\n<tbody>\n{lines}</tbody></table>")
 }
 
-/// A mean with its unit, interval beneath.
+/// A mean with its unit, and its interval below.
 fn mean(cohort: &Cohort, row: Option<&Row>) -> String {
     let Some(row) = row else { return "<td class=\"n\">&ndash;</td>".into() };
     let value = |value: f64| {
@@ -76,7 +76,7 @@ fn mean(cohort: &Cohort, row: Option<&Row>) -> String {
     format!("<td class=\"n\"><b>{}</b>{interval}</td>", value(row.summary.mean))
 }
 
-/// Excess of confidence, with its direction, and ECE: of the voxels predicted to be the structure.
+/// The excess confidence with its direction, and the ECE, over the voxels predicted to be the structure.
 fn calibration(cohort: &Cohort, of: &str) -> String {
     let region = of
         .parse()
@@ -87,7 +87,7 @@ fn calibration(cohort: &Cohort, of: &str) -> String {
     };
     let Verdict { excess, call } = Verdict::new(&confidence.values, &accuracy.values, cohort.plan().seed);
     let (class, word) = match call {
-        Call::Calibrated => ("", "interval holds 0"),
+        Call::Calibrated => ("", "interval includes 0"),
         Call::OverConfident => (" off", "&uarr; over-confident"),
         Call::UnderConfident => (" off", "&darr; under-confident"),
         Call::Undecided => ("", "too few cases"),
@@ -103,33 +103,33 @@ fn calibration(cohort: &Cohort, of: &str) -> String {
     )
 }
 
-/// What follows from the verdict.
+/// The advice that follows from the verdict.
 fn advice(cohort: &Cohort, found: &[Found]) -> String {
     let Some(first) = found.first() else { return String::new() };
     let off = [Call::OverConfident, Call::UnderConfident];
     let text = match first.verdict.call {
         call if off.contains(&call) => correction(cohort, first.region),
-        Call::Undecided => "Evaluate more cases: one or two say nothing about how far the mean is off.".into(),
+        Call::Undecided => "Evaluate more cases: one or two are too few to estimate how far the mean is off.".into(),
         _ if found.iter().any(|found| off.contains(&found.verdict.call)) => format!(
             "Where a structure is predicted, no correction is needed. Over all voxels the mean confidence is off: if the \
              probability of background matters, {}",
             correction(cohort, Region::All)
         ),
-        _ => "Nothing, by the mean confidence of these cases. Look at the structures and at the reliability diagrams below: \
-              errors of either sign may cancel in a mean. Evaluate again for another scanner or another hospital."
+        _ => "Nothing, judging by the mean confidence of these cases. Check the structures and the reliability \
+              diagrams below: errors of opposite sign may cancel in a mean. Evaluate again for another scanner or hospital."
             .into(),
     };
     format!("<p class=\"do\"><b>What to do:</b> {text}</p>\n")
 }
 
-/// The two commands of post-hoc calibration, fitted where the verdict was taken.
+/// The two commands for post-hoc calibration, fitted over the region that the verdict is about.
 fn correction(cohort: &Cohort, region: Region) -> String {
     let region = if region == Region::All { String::new() } else { format!(" --region {region}") };
     let scores = if cohort.measure.kind == Prediction::Scores(Scores::Logits) { "logits" } else { "probabilities" };
     format!(
-        "fit a temperature on cases that are neither in this evaluation nor in training, and apply it to these; overlap stays \
-         as it is:<br><code>segcal calibrate fit temperature --{scores} HELD_OUT --labels HELD_OUT_LABELS{region} --out \
+        "fit a temperature on cases used neither in this evaluation nor in training, then apply it to these; overlap does \
+         not change:<br><code>segcal calibrate fit temperature --{scores} HELD_OUT --labels HELD_OUT_LABELS{region} --out \
          map.json</code><br><code>segcal calibrate apply map.json --{scores} THESE --out calibrated</code><br>No \
-         temperature is given here: it would be judged on the cases that chose it."
+         temperature is suggested here: it would be evaluated on the cases it was fitted to."
     )
 }

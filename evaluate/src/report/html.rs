@@ -1,4 +1,4 @@
-//! The page: what matters at a glance, the worst cases, every figure with its interval, the plots, the definitions.
+//! The page: an overview, the worst cases, every metric with its interval, the plots, the definitions.
 
 use segcal_metrics::definitions::METRICS;
 use segcal_metrics::metric::Metric;
@@ -19,15 +19,15 @@ use segcal_data::{
 
 const STYLE: &str = include_str!("style.css");
 
-/// Where the sections are.
+/// Links to the sections.
 const CONTENTS: &str = "<nav><a href=\"#glance\">At a glance</a> <a href=\"#calibration\">Calibration</a> \
     <a href=\"#structures\">Structures</a> <a href=\"#worst\">Worst cases</a> <a href=\"#cases\">Cases</a> \
     <a href=\"#definitions\">Definitions</a> <a href=\"#settings\">Settings</a></nav>\n";
 
-/// Structures whose worst cases are unfolded.
+/// Number of structures whose worst cases are shown unfolded.
 const UNFOLDED: usize = 2;
 
-/// Metrics beside each other in a table: as many as paper is wide.
+/// Metrics side by side in one table: as many as fit the width of a printed page.
 const COLUMNS: usize = 6;
 
 /// The whole page as one file.
@@ -46,7 +46,7 @@ pub fn page(cohort: &Cohort, plots: &[Plot]) -> String {
     document("segcal evaluation", &page)
 }
 
-/// A page as one file that needs no other.
+/// A page as one self-contained file.
 pub fn document(title: &str, body: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -60,14 +60,14 @@ fn head(cohort: &Cohort) -> String {
     let of = if failed == 0 { String::new() } else { format!("{measured} of ") };
     let cases = output::counted(measured + failed, "case");
     format!(
-        "<h1>Evaluation of {of}{cases}</h1>\n<p class=\"lead\">Figures are means over cases; brackets hold 95 % \
-         bootstrap intervals over cases (BCa). segcal {}.</p>\n{}",
+        "<h1>Evaluation of {of}{cases}</h1>\n<p class=\"lead\">Values are means over cases; brackets show 95 % \
+         BCa bootstrap intervals over cases. segcal {}.</p>\n{}",
         env!("CARGO_PKG_VERSION"),
         left_out(cohort)
     )
 }
 
-/// The cases that no figure holds.
+/// The cases that failed and are in none of the results.
 fn left_out(cohort: &Cohort) -> String {
     let line = |failure: &Failure| format!("<br>{}: {}", escape(&failure.case), escape(&failure.error));
     let lines: String = cohort.failed.iter().map(line).collect();
@@ -75,16 +75,17 @@ fn left_out(cohort: &Cohort) -> String {
         return lines;
     }
     let cases = output::counted(cohort.failed.len(), "case");
-    format!("<p class=\"warn\"><b>{cases} left out</b> of every figure below.{lines}</p>\n")
+    format!("<p class=\"warn\"><b>{cases} left out</b> of all results below.{lines}</p>\n")
 }
 
-/// The reliability diagram of the first screen: where a structure is predicted, if anything is.
+/// The reliability diagram of the first screen: that of the predicted foreground, or of all voxels if nothing is
+/// predicted.
 fn first_diagram(plots: &[Plot]) -> Option<&Plot> {
     let named = |name: &str| plots.iter().find(|plot| plot.name == name);
     named("reliability-predicted").or_else(|| named("reliability-all"))
 }
 
-/// What no mean shows.
+/// Counts of empty masks, which means do not show.
 fn empty_masks(cohort: &Cohort) -> String {
     let of_dsc = cohort.rows.iter().filter(|row| row.metric.key == "dsc");
     let lines: Vec<String> = of_dsc
@@ -106,9 +107,9 @@ fn empty_masks(cohort: &Cohort) -> String {
         return String::new();
     }
     format!(
-        "<p class=\"warn\"><b>Empty masks.</b> {}. They count by the rule <b>{}</b>; the bounds in the table of structures \
-         show how much that matters: what has no value counts as perfect in one, as a penalty in the other (the grid's \
-         diagonal for a distance; what the rule gives, where that is worse).</p>\n",
+        "<p class=\"warn\"><b>Empty masks.</b> {}. They are scored by the rule <b>{}</b>; the bounds in the table of structures \
+         show how much this choice matters: undefined values count as perfect in one bound and as a penalty in the other \
+         (the grid's diagonal for a distance, or the rule's own value where that is worse).</p>\n",
         lines.join("; "),
         cohort.plan().empty.name()
     )
@@ -117,7 +118,7 @@ fn empty_masks(cohort: &Cohort) -> String {
 fn structures(cohort: &Cohort, plots: &[Plot]) -> String {
     let table = figures(cohort, Kind::Structure);
     format!(
-        "<h2 id=\"structures\">Structures</h2>\n<p class=\"lead\">Overlap and surface distance of each structure. Arrows say which way is \
+        "<h2 id=\"structures\">Structures</h2>\n<p class=\"lead\">Overlap and surface distance of each structure. Arrows show which direction is \
          better.</p>\n{table}{}",
         section_of(Section::Cases, plots)
     )
@@ -125,33 +126,33 @@ fn structures(cohort: &Cohort, plots: &[Plot]) -> String {
 
 fn calibration(cohort: &Cohort, plots: &[Plot]) -> String {
     if !cohort.rows.iter().any(|row| row.kind == Kind::Region) {
-        return "<h2 id=\"calibration\">Calibration</h2>\n<p class=\"lead\">Label maps hold no confidence: calibration is measured from \
-                probabilities or logits.</p>\n"
+        return "<h2 id=\"calibration\">Calibration</h2>\n<p class=\"lead\">Label maps carry no confidence: calibration can only be measured \
+                from probabilities or logits.</p>\n"
             .into();
     }
     let band = cohort.band();
     let mut html = format!(
-        "<h2 id=\"calibration\">Calibration</h2>\n<p class=\"lead\">How far the stated probabilities agree with how often they are right, by \
-         region: all voxels; predicted, where a structure is predicted; near, within {band} of the predicted boundary; each \
-         predicted structure. The papers' regions are conditional on the reference: foreground, where the reference has a \
-         structure; union, where reference or prediction has one; boundary, within {band} of the reference's boundary; \
-         each structure of the reference. Nobody is calibrated given the answer: even the true posterior is \
-         over-confident there.</p>\n{}",
+        "<h2 id=\"calibration\">Calibration</h2>\n<p class=\"lead\">How well the predicted probabilities match the observed frequencies, by \
+         region: all voxels; predicted, where a structure is predicted; near, within {band} of the predicted boundary; and \
+         each predicted structure. The papers' regions are conditional on the reference: foreground, where the reference \
+         has a structure; union, where reference or prediction has one; boundary, within {band} of the reference's \
+         boundary; and each structure of the reference. No model is calibrated conditional on the answer: even the true \
+         posterior is over-confident there.</p>\n{}",
         figures(cohort, Kind::Region)
     );
     let parts = [
         (
             Section::Reliability,
             "Reliability",
-            "Bars: how often the voxels of a bin are right, and the gap to their mean probability: orange where the model is \
-             over-confident, light blue where it is under-confident. Dots: frequency at the mean probability; on the dashed \
-             diagonal both agree. Beneath: how many voxels each bin holds, on a logarithmic axis.",
+            "Bars: the observed frequency in each bin, and its gap to the mean probability: orange where the model is \
+             over-confident, light blue where it is under-confident. Dots: frequency against mean probability; the dashed \
+             diagonal marks perfect agreement. Below: the number of voxels in each bin, on a logarithmic axis.",
         ),
         (
             Section::Confidence,
             "Confidence of right and wrong voxels",
-            "Shares of the right and of the wrong voxels by their largest probability. A model that knows when it errs has \
-             its wrong voxels at the left.",
+            "Distribution of the largest probability over the right and over the wrong voxels. A model that knows when it \
+             errs has its wrong voxels on the left.",
         ),
     ];
     for (section, title, lead) in parts {
@@ -172,13 +173,13 @@ fn logits(cohort: &Cohort, plots: &[Plot]) -> String {
     let what = if cohort.measure.kind == Prediction::Scores(Scores::Logits) {
         "Each curve is the distribution of one class's logit."
     } else {
-        "Only probabilities were given, so their logarithms stand for the logits: they differ by a number that is the same \
-         for all classes of a voxel. Each curve is the distribution of one class's logarithm."
+        "Only probabilities were given, so their logarithms stand in for the logits: the two differ by a constant that is \
+         the same for all classes of a voxel. Each curve is the distribution of one class's log probability."
     };
     format!("<h3>Logits by true class</h3>\n<p class=\"lead\">{what}</p>\n{shown}")
 }
 
-/// One line a structure or region, and as many tables as its metrics need to fit on paper.
+/// One row per structure or region, split into as many tables as the metrics need to fit a printed page.
 fn figures(cohort: &Cohort, kind: Kind) -> String {
     let rows: Vec<&Row> = cohort.rows.iter().filter(|row| row.kind == kind).collect();
     let mut names: Vec<&str> = rows.iter().map(|row| row.of.as_str()).collect();
@@ -189,7 +190,7 @@ fn figures(cohort: &Cohort, kind: Kind) -> String {
     metrics.chunks(metrics.len().div_ceil(tables).max(1)).map(|metrics| part(cohort, kind, &names, metrics)).collect()
 }
 
-/// Some metrics of every structure or region.
+/// One table: some of the metrics of every structure or region.
 fn part(cohort: &Cohort, kind: Kind, names: &[&str], metrics: &[&Metric]) -> String {
     let head = |metric: &&Metric| {
         let (definition, key) = (escape(metric.definition), cohort.headed(metric));
@@ -214,7 +215,7 @@ fn part(cohort: &Cohort, kind: Kind, names: &[&str], metrics: &[&Metric]) -> Str
     )
 }
 
-/// Mean, interval beneath, and the bounds where an empty mask leaves the mean open.
+/// The mean with its interval below, and the bounds if empty masks leave the mean open.
 fn cell(row: Option<&Row>) -> String {
     let Some(row) = row else { return "<td class=\"n\">&ndash;</td>".into() };
     let mut lines = vec![shown(row.summary.mean)];
@@ -236,16 +237,16 @@ pub fn section_of(section: Section, plots: &[Plot]) -> String {
     gallery(plots.iter().filter(|plot| plot.section == section))
 }
 
-/// Plots beside each other.
+/// Plots side by side.
 fn gallery<'a>(plots: impl Iterator<Item = &'a Plot>) -> String {
     let figures: String = plots.map(figure).collect();
     if figures.is_empty() { figures } else { format!("<div class=\"plots\">{figures}</div>\n") }
 }
 
-/// A drawing, what it shows, and where it lies as a file.
+/// A drawing with its caption.
 fn figure(plot: &Plot) -> String {
     let class = if plot.width > 400 { " class=\"broad\"" } else { "" };
-    // Three drawings of the usual width fit beside each other.
+    // Three drawings of the usual width fit side by side.
     let width = if plot.width > 400 { plot.width.min(740) } else { 345 };
     format!(
         "<figure{class} style=\"width:{width}px\" id=\"{}\">{}<figcaption>{}</figcaption></figure>\n",
@@ -255,7 +256,7 @@ fn figure(plot: &Plot) -> String {
     )
 }
 
-/// The five worst cases by overlap of each structure, with slices of the worst of them.
+/// The five cases with the lowest overlap for each structure, with slices of the worst of them.
 fn worst_cases(cohort: &Cohort, plots: &[Plot]) -> String {
     let mut html = String::new();
     for (number, of) in cohort.structures().into_iter().enumerate() {
@@ -292,19 +293,19 @@ fn worst_cases(cohort: &Cohort, plots: &[Plot]) -> String {
         return html;
     }
     format!(
-        "<h2 id=\"worst\">Worst cases</h2>\n<p class=\"lead\">The cases of least overlap, and of the worst of them the slice with most \
-         voxels in one contour only, seen as radiologists see it. The map shows the largest probability of each voxel: dark \
-         is doubt.</p>\n{html}"
+        "<h2 id=\"worst\">Worst cases</h2>\n<p class=\"lead\">The cases with the lowest overlap, and for the worst of them the slice \
+         where the contours differ most, in radiological convention. The map shows the largest probability of each voxel: \
+         darker is less certain.</p>\n{html}"
     )
 }
 
-/// The head of a structure's worst cases, which a click unfolds where they are folded.
+/// The heading of a structure's worst cases; if they are folded, a click unfolds them.
 fn worst_head(name: &str, folded: bool) -> String {
     let name = escape(name);
     if folded { format!("<details><summary>Structure {name}</summary>") } else { format!("<h3>Structure {name}</h3>") }
 }
 
-/// The definitions of the metrics that are used, as a table.
+/// A table of the definitions of the metrics used.
 pub fn definitions<'a>(used: impl Iterator<Item = &'a Metric>, lengths: LengthUnit) -> String {
     let lines: String = used
         .map(|metric| {
@@ -318,18 +319,19 @@ pub fn definitions<'a>(used: impl Iterator<Item = &'a Metric>, lengths: LengthUn
         .collect();
     format!(
         "<h2 id=\"definitions\">Definitions</h2>\n<table><thead><tr><th>metric</th><th>unit</th><th>definition</th><th>source</th></tr></thead>\n\
-         {lines}</table>\n<p class=\"note\">Surface: mask minus its erosion by the face cross; outside the grid is \
-         background. Distances between voxel centres. Bins (l, u], a probability of 0 in the first.</p>\n"
+         {lines}</table>\n<p class=\"note\">Surface: the mask minus its erosion by the face cross; outside the grid is \
+         background. Distances are between voxel centres. Bins are (l, u]; a probability of 0 falls in the first.</p>\n"
     )
 }
 
-/// One checksum of all predictions, references and images: pages with another were made from other files.
+/// One checksum over all predictions, references and images. Reports with different checksums were made from different
+/// files.
 fn fingerprint(cohort: &Cohort) -> String {
     let sums: Vec<&str> = cohort.cases.iter().flat_map(|case| case.checksums.iter().map(String::as_str)).collect();
     hash::of_bytes(sums.join("\n").as_bytes())
 }
 
-/// Everything else that a number depends on.
+/// Everything else that the results depend on.
 fn settings(cohort: &Cohort) -> String {
     let measure = &cohort.measure;
     let given = match measure.kind {
@@ -338,8 +340,8 @@ fn settings(cohort: &Cohort) -> String {
         Prediction::Segmentation => "label maps",
     };
     let distances = match cohort.length_unit() {
-        LengthUnit::Mm => "in mm, by the voxel size of the labels",
-        LengthUnit::Voxels => "in voxels, every voxel of size 1",
+        LengthUnit::Mm => "in mm, from the voxel size of the labels",
+        LengthUnit::Voxels => "in voxels, each of size 1",
     };
     let unions = |(name, labels): (&String, &Vec<u16>)| format!("{name} = {labels:?}");
     let mut rows = vec![
@@ -348,10 +350,10 @@ fn settings(cohort: &Cohort) -> String {
         ("definitions", cohort.plan().convention.name().into()),
         ("empty masks", cohort.plan().empty.name().into()),
         ("bins", measure.bins.to_string()),
-        ("tolerance of nsd", cohort.tolerance()),
-        ("band of the boundary", cohort.band()),
+        ("NSD tolerance", cohort.tolerance()),
+        ("boundary band", cohort.band()),
         ("distances", distances.into()),
-        ("seed of the bootstrap", cohort.plan().seed.to_string()),
+        ("bootstrap seed", cohort.plan().seed.to_string()),
         ("files read (SHA-256)", fingerprint(cohort)),
     ];
     if !measure.unions.is_empty() {
@@ -359,7 +361,7 @@ fn settings(cohort: &Cohort) -> String {
     }
     let lines: String = rows.iter().map(|(key, value)| format!("<dt>{key}</dt><dd>{}</dd>\n", escape(value))).collect();
     format!(
-        "<h2 id=\"settings\">Settings and files</h2>\n<dl>\n{lines}</dl>\n<p class=\"note\">Figures of single cases: cases.csv. Every plot lies \
-         in the folder plots as SVG and PNG, with the numbers behind it as CSV.</p>\n"
+        "<h2 id=\"settings\">Settings and files</h2>\n<dl>\n{lines}</dl>\n<p class=\"note\">Metrics of single cases: cases.csv. Every plot is \
+         in the folder plots as SVG and PNG, with its data as CSV.</p>\n"
     )
 }

@@ -1,4 +1,4 @@
-//! Bars of the mean logits and of their mean magnitude, by true class.
+//! Bar charts of the mean logit and of its mean magnitude, by true class.
 
 use segcal_core::Result;
 use segcal_data::output::Csv;
@@ -9,11 +9,11 @@ use super::charts::{Bars, Series};
 use super::plot::{Plot, Section};
 use crate::cohort::Cohort;
 
-/// Name, what is drawn, and its place in [`LogitDistribution::means`].
+/// File name, quantity drawn, and its index in the result of [`LogitDistribution::means`].
 const KINDS: [(&str, &str, usize); 2] =
     [("logits-mean", "mean logit", 0), ("logits-mean-magnitude", "mean magnitude of the logit", 1)];
 
-/// Both; none where a part of the cohort has no sums.
+/// Both plots; none if no class has sums.
 ///
 /// # Errors
 /// The drawing library fails.
@@ -36,7 +36,7 @@ pub(super) fn plots(cohort: &Cohort, counts: &LogitDistribution) -> Result<Vec<P
         let groups = classes.iter().map(|&label| name(usize::from(label))).collect();
         let chart = Bars { title: format!("{what} of each channel by true class"), unit: what.into(), groups, series };
         let caption =
-            format!("The {what} of each class's channel over the voxels of each true class, all cases together.");
+            format!("The {what} of each class's channel over the voxels of each true class, pooled over all cases.");
         Plot::new(file, Section::Logits, caption, &chart, csv)
     });
     kinds.collect()

@@ -1,7 +1,8 @@
-//! The report of an evaluation: one self-contained HTML file, and every plot with the numbers behind it.
+//! The report of an evaluation: one self-contained HTML file, and every plot with its data.
 //!
-//! `charts` draws, `plot` is one plot, `plots` says which a cohort has, `html` puts figures, plots and definitions on one page,
-//! which begins with `first` and ends with `cases`; `words` has titles and digits.
+//! `charts` draws, `plot` is a single plot, and `plots` selects the plots of a cohort. `html` puts metrics, plots and
+//! definitions on one page; `first` is its first screen and `cases` its list of cases. `words` has arrows and number
+//! formats.
 
 mod cases;
 pub mod charts;
@@ -17,13 +18,13 @@ use segcal_core::{Context, Result};
 use crate::cohort::Cohort;
 use segcal_data::output::{self, OutputFolder};
 
-/// How the names of an evaluation's plots begin.
+/// Prefixes of the names of an evaluation's plots.
 const KINDS: [&str; 6] = ["box-", "worst-", "reliability-", "confidence-", "logits-class-", "logits-mean"];
 
-/// The files of one plot.
+/// Extensions of the files of one plot.
 const ENDINGS: [&str; 3] = ["svg", "csv", "png"];
 
-/// Writes `report.html`, and each plot as `plots/*.svg`, `.png` and `.csv`. Plots of an earlier evaluation go.
+/// Writes `report.html`, and each plot as `plots/*.svg`, `.png` and `.csv`. Removes the plots of an earlier evaluation.
 ///
 /// # Errors
 /// The folder cannot be written.
@@ -34,7 +35,7 @@ pub fn write(cohort: &Cohort, folder: &OutputFolder) -> Result<()> {
     output::write_text(&folder.file("report.html")?, &html::page(cohort, &plots))
 }
 
-/// Removes the plots that an earlier evaluation left and this one does not have; other files stay.
+/// Removes the plots of an earlier evaluation that this one does not have. Other files are left alone.
 fn remove_others(plots: &[plot::Plot], folder: &OutputFolder) -> Result<()> {
     let inside = folder.path().join("plots");
     if !inside.is_dir() || inside.is_symlink() {

@@ -1,14 +1,14 @@
-//! One plot of a page.
+//! A single plot of a page.
 
 use segcal_core::Result;
 use segcal_data::output::Csv;
 
 use super::charts::{self, Chart};
 
-/// What a plot is about: a section of the page.
+/// The section of the page that a plot belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
-    /// Figures of single cases.
+    /// Metrics of single cases.
     Cases,
     /// Slices of the worst cases.
     Worst,
@@ -18,7 +18,7 @@ pub enum Section {
     Confidence,
     /// Logits by true class.
     Logits,
-    /// Figures against noise.
+    /// Metrics against noise.
     Noise,
     /// Ranks of methods.
     Ranks,
@@ -26,39 +26,39 @@ pub enum Section {
     Subject,
     /// Methods by network.
     Networks,
-    /// Shares of methods in a sum.
+    /// Each method's share of a sum.
     Shares,
-    /// Figures against the parameter of a loss.
+    /// Metrics against the parameter of a loss.
     Sensitivity,
 }
 
-/// A plot in both formats, with the numbers behind it.
+/// A plot as SVG and PNG, with its data.
 pub struct Plot {
-    /// File name without ending.
+    /// File name without extension.
     pub name: String,
     /// The section it belongs to.
     pub section: Section,
-    /// The structure of a slice.
+    /// The structure that a slice shows; empty for other plots.
     pub of: String,
-    /// What one sees.
+    /// What the plot shows.
     pub caption: String,
-    /// Width that it is drawn for.
+    /// Width in units of the drawing.
     pub width: u32,
     /// The drawing.
     pub svg: String,
-    /// The drawing as pixels.
+    /// The drawing as a PNG file.
     pub png: Vec<u8>,
-    /// The numbers.
+    /// The data as CSV.
     pub csv: String,
 }
 
 impl Plot {
-    /// A chart drawn for SVG and for PNG, with the numbers behind it.
+    /// Draws a chart as SVG and as PNG, and keeps its data.
     ///
     /// # Errors
     /// The chart cannot be drawn.
     pub fn new(name: &str, section: Section, caption: String, chart: &impl Chart, csv: Csv) -> Result<Self> {
-        // Names of unions are the user's; a file name is not.
+        // Users choose the names of unions, which may contain characters that file names cannot.
         let plain = |letter: char| if letter.is_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };
         let name = name.chars().map(plain).collect();
         let [width, _] = chart.size();

@@ -1,4 +1,4 @@
-//! Which plots a cohort has.
+//! The plots of a cohort.
 
 use segcal_core::{Context, Error, Result};
 use segcal_metrics::calibration::{MOST_CLASSES, Region, RegionBins};
@@ -16,15 +16,16 @@ use crate::state::CaseState;
 use crate::states::slices_of;
 use segcal_data::output::{Csv, OutputFolder};
 
-/// Cases of each structure that are drawn, the worst first.
+/// Number of cases drawn for each structure, the worst first.
 const WORST: usize = 3;
 
-/// Structures beyond which only those of the least mean DSC have slices, and box plots have no room.
+/// With more structures than this, only those with the lowest mean DSC have slices.
 const MOST_STRUCTURES: usize = 30;
+/// With more boxes than this, a box plot is not drawn.
 const MOST_BOXES: usize = 300;
 
-/// Every plot: box plots, slices of the worst cases (whose voxels lie in `folder`), reliability diagrams and confidence
-/// of every region and class, distributions of logits.
+/// Draws every plot: box plots, slices of the worst cases (whose voxels are stored in `folder`), reliability diagrams
+/// and confidence histograms of every region and class, and distributions of logits.
 ///
 /// # Errors
 /// The drawing library fails.
@@ -53,7 +54,7 @@ pub fn of(cohort: &Cohort, folder: &OutputFolder) -> Result<Vec<Plot>> {
         }
         let all = calibration.region(Region::All);
         for class in 1..if many { 1 } else { calibration.classes() } {
-            let shown = format!("class {}, one against the rest", cohort.name(&class.to_string()));
+            let shown = format!("class {}, one-vs-rest", cohort.name(&class.to_string()));
             plots.push(reliability_plot(
                 &format!("class-{class}"),
                 &shown,
@@ -77,7 +78,8 @@ pub fn of(cohort: &Cohort, folder: &OutputFolder) -> Result<Vec<Plot>> {
     Ok(plots)
 }
 
-/// Reliability and confidence of each region that is a problem of its own, over all voxels and where it is predicted.
+/// Reliability and confidence of each region that is predicted as a separate binary problem: over all voxels, where it
+/// is predicted, and near its predicted boundary.
 fn of_problems(cohort: &Cohort) -> Result<Vec<Plot>> {
     let mut plots = Vec::new();
     for (number, (name, pooled)) in cohort.pooled.problems().iter().enumerate() {
@@ -87,20 +89,19 @@ fn of_problems(cohort: &Cohort) -> Result<Vec<Plot>> {
             if bins.voxels() == 0 {
                 continue;
             }
-            // Names of regions may hold what file names cannot.
-            let (file, shown) =
-                (format!("region-{}-{region}", number + 1), format!("{name} against the rest, {region}"));
+            // Names of regions may contain characters that file names cannot.
+            let (file, shown) = (format!("region-{}-{region}", number + 1), format!("{name} vs. rest, {region}"));
             plots.push(reliability_plot(&file, &shown, "accuracy", &reliability::top_label(&bins))?);
             plots.push(confidence_plot(&file, &shown, &bins)?);
         }
         let all = counters.calibration.region(Region::All);
-        let (file, shown) = (format!("region-{}", number + 1), format!("{name}, one against the rest"));
+        let (file, shown) = (format!("region-{}", number + 1), format!("{name}, one-vs-rest"));
         plots.push(reliability_plot(&file, &shown, "frequency", &reliability::of_class(&all, 1))?);
     }
     Ok(plots)
 }
 
-/// The reliability diagram of a region. `None` if the region holds no voxel or the cohort has label maps alone.
+/// The reliability diagram of a region. `None` if the region has no voxels or the cohort has only label maps.
 ///
 /// # Errors
 /// The drawing library fails.
@@ -125,7 +126,7 @@ fn reliability_plot(name: &str, of: &str, what: &'static str, bars: &[Bar]) -> R
     let ece: f64 = bars.iter().filter_map(gap).sum();
     let voxels: u64 = bars.iter().map(|bar| bar.count).sum();
     let chart = Reliability { title: format!("{of}: ECE of the pooled voxels {ece:.4}"), what, bars: bars.to_vec() };
-    let caption = format!("{of}: {voxels} voxels of all cases together.");
+    let caption = format!("{of}: {voxels} voxels, pooled over all cases.");
     let mut csv = Csv::new(&["lower", "upper", "count", "share", "mean_probability", "frequency"]);
     for bar in bars {
         let or_empty = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
@@ -149,11 +150,11 @@ fn confidence_plot(name: &str, of: &str, region: &RegionBins) -> Result<Plot> {
         title: format!("{of}: confidence {:.3}, accuracy {:.3}", region.confidence(), region.accuracy()),
         bins,
     };
-    let caption = format!("{of}, all cases together.");
+    let caption = format!("{of}, pooled over all cases.");
     Plot::new(&format!("confidence-{name}"), Section::Confidence, caption, &chart, csv)
 }
 
-/// The distribution of every channel over the voxels of one true class; `None` without voxels.
+/// The distribution of every channel over the voxels of one true class; `None` if there are no such voxels.
 fn logit_plot(cohort: &Cohort, logits: &Logits, label: Label) -> Result<Option<Plot>> {
     let counts = &logits.counts;
     let voxels: u64 = counts.counts(label, 0).iter().sum();
@@ -179,7 +180,7 @@ fn logit_plot(cohort: &Cohort, logits: &Logits, label: Label) -> Result<Option<P
             let (lower, upper) = limits(cell);
             csv.row(&[&channel, &lower, &upper, count]);
         }
-        // What lies beyond the ends is drawn in the last bins.
+        // Values beyond the edges are drawn in the first and last bin.
         let mut shares: Vec<f64> = cells[1..=bins].iter().map(|&count| count as f64 / voxels as f64).collect();
         shares[0] += cells[0] as f64 / voxels as f64;
         shares[bins - 1] += cells[bins + 1] as f64 / voxels as f64;
@@ -187,11 +188,11 @@ fn logit_plot(cohort: &Cohort, logits: &Logits, label: Label) -> Result<Option<P
     }
     let of = cohort.name(&label.to_string());
     let chart = Distribution { title: format!("voxels whose true class is {of}"), what, edges, channels };
-    let caption = format!("{voxels} voxels of true class {of}, all cases together.");
+    let caption = format!("{voxels} voxels of true class {of}, pooled over all cases.");
     Plot::new(&format!("logits-class-{label}"), Section::Logits, caption, &chart, csv).map(Some)
 }
 
-/// The values of all structures or regions; `None` where no case has one.
+/// A box plot of one metric over all structures or regions; `None` if no case has a value, or there are too many boxes.
 fn box_plot(cohort: &Cohort, kind: Kind, key: &'static str) -> Result<Option<Plot>> {
     let rows: Vec<_> = cohort.rows.iter().filter(|row| row.kind == kind && row.metric.key == key).collect();
     let finite = |values: &[f64]| values.iter().copied().filter(|value| value.is_finite()).collect::<Vec<_>>();
@@ -210,15 +211,15 @@ fn box_plot(cohort: &Cohort, kind: Kind, key: &'static str) -> Result<Option<Plo
     let by = if kind == Kind::Structure { "structure" } else { "region" };
     let unit = cohort.headed(row.metric);
     let missing: usize = rows.iter().map(|row| row.values.iter().filter(|value| !value.is_finite()).count()).sum();
-    let chart = Boxes { title: format!("{key} by {by}, each case a dot"), unit, groups };
+    let chart = Boxes { title: format!("{key} by {by}, one dot per case"), unit, groups };
     let mut caption = format!("{key}: {}.", row.metric.definition);
     if missing > 0 {
-        caption += &format!(" {missing} values that are not finite are not shown.");
+        caption += &format!(" {missing} non-finite values are not shown.");
     }
     Plot::new(&format!("box-{key}"), Section::Cases, caption, &chart, csv).map(Some)
 }
 
-/// The cases by a structure's DSC, the worst first; those without a value are left out.
+/// The cases sorted by a structure's DSC, the worst first; cases without a value are left out.
 pub fn worst_first(cohort: &Cohort, structure: &str) -> Vec<usize> {
     let Some(row) = cohort.row(Kind::Structure, structure, "dsc") else { return Vec::new() };
     let mut order: Vec<usize> = (0..cohort.cases.len()).filter(|&case| !row.values[case].is_nan()).collect();
@@ -226,7 +227,7 @@ pub fn worst_first(cohort: &Cohort, structure: &str) -> Vec<usize> {
     order
 }
 
-/// The structures whose slices are shown: all, or of many those of the least mean DSC.
+/// The structures whose slices are shown: all, or if there are too many, those with the lowest mean DSC.
 fn shown_structures(cohort: &Cohort) -> Vec<&str> {
     let mut structures = cohort.structures();
     if structures.len() > MOST_STRUCTURES {
@@ -274,9 +275,9 @@ fn overlay(cohort: &Cohort, state: &CaseState, case: usize, number: usize, layer
     }
     let differing = slice.differing;
     let place = match slice.of {
-        1 => format!("{differing} voxels in one contour only"),
+        1 => format!("the contours differ in {differing} voxels"),
         of => format!(
-            "{} slice {} of {of}, the one with most voxels in one contour only ({differing})",
+            "{} slice {} of {of}, the one where the contours differ most ({differing} voxels)",
             slice.view,
             slice.number + 1
         ),

@@ -1,8 +1,8 @@
-//! Arrows, and how many digits of a number are shown.
+//! Arrows and number formats.
 
 use segcal_metrics::metric::{Better, Metric};
 
-/// Whether more or less is better: an arrow, or nothing.
+/// An arrow that shows whether higher or lower is better; empty for metrics that do not judge.
 pub fn arrow(metric: &Metric) -> &'static str {
     match metric.better {
         _ if !metric.judges() => "",
@@ -12,7 +12,7 @@ pub fn arrow(metric: &Metric) -> &'static str {
     }
 }
 
-/// As many digits as mean something: four decimals of small errors, fewer of large numbers.
+/// Formats a number with as many digits as are meaningful: four decimals for small errors, fewer for large numbers.
 pub fn shown(value: f64) -> String {
     let size = value.abs();
     if value.is_nan() {
@@ -30,7 +30,7 @@ pub fn shown(value: f64) -> String {
     }
 }
 
-/// A share in percentage points, with its sign.
+/// Formats a fraction in percentage points, with its sign.
 pub fn points(share: f64) -> String {
     if share.is_finite() { format!("{:+.1}", 100.0 * share) } else { "&ndash;".into() }
 }

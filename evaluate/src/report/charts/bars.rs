@@ -1,10 +1,10 @@
-//! Bars of several methods in groups, beside each other and as shares of one bar.
+//! Grouped bar charts of several methods, side by side or stacked as shares of one bar.
 
 use plotters::prelude::*;
 
 use super::{Chart, Drawn, GREY, INK, Page, colors, short, tick};
 
-/// Bars side by side in groups.
+/// Groups of bars side by side.
 pub struct Bars {
     /// Title.
     pub title: String,
@@ -12,7 +12,7 @@ pub struct Bars {
     pub unit: String,
     /// Names of the groups.
     pub groups: Vec<String>,
-    /// From left to right in each group.
+    /// The methods, from left to right in each group.
     pub series: Vec<Series>,
 }
 
@@ -20,11 +20,11 @@ pub struct Bars {
 pub struct Series {
     /// Its name.
     pub name: String,
-    /// Of each group the value, and its standard deviation; what is not finite is not drawn.
+    /// The value and its standard deviation for each group. Non-finite numbers are not drawn.
     pub values: Vec<[f64; 2]>,
 }
 
-/// One bar for each group, of the shares of the methods in the sum.
+/// One stacked bar for each group, with each method's share of the sum.
 pub struct Shares {
     /// Title.
     pub title: String,
@@ -32,14 +32,15 @@ pub struct Shares {
     pub groups: Vec<String>,
     /// Names of the methods.
     pub names: Vec<String>,
-    /// `values[method][group]`, at least 0; what is not finite counts as 0.
+    /// `values[method][group]`, at least 0. Non-finite values count as 0.
     pub values: Vec<Vec<f64>>,
 }
 
 const WIDTH: u32 = 500;
 const HEIGHT: u32 = 330;
-/// Least width of a bar, and of a group besides.
+/// Minimum width of a bar.
 const BAR: u32 = 14;
+/// Space between groups.
 const ROOM: u32 = 34;
 
 /// The width of a chart with this many groups of this many bars.
@@ -110,7 +111,7 @@ impl Chart for Bars {
     }
 }
 
-/// The names of the groups beneath the axis, each in the middle of its room, in two lines where one is too short.
+/// Draws the names of the groups below the axis, each centred, on two lines if one is too short.
 fn group_names<D: DrawingBackend>(page: &Page<'_, D>, groups: &[String], [wide, high]: [u32; 2]) -> Drawn<D> {
     let (left, right) = (66.0, f64::from(wide) - 16.0);
     let each = (right - left) / groups.len().max(1) as f64;
@@ -124,7 +125,7 @@ fn group_names<D: DrawingBackend>(page: &Page<'_, D>, groups: &[String], [wide, 
     Ok(())
 }
 
-/// A name that is longer than `most` characters, broken at its first space; what is too long still is cut.
+/// Breaks a name longer than `most` characters at its first space, and truncates lines that are still too long.
 fn in_lines(name: &str, most: usize) -> Vec<String> {
     let parts = match name.split_once(' ') {
         Some((first, second)) if name.chars().count() > most => vec![first, second],

@@ -1,4 +1,4 @@
-//! Box plots, lying, so that names of any length can be read.
+//! Horizontal box plots, which leave room for long names.
 
 use plotters::prelude::*;
 
@@ -10,7 +10,7 @@ pub struct Boxes {
     pub title: String,
     /// Label of the axis of values.
     pub unit: String,
-    /// Names and values, from top to bottom; no group is empty.
+    /// Names and values, from top to bottom. No group is empty.
     pub groups: Vec<(String, Vec<f64>)>,
 }
 
@@ -24,7 +24,7 @@ impl Chart for Boxes {
         [WIDTH, TOP + ROW * self.groups.len() as u32 + AXIS]
     }
 
-    /// Quartiles, whiskers to the furthest value within 1.5 interquartile ranges, and every value as a dot.
+    /// Draws quartiles, whiskers to the furthest value within 1.5 interquartile ranges, and every value as a dot.
     fn draw<D: DrawingBackend>(&self, page: &Page<'_, D>) -> Drawn<D> {
         page.title(&self.title)?;
         let all = || self.groups.iter().flat_map(|(_, values)| values.iter().copied());
@@ -58,7 +58,7 @@ impl Chart for Boxes {
             let lines =
                 [[(middle, at - 0.26), (middle, at + 0.26)], [(lower, at), (first, at)], [(third, at), (upper, at)]];
             chart.draw_series(lines.map(|line| PathElement::new(line, page.line(BLUE, 2))))?;
-            // A fixed spread, so that equal values do not hide each other.
+            // A deterministic jitter, so that equal values do not hide each other.
             let spread = |index: usize| 0.18 * ((index * 7 % 11) as f64 / 5.0 - 1.0);
             let radius = page.px(2);
             let dots = values.iter().enumerate();

@@ -12,7 +12,7 @@ pub struct Distribution {
     pub what: &'static str,
     /// Edges of the bins.
     pub edges: Vec<f64>,
-    /// Name of each channel, and the share of the voxels in each bin.
+    /// Name of each channel, and the fraction of voxels in each bin.
     pub channels: Vec<(String, Vec<f64>)>,
 }
 
@@ -20,7 +20,7 @@ const SIZE: [u32; 2] = [360, 310];
 /// Lower end of the axis, in percent.
 const LEAST: f64 = 0.05;
 
-/// A share as a height of the drawing.
+/// A fraction in percent, clamped to the lower end of the logarithmic axis.
 fn percent(share: f64) -> f64 {
     (100.0 * share).max(LEAST)
 }
@@ -67,7 +67,7 @@ impl Chart for Distribution {
 }
 
 impl Distribution {
-    /// The bins from the first to the last in which a channel is seen.
+    /// The range of bins in which any channel is visible.
     fn shown(&self) -> [usize; 2] {
         let bins = self.edges.len() - 1;
         let held = |bin: &usize| self.channels.iter().any(|(_, shares)| 100.0 * shares[*bin] > LEAST);

@@ -1,4 +1,4 @@
-//! Numbers of methods in columns, the smaller the darker: ranks.
+//! Heat maps of ranks: one row per method, darker for lower ranks.
 
 use plotters::prelude::*;
 
@@ -8,32 +8,33 @@ use super::{Chart, Drawn, INK, Page, short};
 pub struct Heat {
     /// Title.
     pub title: String,
-    /// Names of the lines.
+    /// Names of the rows.
     pub rows: Vec<String>,
     /// Names of the columns.
     pub columns: Vec<String>,
-    /// `values[row][column]`; what is not finite is left white.
+    /// `values[row][column]`. Non-finite values are left white.
     pub values: Vec<Vec<f64>>,
-    /// Digits behind the point.
+    /// Digits after the decimal point.
     pub digits: usize,
 }
 
-/// Least width and the height of a cell.
+/// Minimum width, and height, of a cell.
 const CELL: [u32; 2] = [70, 30];
 const TOP: u32 = 34;
 /// Height of one line of a column's name.
 const LINE: u32 = 14;
-/// The colour of the best, and that of the worst.
+/// The colours of the best and the worst value.
 const ENDS: [[f64; 3]; 2] = [[8.0, 81.0, 156.0], [239.0, 243.0, 255.0]];
 
 impl Heat {
-    /// A column's name by its words, one beneath the other.
+    /// The words of each column's name, which are drawn one below the other.
     fn words(&self) -> Vec<Vec<String>> {
         let words = |name: &String| name.split(' ').filter(|word| !word.is_empty()).map(short).collect();
         self.columns.iter().map(words).collect()
     }
 
-    /// Width of a cell: room for the longest word above any column, which is not cut: the names tell the columns apart.
+    /// Width of a cell: wide enough for the longest word of any column name. These names are not truncated, since they
+    /// distinguish the columns.
     fn width(&self) -> u32 {
         let longest = self.words().iter().flatten().map(|word| word.chars().count()).max().unwrap_or(0) as u32;
         CELL[0].max(7 * longest + 6)
@@ -45,7 +46,7 @@ impl Heat {
         [22 + 8 * longest, TOP + LINE * tallest + 8]
     }
 
-    /// Least and largest value of a column, since columns have scales of their own.
+    /// The smallest and largest value of a column; each column has its own scale.
     fn range(&self, column: usize) -> [f64; 2] {
         let values = self.values.iter().map(|row| row[column]).filter(|value| value.is_finite());
         values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| [low.min(value), high.max(value)])
@@ -55,7 +56,7 @@ impl Heat {
 impl Chart for Heat {
     fn size(&self) -> [u32; 2] {
         let [left, top] = self.corner();
-        // No narrower than its title.
+        // At least as wide as the title.
         let wide = (24 + 8 * self.title.chars().count() as u32).max(320);
         [(left + self.width() * self.columns.len() as u32 + 14).max(wide), top + CELL[1] * self.rows.len() as u32 + 14]
     }

@@ -1,10 +1,10 @@
-//! Confidence of the voxels that are right beside that of those that are wrong.
+//! Histograms of the confidence of right and of wrong voxels.
 
 use plotters::prelude::*;
 
 use super::{BLUE, Chart, Drawn, Page, VERMILION, count_tick, tick};
 
-/// How many voxels of each confidence are right and wrong.
+/// The numbers of right and wrong voxels by confidence.
 pub struct Histogram {
     /// Title.
     pub title: String,
@@ -29,7 +29,7 @@ impl Chart for Histogram {
         let share = |count: u64, side: usize| 100.0 * count as f64 / totals[side].max(1) as f64;
         let shares = || self.bins.iter().flat_map(|(_, counts)| (0..2).map(|side| share(counts[side], side)));
         let tallest = shares().fold(1.0, f64::max);
-        // No probability below 1 / K is the largest of K.
+        // The largest of K probabilities is never below 1 / K.
         let first = self.bins.iter().find(|(_, counts)| counts[0] + counts[1] > 0);
         let start = first.map_or(0.0, |([lower, _], _)| lower.min(0.5));
         let mut chart = ChartBuilder::on(page.area)
@@ -46,7 +46,7 @@ impl Chart for Histogram {
             .y_labels(5)
             .y_label_formatter(&|value| format!("{} %", tick(*value)))
             .x_desc("confidence (largest probability)")
-            .y_desc("share of the right, the wrong");
+            .y_desc("share of right / wrong voxels");
         page.looks(&mut mesh, 12).draw()?;
         for (side, color) in [BLUE, VERMILION].into_iter().enumerate() {
             chart.draw_series(self.bins.iter().filter(|(_, counts)| counts[side] > 0).map(
@@ -61,7 +61,7 @@ impl Chart for Histogram {
     }
 }
 
-/// Three digits are enough in a legend.
+/// Rounds a count to three digits, enough for a legend.
 fn three_digits(count: u64) -> f64 {
     if count == 0 {
         return 0.0;

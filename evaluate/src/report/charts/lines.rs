@@ -1,4 +1,4 @@
-//! Figures of several methods along an axis, with their spread.
+//! Line charts of a metric for several methods, with standard deviations.
 
 use plotters::prelude::*;
 
@@ -12,7 +12,7 @@ pub struct Lines {
     pub along: String,
     /// Label of the vertical axis.
     pub unit: String,
-    /// From the top of the legend on.
+    /// The methods, in the order of the legend.
     pub methods: Vec<Line>,
 }
 
@@ -20,16 +20,17 @@ pub struct Lines {
 pub struct Line {
     /// Its name.
     pub name: String,
-    /// Place on the axis, mean and standard deviation; what is not finite is not drawn.
+    /// Position on the horizontal axis, mean and standard deviation. Non-finite numbers are not drawn.
     pub points: Vec<[f64; 3]>,
 }
 
 const SIZE: [u32; 2] = [500, 330];
-/// Distance between two methods at the same place, and between the first and the last, at most, as shares of the axis.
+/// Largest offset between neighbouring methods at the same position, and between the first and the last method, as
+/// fractions of the axis.
 const DODGE: [f64; 2] = [0.008, 0.04];
 
 impl Lines {
-    /// The lowest and the highest place and value that are drawn, with some room.
+    /// The ranges of the drawn positions and values, with a margin.
     fn range(&self) -> [[f64; 2]; 2] {
         let points = || self.methods.iter().flat_map(Line::drawn);
         let ends = points().flat_map(|[_, mean, sd]| [mean - sd, mean + sd]);
@@ -45,7 +46,7 @@ impl Lines {
 }
 
 impl Line {
-    /// The points that can be drawn; a standard deviation that is not there is 0.
+    /// The points that can be drawn; a missing standard deviation is replaced by 0.
     fn drawn(&self) -> impl Iterator<Item = [f64; 3]> {
         let finite = self.points.iter().filter(|[at, mean, _]| at.is_finite() && mean.is_finite());
         finite.map(|&[at, mean, sd]| [at, mean, if sd.is_finite() { sd } else { 0.0 }])
@@ -79,7 +80,7 @@ impl Chart for Lines {
             .x_desc(&self.along)
             .y_desc(&self.unit);
         page.looks(&mut mesh, 13).draw()?;
-        // Side by side, so that bars do not hide each other.
+        // Side by side, so that error bars do not hide each other.
         let step = DODGE[0].min(DODGE[1] / self.methods.len().max(1) as f64) * (right - left);
         for (number, (line, color)) in self.methods.iter().zip(colors()).enumerate() {
             let aside = step * (number as f64 - (self.methods.len() as f64 - 1.0) / 2.0);

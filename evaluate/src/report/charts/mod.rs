@@ -1,7 +1,7 @@
-//! Charts, each drawn once for SVG and for PNG.
+//! Charts, drawn as SVG and as PNG by the same code.
 //!
-//! Colours are those of Okabe and Ito (2008), which people with any colour vision tell apart. Pixels that a chart shows
-//! (an image, a map) lie beneath the drawing: in SVG as embedded pictures, in PNG copied.
+//! Colours are those of Okabe and Ito (2008), which can be told apart with any kind of colour vision. Pixels that a
+//! chart shows (an image, a map) lie beneath the drawing: embedded as images in SVG, copied in PNG.
 
 mod bars;
 mod boxes;
@@ -49,22 +49,22 @@ const VERMILION: RGBColor = RGBColor(213, 94, 0);
 const GREY: RGBColor = RGBColor(110, 110, 110);
 const INK: RGBColor = RGBColor(26, 26, 26);
 const FAINT: RGBColor = RGBColor(225, 225, 225);
-/// For categories, in this order.
+/// Colours of categories, in this order.
 const CATEGORIES: [RGBColor; 7] =
     [RGBColor(70, 70, 70), BLUE, VERMILION, RGBColor(0, 158, 115), ORANGE, RGBColor(204, 121, 167), SKY];
 
 /// Colours of the methods beyond the categories: the papers compare up to a dozen.
 const MORE: [RGBColor; 5] =
     [RGBColor(140, 86, 45), RGBColor(170, 160, 20), RGBColor(90, 50, 140), RGBColor(0, 90, 90), RGBColor(150, 0, 40)];
-/// Longest name of a legend, in letters.
+/// Longest name in a legend, in characters.
 const LONGEST: usize = 24;
 
-/// The colours of methods, in their order.
+/// The colours of the methods, in order.
 fn colors() -> impl Iterator<Item = RGBColor> {
     CATEGORIES.into_iter().chain(MORE).cycle()
 }
 
-/// A name as a legend has room for it.
+/// A name truncated to fit a legend.
 fn short(name: &str) -> String {
     match name.chars().count() {
         ..=LONGEST => name.to_owned(),
@@ -72,20 +72,20 @@ fn short(name: &str) -> String {
     }
 }
 
-/// Pixels of a PNG for each unit of the drawing, so that it prints well.
+/// Pixels of a PNG per unit of the drawing, so that it prints well.
 const PNG_SCALE: u32 = 2;
 
-/// Text needs a font also for SVG, whose layout measures it. It is compiled in, so that the plots look the same
-/// everywhere and nothing must be installed.
+/// Registers the font. SVG needs it too, since the layout measures text. It is compiled in, so that plots look the same
+/// everywhere and nothing has to be installed.
 fn with_font() {
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(|| {
-        // A font that cannot be registered shows as an error of the first text drawn.
+        // If the font cannot be registered, drawing the first text fails.
         let _ = register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular());
     });
 }
 
-/// Where a chart is drawn: the area, and how many pixels a unit has.
+/// Where a chart is drawn: the area, and the number of pixels per unit.
 pub struct Page<'a, D: DrawingBackend> {
     area: &'a DrawingArea<D, Shift>,
     scale: u32,
@@ -99,7 +99,7 @@ impl<D: DrawingBackend> Page<'_, D> {
         units * self.scale
     }
 
-    /// A font of this size. The drawing library counts a line's height as the size, a quarter more.
+    /// A font of this size. The drawing library takes the line height as the size, which is about a quarter larger.
     fn font(&self, units: u32) -> TextStyle<'static> {
         ("sans-serif", f64::from(self.px(units)) * 1.24).into_font().color(&INK)
     }
@@ -109,7 +109,7 @@ impl<D: DrawingBackend> Page<'_, D> {
         color.stroke_width(self.px(units))
     }
 
-    /// The looks that all axes share, with descriptions in this size.
+    /// Applies the style that all axes share, with axis titles of this size.
     fn looks<'m, 'a, 'b, X: Ranged, Y: Ranged>(
         &self,
         mesh: &'m mut MeshStyle<'a, 'b, X, Y, D>,
@@ -122,7 +122,7 @@ impl<D: DrawingBackend> Page<'_, D> {
             .axis_style(self.line(GREY, 1))
     }
 
-    /// The title, at the top left.
+    /// Draws the title at the top left.
     fn title(&self, text: &str) -> Drawn<D> {
         self.text(text, [10, 8], &self.font(14))
     }
@@ -131,7 +131,7 @@ impl<D: DrawingBackend> Page<'_, D> {
         self.area.draw_text(text, style, (self.px(x) as i32, self.px(y) as i32))
     }
 
-    /// Names with their colours, side by side from a place on.
+    /// Draws a legend of names with their colours, side by side from the given position.
     fn legend(&self, entries: &[(String, RGBColor)], [mut x, mut y]: [u32; 2], width: u32) -> Drawn<D> {
         let left = x;
         for (name, color) in entries {
@@ -148,7 +148,7 @@ impl<D: DrawingBackend> Page<'_, D> {
     }
 }
 
-/// Pixels beneath a drawing.
+/// A greyscale image beneath a drawing.
 pub struct Picture {
     /// Left and top, in units of the drawing.
     at: [u32; 2],
@@ -156,28 +156,28 @@ pub struct Picture {
     size: [u32; 2],
     /// Columns and rows.
     pixels: [usize; 2],
-    /// Row by row.
+    /// Grey values, row by row.
     grey: Vec<u8>,
 }
 
-/// What can be drawn.
+/// A chart that can be drawn on any backend.
 pub trait Chart {
     /// Width and height in units.
     fn size(&self) -> [u32; 2];
 
-    /// Pixels beneath the drawing.
+    /// Images beneath the drawing.
     fn pictures(&self) -> Vec<Picture> {
         Vec::new()
     }
 
-    /// Draws everything else.
+    /// Draws everything except the images.
     ///
     /// # Errors
     /// Those of the backend.
     fn draw<D: DrawingBackend>(&self, page: &Page<'_, D>) -> Drawn<D>;
 }
 
-/// As an SVG document.
+/// Draws a chart as an SVG document.
 ///
 /// # Errors
 /// The drawing library fails.
@@ -196,13 +196,13 @@ pub fn svg(chart: &impl Chart) -> Result<String> {
             at[0], at[1], size[0], size[1]
         );
     }
-    // Fixed width and height would keep the drawing from fitting a page.
+    // The white background and the images come first, so that they are behind the drawing.
     let start = text.find('>').map_or(0, |end| end + 1);
     text.insert_str(start, &format!("\n{ground}"));
     Ok(xml::legal(&text).into_owned())
 }
 
-/// As a PNG file, at twice the size so that it prints well.
+/// Draws a chart as a PNG file, at twice the size so that it prints well.
 ///
 /// # Errors
 /// The drawing library fails.
@@ -222,7 +222,7 @@ fn finish<D: DrawingBackend>(chart: &impl Chart, area: &DrawingArea<D, Shift>, s
     drawn.and_then(|()| area.present()).map_err(|error| Error::new(format!("a plot could not be drawn: {error}")))
 }
 
-/// Copies a picture into RGB pixels, each of its own as large as it is shown.
+/// Copies a picture into RGB pixels, scaled to its size in the drawing by nearest neighbour.
 fn copy(picture: &Picture, pixels: &mut [u8], width: usize) {
     let [left, top] = picture.at.map(|at| (at * PNG_SCALE) as usize);
     let [wide, high] = picture.size.map(|side| (side * PNG_SCALE) as usize);
@@ -246,14 +246,14 @@ fn png_file([width, height]: [usize; 2], color: png::ColorType, pixels: &[u8]) -
     Ok(file)
 }
 
-/// A number as an axis shows it: no more digits than it has, none lost that tell neighbours apart.
+/// Formats an axis label with at most six decimals, without trailing zeros.
 fn tick(value: f64) -> String {
     let text = format!("{value:.6}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" { "0".into() } else { text.into() }
 }
 
-/// A count as an axis shows it: 1, 10, 100, 1 k, 10 k …
+/// Formats a count as an axis label: 1, 10, 100, 1 k, 10 k …
 fn count_tick(value: f64) -> String {
     match value {
         value if value >= 1e9 => format!("{} G", tick(value / 1e9)),

@@ -1,4 +1,4 @@
-//! One slice: the contours of reference and prediction over the image, and over the map of the largest probability.
+//! One slice: the contours of reference and prediction over the image and over the map of the largest probability.
 
 use plotters::prelude::*;
 
@@ -11,13 +11,13 @@ use super::{Chart, Drawn, GREY, INK, ORANGE, Page, Picture, SKY};
 pub struct Overlay {
     /// Title.
     pub title: String,
-    /// How the structure fares in the case.
+    /// The metrics of the structure in this case, as text.
     pub figures: String,
-    /// How it lies.
+    /// The position and orientation of the slice.
     pub slice: Slice,
-    /// What it shows.
+    /// The masks, the image and the confidence map.
     pub layers: Layers,
-    /// The unit of the scale.
+    /// The unit of the scale bar.
     pub unit: LengthUnit,
 }
 
@@ -26,13 +26,13 @@ const PANEL: u32 = 300;
 const TOP: u32 = 98;
 const LEFT: u32 = 20;
 const GAP: u32 = 40;
-/// The letters of the lower side, and the scale beneath them.
+/// Height of the orientation letters and the scale bar below a panel.
 const BOTTOM: u32 = 42;
-/// Width of the bar that explains the map.
+/// Width of the colour bar of the map.
 const KEY: u32 = 12;
 
 impl Overlay {
-    /// Width and height of a panel, in the proportions of the patient.
+    /// Width and height of a panel, in true physical proportions.
     fn panel(&self) -> [u32; 2] {
         let [rows, columns] = self.slice.size;
         let [row_mm, column_mm] = self.slice.spacing_mm;
@@ -41,7 +41,7 @@ impl Overlay {
         [wide, high].map(|side| ((side * scale).round() as u32).max(40))
     }
 
-    /// Names and pixels of the panels; a segmentation without an image has contours on white.
+    /// Names and pixels of the panels. A label map without an image is drawn as contours on white.
     fn panels(&self) -> Vec<(&'static str, Vec<u8>)> {
         let all = [("image", &self.layers.image), ("largest probability", &self.layers.confidence)];
         let shown: Vec<_> =
@@ -58,7 +58,7 @@ impl Overlay {
         !self.layers.confidence.is_empty()
     }
 
-    /// Least probability that the map tells apart: black.
+    /// The probability that the map shows as black.
     fn darkest(&self) -> f64 {
         let least = self.layers.confidence.iter().copied().min().unwrap_or(0);
         (f64::from(least) / 255.0 * 10.0).floor() / 10.0
@@ -118,7 +118,7 @@ impl Chart for Overlay {
 }
 
 impl Overlay {
-    /// The border between inside and outside, along the edges of voxels, in colour on black so that it shows on any grey.
+    /// Draws the outline of a mask along voxel edges, in colour on black so that it is visible on any grey.
     fn contour<D: DrawingBackend>(
         &self,
         page: &Page<'_, D>,
@@ -143,7 +143,7 @@ impl Overlay {
         Ok(())
     }
 
-    /// Letters of the patient's directions around a panel.
+    /// Draws the letters of the anatomical directions around a panel.
     fn sides<D: DrawingBackend>(&self, page: &Page<'_, D>, left: u32) -> Drawn<D> {
         let Some([west, east, north, south]) = self.slice.sides else { return Ok(()) };
         let [wide, high] = self.panel();
@@ -156,7 +156,7 @@ impl Overlay {
         places.into_iter().try_for_each(|(letter, place)| page.text(&letter.to_string(), place, &page.font(12)))
     }
 
-    /// A bar of a round number of millimetres or voxels.
+    /// Draws a scale bar of a round number of millimetres or voxels.
     fn scale<D: DrawingBackend>(&self, page: &Page<'_, D>) -> Drawn<D> {
         let [wide, high] = self.panel();
         let voxel = if self.unit == LengthUnit::Mm { self.slice.spacing_mm[1] } else { 1.0 };
@@ -179,19 +179,19 @@ impl Overlay {
     }
 }
 
-/// 1, 2 or 5 times a power of ten, at most `limit`.
+/// The largest value of the form 1, 2 or 5 times a power of ten that is at most `limit`.
 fn round_below(limit: f64) -> f64 {
     let power = 10_f64.powf(limit.log10().floor());
     [5.0, 2.0, 1.0].into_iter().map(|digit| digit * power).find(|&value| value <= limit).unwrap_or(power)
 }
 
-/// Lines along the border of a mask, each as corners `[row, column]`, straight runs as two.
+/// Lines along the border of a mask, each given by its two end points `[row, column]`.
 pub(super) fn outline(mask: &[u8], [rows, columns]: [usize; 2]) -> Vec<Vec<[usize; 2]>> {
     let inside = |row: usize, column: usize| {
         row > 0 && column > 0 && row <= rows && column <= columns && mask[(row - 1) * columns + column - 1] == 1
     };
     let mut lines = Vec::new();
-    // Rows and columns count from 1 here, so that 0 and one beyond are outside.
+    // Rows and columns count from 1 here, so that index 0 and the one past the end are outside.
     for row in 0..=rows {
         runs(
             columns,
@@ -213,7 +213,7 @@ pub(super) fn outline(mask: &[u8], [rows, columns]: [usize; 2]) -> Vec<Vec<[usiz
     lines
 }
 
-/// Hands on each run of places where `on` holds.
+/// Calls `each(from, to)` for each run of indices for which `on` is true.
 fn runs(length: usize, on: impl Fn(usize) -> bool, mut each: impl FnMut(usize, usize)) {
     let mut start = None;
     for at in 0..=length {

@@ -1,12 +1,12 @@
-//! Charts of lines side by side: two figures against one parameter.
+//! Line charts side by side: several metrics against one parameter.
 
 use plotters::prelude::*;
 
 use super::{Chart, Drawn, Lines, Page};
 
-/// Panels from left to right.
+/// Line charts in a row.
 pub struct Panels {
-    /// What they show.
+    /// The charts, from left to right.
     pub panels: Vec<Lines>,
 }
 

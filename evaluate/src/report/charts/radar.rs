@@ -1,4 +1,4 @@
-//! Methods on axes around a centre.
+//! Radar charts of several methods.
 
 use std::f64::consts::TAU;
 
@@ -6,7 +6,7 @@ use plotters::prelude::*;
 
 use super::{Chart, Drawn, FAINT, GREY, Page, colors, short, tick};
 
-/// Values of methods on several axes, the more outward the better.
+/// Values of methods on several axes; further out is better.
 pub struct Radar {
     /// Title.
     pub title: String,
@@ -14,17 +14,18 @@ pub struct Radar {
     pub axes: Vec<String>,
     /// Names of the methods.
     pub names: Vec<String>,
-    /// `values[method][axis]`; what is not finite is not drawn.
+    /// `values[method][axis]`. Non-finite values are not drawn.
     pub values: Vec<Vec<f64>>,
 }
 
 const SIZE: [u32; 2] = [500, 430];
 const RADIUS: f64 = 128.0;
-/// Rings of the web.
+/// Number of grid rings.
 const RINGS: usize = 4;
 
 impl Radar {
-    /// Least and largest value, rounded outwards, so that differences are seen: the centre is the least.
+    /// The smallest and largest value, rounded outwards. The centre is the smallest value rather than 0, so that
+    /// differences are visible.
     fn range(&self) -> [f64; 2] {
         let values = self.values.iter().flatten().copied().filter(|value| value.is_finite());
         let [low, high] = values.fold([f64::INFINITY, f64::NEG_INFINITY], |[a, b], value| [a.min(value), b.max(value)]);
@@ -84,7 +85,7 @@ impl Chart for Radar {
 }
 
 impl Radar {
-    /// The name of an axis beyond its end, by words.
+    /// Draws the name of an axis beyond its end, one word per line.
     fn name<D: DrawingBackend>(&self, page: &Page<'_, D>, centre: [f64; 2], axis: usize, name: &str) -> Drawn<D> {
         let angle = TAU * axis as f64 / self.axes.len() as f64 - TAU / 4.0;
         let words: Vec<&str> = name.split(' ').collect();

@@ -1,4 +1,4 @@
-//! Frequency against probability, with the number of voxels of each bin beneath.
+//! Reliability diagrams: frequency against probability, with the number of voxels in each bin below.
 
 use plotters::prelude::*;
 use segcal_metrics::reliability::Bar;
@@ -16,7 +16,7 @@ pub struct Reliability {
 }
 
 const SIZE: [u32; 2] = [360, 430];
-/// Height of the diagram; the counts take the rest.
+/// Height of the diagram; the rest shows the counts.
 const UPPER: u32 = 318;
 
 impl Chart for Reliability {
@@ -50,7 +50,7 @@ impl Reliability {
         let mut mesh = chart.configure_mesh();
         mesh.disable_x_mesh().x_labels(0).y_labels(6).y_label_formatter(&|value| tick(*value)).y_desc(self.what);
         page.looks(&mut mesh, 13).draw()?;
-        // Empty bins show nothing: a bar there would be an invention.
+        // Nothing is drawn for empty bins, which have no frequency.
         let filled = || self.bars.iter().filter_map(|bar| Some((bar, bar.accuracy?, bar.confidence?)));
         chart.draw_series(filled().map(|(bar, accuracy, confidence)| {
             Rectangle::new([(bar.lower, 0.0), (bar.upper, accuracy.min(confidence))], BLUE.mix(0.75).filled())
@@ -71,7 +71,7 @@ impl Reliability {
         Ok(())
     }
 
-    /// On a logarithmic axis, since one bin often holds almost all voxels.
+    /// Draws the counts on a logarithmic axis, since one bin often holds almost all voxels.
     fn counts<D: DrawingBackend>(&self, page: &Page<'_, D>, area: &DrawingArea<D, plotters::coord::Shift>) -> Drawn<D> {
         let tallest = self.bars.iter().map(|bar| bar.count).max().unwrap_or(0).max(10) as f64;
         let bottom = 0.7;

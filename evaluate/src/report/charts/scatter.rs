@@ -1,4 +1,4 @@
-//! One figure against another, with circles whose size is a third.
+//! Scatter plots of two quantities, with a third shown as the size of the circles.
 
 use plotters::prelude::*;
 
@@ -10,8 +10,8 @@ pub struct Scatter {
     pub title: String,
     /// Labels of the horizontal and the vertical axis.
     pub axes: [String; 2],
-    /// Each method's name, and its points: place and what the size of the circle shows, from 0 on. What is not finite is
-    /// not drawn.
+    /// Each method's name and its points `[x, y, size]`, where the size is at least 0. Points with a non-finite number
+    /// are not drawn.
     pub points: Vec<(String, Vec<[f64; 3]>)>,
 }
 

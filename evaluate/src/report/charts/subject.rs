@@ -1,4 +1,4 @@
-//! One slice of one subject under several methods: contours, confidence and reliability beneath each other.
+//! One slice of one subject under several methods: contours, confidence and reliability, one above the other.
 
 use plotters::prelude::*;
 use segcal_metrics::reliability::Bar;
@@ -19,21 +19,21 @@ pub struct Subject {
     pub image: Vec<u8>,
     /// The reference's labels.
     pub reference: Vec<Label>,
-    /// The labels that have contours, with their names.
+    /// The labels whose contours are drawn, with their names.
     pub classes: Vec<(Label, String)>,
-    /// From left to right.
+    /// The methods, from left to right.
     pub methods: Vec<Seen>,
 }
 
-/// What one method sees of the slice.
+/// The result of one method on the slice.
 pub struct Seen {
     /// Its name.
     pub name: String,
-    /// How it fares in the subject.
+    /// Its metrics for the subject, as text.
     pub figures: String,
     /// Its labels.
     pub prediction: Vec<Label>,
-    /// Largest probability, 255 is 1.
+    /// The largest probability of each voxel; 255 means 1.
     pub confidence: Vec<u8>,
     /// Reliability over the subject's foreground.
     pub bars: Vec<Bar>,
@@ -46,14 +46,14 @@ const LEFT: u32 = 14;
 const GAP: u32 = 12;
 
 impl Subject {
-    /// Width and height of a panel, in the proportions of the patient.
+    /// Width and height of a panel, in true physical proportions.
     fn panel(&self) -> [u32; 2] {
         let (high, wide) = (self.size[0] as f64 * self.spacing_mm[0], self.size[1] as f64 * self.spacing_mm[1]);
         let scale = f64::from(PANEL) / high.max(wide);
         [wide, high].map(|side| ((side * scale).round() as u32).max(60))
     }
 
-    /// Width of a column, which has room for a reliability diagram.
+    /// Width of a column, wide enough for a reliability diagram.
     fn column(&self) -> u32 {
         self.panel()[0].max(PANEL)
     }
@@ -147,7 +147,7 @@ impl Subject {
         Ok(())
     }
 
-    /// A small reliability diagram without numbers: both axes run from 0 to 1.
+    /// Draws a small reliability diagram without numbers; both axes run from 0 to 1.
     fn reliability<D: DrawingBackend>(page: &Page<'_, D>, [left, top]: [u32; 2], bars: &[Bar]) -> Drawn<D> {
         let side = f64::from(PANEL);
         let place = |x: f64, y: f64| {
