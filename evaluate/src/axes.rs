@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 /// The axes of class scores in the documented order: class, depth, height, width.
 const DOCUMENTED: &str = "kzyx";
 
-/// The order of the axes of arrays: the letters `k` (class), `z`, `y` and `x`, the slowest axis first. `x` runs as the first
-/// axis of a NIfTI file. Arrays of two dimensions have no `z`, label maps no `k`: those letters are passed over.
+/// The order of the axes of arrays: the letters `k` (class), `z`, `y` and `x`, the slowest axis first. `x` runs as the
+/// first axis of a NIfTI file. Arrays of two dimensions have no `z`, label maps no `k`: those letters are passed over.
 ///
 /// ```
 /// use segcal_evaluate::axes::Order;
@@ -35,8 +35,8 @@ impl Order {
         orders.iter().map(|&order| Self(order.into())).collect()
     }
 
-    /// Which axis of an array of `rank` axes becomes the first, second … of `[k, z, y, x]` (without the axes that it has
-    /// not). `classes` says that it holds class scores, `flat` that the reference is one slice.
+    /// Which axis of an array of `rank` axes becomes the first, second … of `[k, z, y, x]` (without the axes that it
+    /// has not). `classes` says that it holds class scores, `flat` that the reference is one slice.
     ///
     /// # Errors
     /// Arrays of this rank have an axis that the order does not name.

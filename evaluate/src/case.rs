@@ -19,12 +19,12 @@ use super::states;
 use super::structures;
 use super::units::LengthUnit;
 
-/// Measures one case; also gives what its slices show.
+/// Measures one case. Also returns the slices for its overlays.
 ///
 /// # Errors
-/// A file is malformed or does not belong to the other, or the device fails.
+/// A file is malformed, prediction and reference do not match, or the device fails.
 pub fn measure<B: Backend>(backend: &B, pair: &Pair, how: &Measure) -> Result<(CaseState, Vec<Chosen>)> {
-    // A file that changes meanwhile is then found to have changed.
+    // Hash first, so that a file modified while it is measured is detected later.
     let checksums = states::checksums(pair)?;
     let Volume { data, grid } = pair.read_reference()?;
     let volume = Volume { data, grid: how.reading.grid(pair.reference_file(), grid)? };
@@ -50,7 +50,7 @@ pub fn measure<B: Backend>(backend: &B, pair: &Pair, how: &Measure) -> Result<(C
         regions: figures.regions.into_iter().map(|(name, figures)| (name, owned(figures, Number))).collect(),
         authors: figures.authors.map(Authors::from),
         slices: chosen.iter().map(|chosen| chosen.slice.clone()).collect(),
-        // Told once for the cohort.
+        // The doubt about the spacing was logged once for the cohort.
         warnings: notes
             .into_all()
             .into_iter()
@@ -74,7 +74,7 @@ fn owned<T, U>(figures: BTreeMap<&'static str, T>, map: impl Fn(T) -> U) -> BTre
     figures.into_iter().map(|(key, value)| (key.to_owned(), map(value))).collect()
 }
 
-/// The grid in the unit of the lengths; in mm with the axes as they lie in space.
+/// The grid in the unit of lengths; in mm, with the axes as they are in space.
 fn measured_grid(grid: &data::Grid, unit: LengthUnit) -> Grid {
     match unit {
         LengthUnit::Voxels => Grid::voxel_units(grid.extent),
@@ -85,7 +85,7 @@ fn measured_grid(grid: &data::Grid, unit: LengthUnit) -> Grid {
     }
 }
 
-/// The prediction on the reference's grid.
+/// Reads the prediction onto the reference grid.
 fn read<'a>(
     pair: &Pair,
     volume: &Volume<Label>,
@@ -114,7 +114,7 @@ fn read<'a>(
     })
 }
 
-/// The slices of each structure, with the image under them.
+/// The slices of each structure, with the image beneath them.
 fn chosen(figures: &metrics::Figures, volume: &Volume<Label>, pair: &Pair, how: &Measure) -> Vec<Chosen> {
     let list = match &how.nested {
         Some(nested) => nested.regions.clone(),

@@ -1,4 +1,4 @@
-//! What a data set says of its labels.
+//! The description of the labels in a `dataset.json`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,17 +7,17 @@ use segcal_core::{Context, Error, Result};
 use segcal_metrics::measure::Nested;
 use segcal_metrics::volume::{Label, Structure};
 
-/// What a `dataset.json` says of the labels.
+/// The description of the labels in a `dataset.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Described {
-    /// What labels are called: MSD's `{"1": "name"}` or nnU-Net's `{"name": 1}`, without background and ignored voxels.
+    /// Names of the labels, from MSD's `{"1": "name"}` or nnU-Net's `{"name": 1}`, without background and ignore label.
     pub names: BTreeMap<Label, String>,
-    /// The label that is called `ignore`, as by nnU-Net.
+    /// The label with the name `ignore`, as in nnU-Net.
     pub ignored: Option<Label>,
-    /// nnU-Net's regions: classes that are made of several labels, and where there are such, the single labels as well.
+    /// nnU-Net's regions: classes that unite several labels and, if there are any, the single labels as well.
     pub regions: BTreeMap<String, Vec<Label>>,
-    /// The regions in the order of the file, which is that of the channels of their scores, with the label that each becomes
-    /// (`regions_class_order`). None where there are no regions, or the order of the labels is missing.
+    /// The regions in the order of the file, which is that of the channels of their scores, with the label that each
+    /// becomes (`regions_class_order`). `None` if there are no regions, or the order of the labels is missing.
     pub nested: Option<Nested>,
 }
 
@@ -25,10 +25,10 @@ impl Described {
     /// Reads the file.
     ///
     /// # Errors
-    /// It is missing or no JSON.
+    /// It is missing or is not JSON.
     pub fn read(file: &Path) -> Result<Self> {
         let text = segcal_data::limits::read_text(file)?;
-        // Editors of Windows put a byte order mark in front.
+        // Windows editors put a byte order mark in front.
         let document: serde_json::Value =
             serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(Error::from_source).at(file.display())?;
         let mut described = Self::default();
@@ -62,12 +62,12 @@ impl Described {
         Ok(described)
     }
 
-    /// That beside the folder of labels, or beside the folder of the one file of labels; nothing where there is none. One that
-    /// cannot be read triggers a warning: it may name a label that is in no figure.
+    /// Reads the file beside the folder of labels, or beside the folder of a single label file; empty if there is none.
+    /// A file that cannot be read triggers a warning, since it may define an ignore label.
     pub fn beside(labels: &Path) -> Self {
-        // Of `.` and the like the folder above has no name of its own.
+        // Paths such as `.` have no named parent folder.
         let whole = labels.canonicalize().unwrap_or_else(|_| labels.to_path_buf());
-        // Beside a link, then beside what it leads to.
+        // First beside a link, then beside its target.
         let named = Some(labels).filter(|labels| labels.file_name().is_some());
         let levels = if whole.is_file() { 2 } else { 1 };
         let above = |path: &Path| path.ancestors().skip(1).take(levels).map(Path::to_path_buf).collect::<Vec<_>>();
@@ -75,7 +75,7 @@ impl Described {
         Self::first(folders.map(|folder| folder.join("dataset.json")))
     }
 
-    /// That in a folder of predictions, where nnU-Net leaves a copy.
+    /// Reads the file in a folder of predictions, where nnU-Net leaves a copy.
     pub fn within(predictions: &Path) -> Self {
         Self::first(std::iter::once(predictions.join("dataset.json")))
     }
@@ -83,36 +83,36 @@ impl Described {
     fn first(mut files: impl Iterator<Item = PathBuf>) -> Self {
         let Some(file) = files.find(|file| file.is_file()) else { return Self::default() };
         Self::read(&file).unwrap_or_else(|error| {
-            log::warn!("{error}; neither names nor an ignored label are known");
+            log::warn!("{error}; the names of the labels and the ignored label are unknown");
             Self::default()
         })
     }
 
-    /// The first label that has another name in the description of the references.
+    /// A warning about the first label that has another name in the description of the references.
     pub fn differs(&self, references: &Self) -> Option<String> {
         let same = |one: &str, other: &str| one.trim().eq_ignore_ascii_case(other.trim());
         self.names.iter().find_map(|(label, name)| {
             let other = references.names.get(label).filter(|other| !same(name, other))?;
             Some(format!(
-                "its dataset.json calls label {label} \"{name}\", that beside the references \"{other}\": if the classes are in another \
-                 order, every figure of them is wrong"
+                "its dataset.json calls label {label} \"{name}\", the one beside the references calls it \"{other}\": if the \
+                 classes are in a different order, all their results are wrong"
             ))
         })
     }
 
-    /// Whether it says anything that changes a figure.
+    /// Whether it defines nothing that changes a result.
     pub const fn is_silent(&self) -> bool {
         self.ignored.is_none() && self.nested.is_none()
     }
 }
 
-/// A label, which some tools write as text.
+/// A label. Some tools write it as text.
 fn number(value: &serde_json::Value) -> Option<Label> {
     let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
     number.and_then(|label| Label::try_from(label).ok())
 }
 
-/// Regions with the labels that they become, if there is one for each.
+/// Regions with the labels that they become, if there is one label for each.
 fn nested(regions: Vec<Structure>, order: &serde_json::Value) -> Option<Nested> {
     let order: Vec<Label> = order.as_array()?.iter().map(number).collect::<Option<_>>()?;
     (order.len() == regions.len()).then_some(Nested { regions, order })
@@ -131,7 +131,7 @@ mod tests {
         let references = named(["Anterior", "Posterior"]);
         let doubt = named(["Posterior", "Anterior"]).differs(&references).unwrap();
         assert!(
-            doubt.starts_with("its dataset.json calls label 1 \"Posterior\", that beside the references \"Anterior\""),
+            doubt.contains("calls label 1 \"Posterior\", the one beside the references calls it \"Anterior\""),
             "{doubt}"
         );
         assert_eq!(named(["anterior", " Posterior"]).differs(&references), None);

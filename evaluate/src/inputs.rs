@@ -1,4 +1,4 @@
-//! Which prediction belongs to which reference.
+//! Pairs predictions with references.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,20 +15,20 @@ pub enum Files {
     One(PathBuf),
     /// One NIfTI per class, in order.
     PerClass(Vec<PathBuf>),
-    /// A label map as one mask for each class.
+    /// A label map stored as one mask per class.
     Masks(Masks),
 }
 
-/// The masks of one case with the label of each.
+/// The masks of one case, with their labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Masks {
     /// The files.
     pub paths: Vec<PathBuf>,
-    /// The label that each stands for.
+    /// The label of each file.
     pub labels: Vec<Label>,
 }
 
-/// What the classes are called.
+/// Names of the classes.
 pub type Names = BTreeMap<Label, String>;
 
 impl Files {
@@ -58,20 +58,20 @@ pub struct Pair {
     pub prediction: Files,
     /// The reference label map, or the folder of its masks.
     pub reference: PathBuf,
-    /// The masks that make the reference, where it is not one file.
+    /// The masks that make up the reference, if it is not a single file.
     pub masks: Option<Masks>,
     /// The image that was segmented, for the report.
     pub image: Option<PathBuf>,
 }
 
-/// What the files of a folder hold, which says what is meant where a case is there as two.
+/// The content wanted from a folder, which decides between two files of one case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holds {
-    /// Class scores: of nnU-Net's `CASE.npz` and `CASE.nii.gz` the first.
+    /// Class scores: nnU-Net's `CASE.npz` rather than `CASE.nii.gz`.
     Scores,
-    /// Predicted label maps: the second.
+    /// Predicted label maps: `CASE.nii.gz` rather than `CASE.npz`.
     Labels,
-    /// References or images, which are there once.
+    /// References or images, for which a second file is an error.
     Other,
 }
 
@@ -80,29 +80,29 @@ pub enum Holds {
 pub struct Pairing {
     /// References with their predictions.
     pub pairs: Vec<Pair>,
-    /// Predictions that have no reference or lack a class, and what is wrong.
+    /// Predictions that have no reference or lack a class, with the error.
     pub unusable: Vec<(String, Error)>,
     /// References that have no prediction.
     pub unpredicted: Vec<String>,
-    /// What the classes are called, where files are called after them.
+    /// Names of the classes, if the files are named after them.
     pub names: Names,
 }
 
 impl Pairing {
-    /// The pairs and the references without a prediction, where every prediction must be usable.
+    /// The pairs and the references without a prediction, provided that every prediction is usable.
     ///
     /// # Errors
-    /// That of the first prediction that is not.
+    /// The error of the first prediction that is not usable.
     pub fn every_prediction(self) -> Result<(Vec<Pair>, Vec<String>)> {
         self.unusable.into_iter().next().map_or(Ok((self.pairs, self.unpredicted)), |(_, error)| Err(error))
     }
 }
 
-/// Pairs a file with a file, or the files of two folders by case name. What belongs to no pair is given as well, so that
-/// nothing is left out silently.
+/// Pairs a file with a file, or the files of two folders by case name. Also returns the files without a pair, so that
+/// nothing is dropped silently.
 ///
 /// # Errors
-/// A path does not exist, a folder holds nothing to read or a case twice, or there is no pair.
+/// A path does not exist, a folder contains nothing to read or a case twice, or there is no pair.
 pub fn pairs(predictions: &Path, labels: &Path, holds: Holds) -> Result<Pairing> {
     if predictions.is_file() && labels.is_file() {
         let [case, _] = [known(labels)?, known(predictions)?];
@@ -116,7 +116,7 @@ pub fn pairs(predictions: &Path, labels: &Path, holds: Holds) -> Result<Pairing>
         return Ok(Pairing { pairs: vec![pair], ..Pairing::default() });
     }
     let mut references = listed(labels, Holds::Other)?;
-    // What is named as a reference is a case; only what is not may be one class of a case.
+    // A file with the name of a reference is a case. Only other files may be one class of a case.
     let (named, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
         listed(predictions, holds)?.into_iter().partition(|(name, _)| references.contains_key(name));
     let (classes, others) = by_class(others, |case| references.contains_key(case) && !named.contains_key(case));
@@ -139,7 +139,7 @@ pub fn pairs(predictions: &Path, labels: &Path, holds: Holds) -> Result<Pairing>
     let pairs: Vec<Pair> = found.into_iter().filter_map(pair).collect();
     unusable.iter().for_each(|(case, _)| drop(references.remove(case)));
     let pairing = Pairing { pairs, unusable, unpredicted: references.into_keys().collect(), names: Names::new() };
-    // Folders that do not belong together at all are a mistake of the command, not of a case.
+    // If the folders do not match at all, the command is wrong, not a single case.
     if pairing.pairs.is_empty() { pairing.every_prediction().map(|_| Pairing::default()) } else { Ok(pairing) }
 }
 
@@ -147,21 +147,21 @@ fn without_reference(case: &str, files: &Files, labels: &Path, references: &BTre
     let error = Error::new(format!("has no reference in {}", labels.display())).at(files.first().display());
     if case.contains("_label-") {
         return error.help(
-            "the names do not say the order of the classes: rename files of one class each to CASE_0 (background), \
+            "the names do not give the order of the classes: rename the files, one per class, to CASE_0 (background), \
              CASE_1 …",
         );
     }
     match nearest(case, references.keys().map(String::as_str)) {
-        Some(near) => error.help(format!("there is {near}: predictions and references must share their names")),
-        None => error.help("predictions and references must share their names"),
+        Some(near) => error.help(format!("did you mean {near}? predictions and references must have the same names")),
+        None => error.help("predictions and references must have the same names"),
     }
 }
 
-/// Gives each pair its image: from `images`, a file or a folder, or else from the folder beside the labels that data sets
-/// have (`imagesTs` beside `labelsTs`). Gives the names of the cases that have none in the folder that was asked for.
+/// Sets the image of each pair: from `images`, a file or a folder, or by default from the folder beside the labels
+/// (`imagesTs` beside `labelsTs`). Returns the names of the cases that have no image in `images`.
 ///
 /// # Errors
-/// `images` does not exist, or holds nothing to read.
+/// `images` does not exist, or contains nothing to read.
 pub fn add_images(pairs: &mut [Pair], images: Option<&Path>, labels: &Path) -> Result<Vec<String>> {
     let beside = || {
         let name = labels.file_name()?.to_str()?.strip_prefix("labels")?;
@@ -179,7 +179,7 @@ pub fn add_images(pairs: &mut [Pair], images: Option<&Path>, labels: &Path) -> R
         found => found?,
     };
     for pair in pairs.iter_mut() {
-        // nnU-Net numbers the channels; the first is shown.
+        // nnU-Net numbers the channels. The first one is shown.
         let file = found.remove(&pair.case).or_else(|| found.remove(&format!("{}_0000", pair.case)));
         pair.image = file;
     }
@@ -187,11 +187,11 @@ pub fn add_images(pairs: &mut [Pair], images: Option<&Path>, labels: &Path) -> R
     Ok(without.map(|pair| pair.case.clone()).collect())
 }
 
-/// The files of a folder (or one file) by case name. `CASE_0`, `CASE_1` … are one case only if they are NIfTI of one
-/// volume each.
+/// The files of a folder (or one file) by case name. `CASE_0`, `CASE_1` … are one case only if each is a NIfTI file
+/// with one volume.
 ///
 /// # Errors
-/// The path does not exist, or a folder holds nothing to read or a case twice.
+/// The path does not exist, or a folder contains nothing to read or a case twice.
 pub fn predictions(path: &Path, holds: Holds) -> Result<BTreeMap<String, Files>> {
     let files = listed(path, holds)?;
     let whole = |path: &PathBuf| data::read_grid(path).map_or(true, |(_, channels)| channels > 1);
@@ -217,19 +217,20 @@ pub(super) fn listed(path: &Path, holds: Holds) -> Result<BTreeMap<String, PathB
     }
     if files.is_empty() {
         if let Some(case) = data::folder_of_classes(path) {
-            let problem = format!("holds a folder for each case with one file a class, such as {}", case.display());
+            let problem =
+                format!("contains a folder for each case with one file per class, such as {}", case.display());
             return Err(Error::new(problem).at(path.display()).help(data::ONE_FILE_A_CASE));
         }
-        let error = Error::new("holds no file that can be read").at(path.display());
-        return Err(error.help("known are .nii .nii.gz .hdr .png .mha .mhd .nrrd .nhdr .npy .npz"));
+        let error = Error::new("contains no file that can be read").at(path.display());
+        return Err(error.help("supported: .nii .nii.gz .hdr .png .mha .mhd .nrrd .nhdr .npy .npz"));
     }
     files.into_iter().map(|(name, files)| Ok((name, meant(files, holds)?))).collect()
 }
 
-/// The file of a case. nnU-Net writes `CASE.npz`, which holds probabilities, beside the label map `CASE.nii.gz`; of other
-/// files none is taken for another.
+/// Chooses the file of a case. nnU-Net writes `CASE.npz`, which contains probabilities, beside the label map
+/// `CASE.nii.gz`. Any other second file is an error.
 fn meant(mut files: Vec<PathBuf>, holds: Holds) -> Result<PathBuf> {
-    // Without an order of its own, as folders are read.
+    // Folders are read in no particular order.
     files.sort_by_key(|file| (npy::is_archive(file), file.clone()));
     match (&mut files[..], holds) {
         ([only], _) => Ok(std::mem::take(only)),
@@ -244,7 +245,7 @@ fn meant(mut files: Vec<PathBuf>, holds: Holds) -> Result<PathBuf> {
     }
 }
 
-/// The case of a file that was asked for, whose ending must be one that is read.
+/// The case of a file given by its path, whose extension must be supported.
 fn known(path: &Path) -> Result<String> {
     case_name(path).ok_or_else(|| data::unknown_ending(path, " .npy .npz"))
 }
@@ -253,7 +254,7 @@ fn missing_folder(error: std::io::Error) -> Error {
     Error::from(error).help("give a file or a folder that exists")
 }
 
-/// Puts `CASE_0`, `CASE_1` … together where every file of the folder is of that form and the numbers are complete.
+/// Groups `CASE_0`, `CASE_1` … by case, if every file of the folder has that form and the numbers are complete.
 fn gathered(files: BTreeMap<String, PathBuf>) -> BTreeMap<String, Files> {
     let (cases, others) = by_class(files.clone(), |_| true);
     let cases: Option<_> = cases.into_iter().map(|(case, numbered)| Some((case, complete(&numbered).ok()?))).collect();
@@ -264,10 +265,11 @@ fn single(files: BTreeMap<String, PathBuf>) -> BTreeMap<String, Files> {
     files.into_iter().map(|(name, file)| (name, Files::One(file))).collect()
 }
 
-/// Files of one case by class number.
+/// Files of one case, by class number.
 type Numbered = Vec<(usize, PathBuf)>;
 
-/// Files `CASE_0`, `CASE_1` … by case, where there are several of a wanted case; and the others.
+/// Splits files into those of the form `CASE_0`, `CASE_1` …, grouped by case, for wanted cases with several of them,
+/// and the others.
 fn by_class(
     files: BTreeMap<String, PathBuf>,
     wanted: impl Fn(&str) -> bool,
@@ -289,7 +291,7 @@ fn by_class(
     (cases, others)
 }
 
-/// The files of a case that has one for each class.
+/// The files of a case with one per class, checked to be complete.
 fn complete(numbered: &Numbered) -> Result<Files> {
     let numbers: Vec<usize> = numbered.iter().map(|(number, _)| *number).collect();
     if numbers.iter().copied().eq(0..numbers.len()) {
@@ -297,13 +299,13 @@ fn complete(numbered: &Numbered) -> Result<Files> {
     }
     let missing = (0..numbers.len()).find(|number| !numbers.contains(number)).unwrap_or(numbers.len());
     let there = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    Err(Error::new(format!("the file of class {missing} is missing; there are those of {there}"))
+    Err(Error::new(format!("class {missing} has no file; found files of classes {there}"))
         .at(numbered[0].1.display())
-        .help("one file for each class, numbered from 0 (background)"))
+        .help("give one file per class, numbered from 0 (background)"))
 }
 
-/// The case that a file is named after: without ending, and without BIDS's `_probseg` or `_dseg`. `None` if the
-/// ending is none that is read.
+/// The name of a file's case: the file name without its extension and without BIDS's `_probseg` or `_dseg`. `None` if
+/// the extension is not supported.
 pub fn case_name(path: &Path) -> Option<String> {
     let stem = data::case_name(path).or_else(|| data::names::without_ending(path, &[".npy", ".npz"]))?;
     let plain = stem.strip_suffix("_probseg").or_else(|| stem.strip_suffix("_dseg"));
@@ -378,7 +380,7 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let message = |predictions: &[&str], labels: &[&str]| paired(predictions, labels).unwrap_err().to_string();
-        assert!(message(&["case1.nii"], &["case2.nii"]).contains("there is case2"));
+        assert!(message(&["case1.nii"], &["case2.nii"]).contains("did you mean case2"));
         let bids = message(&["sub-1_label-GM_probseg.nii", "sub-1_label-WM_probseg.nii"], &["sub-1_dseg.nii"]);
         assert!(bids.contains("CASE_0"), "{bids}");
         assert!(message(&[], &["a.nii"]).contains("no file that can be read"));
@@ -407,7 +409,7 @@ mod tests {
         assert_eq!(pairing.unpredicted, ["b"]);
         let reasons: BTreeMap<_, _> =
             pairing.unusable.iter().map(|(case, error)| (&**case, error.to_string())).collect();
-        assert!(reasons["c"].contains("class 2 is missing; there are those of 0, 1, 3"), "{reasons:?}");
+        assert!(reasons["c"].contains("class 2 has no file; found files of classes 0, 1, 3"), "{reasons:?}");
         assert!(reasons["f"].contains("f.nii: has no reference in "), "{reasons:?}");
         assert_eq!(reasons.len(), 4, "{reasons:?}");
     }

@@ -1,4 +1,4 @@
-//! The evaluation of a folder: pair the files, measure each case into a state, write the tables and the report.
+//! Evaluates a folder: pairs the files, measures each case into a state, and writes the tables and the report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -44,15 +44,15 @@ pub struct Request<'a> {
     pub measure: &'a Measure,
     /// How the cohort is summarised.
     pub plan: Plan,
-    /// Whether cases that are done, and whose files have not changed, are kept.
+    /// Whether finished cases whose files have not changed are kept.
     pub resume: bool,
 }
 
 /// Evaluates and writes the results.
 ///
 /// # Errors
-/// Predictions and references cannot be paired, no case can be evaluated, the results cannot be written, or the observer
-/// asks to stop.
+/// Predictions and references cannot be paired, no case can be evaluated, the results cannot be written, or the
+/// observer asks to stop.
 pub fn evaluate<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn Observer) -> Result<Cohort> {
     evaluate_all(backend, request, found(request)?, observer)
 }
@@ -60,9 +60,9 @@ pub fn evaluate<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn O
 /// The cases of an evaluation.
 struct Found {
     described: Described,
-    /// By name.
+    /// Pairs, sorted by case name.
     pairs: Vec<Pair>,
-    /// Those that belong to no pair, and what is wrong.
+    /// Cases without a usable pair, with the reason.
     unpaired: Vec<(String, Error)>,
 }
 
@@ -82,11 +82,11 @@ fn found(request: &Request<'_>) -> Result<Found> {
     Ok(Found { described, pairs: found.pairs, unpaired })
 }
 
-/// Measures the cases of a part, and leaves their states and a record of them in the folder of the results, which the parts
-/// share; [`merge`](crate::merge::merge) makes the tables and the page of them.
+/// Measures the cases of one part, and writes their states and a record of them to the output folder, which all parts
+/// share. [`merge`](crate::merge::merge) then makes the tables and the report.
 ///
 /// # Errors
-/// As [`evaluate`], but for a part of which no case can be evaluated.
+/// As [`evaluate`], except that it is no error if no case of the part can be evaluated.
 pub fn evaluate_part<B: Backend>(
     backend: &B,
     request: &Request<'_>,
@@ -123,8 +123,8 @@ pub fn evaluate_part<B: Backend>(
     Ok(record)
 }
 
-/// Evaluates these pairs, wherever their files lie, and writes the results. Of the request's paths only those of the
-/// labels, beside which `dataset.json` names the structures, and of the results count.
+/// Evaluates the given pairs, wherever their files are, and writes the results. The only paths of the request that are
+/// used are those of the labels, beside which `dataset.json` names the structures, and of the results.
 ///
 /// # Errors
 /// As [`evaluate`].
@@ -138,7 +138,7 @@ pub fn evaluate_pairs<B: Backend>(
     evaluate_all(backend, request, found, observer)
 }
 
-/// How the cases are measured, with what is decided of all of them.
+/// The settings of the measurement, after what is decided for all cases, checked against the number of classes.
 fn checked(request: &Request<'_>, found: &Found) -> Result<Measure> {
     let measure = decided(request, found.described.clone(), &found.pairs)?;
     if let (Prediction::Scores(_), None) = (measure.kind, &measure.nested) {
@@ -147,7 +147,7 @@ fn checked(request: &Request<'_>, found: &Found) -> Result<Measure> {
     Ok(measure)
 }
 
-/// Evaluates the pairs; the cases that belong to none are reported with those that fail.
+/// Evaluates the pairs. Cases without a pair are reported together with those that fail.
 fn evaluate_all<B: Backend>(
     backend: &B,
     request: &Request<'_>,
@@ -178,7 +178,7 @@ fn evaluate_all<B: Backend>(
             log::warn!("{}: {doubt}", request.predictions.display());
         }
         for (name, label) in structures::beyond(&measure.unions, &states) {
-            log::warn!("regions.{name}: no label map holds the label {label}");
+            log::warn!("regions.{name}: no label map contains the label {label}");
         }
     }
     let cohort = Cohort::new(states, pooled, measure.clone(), request.plan)?.without(failed);
@@ -199,14 +199,14 @@ fn described(request: &Request<'_>) -> Result<Described> {
     }
     if !within.is_silent() {
         log::warn!(
-            "{}: its dataset.json names regions or an ignored label; there is none beside the labels, so it is believed",
+            "{}: its dataset.json names regions or an ignored label and is used, since there is none beside the labels",
             request.predictions.display()
         );
     }
     Ok(within)
 }
 
-/// The request's way to measure, with what is believed of the files decided for all cases.
+/// The settings of the measurement, with the reading of the files decided for all cases.
 fn decided(request: &Request<'_>, described: Described, pairs: &[Pair]) -> Result<Measure> {
     let measure = request.measure;
     let Described { ignored, regions, nested, .. } = described;
@@ -219,7 +219,7 @@ fn decided(request: &Request<'_>, described: Described, pairs: &[Pair]) -> Resul
     reading.warn_of_spacings(pairs);
     let mut unions = measure.unions.clone();
     for (name, labels) in regions {
-        // A region whose name something else has in the tables is measured where the config gives it another.
+        // A region whose name is already taken in the tables is only measured if the config gives it another name.
         let own = Unions::from([(name.clone(), labels.clone())]);
         if !labels.is_empty() && structures::expect_names(&own).is_ok() {
             unions.entry(name).or_insert(labels);
@@ -234,18 +234,18 @@ fn decided(request: &Request<'_>, described: Described, pairs: &[Pair]) -> Resul
     })
 }
 
-/// Reports the error of a case, and keeps it for the results.
+/// Reports the error of a case, and returns it for the results.
 fn fail(case: &str, error: Error, observer: &dyn Observer) -> Failure {
     let failure = Failure::new(case, &error);
     observer.event(Event::CaseFailed(&error.at(case)));
     failure
 }
 
-/// The tables and the page of an evaluation. `summary.json`, the last to be written, holds the SHA-256 of the others.
+/// The tables and the page of an evaluation. `summary.json` is written last and contains the SHA-256 of the others.
 const RESULTS: [&str; 4] = [SUMMARY, "report.html", "cases.csv", "summary.csv"];
 
-/// Removes the results that are in the folder: whatever happens to an evaluation, none of another one stands beside what
-/// it wrote.
+/// Removes the results in the folder, so that an evaluation that stops early leaves no results of another one beside
+/// its own files.
 ///
 /// # Errors
 /// The folder cannot be written.
@@ -253,7 +253,7 @@ pub fn remove_results(folder: &OutputFolder) -> Result<()> {
     RESULTS.iter().try_for_each(|name| output::remove_file(&folder.file(name)?))
 }
 
-/// Writes every file of an evaluation, whose states are written already.
+/// Writes every file of an evaluation except the states, which are already written.
 ///
 /// # Errors
 /// The folder cannot be written.
@@ -286,14 +286,14 @@ struct Job<'a, B> {
 }
 
 impl<B: Backend> Job<'_, B> {
-    /// Measures every pair; one case a thread is in memory at a time.
+    /// Measures every pair, with one case per thread in memory at a time.
     fn run(&self, observer: &dyn Observer) -> Result<(Vec<CaseState>, Pooled, Vec<Failure>)> {
         let pooled = Mutex::new(Pooled::default());
         let steps = Steps::begin(observer, "evaluate", self.pairs.len());
         let measured = one_a_thread(self.pairs, |pair| {
             observer::check(observer)?;
             let mut state = self.state(pair);
-            // Added at once, so that the counters of one case a thread are in memory.
+            // Added at once, so that only the counters of one case per thread are in memory.
             let counters = state.as_mut().map(CaseState::take_counters).unwrap_or_default();
             pooled.lock().unwrap_or_else(PoisonError::into_inner).add_all(&pair.case, counters);
             steps.step(&pair.case);
@@ -311,7 +311,7 @@ impl<B: Backend> Job<'_, B> {
         Ok((states, pooled.into_inner().unwrap_or_else(PoisonError::into_inner), failed))
     }
 
-    /// The state of a case that is done, or else a new one. What cannot be measured leaves none behind.
+    /// The stored state of a finished case, or else a new one. A case that cannot be measured leaves no state behind.
     fn state(&self, pair: &Pair) -> Result<CaseState> {
         if let Some(state) = self.done(pair)? {
             return Ok(state);
@@ -322,14 +322,14 @@ impl<B: Backend> Job<'_, B> {
         let names = self.names.iter().filter(|(label, _)| usize::from(**label) < state.classes);
         state.names = names.map(|(label, name)| (*label, name.clone())).collect();
         let stored = Stored::new(self.measure.clone(), state);
-        // The state says that the case is done, so it comes last.
+        // The state marks the case as finished, so it is written last.
         slices::write(&states::slices_of(self.folder, self.layout, &pair.case)?, &slices)?;
         stored.write(self.folder, self.layout)?;
         stamps::note(self.folder, (self.layout, &pair.case), stamps, &stored.state.checksums)?;
         Ok(stored.state)
     }
 
-    /// The state of a case that is done, if its files hold what was measured.
+    /// The state of a finished case, if its files have not changed since.
     fn done(&self, pair: &Pair) -> Result<Option<CaseState>> {
         let path = states::state_of(self.folder, self.layout, &pair.case)?;
         if !self.resume || !path.exists() {
@@ -344,7 +344,7 @@ impl<B: Backend> Job<'_, B> {
             return Ok(Some(state));
         }
         let stamps = stamps::of(pair);
-        // A file that cannot be read now is told when it is measured.
+        // A file that cannot be read is reported when the case is measured.
         if states::checksums(pair).is_ok_and(|now| now == state.checksums) {
             stamps::note(self.folder, (self.layout, &pair.case), stamps, &state.checksums)?;
             return Ok(Some(state));

@@ -2,11 +2,12 @@
 
 use segcal_data::hash;
 
-/// Cases whose files lie in one folder; of more, they lie in 256, because file systems are slow with folders of very many files.
+/// Cases whose files lie in one folder; of more, they lie in 256, because file systems are slow with folders of very
+/// many files.
 const FEW: usize = 10_000;
 
-/// Where the files of each case lie. It follows from the number of cases, those that failed among them, and so is the same
-/// for one run, for its parts and for what is merged of them.
+/// Where the files of each case lie. It follows from the number of cases, those that failed among them, and so is the
+/// same for one run, for its parts and for what is merged of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     many: bool,

@@ -1,13 +1,18 @@
-//! Evaluation of stored predictions: which files belong together, what one case gives, what the cohort gives.
+//! Evaluation of stored predictions: pairs files, measures each case, and summarises the cohort.
 //!
-//! [`job`] does all of it for a folder. [`inputs`] pairs predictions with references by case name, [`reading`] is what is
-//! believed of their files, [`masks`] are label maps as one file a class, [`regional`] says whether scores are of regions and [`decide`] settles the [`axes`] of arrays, [`scores`] reads probabilities onto the
-//! reference's grid, [`structures`] lists what is measured of them, [`case`] measures one case into a [`state`],
-//! [`states`] stores what is done (where [`layout`] says), [`stamps`] knows files without reading them, [`parts`] share a folder, [`cohort`] makes the tables of many states, [`slices`] keeps what its overlays show and
-//! [`plane`] cuts whole ones,
-//! [`methods`] reads those tables of several methods back and puts them side by side, [`ranking`] ranks them; [`units`]
-//! says what lengths are in. [`calibrate`] fits post-hoc maps and applies them to stored scores; `report` (a feature)
-//! writes the page.
+//! [`job`] evaluates a folder from start to end.
+//!
+//! - Input: [`inputs`] pairs predictions with references by case name. [`reading`] describes how the files are read,
+//!   [`masks`] reads label maps stored as one file per class, [`regional`] decides whether scores are of regions,
+//!   [`decide`] settles the order of the [`axes`] of arrays, and [`scores`] reads probabilities onto the reference
+//!   grid.
+//! - Cases: [`structures`] lists what is measured, [`case`] measures one case into a [`state`], [`slices`] keeps the
+//!   slices that overlays show, and [`plane`] cuts whole slices. [`units`] is the unit of lengths.
+//! - Storage: [`states`] stores finished cases in the [`layout`] of the folder, [`stamps`] detects unchanged files
+//!   without reading them, and [`parts`] lets several processes share a folder.
+//! - Results: [`cohort`] makes the tables. [`methods`] reads the tables of several methods, and [`ranking`] ranks them.
+//!   [`calibrate`] fits post-hoc calibration maps and applies them to stored scores. `report` (a feature) writes the
+//!   HTML page.
 //!
 //! ```
 //! use segcal_core::Reference;
@@ -76,22 +81,22 @@ pub mod verdict;
 
 pub use job::{Request, evaluate};
 
-/// A case that is in none of the figures, and why.
+/// A case that failed and is in none of the results, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Failure {
     /// Name of the case.
     pub case: String,
-    /// What is wrong.
+    /// The error message.
     pub error: String,
 }
 
 impl Failure {
-    /// A case with its error, which does not name the case itself.
+    /// A failed case. The error itself does not name the case.
     pub fn new(case: &str, error: &Error) -> Self {
         Self { case: case.to_owned(), error: error.to_string() }
     }
 
-    /// Those of a `summary.json`.
+    /// Reads the failed cases of a `summary.json`.
     ///
     /// # Errors
     /// The file cannot be read or is not a summary.
@@ -107,10 +112,10 @@ impl Failure {
     }
 }
 
-/// Works on every item, one a thread at a time, and gives the results in the order of the items.
+/// Processes every item, one per thread at a time, and returns the results in the order of the items.
 ///
-/// The threads are not those of rayon's pool, which do the loops inside: a thread of the pool that waits for a loop would
-/// begin another item meanwhile, and with it hold another case in memory.
+/// The threads are not those of rayon's pool, which runs the loops inside `work`: a pool thread that waits for a loop
+/// would start another item in the meantime, and so keep another case in memory.
 pub fn one_a_thread<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let done: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
@@ -123,7 +128,7 @@ pub fn one_a_thread<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync
     std::thread::scope(|scope| {
         let threads = rayon::current_num_threads().min(items.len());
         let start = |_| std::thread::Builder::new().spawn_scoped(scope, one_after_another).is_ok();
-        // Where memory is short the system may give fewer threads, or none: then this one does the work.
+        // If memory is short, the system may start fewer threads or none. With none, this thread does the work.
         if (0..threads).filter(|&thread| start(thread)).count() == 0 {
             one_after_another();
         }

@@ -1,9 +1,10 @@
-//! Label maps that are stored as one mask for each class, called after it, in a folder for each case, as TotalSegmentator writes
-//! them: `CASE/liver.nii.gz`, or `CASE/segmentations/liver.nii.gz`.
+//! Label maps stored as one mask per class, in a folder for each case, as TotalSegmentator writes them:
+//! `CASE/liver.nii.gz` or `CASE/segmentations/liver.nii.gz`.
 //!
-//! The numbers of the classes are those of `dataset.json`, where it names them all; where both sides are such folders and it does
-//! not, they follow the names in their order. A class that one side has nowhere is left out, with a warning; one that it lacks in
-//! a single case fails that case. Masks that overlap have no label, and are refused.
+//! The labels of the classes come from `dataset.json` if it names them all. Otherwise, if both sides are such folders,
+//! classes are numbered in the order of their names. A class that is missing in all cases of one side is left out, with
+//! a warning. A class that is missing in a single case fails that case. Overlapping masks do not define a label map and
+//! are an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -25,10 +26,10 @@ enum Side {
     Maps(BTreeMap<String, PathBuf>),
 }
 
-/// Pairs the cases of two folders, of which one or both hold a folder of masks for each case; none where neither does.
+/// Pairs the cases of two folders, if one or both contain a folder of masks for each case; `None` if neither does.
 ///
 /// # Errors
-/// The masks are to be scores, a class has no number, or the sides have no class or no case in common.
+/// Scores are expected, a class has no label, or the sides have no class or no case in common.
 pub(super) fn pairs(predictions: &Path, labels: &Path, holds: Holds, known: &Names) -> Result<Option<Pairing>> {
     let (predicted, referred) = match (cases(predictions)?, cases(labels)?) {
         (None, None) => return Ok(None),
@@ -36,8 +37,8 @@ pub(super) fn pairs(predictions: &Path, labels: &Path, holds: Holds, known: &Nam
     };
     if matches!(predicted, Side::Masks(_)) && holds == Holds::Scores {
         let error =
-            Error::new("holds one file a class by name, which are masks and no scores").at(predictions.display());
-        return Err(error.help("give them with --segmentations; scores are CASE_0 (background), CASE_1 …"));
+            Error::new("contains one file per class by name: these are masks, not scores").at(predictions.display());
+        return Err(error.help("use --segmentations for masks; scores are named CASE_0 (background), CASE_1 …"));
     }
     let names = numbered([(&predicted, predictions), (&referred, labels)], known)?;
     let mut pairing = Pairing { names: names.clone(), ..Pairing::default() };
@@ -60,15 +61,15 @@ pub(super) fn pairs(predictions: &Path, labels: &Path, holds: Holds, known: &Nam
     let unlabelled = predicted.cases().into_iter().filter(|case| !referred.cases().contains(case));
     pairing.unusable.extend(unlabelled.map(|case| {
         let error = Error::new(format!("has no reference in {}", labels.display()));
-        (case, error.help("predictions and references must share their names"))
+        (case, error.help("predictions and references must have the same names"))
     }));
     if pairing.pairs.is_empty() { pairing.every_prediction().map(|_| None) } else { Ok(Some(pairing)) }
 }
 
-/// The masks of the cases of a folder; none where it holds files to read itself, or no folders of several masks.
+/// The masks of the cases of a folder; `None` if it contains readable files itself, or no folders of masks.
 ///
 /// # Errors
-/// A folder cannot be read, or holds two files of one class.
+/// A folder cannot be read, or contains two files of one class.
 pub fn cases(root: &Path) -> Result<Option<Cases>> {
     let whole = |path: &PathBuf| path.is_file() && !names::is_hidden(path) && inputs::case_name(path).is_some();
     if !root.is_dir() || entries(root)?.iter().any(whole) || data::folder_of_classes(root).is_none() {
@@ -85,7 +86,7 @@ pub fn cases(root: &Path) -> Result<Option<Cases>> {
     Ok(Some(cases))
 }
 
-/// The masks of a case by class.
+/// The masks of a case, by class.
 fn of_case(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut masks = BTreeMap::new();
     for path in entries(folder)?.into_iter().filter(|path| path.is_file() && !names::is_hidden(path)) {
@@ -115,7 +116,7 @@ impl Side {
         }
     }
 
-    /// The names of all classes; none where the files do not say them.
+    /// The names of all classes; `None` for label maps, which have no names.
     fn classes(&self) -> Option<BTreeSet<&String>> {
         match self {
             Self::Masks(cases) => Some(cases.values().flat_map(BTreeMap::keys).collect()),
@@ -139,10 +140,10 @@ impl Side {
         let mut found = Masks::default();
         for (label, name) in names {
             let Some(path) = masks.get(name) else {
-                let problem = format!("there is no file of the class {name}, which other cases have");
+                let problem = format!("has no file of the class {name}, which other cases have");
                 return Err(Error::new(problem)
                     .at(self.folder(case).display())
-                    .help("an empty mask says that there is none"));
+                    .help("if the case does not have it, add an empty mask"));
             };
             found.labels.push(*label);
             found.paths.push(path.clone());
@@ -151,7 +152,7 @@ impl Side {
     }
 }
 
-/// The classes that are measured, by their numbers.
+/// The names of the measured classes, by label.
 fn numbered(sides: [(&Side, &Path); 2], known: &Names) -> Result<Names> {
     let [predicted, referred] = sides.map(|(side, path)| (side.classes(), path));
     let (common, both) = match (&predicted, &referred) {
@@ -164,8 +165,8 @@ fn numbered(sides: [(&Side, &Path); 2], known: &Names) -> Result<Names> {
         _ => return Ok(Names::new()),
     };
     if common.is_empty() {
-        let problem = format!("no class of {} is one of {}", predicted.1.display(), referred.1.display());
-        return Err(Error::new(problem).help("the files of a class have the same name on both sides"));
+        let problem = format!("{} and {} have no class in common", predicted.1.display(), referred.1.display());
+        return Err(Error::new(problem).help("the files of a class must have the same name on both sides"));
     }
     let named: Names = known.iter().filter(|(_, name)| common.contains(*name)).map(|(l, n)| (*l, n.clone())).collect();
     if named.len() == common.len() {
@@ -177,7 +178,7 @@ fn numbered(sides: [(&Side, &Path); 2], known: &Names) -> Result<Names> {
     let unnamed: Vec<&str> =
         common.iter().filter(|name| !known.values().any(|own| own == *name)).map(String::as_str).collect();
     let problem = format!(
-        "one side has one file a class by name, the other label maps: the label of {} is not known",
+        "one side has one file per class by name, the other has label maps: unknown label of {}",
         unnamed.join(", ")
     );
     Err(Error::new(problem)
@@ -192,10 +193,10 @@ fn left_out<'a, 'b: 'a>(classes: impl Iterator<Item = &'a &'b String>, here: &Pa
     }
 }
 
-/// The label map that masks make, on the grid of the first.
+/// Combines masks into a label map on the grid of the first mask.
 ///
 /// # Errors
-/// A file is malformed or no mask, lies on another grid than the first, or two masks overlap.
+/// A file is malformed or not a mask, its grid differs from that of the first, or two masks overlap.
 pub fn read(masks: &Masks, how: &Reading) -> Result<Volume<Label>> {
     let mut whole: Option<Volume<Label>> = None;
     for (path, &label) in masks.paths.iter().zip(&masks.labels) {
@@ -207,13 +208,13 @@ pub fn read(masks: &Masks, how: &Reading) -> Result<Volume<Label>> {
         whole.grid.expect_same(&masks.paths[0].display().to_string(), &own.grid, "this mask").at(path.display())?;
         add(whole, own.values(), label, masks).at(path.display())?;
     }
-    whole.ok_or_else(|| Error::new("there is no mask"))
+    whole.ok_or_else(|| Error::new("the case has no mask"))
 }
 
-/// The same on the grid of a reference.
+/// As [`read`], on the grid of a reference.
 ///
 /// # Errors
-/// As [`read`]; the geometry differs from the reference's.
+/// As [`read`]; or the geometry differs from that of the reference.
 pub fn read_onto(masks: &Masks, reference: &Grid, how: &Reading) -> Result<Vec<Label>> {
     let volume = read(masks, how)?;
     let volume = if volume.grid.axes() == reference.axes() { volume } else { volume.reoriented(reference.axes()) };
@@ -225,8 +226,9 @@ pub fn read_onto(masks: &Masks, reference: &Grid, how: &Reading) -> Result<Vec<L
 fn add(whole: &mut Volume<Label>, mask: &[Label], label: Label, masks: &Masks) -> Result<()> {
     let inside = mask.iter().copied().find(|&value| value != 0);
     if let Some(other) = mask.iter().find(|&&value| value != 0 && Some(value) != inside) {
-        let problem = format!("holds {} and {other}: a mask has one value beside 0", inside.unwrap_or_default());
-        return Err(Error::new(problem).help("give label maps as one file a case"));
+        let problem =
+            format!("contains {} and {other}: a mask has only one value besides 0", inside.unwrap_or_default());
+        return Err(Error::new(problem).help("give label maps as one file per case"));
     }
     let values = whole.data.as_slice_mut().expect("volumes are in standard layout");
     let (mut overlap, mut with) = (0_u64, 0);
@@ -241,12 +243,12 @@ fn add(whole: &mut Volume<Label>, mask: &[Label], label: Label, masks: &Masks) -
     }
     let other =
         masks.labels.iter().position(|&label| label == with).map(|place| masks.paths[place].display().to_string());
-    let problem = format!("{overlap} voxels are in another mask too, such as {}", other.unwrap_or_default());
-    Err(Error::new(problem).help("masks that overlap have no label: evaluate them apart"))
+    let problem = format!("{overlap} voxels are also in another mask, such as {}", other.unwrap_or_default());
+    Err(Error::new(problem).help("overlapping masks do not define a label map: evaluate them separately"))
 }
 
 impl Pair {
-    /// The reference, one file or masks.
+    /// Reads the reference, from one file or from masks.
     ///
     /// # Errors
     /// As [`scores::read_reference`] and [`read`].

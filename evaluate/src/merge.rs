@@ -1,4 +1,4 @@
-//! Joining the evaluations of several parts of a cohort into one.
+//! Merges the evaluations of several parts of a cohort into one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use crate::state::{CaseState, Measure};
 use crate::states::{self, Stored};
 use crate::{Failure, job, one_a_thread};
 
-/// Joins the folders of evaluations, or of parts that shared one, in whatever order, and writes the files of one evaluation of
-/// all their cases, to the same bits.
+/// Merges the folders of evaluations, or of parts that share a folder, and writes the files of one evaluation of all
+/// their cases. The result is bit for bit the same in any order of the folders.
 ///
 /// # Errors
-/// A folder holds no states, a part is missing, two hold the same case or were measured with different settings, or the
-/// results cannot be written.
+/// A folder contains no states, a part is missing, two folders contain the same case or were measured with different
+/// settings, or the results cannot be written.
 pub fn merge(folders: &[PathBuf], out: &Path, plan: Plan) -> Result<Cohort> {
     let sources = folders.iter().map(|folder| Source::read(folder)).collect::<Result<Vec<_>>>()?;
     parts::expect_all(sources.iter().flat_map(|source| &source.parts), plan)?;
@@ -31,7 +31,7 @@ pub fn merge(folders: &[PathBuf], out: &Path, plan: Plan) -> Result<Cohort> {
     let layout = cohort.layout();
     for (name, path) in &paths {
         copy_slices(path, &states::slices_of(&folder, layout, name)?)?;
-        // Its counters were added to those of the others.
+        // Read again, since the counters of the gathered states were taken out.
         if *path != states::state_of(&folder, layout, name)? {
             Stored::read(path)?.write(&folder, layout)?;
         }
@@ -42,10 +42,10 @@ pub fn merge(folders: &[PathBuf], out: &Path, plan: Plan) -> Result<Cohort> {
     Ok(cohort)
 }
 
-/// A folder to join.
+/// A folder to merge.
 struct Source<'a> {
     folder: &'a Path,
-    /// The records of the parts that share it; none where it is one evaluation.
+    /// The records of the parts that share it; empty if it is a single evaluation.
     parts: Vec<Record>,
 }
 
@@ -54,7 +54,7 @@ impl<'a> Source<'a> {
         Ok(Self { folder, parts: parts::read(folder)? })
     }
 
-    /// The states, each of which is the one that the summary or the record of its part tells of.
+    /// The states, each checked against the summary or the record of its part.
     fn states(&self) -> Result<Vec<PathBuf>> {
         if self.parts.is_empty() {
             return states_of(self.folder);
@@ -79,7 +79,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Takes what the report's overlays show, where it is there, from beside a state.
+/// Copies the slices for the overlays of the report, if there are any, which are stored beside a state.
 fn copy_slices(state: &Path, to: &Path) -> Result<()> {
     let from = state.with_extension("npz");
     if !from.is_file() || from == to {
@@ -89,31 +89,31 @@ fn copy_slices(state: &Path, to: &Path) -> Result<()> {
     output::write_atomic(to, |out| Ok(out.write_all(&bytes)?))
 }
 
-/// What the states of all sources hold.
+/// The content of the states of all sources.
 struct Gathered {
     /// The file of each case.
     paths: BTreeMap<String, PathBuf>,
-    /// Without their counters.
+    /// The states without their counters.
     states: Vec<CaseState>,
     /// How all of them were measured.
     measure: Measure,
-    /// The counters of all.
+    /// The counters of all cases.
     pooled: Pooled,
 }
 
 fn gather(sources: &[Source<'_>]) -> Result<Gathered> {
     let files: Vec<PathBuf> = sources.iter().map(Source::states).collect::<Result<Vec<_>>>()?.concat();
-    let first = files.first().ok_or_else(|| Error::new("the folders hold no case"))?;
+    let first = files.first().ok_or_else(|| Error::new("the folders contain no case"))?;
     let measure = Stored::read(first)?.measure;
     let pooled = Mutex::new(Pooled::default());
     let read = one_a_thread(&files, |path| {
         let mut stored = Stored::read(path)?;
         if stored.measure != measure {
-            let problem = format!("was measured with other settings than {}", first.display());
-            let remedy = format!("evaluate both alike: {}", stored.measure.differences(&measure));
+            let problem = format!("was measured with different settings than {}", first.display());
+            let remedy = format!("evaluate both with the same settings: {}", stored.measure.differences(&measure));
             return Err(Error::new(problem).at(path.display()).help(remedy));
         }
-        // Added at once, so that the counters of one case a thread are in memory.
+        // Added at once, so that only the counters of one case per thread are in memory.
         let counters = stored.state.take_counters();
         pooled.lock().unwrap_or_else(PoisonError::into_inner).add_all(&stored.state.case, counters);
         Ok(stored.state)
@@ -122,24 +122,24 @@ fn gather(sources: &[Source<'_>]) -> Result<Gathered> {
     let mut paths = BTreeMap::new();
     for (state, path) in states.iter().zip(&files) {
         if let Some(other) = paths.insert(state.case.clone(), path.clone()) {
-            let problem = format!("the case {} is in {} too", state.case, other.display());
+            let problem = format!("the case {} is also in {}", state.case, other.display());
             return Err(Error::new(problem).at(path.display()).help("leave one of the two out"));
         }
     }
     Ok(Gathered { paths, states, measure, pooled: pooled.into_inner().unwrap_or_else(PoisonError::into_inner) })
 }
 
-/// The states of a folder, of which there must be one at least.
+/// The states in a folder; at least one.
 fn states_of(folder: &Path) -> Result<Vec<PathBuf>> {
     states::expect_whole(folder)?;
     let found = states::list(folder)?;
     if found.is_empty() {
-        return Err(Error::new("holds no state of a case").at(folder.display()).help("is its evaluation complete?"));
+        return Err(Error::new("contains no state of a case").at(folder.display()).help("is its evaluation complete?"));
     }
     Ok(found)
 }
 
-/// The cases that a folder reports as failed, and none has measured.
+/// The cases that any folder reports as failed and none has measured.
 fn failures<T>(sources: &[Source<'_>], cases: &BTreeMap<String, T>) -> Result<Vec<Failure>> {
     let mut failed = BTreeMap::new();
     for failure in sources.iter().map(Source::failures).collect::<Result<Vec<_>>>()?.into_iter().flatten() {

@@ -46,7 +46,8 @@ pub struct Column {
     pub values: Vec<Vec<f64>>,
     /// Number of cases in which a method's value is undefined because it missed a structure entirely.
     pub missed: Vec<usize>,
-    /// Number of pairs of case and structure (or region) excluded for all methods: absent from the reference and from every prediction.
+    /// Number of pairs of case and structure (or region) excluded for all methods: absent from the reference and from
+    /// every prediction.
     pub left_out: usize,
 }
 
@@ -111,8 +112,8 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Method>> {
     Ok(methods)
 }
 
-/// A name for each file: its folder's where the file is called `cases.csv`, else its own; with the folders above in front
-/// as far as needed to tell them apart.
+/// A name for each file: its folder's where the file is called `cases.csv`, else its own; with the folders above in
+/// front as far as needed to tell them apart.
 fn names(files: &[PathBuf]) -> Result<Vec<String>> {
     let parts = |file: &Path| -> Vec<String> {
         let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());

@@ -1,5 +1,5 @@
-//! Parts of an evaluation that share a folder: each leaves the states of its cases and a record of them, by which a merge
-//! knows that none is missing.
+//! Parts of an evaluation that share a folder. Each writes the states of its cases and a record of them, so that
+//! merging can verify that none is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,30 +18,30 @@ use super::cohort::Plan;
 /// Name of the folder of the records.
 const FOLDER: &str = "parts";
 
-/// What the files are.
+/// The format of the files.
 const SCHEMA: &str = "segcal.part/1";
 
-/// What one part has measured, `parts/I-of-N.json`, which is written last.
+/// The record of what one part has measured: `parts/I-of-N.json`, which is written last.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     /// [`SCHEMA`].
     schema: String,
     /// Number of the part, from 0.
     part: usize,
-    /// How many parts there are.
+    /// Number of parts.
     of: usize,
-    /// SHA-256 of the names of all cases, which the parts are dealt out of.
+    /// SHA-256 of the names of all cases that are split into parts.
     list: String,
-    /// The options by which the cohort is to be summarised.
+    /// The options for summarising the cohort.
     plan: String,
-    /// SHA-256 of each state, by its name in the folder.
+    /// SHA-256 of each state, by its path in the folder.
     pub states: BTreeMap<String, String>,
     /// Cases of the part that could not be measured.
     pub failed: Vec<Failure>,
 }
 
 impl Record {
-    /// What a part has measured of these cases.
+    /// The record of a part.
     pub fn new<'a>(
         part: Part,
         cases: impl Iterator<Item = &'a str>,
@@ -63,7 +63,7 @@ impl Record {
         output::write_text(&folder.file(self.name())?, &(output::to_json(self)? + "\n"))
     }
 
-    /// Its file.
+    /// The path of the record.
     pub fn file(&self, folder: &Path) -> PathBuf {
         folder.join(self.name())
     }
@@ -81,22 +81,22 @@ impl Record {
     }
 }
 
-/// The options of a plan, as they are given.
+/// The options of a plan, as given on the command line.
 fn described(Plan { empty, convention, seed }: Plan) -> String {
     format!("--empty {} --convention {} --seed {seed}", empty.name(), convention.name())
 }
 
-/// The records of a folder; none where no parts share it.
+/// The records in a folder; empty if no parts share it.
 ///
 /// # Errors
-/// One cannot be read or is malformed, or the parts were not dealt out of the same cases.
+/// A record cannot be read or is malformed, or the parts were split from different lists of cases.
 pub fn read(folder: &Path) -> Result<Vec<Record>> {
     let paths = paths(folder)?;
     let records = paths.iter().map(|path| Record::read(path).at(path.display())).collect::<Result<Vec<_>>>()?;
     let deal = |record: &Record| (record.of, record.list.clone());
     if let Some(place) = (1..records.len()).find(|&place| deal(&records[place]) != deal(&records[0])) {
-        let problem = format!("was dealt out of other cases than {}", paths[0].display());
-        let remedy = "run the parts again with --resume, once every prediction is there";
+        let problem = format!("was split from a different list of cases than {}", paths[0].display());
+        let remedy = "once all predictions exist, run the parts again with --resume";
         return Err(Error::new(problem).at(paths[place].display()).help(remedy));
     }
     Ok(records)
@@ -118,16 +118,16 @@ fn paths(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Refuses parts of which one is missing, or that were meant to be summarised otherwise.
+/// Checks that no part is missing and that all were evaluated with the options of this plan.
 ///
 /// # Errors
-/// The first of these that is found; missing parts are named.
+/// A part is missing or has other options. Missing parts are named.
 pub fn expect_all<'a>(records: impl Iterator<Item = &'a Record>, plan: Plan) -> Result<()> {
     let mut deals: BTreeMap<(usize, &str), BTreeSet<usize>> = BTreeMap::new();
     for record in records {
         if record.plan != described(plan) {
             let problem = format!("part {} of {} was evaluated with {}", record.part, record.of, record.plan);
-            return Err(Error::new(problem).help("give merge the same options"));
+            return Err(Error::new(problem).help("merge with the same options"));
         }
         deals.entry((record.of, &record.list)).or_default().insert(record.part);
     }
@@ -141,20 +141,20 @@ pub fn expect_all<'a>(records: impl Iterator<Item = &'a Record>, plan: Plan) -> 
                     format!("parts {} of {of} are missing", several.join(", "))
                 }
             };
-            let remedy = format!("run what is missing to its end, such as --num-parts {of} --part-id {first} --resume");
+            let remedy = format!("complete the missing parts, for example --num-parts {of} --part-id {first} --resume");
             return Err(Error::new(problem).help(remedy));
         }
     }
     Ok(())
 }
 
-/// Removes the record of a part that begins, and those of another number of parts.
+/// Removes the record of a part that is about to start, and the records of another number of parts.
 ///
 /// # Errors
 /// The folder cannot be read or written.
 pub fn begin(folder: &OutputFolder, part: Part) -> Result<()> {
     for path in paths(folder.path())? {
-        // What cannot be read says nothing.
+        // A record that cannot be read is useless and is removed.
         let stays = Record::read(&path).is_ok_and(|record| record.of == part.count() && record.part != part.id());
         if !stays {
             output::remove_file(&path)?;
@@ -163,13 +163,13 @@ pub fn begin(folder: &OutputFolder, part: Part) -> Result<()> {
     Ok(())
 }
 
-/// Removes the records of all parts, once the results are of all cases.
+/// Removes the records of all parts, once the results cover all cases.
 ///
 /// # Errors
 /// The folder cannot be read or written.
 pub fn remove(folder: &OutputFolder) -> Result<()> {
     paths(folder.path())?.iter().try_for_each(|path| output::remove_file(path))?;
-    // One that holds something else stays.
+    // A folder that contains other files is left alone.
     let _ = fs::remove_dir(folder.path().join(FOLDER));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Counters of all cases together: reliability diagrams, distributions of logits, and figures of the pooled voxels.
+//! Counters pooled over all cases: reliability diagrams, distributions of logits, and metrics of the pooled voxels.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::scores::Scores;
 
-/// Figures of a region by metric key.
+/// Metrics of a region, by key.
 type Figures = BTreeMap<String, Number>;
 
 /// The counters of one case, or of several.
@@ -21,32 +21,32 @@ pub struct Counters {
     pub calibration: Calibration,
     /// Bins of equal mass.
     pub equal_mass: EqualMass,
-    /// Distributions of the logits; none of many classes.
+    /// Distributions of the logits; `None` if there are too many classes.
     pub logits: Option<Logits>,
 }
 
 /// Logits by true class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Logits {
-    /// What was given; of probabilities the logarithms are counted.
+    /// The kind of the scores; for probabilities, their logarithms are counted.
     pub of: Scores,
     /// The counts.
     pub counts: LogitDistribution,
 }
 
-/// The counters of a cohort: the same bits in whatever order the cases come.
+/// The counters of a cohort, bit for bit the same in whatever order the cases are added.
 #[derive(Clone, Debug, Default)]
 pub struct Pooled {
     total: Option<Counters>,
-    /// Numbers of classes that cases had, where they differ: such cases cannot be pooled.
+    /// Two differing numbers of classes, if there are any: such cases cannot be pooled.
     differing: Option<[usize; 2]>,
-    /// Those of each region that is a problem of its own.
+    /// The counters of each region that is a separate binary problem.
     problems: BTreeMap<String, Pooled>,
-    /// What the ECE of each region is made of, by case.
+    /// The sums behind the ECE of each region, by case.
     cases: BTreeMap<String, BTreeMap<Region, Excesses>>,
 }
 
-/// What the ECE of one case in one region is made of.
+/// The sums behind the ECE of one case in one region.
 #[derive(Clone, Debug, PartialEq)]
 struct Excesses {
     voxels: u64,
@@ -55,7 +55,7 @@ struct Excesses {
 }
 
 impl Pooled {
-    /// Adds the counters of a case; those with a name are of a region that is a problem of its own.
+    /// Adds the counters of a case. Those with a name belong to a region that is a separate binary problem.
     pub fn add_all(&mut self, case: &str, counters: Vec<(String, Counters)>) {
         for (name, counters) in counters {
             let own = if name.is_empty() { &mut *self } else { self.problems.entry(name).or_default() };
@@ -63,7 +63,7 @@ impl Pooled {
         }
     }
 
-    /// The regions that are problems of their own, against the rest.
+    /// The regions that are separate binary problems, each against the rest.
     pub const fn problems(&self) -> &BTreeMap<String, Self> {
         &self.problems
     }
@@ -88,17 +88,17 @@ impl Pooled {
         }
     }
 
-    /// The counters of all cases; `None` without scores, or of cases with different numbers of classes.
+    /// The counters of all cases; `None` if there are no scores or the numbers of classes differ.
     pub const fn counters(&self) -> Option<&Counters> {
         if self.differing.is_some() { None } else { self.total.as_ref() }
     }
 
-    /// Two numbers of classes that cases have, where they differ.
+    /// Two differing numbers of classes, if cases differ.
     pub const fn differing(&self) -> Option<[usize; 2]> {
         self.differing
     }
 
-    /// The figures of each region over the voxels of all cases together, as far as the counters hold them.
+    /// The metrics of each region over the pooled voxels of all cases, as far as the counters provide them.
     pub fn figures(&self) -> BTreeMap<String, Figures> {
         let mut figures = BTreeMap::new();
         if let Some(counters) = self.counters() {
@@ -112,7 +112,8 @@ impl Pooled {
         figures
     }
 
-    /// The 95 % BCa bootstrap interval, cases drawn with replacement, of the pooled ECE of each region that two cases have.
+    /// The 95 % BCa bootstrap interval of the pooled ECE, drawing cases with replacement, for each region that at least
+    /// two cases have.
     pub fn ece_intervals(&self, seed: u64) -> BTreeMap<String, [f64; 2]> {
         let mut intervals = BTreeMap::new();
         if self.differing.is_none() {
@@ -134,7 +135,7 @@ impl Pooled {
         if cases.len() < 2 {
             return None;
         }
-        // Side by side in memory: of many cases, a draw waits for each that lies elsewhere.
+        // Contiguous in memory: with many cases, draws would otherwise wait for scattered reads.
         let width = cases[0].bins.len();
         let bins: Vec<f64> = cases.iter().flat_map(|case| case.bins.iter().copied()).collect();
         let voxels: Vec<u64> = cases.iter().map(|case| case.voxels).collect();
@@ -153,7 +154,7 @@ impl Pooled {
     }
 }
 
-/// Those of every region that has a voxel.
+/// The sums of every region that has a voxel.
 fn excesses(calibration: &Calibration) -> BTreeMap<Region, Excesses> {
     let of = |region: Region| {
         let bins = calibration.region(region);
@@ -168,7 +169,7 @@ impl Excesses {
     }
 }
 
-/// Those of some cases together, each given by its voxels and bins.
+/// The sums over some cases, each given by its voxels and bins.
 fn total<'a>(cases: impl Iterator<Item = (u64, &'a [f64])>) -> Excesses {
     let mut total = Excesses { voxels: 0, bins: Vec::new() };
     for (voxels, bins) in cases {
@@ -204,7 +205,7 @@ mod tests {
 
     use super::*;
 
-    /// A case of 500 voxels whose accuracy is its confidence less `excess`.
+    /// A case of 500 voxels whose accuracy is its confidence minus `excess`.
     fn counters(seed: u64, excess: f64) -> Counters {
         let rng = Rng::new(seed);
         let p: Vec<f32> = (0..500).map(|voxel| (0.5 + 0.5 * rng.uniform(voxel)) as f32).collect();

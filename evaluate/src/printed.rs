@@ -21,12 +21,12 @@ pub struct PrintedTable {
 }
 
 impl PrintedTable {
-    /// Reads a CSV file: in the first row the names of the columns, in the second `higher` or `lower` for each, then one
-    /// row for each method; the first cell of a row is its name, an empty cell a missing value, which ranks last.
+    /// Reads a CSV file: in the first row the names of the columns, in the second `higher` or `lower` for each, then
+    /// one row for each method; the first cell of a row is its name, an empty cell a missing value, which ranks last.
     ///
     /// # Errors
-    /// The file cannot be read, a cell is not a number or direction, there are fewer than two methods, no column, or two of
-    /// one name.
+    /// The file cannot be read, a cell is not a number or direction, there are fewer than two methods, no column, or
+    /// two of one name.
     pub fn read(path: &Path) -> Result<Self> {
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)

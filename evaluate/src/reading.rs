@@ -1,4 +1,4 @@
-//! What is believed of the files of a cohort before anything is measured.
+//! How the files of a cohort are read: decided before anything is measured.
 
 use std::path::Path;
 
@@ -9,33 +9,33 @@ use serde::{Deserialize, Serialize};
 use super::axes::Order;
 use super::inputs::Pair;
 
-/// How the files of a cohort are read. The same for every case: what a folder holds was written by one tool.
+/// How the files of a cohort are read. It is the same for every case, since one tool wrote the whole folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
-    /// The order of the axes of arrays; none where the shape, the format or the cohort decides.
+    /// The order of the axes of arrays; `None` if the shape, the format or the cohort decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub axes: Option<Order>,
-    /// Whether the files hold a score of the background.
+    /// Whether the files contain a score for the background.
     #[serde(default)]
     pub background: Background,
-    /// What says how large a voxel is.
+    /// Where the voxel size comes from.
     #[serde(default)]
     pub spacing: SpacingFrom,
 }
 
-/// Whether class scores hold the class of the background.
+/// Whether class scores include the background class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Background {
     /// The first score is that of the background.
     #[default]
     Stored,
-    /// The scores are those of the foreground; the probability of the background is what they leave of 1.
+    /// The scores are those of the foreground; the probability of the background is 1 minus their sum.
     Implied,
 }
 
 impl Background {
-    /// The rules.
+    /// Both values.
     pub const ALL: [Self; 2] = [Self::Stored, Self::Implied];
 
     /// The name on the command line.
@@ -48,12 +48,12 @@ impl Background {
 }
 
 impl Reading {
-    /// Whether nothing but the defaults is believed.
+    /// Whether everything has its default.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The grid of a file by the rule of the spacing.
+    /// The grid of a file, with its voxel size from [`Self::spacing`].
     ///
     /// # Errors
     /// The header cannot be read.
@@ -64,7 +64,7 @@ impl Reading {
         data::grid_from(path, self.spacing, grid)
     }
 
-    /// Warns of references whose header gives two sizes of a voxel, once for the cohort.
+    /// Warns about references whose header gives two voxel sizes, once for the cohort.
     pub fn warn_of_spacings(&self, pairs: &[Pair]) {
         let references = pairs.iter().map(Pair::reference_file);
         let found: Vec<_> = references.filter_map(|path| Some((path, data::spacing_doubt(path)?))).collect();
@@ -72,7 +72,7 @@ impl Reading {
         let others =
             if found.len() > 1 { format!(" (and {} other references)", found.len() - 1) } else { String::new() };
         log::warn!(
-            "{}{others}: {doubt}; lengths are by the {} (--spacing-from {})",
+            "{}{others}: {doubt}; lengths use the {} (to use the other: --spacing-from {})",
             path.display(),
             self.spacing.name(),
             self.spacing.other().name()

@@ -1,8 +1,8 @@
 //! Scores of regions that are independent problems: whether the files of a cohort hold them.
 //!
 //! A region-based data set of nnU-Net says which regions there are. Its models give one sigmoid for each, without a
-//! background; other models of the same data give classes. The number of channels tells which, and where it fits both, the
-//! sums do: probabilities of classes sum to 1 in every voxel, those of regions nowhere but by chance.
+//! background; other models of the same data give classes. The number of channels tells which, and where it fits both,
+//! the sums do: probabilities of classes sum to 1 in every voxel, those of regions nowhere but by chance.
 
 use segcal_core::Result;
 use segcal_metrics::guard::{Evidence, Kind};

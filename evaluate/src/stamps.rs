@@ -1,5 +1,5 @@
-//! What the system says of the files of a case that was measured, `stamps/CASE.json`: as long as it says the same, they
-//! need not be read to know that they have not changed. A stamp is not a result: it holds for one machine, and may be deleted.
+//! File metadata of a measured case, `stamps/CASE.json`. As long as the metadata is the same, the files are known to be
+//! unchanged without reading them. Stamps are not results: they are valid on one machine only, and may be deleted.
 
 use std::path::{Path, PathBuf};
 
@@ -11,18 +11,19 @@ use serde::{Deserialize, Serialize};
 use super::inputs::Pair;
 use super::layout::Layout;
 
-/// Size in bytes, the two times of change (of content and of anything) in seconds and nanoseconds, and the inode.
+/// Size in bytes, the times of the last change of content (mtime) and of anything (ctime) in seconds and nanoseconds,
+/// and the inode.
 pub type Stamp = (u64, [i64; 2], [i64; 2], u64);
 
-/// The stamps of a case's files, and their checksums.
+/// The stamps of the files of a case, and their checksums.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stamps {
     files: Vec<Stamp>,
     checksums: Vec<String>,
 }
 
-/// The stamps of the files of a case that is about to be read; none where the system has none, or where a file changed so
-/// recently that another change could have the same time.
+/// The stamps of the files of a case that is about to be read; `None` if the system provides none, or if a file changed
+/// so recently that another change could have the same time.
 pub fn of(pair: &Pair) -> Option<Vec<Stamp>> {
     files(pair).iter().map(|path| stamp(path)).collect()
 }
@@ -54,14 +55,14 @@ fn stamp(_: &Path) -> Option<Stamp> {
     None
 }
 
-/// Whether the files of a case are, by their stamps, those with these checksums.
+/// Whether, judging by their stamps, the files of a case still have these checksums.
 pub fn stand(folder: &OutputFolder, layout: Layout, pair: &Pair, checksums: &[String]) -> bool {
     let stored = limits::read_text(&folder.path().join(name(layout, &pair.case))).ok();
     let stored: Option<Stamps> = stored.and_then(|text| serde_json::from_str(&text).ok());
     stored.is_some_and(|stored| stored.checksums == checksums && of(pair).is_some_and(|now| now == stored.files))
 }
 
-/// Notes the stamps of files that have these checksums.
+/// Stores the stamps of files that have these checksums.
 ///
 /// # Errors
 /// The folder cannot be written.

@@ -1,4 +1,4 @@
-//! What one case gives: every figure of every structure and region, and the counters that they came from.
+//! The results of one case: every metric of every structure and region, and the counters behind them.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use super::scores::Scores;
 use super::slices::Slice;
 use super::units::LengthUnit;
 
-/// Names of structures with the labels that they unite.
+/// Names of structures with the labels that each unites.
 pub type Unions = BTreeMap<String, Vec<Label>>;
 
 /// How cases are measured.
@@ -28,27 +28,27 @@ pub struct Measure {
     pub kind: Prediction,
     /// Number of equal-width or equal-mass bins.
     pub bins: usize,
-    /// Probabilities at or below this are left out of tace and tcece.
+    /// Probabilities at or below this are excluded from tace and tcece.
     #[serde(rename = "tace_threshold", default = "usual_threshold", skip_serializing_if = "is_usual_threshold")]
     pub threshold: f64,
-    /// Tolerance of NSD, in the unit of the lengths.
+    /// Tolerance of NSD, in the unit of lengths.
     #[serde(rename = "tolerance_mm")]
     pub tolerance: f64,
-    /// Half-width of the regions around a boundary, in the unit of the lengths.
+    /// Half-width of the regions around a boundary, in the unit of lengths.
     #[serde(rename = "band_mm")]
     pub band: f64,
-    /// Lengths in voxels, also where the voxel size is known.
+    /// Whether lengths are in voxels even if the voxel size is known.
     pub voxel_units: bool,
-    /// Nested regions: names with the labels they unite.
+    /// Nested regions: names with the labels that each unites.
     pub unions: Unions,
-    /// The regions that the scores are of, each a problem of its own; none where they are of classes.
+    /// The regions that the scores are of, each a separate binary problem; `None` if the scores are of classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nested: Option<Nested>,
-    /// The reference label of voxels that are in no figure.
+    /// The reference label of voxels that are excluded from all metrics.
     pub ignored: Option<Label>,
-    /// Whether the distances of the authors' convention are measured too.
+    /// Whether the metrics of the authors' convention are computed too.
     pub authors: bool,
-    /// What is believed of the files.
+    /// How the files are read.
     #[serde(default, skip_serializing_if = "Reading::is_default")]
     pub reading: Reading,
 }
@@ -68,7 +68,7 @@ impl Measure {
         if self.voxel_units || !grid.sized { LengthUnit::Voxels } else { LengthUnit::Mm }
     }
 
-    /// The settings in which another differs, each with both values.
+    /// The settings that differ from another's, each with both values.
     pub fn differences(&self, other: &Self) -> String {
         let table = |measure| serde_json::to_value(measure).unwrap_or_default();
         let (own, others) = (table(self), table(other));
@@ -76,7 +76,7 @@ impl Measure {
         keys.map(|(key, value)| format!("{key}: {value} and {}", others[key])).collect::<Vec<_>>().join(", ")
     }
 
-    /// What the scores are; probabilities where there are none.
+    /// The kind of the scores; probabilities if there are none.
     pub(super) const fn scores(&self) -> Scores {
         match self.kind {
             Prediction::Scores(kind) => kind,
@@ -84,7 +84,7 @@ impl Measure {
         }
     }
 
-    /// What the predictions are.
+    /// The content of the predictions.
     pub(super) const fn content(&self) -> Content<'_> {
         match (self.kind, &self.nested) {
             (Prediction::Segmentation, _) => Content::Labels,
@@ -106,7 +106,7 @@ impl Measure {
     }
 }
 
-/// What the predictions are.
+/// The kind of the predictions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Prediction {
@@ -116,68 +116,68 @@ pub enum Prediction {
     Segmentation,
 }
 
-/// Figures of a structure by metric key.
+/// Metrics of a structure, by key.
 pub type Outcomes = BTreeMap<String, Outcome>;
 
-/// Figures of a region by metric key.
+/// Metrics of a region, by key.
 pub type Figures = BTreeMap<String, Number>;
 
-/// The state of one case. Cohorts are made of these, in any order and from any process, to the same bits.
+/// The state of one case. Cohorts are computed from these, bit for bit the same in any order and from any process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CaseState {
     /// Name of the case.
     pub case: String,
-    /// The prediction's file, the first of several.
+    /// The file of the prediction; the first if there are several.
     pub prediction: String,
     /// The reference label map.
     pub reference: String,
     /// The image, if one was given.
     pub image: Option<String>,
-    /// What the files held: see [`super::states::checksums`].
+    /// Checksums of the files: see [`super::states::checksums`].
     pub checksums: Vec<String>,
     /// Number of classes.
     pub classes: usize,
-    /// What the labels are called, as far as it is known.
+    /// Names of the labels, as far as known.
     pub names: BTreeMap<Label, String>,
-    /// What lengths are in.
+    /// The unit of lengths.
     pub length_unit: LengthUnit,
     /// Diagonal of the grid, the penalty of a missed structure, in that unit.
     pub diagonal: f64,
-    /// Number of voxels that are in no figure.
+    /// Number of voxels that are excluded from all metrics.
     pub ignored: u64,
-    /// Figures of each structure that the prediction has a class for.
+    /// Metrics of each structure that the prediction has a class for.
     pub structures: BTreeMap<String, Outcomes>,
-    /// Figures of each region; none for a segmentation.
+    /// Metrics of each region; empty for a segmentation.
     pub regions: BTreeMap<String, Figures>,
-    /// The figures of the authors' convention; none where they were not asked for and are not those above.
+    /// The metrics of the authors' convention, if they were computed.
     pub authors: Option<Authors>,
     /// The slices that the report shows, whose voxels are stored beside this state.
     pub slices: Vec<Slice>,
-    /// What is to be known of its files.
+    /// Warnings about its files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Counters that are added to those of other cases; none for a segmentation, or once they were added.
+    /// Counters that are added to those of other cases; `None` for a segmentation, or after they were taken out.
     pub counters: Option<Counters>,
-    /// The same of each region that is a problem of its own, by name.
+    /// The same for each region that is a separate binary problem, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub problems: BTreeMap<String, Counters>,
 }
 
 impl CaseState {
-    /// Takes the counters out, to be added to those of other cases: those of classes have no name.
+    /// Takes the counters out, to be added to those of other cases. Those of classes have an empty name.
     pub fn take_counters(&mut self) -> Vec<(String, Counters)> {
         let own = self.counters.take().map(|counters| (String::new(), counters));
         own.into_iter().chain(std::mem::take(&mut self.problems)).collect()
     }
 
-    /// A figure of a structure; `None` where the class scores have no class for it. Label maps have every label: one that
-    /// neither holds is empty in both.
+    /// A metric of a structure; `None` if the class scores have no class for it. Label maps have every label: one that
+    /// is in neither map is empty in both.
     pub fn outcome(&self, structure: &str, key: &str) -> Option<Outcome> {
         let found = self.structures.get(structure).and_then(|figures| figures.get(key)).copied();
         found.or_else(|| self.of_labels().then_some(Outcome::Empty { which: Emptiness::Both, formula: None }))
     }
 
-    /// A figure of a structure by the authors' convention, else as [`Self::outcome`].
+    /// A metric of a structure by the authors' convention, otherwise as [`Self::outcome`].
     pub fn authors_outcome(&self, structure: &str, key: &str) -> Option<Outcome> {
         let own = self.authors.as_ref()?.structures.get(structure).copied();
         let figures = own.or_else(|| self.of_labels().then(AuthorsSegmentation::of_nothing))?;
@@ -195,7 +195,7 @@ impl CaseState {
 pub struct Authors {
     /// DSC and HD95 of each structure.
     pub structures: BTreeMap<String, AuthorsSegmentation>,
-    /// ECE, CECE and TACE; none for a segmentation.
+    /// ECE, CECE and TACE; `None` for a segmentation.
     pub calibration: Option<BTreeMap<String, Number>>,
 }
 

@@ -1,5 +1,6 @@
-//! The folder `states` of an evaluation: one file for each case that is done, from which a run that was cut off goes on
-//! and parts are joined. A state is of the files that it was measured from: their paths and their checksums.
+//! The folder `states` of an evaluation: one file for each finished case. An interrupted run is resumed from these
+//! files, and parts are merged from them. A state is tied to the files it was measured from, by their paths and
+//! checksums.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,19 +21,19 @@ use segcal_data::{self as data, limits, nifti};
 /// Name of the folder.
 const FOLDER: &str = "states";
 
-/// The file of an evaluation that is written last, and says which states and tables belong to it.
+/// The file of an evaluation that is written last and lists the states and tables that belong to it.
 pub const SUMMARY: &str = "summary.json";
 
-/// Name of a case's state in the folder of an evaluation.
+/// Name of the state file of a case in the folder of an evaluation.
 pub fn name_of(layout: Layout, case: &str) -> String {
     layout.file(FOLDER, case, "json")
 }
 
-/// Refuses the folder of an evaluation that was not completed, or that holds states of another one or states that were
-/// changed: those of its `summary.json` are told by their SHA-256.
+/// Checks that the evaluation in a folder was completed, and that its states are exactly those listed in its
+/// `summary.json`, by their SHA-256.
 ///
 /// # Errors
-/// There is no summary, or it is malformed; or a state is missing, new, or not the one that it was made from.
+/// There is no summary, or it is malformed; or a state is missing, not listed, or was changed.
 pub fn expect_whole(folder: &Path) -> Result<()> {
     #[derive(Deserialize)]
     struct Summary {
@@ -45,11 +46,11 @@ pub fn expect_whole(folder: &Path) -> Result<()> {
     if !path.is_file() {
         return Err(Error::new("there is no summary.json: the evaluation was not completed")
             .at(folder.display())
-            .help("complete it by the same command with --resume"));
+            .help("run the same command with --resume to complete it"));
     }
     let summary = serde_json::from_str(&limits::read_text(&path)?).map_err(Error::from_source);
     let Summary { files } = summary.at(path.display())?;
-    // Summaries of earlier versions name no files.
+    // Summaries of earlier versions do not list files.
     let Some(mut files) = files else { return Ok(()) };
     for state in list(folder)? {
         let name = state.strip_prefix(folder).unwrap_or(&state).to_string_lossy().replace('\\', "/");
@@ -62,10 +63,10 @@ pub fn expect_whole(folder: &Path) -> Result<()> {
     }
 }
 
-/// Refuses a state that is not the one that a summary or a record tells of.
+/// Checks that a state is the one listed in a summary or a record.
 ///
 /// # Errors
-/// It is another one, or cannot be read.
+/// It is missing, differs, or cannot be read.
 pub fn expect(state: &Path, hash: &str, told_by: &Path) -> Result<()> {
     if !state.is_file() {
         return Err(changed("is missing from", told_by, state));
@@ -78,30 +79,30 @@ fn changed(what: &str, told_by: &Path, at: &Path) -> Error {
     error.help("evaluate the cases again")
 }
 
-/// One case, and how it was measured.
+/// One case, with the settings of its measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stored {
     /// [`SCHEMA`].
     schema: String,
-    /// How it was measured.
+    /// The settings of the measurement.
     pub measure: Measure,
-    /// What was measured.
+    /// The results.
     pub state: CaseState,
 }
 
-/// What the files are; the number changes with what they hold.
+/// The format of the files; its number changes with their content.
 const SCHEMA: &str = "segcal.state/2";
 
-/// What stands behind the content of a state: the SHA-256 of the JSON document without it.
+/// What follows the content of a state: the field with the SHA-256 of the JSON document without this field.
 const SEAL: &str = ",\"sha256\":\"";
 
 impl Stored {
-    /// A case and how it was measured.
+    /// A case with the settings of its measurement.
     pub fn new(measure: Measure, state: CaseState) -> Self {
         Self { schema: SCHEMA.into(), measure, state }
     }
 
-    /// Reads the file; the numbers come back to the bit.
+    /// Reads the file; numbers are restored bit for bit.
     ///
     /// # Errors
     /// It is missing or malformed, or a state of another version.
@@ -134,16 +135,16 @@ impl Stored {
         output::write_text(&state_of(folder, layout, &self.state.case)?, &sealed(&text))
     }
 
-    /// Refuses a state of other settings, or of other files than the case's.
+    /// Checks that the settings and the files are those of the state.
     fn expect(&self, measure: &Measure, pairs: &BTreeMap<&str, &Pair>) -> Result<()> {
         let state = &self.state;
         let Some(pair) = pairs.get(state.case.as_str()) else {
-            return Err(Error::new("is of a case that these folders do not hold")
-                .help("evaluate without --resume, which removes it, or give another --out"));
+            return Err(Error::new("belongs to a case that is not in these folders")
+                .help("evaluate without --resume, which removes it, or choose another --out"));
         };
         let remedy = "use the same options, or another --out";
         if self.measure != *measure {
-            let problem = format!("was measured with other settings ({})", self.measure.differences(measure));
+            let problem = format!("was measured with different settings ({})", self.measure.differences(measure));
             return Err(Error::new(problem).help(remedy));
         }
         let now = [pair.prediction.first(), &pair.reference].map(located);
@@ -155,26 +156,26 @@ impl Stored {
     }
 }
 
-/// A JSON object with the hash of its text as its last field.
+/// Appends the hash of a JSON object's text as its last field.
 fn sealed(object: &str) -> String {
     let open = object.strip_suffix('}').unwrap_or(object);
     format!("{open}{SEAL}{}\"}}", hash::of_bytes(object.as_bytes()))
 }
 
-/// The object that was sealed.
+/// Removes the hash of [`sealed`], after checking it.
 fn unsealed(text: &str) -> Result<String> {
     let changed =
-        |what: &str| Error::new(what).help("it was changed or is damaged: remove it and evaluate with --resume");
+        |what: &str| Error::new(what).help("the file was changed or damaged: remove it and evaluate with --resume");
     let (open, seal) = text.rsplit_once(SEAL).ok_or_else(|| changed("the state has no hash"))?;
     let object = format!("{open}}}");
     let hash = hash::of_bytes(object.as_bytes());
     if seal.strip_suffix("\"}").is_some_and(|stored| stored == hash) {
         return Ok(object);
     }
-    Err(changed("the state does not have the hash that was stored with it"))
+    Err(changed("the state does not match its stored hash"))
 }
 
-/// Where the state of a case is stored.
+/// The path of the state of a case.
 ///
 /// # Errors
 /// The case's name is not a file name.
@@ -182,7 +183,7 @@ pub fn state_of(folder: &OutputFolder, layout: Layout, case: &str) -> Result<Pat
     folder.file(name_of(layout, case))
 }
 
-/// Where the voxels of a case's slices are stored.
+/// The path of the voxels of a case's slices.
 ///
 /// # Errors
 /// The case's name is not a file name.
@@ -193,7 +194,7 @@ pub fn slices_of(folder: &OutputFolder, layout: Layout, case: &str) -> Result<Pa
 /// The state files of an evaluation, by name.
 ///
 /// # Errors
-/// The folder holds no folder of states, or that cannot be read.
+/// There is no folder of states, or it cannot be read.
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let (mut found, shards) = inside(&folder.join(FOLDER))?;
     for shard in shards {
@@ -215,14 +216,14 @@ fn inside(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
         if Layout::has_shard(&name) && path.is_dir() {
             shards.push(path);
         } else if !name.starts_with('.') && name.ends_with(".json") {
-            // Files that begin with a dot are those of a write that was cut off.
+            // Files that begin with a dot are left over from an interrupted write.
             found.push(path);
         }
     }
     Ok((found, shards))
 }
 
-/// Refuses to go on where a case of these has a state of other files or settings; nothing is written.
+/// Checks the stored states of these cases against their files and settings. Nothing is written.
 ///
 /// # Errors
 /// A state is malformed or does not belong to this evaluation.
@@ -234,8 +235,8 @@ pub fn expect_own_of(folder: &Path, layout: Layout, pairs: &[Pair], measure: &Me
         .try_for_each(|path| Stored::read(&path)?.expect(measure, &by_name).at(path.display()))
 }
 
-/// Refuses to go on in a folder that holds a state of other files, settings or cases; nothing is written. Of the cases
-/// that belong to no pair any state may be there.
+/// Checks all states in the folder against the files, settings and cases. Nothing is written. States of cases without a
+/// pair are not checked.
 ///
 /// # Errors
 /// A state is malformed or does not belong to this evaluation.
@@ -254,8 +255,8 @@ pub fn expect_own(folder: &Path, pairs: &[Pair], unpaired: &[(String, Error)], m
     Ok(())
 }
 
-/// Removes the states of all cases but these, and those that lie in the place of another number of cases, so that none is
-/// taken for one of this evaluation. Files that are not states stay.
+/// Removes the states of all other cases, and those stored where another layout puts them, so that none is mistaken for
+/// a state of this evaluation. Files that are not states are left alone.
 ///
 /// # Errors
 /// The folder cannot be read or written.
@@ -274,13 +275,13 @@ pub fn keep_only(folder: &OutputFolder, layout: Layout, cases: &BTreeSet<&str>) 
     Ok(())
 }
 
-/// Whether a file is a state, if only one of another version.
+/// Whether a file is a state, possibly of another version.
 fn is_state(path: &Path) -> bool {
     let document = limits::read_text(path).ok().and_then(|text| serde_json::from_str(&text).ok());
     document.is_some_and(|document: serde_json::Value| ["measure", "state"].iter().all(|key| document[key].is_object()))
 }
 
-/// Removes what is stored of a case, if anything is.
+/// Removes everything stored for a case.
 ///
 /// # Errors
 /// The folder cannot be written.
@@ -290,19 +291,19 @@ pub fn remove(folder: &OutputFolder, layout: Layout, case: &str) -> Result<()> {
 }
 
 fn remove_file_and_slices(state: &Path) -> Result<()> {
-    // The state says that the slices are there, so it goes first.
+    // The state implies that the slices exist, so it is removed first.
     output::remove_file(state)?;
     output::remove_file(&state.with_extension("npz"))
 }
 
-/// A file as it is called from everywhere: its own name in its folder's real path.
+/// The canonical path of a file: its own name in the resolved path of its folder.
 pub fn located(path: &Path) -> String {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let real = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
     real.join(path.file_name().unwrap_or_default()).display().to_string()
 }
 
-/// SHA-256 of each file of a case: of the prediction, the reference and the image.
+/// SHA-256 of each file of a case: prediction, reference and image.
 ///
 /// # Errors
 /// A file cannot be read.
@@ -311,7 +312,7 @@ pub fn checksums(pair: &Pair) -> Result<Vec<String>> {
     files.map(|path| checksum(path)).collect()
 }
 
-/// The checksum of a file; that of the header of a pair covers both.
+/// The checksum of a file. For a pair of header and data file, it covers both.
 fn checksum(path: &Path) -> Result<String> {
     let mut hash = Hash::default();
     hash.file(path)?;

@@ -1,4 +1,4 @@
-//! The structures of a case: its labels, and the unions of labels that the config names.
+//! The structures of a case: its labels, and the unions of labels defined in the config.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use super::reading::Reading;
 use super::scores;
 use super::state::{CaseState, Unions};
 
-/// The structures of these names: single labels by their number, unions as they are defined.
+/// The structures with these names: numbers are single labels, other names are unions.
 pub(super) fn list<'a>(names: impl Iterator<Item = &'a String>, unions: &Unions) -> Vec<Structure> {
     let structure = |name: &String| match unions.get(name) {
         Some(labels) => Some(Structure { name: name.clone(), labels: labels.clone() }),
@@ -22,7 +22,7 @@ pub(super) fn list<'a>(names: impl Iterator<Item = &'a String>, unions: &Unions)
     names.filter_map(structure).collect()
 }
 
-/// A label map with background where the reference is ignored.
+/// A label map with background where the reference has the ignore label.
 pub(super) fn judged<'a>(labels: &'a [Label], reference: &[Label], ignored: Option<Label>) -> Cow<'a, [Label]> {
     match ignored {
         Some(ignored) if reference.contains(&ignored) => {
@@ -33,50 +33,50 @@ pub(super) fn judged<'a>(labels: &'a [Label], reference: &[Label], ignored: Opti
     }
 }
 
-/// Refuses a union without labels, and a name that something else has in the tables of an evaluation.
+/// Checks that no union is empty and that its name is not already taken in the tables of an evaluation.
 ///
 /// # Errors
-/// A union is empty, or its name is empty, a number as labels have, or that of a region.
+/// A union is empty, or its name is empty, a number like those of labels, or that of a region.
 pub fn expect_names(unions: &Unions) -> Result<()> {
     let regions = Region::COMMON.map(|region| region.to_string());
     for (name, labels) in unions {
         let refused = |problem: String, remedy: &str| Err(Error::new(problem).at(key(name)).help(remedy.to_owned()));
         let another = "give it another name, for example whole";
         if labels.is_empty() {
-            return refused("unites no labels".into(), "for example [1, 2]");
+            return refused("has no labels".into(), "list labels, for example [1, 2]");
         } else if name.trim().is_empty() {
             return refused("has no name".into(), another);
         } else if name.trim().parse::<u64>().is_ok() {
             return refused(format!("a union cannot be called {name}: numbers are labels"), another);
         } else if regions.contains(name) || name.starts_with("structure:") || name.starts_with("predicted:") {
-            return refused(format!("a union cannot be called {name}: a region of calibration is"), another);
+            return refused(format!("a union cannot be called {name}: it is a calibration region"), another);
         }
     }
     Ok(())
 }
 
-/// Refuses a union that no case of some class scores can have: its labels count at most the number of classes less one.
+/// Checks that the class scores have a class for every label of the unions.
 ///
 /// # Errors
-/// A union names a label for which no file has a class.
+/// A union contains a label for which no file has a class.
 pub fn expect_classes(unions: &Unions, pairs: &[Pair], how: &Reading) -> Result<()> {
     if unions.is_empty() {
         return Ok(());
     }
-    // A file that cannot be read fails as a case of its own.
+    // A file that cannot be read fails later, when its case is measured.
     let most = pairs.iter().filter_map(|pair| scores::classes(&pair.prediction, how).ok()).max();
     let Some(most) = most else { return Ok(()) };
     for (name, labels) in unions {
         if let Some(label) = labels.iter().find(|&&label| usize::from(label) >= most) {
-            let problem = format!("{labels:?} holds the label {label}, but the predictions have {most} classes");
-            return Err(Error::new(problem).at(key(name)).help(format!("labels go from 0 to {}", most - 1)));
+            let problem = format!("{labels:?} contains the label {label}, but the predictions have {most} classes");
+            return Err(Error::new(problem).at(key(name)).help(format!("labels run from 0 to {}", most - 1)));
         }
     }
     Ok(())
 }
 
-/// Why the label maps of a cohort may not belong to their references: no label that is predicted anywhere is one of theirs.
-/// `None` where they share one, or one side is empty.
+/// A warning if the label maps of a cohort and their references have no label in common. `None` if they share one, or
+/// one side is empty.
 pub fn apart(cases: &[CaseState]) -> Option<String> {
     let mut sides: [BTreeSet<Label>; 2] = Default::default();
     for (name, figures) in cases.iter().flat_map(|case| &case.structures) {
@@ -93,13 +93,14 @@ pub fn apart(cases: &[CaseState]) -> Option<String> {
     let apart = !predicted.is_empty() && !referred.is_empty();
     apart.then(|| {
         format!(
-            "the label maps hold {predicted}, the references {referred}: the same structures may have other numbers"
+            "the label maps contain the labels {predicted}, the references {referred}: structures may be numbered \
+             differently"
         )
     })
 }
 
-/// The labels of unions that no label map of a cohort reaches, with the names of the unions: likely slips, but label maps do
-/// not say how many classes there are.
+/// The labels of unions that are larger than any label of the cohort, with the names of the unions. They are probably
+/// mistakes, but label maps do not tell the number of classes.
 pub fn beyond<'a>(unions: &'a Unions, cases: &[CaseState]) -> Vec<(&'a str, Label)> {
     let classes = cases.iter().map(|case| case.classes).max().unwrap_or(0);
     let labels = unions.iter().flat_map(|(name, labels)| labels.iter().map(move |&label| (name.as_str(), label)));

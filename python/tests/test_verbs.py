@@ -46,7 +46,7 @@ def test_a_case_that_fails_is_in_the_document(tmp_path: Path, rng: np.random.Gen
 
 
 def test_errors_are_those_of_the_program(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no file"):
+    with pytest.raises(ValueError, match="contains no file"):
         segcal.evaluate(segmentations=tmp_path / "missing", labels=tmp_path, out=tmp_path / "out", follow=lambda _: None)
     with pytest.raises(ValueError, match="nope"):
         segcal.predict(tmp_path, tmp_path, out=tmp_path / "out", nope=True, follow=lambda _: None)

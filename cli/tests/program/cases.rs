@@ -118,7 +118,7 @@ fn channels() {
     assert_eq!(["a.nii.gz", "b.nii.gz", "c.nii.gz"].map(done), [true, false, true]);
     let words = ["c3: the image has 2 channels, but the network takes 1"];
     case.run("-q train @c.toml data=@val2ch out=>run2").expect(2, &words);
-    let words = ["labelsTr/c3.nii.gz: holds 2 volumes where a label map has one"];
+    let words = ["labelsTr/c3.nii.gz: contains 2 volumes, but a label map has one"];
     case.run("-q train @c.toml data=@label4d out=>run3").expect(2, &words);
 }
 
@@ -282,7 +282,7 @@ fn messages() {
     let ran = case.evaluate("--segmentations @nfd --labels @nfc");
     assert_eq!((ran.status, ran.of("1", "dsc")), (Some(0), 1.0), "{}", ran.messages);
     let ran = case.evaluate("--segmentations @m1 --labels @m255");
-    ran.expect(0, &["the label maps hold 1, the references 255"]);
+    ran.expect(0, &["the label maps contain the labels 1, the references 255"]);
     assert_eq!(ran.summary["warnings"].as_array().unwrap().len(), 1);
     let ran = case.evaluate("--probabilities @u8k20.nii --labels @m1/c.nii.gz");
     ran.expect(0, &[]);

@@ -126,7 +126,7 @@ fn what_does_not_fit_is_named() {
     write(&scene.at("p/s0/spleen.nii.gz"), vec![1; 192]);
     let (status, message, _) = scene.evaluated("p", "y");
     assert_eq!(status, Some(1), "{message}");
-    assert!(message.contains("in another mask too") && message.contains("kidney.nii.gz"), "{message}");
+    assert!(message.contains("also in another mask") && message.contains("kidney.nii.gz"), "{message}");
 
     // They are no scores.
     let (p, y, out) = (scene.at("p"), scene.at("y"), scene.at("out"));

@@ -83,7 +83,7 @@ fn what_does_not_go_together_is_refused_by_name() {
     let message = refused(&[&a, &b]);
     assert!(message.contains("case_2") && message.contains("a/states") && message.contains("b/states"), "{message}");
     let message = refused(&[&a, &c]);
-    assert!(message.contains("other settings") && message.contains("bins: 10 and 15"), "{message}");
+    assert!(message.contains("different settings") && message.contains("bins: 10 and 15"), "{message}");
     assert!(message.contains("a/states/case_1.json") && message.contains("c/states/case_3.json"), "{message}");
     assert!(refused(&[folder.path()]).contains("segcal evaluate wrote"));
 }

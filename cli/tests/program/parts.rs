@@ -155,7 +155,7 @@ fn parts_in_folders_of_their_own_are_joined_and_what_does_not_fit_is_told() {
     }
     done(&scene.part("b", 2, 3, &["--resume"]));
     let dealt = scene.merge(&["a", "b"], "out", &[]);
-    assert!(stderr(&dealt).contains("was dealt out of other cases than"), "{}", stderr(&dealt));
+    assert!(stderr(&dealt).contains("was split from a different list of cases than"), "{}", stderr(&dealt));
     // With another number of parts the records are written again; cases that were measured are kept.
     for part in 0..2 {
         done(&scene.part("b", part, 2, &["--resume"]));

@@ -107,9 +107,9 @@ pub struct Application<'a> {
 const COUNTS: [&str; 2] = ["voxels", "changed_labels"];
 
 impl Application<'_> {
-    /// Reads a case on its own grid, applies the map, and writes the calibrated probabilities on that grid: NIfTI as one
-    /// volume with the class last (`.nii.gz`), `.npy` and `.npz` as they came. With a reference, both files are then
-    /// measured against it.
+    /// Reads a case on its own grid, applies the map, and writes the calibrated probabilities on that grid: NIfTI as
+    /// one volume with the class last (`.nii.gz`), `.npy` and `.npz` as they came. With a reference, both files are
+    /// then measured against it.
     ///
     /// # Errors
     /// The case cannot be read, has another number of classes, or cannot be written; or the reference does not fit.

@@ -36,8 +36,8 @@ pub struct FitRequest<'a> {
     pub kind: Scores,
     /// What else is believed of their files.
     pub reading: &'a Reading,
-    /// The reference label of voxels that nothing is fitted on [default: that which `dataset.json` beside the labels calls
-    /// `ignore`].
+    /// The reference label of voxels that nothing is fitted on [default: that which `dataset.json` beside the labels
+    /// calls `ignore`].
     pub ignored: Option<Label>,
     /// Reference label maps, a file or a folder.
     pub labels: &'a Path,
@@ -155,7 +155,8 @@ fn fit_regions(
     Ok((Map::Regions(RegionMaps::new(nested.clone(), maps)), states))
 }
 
-/// Fits local temperatures, which see `images` (a file or a folder) as well, and writes their file; given pairs bring theirs.
+/// Fits local temperatures, which see `images` (a file or a folder) as well, and writes their file; given pairs bring
+/// theirs.
 ///
 /// # Errors
 /// As [`fit`]; a training key is out of range, or the observer asks to stop.

@@ -203,8 +203,8 @@ impl<B: Backend> Fit<'_, B> {
         Ok(sum / count as f64)
     }
 
-    /// Adam on batches of four slices; every fifth case is held out (with fewer than five, none), and the weights of the
-    /// epoch with the smallest mean negative log-likelihood there are kept, those at the start among them.
+    /// Adam on batches of four slices; every fifth case is held out (with fewer than five, none), and the weights of
+    /// the epoch with the smallest mean negative log-likelihood there are kept, those at the start among them.
     ///
     /// `said` hears of each epoch and its figure.
     ///

@@ -137,7 +137,8 @@ impl Cohort {
     /// Summarises the states of some cases.
     ///
     /// # Errors
-    /// The lengths of some are in mm, those of others in voxels, or a state does not hold the figures of the convention.
+    /// The lengths of some are in mm, those of others in voxels, or a state does not hold the figures of the
+    /// convention.
     pub fn new(mut cases: Vec<CaseState>, pooled: Pooled, measure: Measure, plan: Plan) -> Result<Self> {
         cases.sort_by(|a, b| a.case.cmp(&b.case));
         expect_convention(&cases, plan.convention)?;

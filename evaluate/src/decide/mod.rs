@@ -1,9 +1,9 @@
 //! Which order the axes of a cohort's arrays have.
 //!
-//! The order is a property of the tool that wrote the folder, so it is decided once for all cases: by the option, by a shape
-//! that only one order fits in any case, by nnU-Net's properties files beside the arrays, or by the agreement of the cohort
-//! with its references where one order wins clearly. Where none decides, nothing is measured. Once the order is known, a case
-//! is measured however bad its prediction is.
+//! The order is a property of the tool that wrote the folder, so it is decided once for all cases: by the option, by a
+//! shape that only one order fits in any case, by nnU-Net's properties files beside the arrays, or by the agreement of
+//! the cohort with its references where one order wins clearly. Where none decides, nothing is measured. Once the order
+//! is known, a case is measured however bad its prediction is.
 
 use std::path::Path;
 
@@ -20,8 +20,8 @@ use super::{one_a_thread, scores};
 /// Agreement (share of foreground voxels with the right label) by which a flipped array must win to be in doubt.
 const MARGIN: f64 = 0.2;
 
-/// What the agreement of an order must be at least to be believed, and the share of the next order's error that its own error
-/// may be at most.
+/// What the agreement of an order must be at least to be believed, and the share of the next order's error that its own
+/// error may be at most.
 const BELIEVED: (f64, f64) = (0.5, 0.75);
 
 /// Foreground voxels of a case that orders are compared on; of more, as many at equal distances.
@@ -87,7 +87,8 @@ pub fn decide(pairs: &[Pair], content: Content<'_>, reading: &Reading) -> Result
     Ok(Reading { axes: Some(order), ..reading.clone() })
 }
 
-/// The array of a case; none where the prediction is not an array, or cannot be read, which fails later as a case of its own.
+/// The array of a case; none where the prediction is not an array, or cannot be read, which fails later as a case of
+/// its own.
 fn array(pair: &Pair) -> Option<Array<'_>> {
     let Files::One(path) = &pair.prediction else { return None };
     if !npy::is_array(path) {

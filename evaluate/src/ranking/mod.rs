@@ -239,8 +239,8 @@ fn interval_of(drawn: &Bootstrap) -> Interval {
     drawn.bca(LEVEL)
 }
 
-/// Every two methods under each metric: the mean over the groups of the mean paired difference. Cases are drawn within each
-/// data set, once for all groups that are of them.
+/// Every two methods under each metric: the mean over the groups of the mean paired difference. Cases are drawn within
+/// each data set, once for all groups that are of them.
 fn over_datasets(columns: &[ColumnFigures], groups: &[GroupFigures], options: &Options) -> Result<Vec<Difference>> {
     let mut found = Vec::new();
     for metric in methods::metrics(&options.metrics)?.into_iter().filter(|_| groups.len() > 1) {

@@ -1,5 +1,5 @@
-//! From the numbers of a file to one score for each class: what is scaled, what is missing, and whether the rest is what it is
-//! said to be.
+//! Turns the numbers of a file into one score per class: rescales them, adds missing classes, and checks that they are
+//! the kind of scores they are declared to be.
 
 use segcal_core::{Error, Result};
 use segcal_metrics::guard::{Evidence, Kind};
@@ -8,12 +8,12 @@ use segcal_metrics::volume::{Label, Probabilities};
 use super::{Notes, Scores};
 use crate::reading::Background;
 
-/// The scores `[k, d, h, w]` with one for every class, and the number of classes. One score per voxel is that of the
-/// foreground of two classes: p stands for (1 - p, p), a logit z for (0, z). Probabilities of whole numbers are divided by
-/// what stands for 1.
+/// Returns the scores `[k, d, h, w]` with one for every class, and the number of classes. A single score per voxel is
+/// that of the foreground of two classes: p stands for (1 - p, p), a logit z for (0, z). Probabilities stored as whole
+/// numbers are divided by the value that stands for 1.
 ///
 /// # Errors
-/// The numbers are not what they are said to be, in the whole or in a part of `reference`.
+/// The numbers are not the declared kind of scores, in the whole volume or in a part of `reference`.
 pub(super) fn complete(
     mut values: Vec<f32>,
     classes: usize,
@@ -23,18 +23,18 @@ pub(super) fn complete(
     notes: &mut Notes<'_>,
 ) -> Result<(Vec<f32>, usize)> {
     if classes == 0 {
-        return Err(Error::new("holds no class"));
+        return Err(Error::new("contains no class"));
     }
     if classes > usize::from(Label::MAX) {
-        let problem = format!("holds {classes} classes, more than {} can be told apart", Label::MAX);
-        return Err(Error::new(problem).help("is the class the axis that it should be?"));
+        let problem = format!("contains {classes} classes, but at most {} are supported", Label::MAX);
+        return Err(Error::new(problem).help("check which axis is that of the classes"));
     }
     let mut evidence = Evidence::new(Probabilities::new(&values, classes));
     let missing = background == Background::Implied || classes == 1;
     if kind == Scores::Logits {
         if classes > 1 && evidence.outside == 0 && evidence.smallest >= 0.0 {
             notes.warn(
-                "all logits lie from 0 to 1: are they probabilities or sigmoid outputs? Softmax is applied to them"
+                "all logits lie between 0 and 1: are they probabilities or sigmoid outputs? Softmax is applied to them"
                     .into(),
             );
         }
@@ -69,14 +69,14 @@ fn logits(mut values: Vec<f32>, evidence: &Evidence, background: Background) -> 
         return Ok((values, 2));
     }
     if background == Background::Implied {
-        return Err(Error::new("the logits of a background cannot be told from those of the other classes")
-            .help("--background implied is for probabilities: write those"));
+        return Err(Error::new("the logit of the background cannot be computed from those of the other classes")
+            .help("--background implied needs probabilities: write those instead"));
     }
     evidence.expect_logits()?;
     Ok((values, classes))
 }
 
-/// What the scores of each voxel leave of 1.
+/// 1 minus the sum of the scores of each voxel.
 fn rest(values: &[f32], classes: usize) -> Result<Vec<f32>> {
     let voxels = values.len() / classes;
     let mut rest = Vec::new();
@@ -88,19 +88,21 @@ fn rest(values: &[f32], classes: usize) -> Result<Vec<f32>> {
     Ok(rest)
 }
 
-/// Refuses one score per voxel that is not a probability of the foreground.
+/// Checks that a single score per voxel is a probability of the foreground.
 fn expect_foreground(evidence: &Evidence) -> Result<()> {
     let kind = evidence.verdict().kind;
     let [smallest, largest] = [evidence.smallest, evidence.largest];
     if kind == Kind::Broken {
         evidence.expect_probabilities()
     } else if evidence.whole && evidence.smallest >= 0.0 {
-        Err(Error::new(format!("holds one class of whole numbers from {smallest} to {largest}")).help(
-            "a label map is given by --segmentations, 8-bit or 16-bit scores of the foreground with --background implied",
+        Err(Error::new(format!("contains one class of whole numbers from {smallest} to {largest}")).help(
+            "for a label map use --segmentations, for 8-bit or 16-bit scores of the foreground --background implied",
         ))
     } else if evidence.outside > 0 {
-        Err(Error::new(format!("holds one class of numbers from {smallest} to {largest}, which are not probabilities"))
-            .help("give logits with --logits"))
+        Err(Error::new(format!(
+            "contains one class of numbers from {smallest} to {largest}: these are not probabilities"
+        ))
+        .help("for logits use --logits"))
     } else {
         Ok(())
     }
@@ -111,13 +113,15 @@ fn expect_foreground_logits(evidence: &Evidence) -> Result<()> {
     if evidence.verdict().kind == Kind::Broken {
         evidence.expect_logits()
     } else if evidence.whole && evidence.smallest >= 0.0 {
-        Err(Error::new(format!("holds one class of whole numbers from {smallest} to {largest}, which are not logits"))
-            .help("a label map is given by --segmentations"))
+        Err(Error::new(format!(
+            "contains one class of whole numbers from {smallest} to {largest}: these are not logits"
+        ))
+        .help("for a label map use --segmentations"))
     } else if evidence.outside == 0 {
         Err(Error::new(format!(
             "these are probabilities, not logits: one class of numbers from {smallest} to {largest}"
         ))
-        .help("give them with --probabilities"))
+        .help("use --probabilities"))
     } else {
         Ok(())
     }
@@ -133,11 +137,12 @@ fn expect_probabilities(
     if forgiven > 0 {
         let (voxels, tolerance) = (evidence.voxels, evidence.tolerance);
         notes.warn(format!(
-            "{forgiven} of {voxels} voxels do not sum to 1 within {tolerance:.4}; they are measured as they are"
+            "the probabilities of {forgiven} of {voxels} voxels do not sum to 1 within {tolerance:.4}; they are used \
+             unchanged"
         ));
     }
     if evidence.verdict().kind == Kind::OneHot {
-        notes.warn("every probability is 0 or 1: a segmentation, whose calibration says nothing".into());
+        notes.warn("every probability is 0 or 1: this is a segmentation, whose calibration is meaningless".into());
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! Where scores lie.
+//! The grid or array shape of scores.
 
 use segcal_core::{Error, Result};
 use segcal_data::Grid;
 
-/// Where scores lie, so that others can be written to the same place.
+/// The grid or array shape of scores, so that other scores can be written in the same form.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Frame {
     /// The grid of a NIfTI file.
@@ -12,13 +12,13 @@ pub enum Frame {
     Array {
         /// The shape.
         shape: Vec<usize>,
-        /// Whether it was one of a `.npz`.
+        /// Whether the array was in a `.npz` archive.
         archive: bool,
     },
 }
 
 impl Frame {
-    /// The grid; that of an array has no voxel size.
+    /// The grid. That of an array has no voxel size.
     pub fn grid(&self) -> Grid {
         match self {
             Self::Grid(grid) => grid.clone(),
@@ -40,9 +40,7 @@ pub(super) fn spatial(shape: &[usize], leading: usize) -> Result<[usize; 3]> {
     match shape.get(leading..) {
         Some(&[h, w]) => Ok([1, h, w]),
         Some(&[d, h, w]) => Ok([d, h, w]),
-        _ => {
-            Err(Error::new(format!("expected a 2-D or 3-D array, got shape {shape:?}"))
-                .help("two or three spatial axes"))
-        }
+        _ => Err(Error::new(format!("expected a 2-D or 3-D array, got shape {shape:?}"))
+            .help("it must have two or three spatial axes")),
     }
 }

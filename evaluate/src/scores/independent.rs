@@ -1,4 +1,4 @@
-//! Scores of regions that may overlap: each channel is a probability of its own.
+//! Scores of regions that may overlap: each channel is an independent probability.
 
 use rayon::prelude::*;
 use segcal_core::{Error, Result};
@@ -8,7 +8,7 @@ use segcal_metrics::volume::Probabilities;
 
 use super::{Notes, Scores};
 
-/// Probabilities of regions, from what a file holds: as [`stored`], logits go through the sigmoid.
+/// Probabilities of regions from the numbers of a file. As [`stored`], but the sigmoid is applied to logits.
 ///
 /// # Errors
 /// As [`stored`].
@@ -26,10 +26,11 @@ pub(super) fn probabilities(
     Ok(values)
 }
 
-/// Scores of regions as a file holds them, but whole numbers that are probabilities are divided by what stands for 1.
+/// Scores of regions as stored in a file, except that probabilities stored as whole numbers are divided by the value
+/// that stands for 1.
 ///
 /// # Errors
-/// There is no channel for each region, or the numbers are not what they are said to be.
+/// There is not one channel per region, or the numbers are not the declared kind of scores.
 pub(super) fn stored(
     mut values: Vec<f32>,
     channels: usize,
@@ -45,12 +46,11 @@ pub(super) fn stored(
     }
     if kind == Scores::Logits {
         if evidence.outside == 0 {
-            return Err(Error::new(format!("these are probabilities, not logits: {range}"))
-                .help("give them with --probabilities"));
+            return Err(Error::new(format!("these are probabilities, not logits: {range}")).help("use --probabilities"));
         }
         if evidence.whole && evidence.smallest >= 0.0 {
             return Err(Error::new(format!("these are scaled probabilities, not logits: whole {range}"))
-                .help("give them with --probabilities"));
+                .help("use --probabilities"));
         }
         return Ok(values);
     }
@@ -62,7 +62,7 @@ pub(super) fn stored(
     });
     let Some(scale) = scale else {
         return Err(
-            Error::new(format!("these are not probabilities of regions: {range}")).help("give logits with --logits")
+            Error::new(format!("these are not probabilities of regions: {range}")).help("for logits use --logits")
         );
     };
     notes.warn(format!("the scores are whole numbers up to {scale}, which is taken for a probability of 1"));
@@ -70,14 +70,14 @@ pub(super) fn stored(
     Ok(values)
 }
 
-/// Refuses another number of channels than there are regions.
+/// Checks that there is one channel per region.
 pub(super) fn expect_channels(channels: usize, nested: &Nested) -> Result<()> {
     if channels == nested.regions.len() {
         return Ok(());
     }
     let names: Vec<&str> = nested.regions.iter().map(|region| region.name.as_str()).collect();
-    let problem = format!("holds {channels} channels, but there are {} regions ({})", names.len(), names.join(", "));
-    Err(Error::new(problem).help("one channel for each region, in the order of dataset.json"))
+    let problem = format!("contains {channels} channels, but there are {} regions ({})", names.len(), names.join(", "));
+    Err(Error::new(problem).help("write one channel per region, in the order of dataset.json"))
 }
 
 /// The probability of a logit.

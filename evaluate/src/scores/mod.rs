@@ -1,7 +1,7 @@
-//! Class scores of one case on the grid of its reference, in the reference's own voxel order.
+//! Class scores of one case on the grid of its reference, in the voxel order of the reference.
 //!
-//! NIfTI carries its geometry: it is turned to the reference's axes and must then lie on the reference's grid. Arrays
-//! carry none: the order of their axes is that of the [`Reading`], which is decided for the cohort.
+//! NIfTI files carry their geometry: they are reoriented to the axes of the reference and must then have its grid.
+//! Arrays carry none: the order of their axes is that of the [`Reading`], which is decided once for the cohort.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ pub use frame::Frame;
 use frame::spatial;
 pub use notes::Notes;
 
-/// What the numbers of a file are said to be.
+/// The declared kind of the numbers in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scores {
@@ -35,10 +35,11 @@ pub enum Scores {
     Logits,
 }
 
-/// Probabilities `[k, d, h, w]` on the reference's grid.
+/// Reads probabilities `[k, d, h, w]` on the reference grid, with the number of classes.
 ///
 /// # Errors
-/// A file is malformed; the geometry or shape differs from the reference's; or the numbers are not what they are said to be.
+/// A file is malformed; its geometry or shape differs from that of the reference; or the numbers are not the declared
+/// kind of scores.
 pub fn read(files: &Files, reference: &Volume<Label>, kind: Scores, how: &Reading) -> Result<(Vec<f32>, usize)> {
     let (mut values, classes) = read_stored(files, reference, kind, how, &mut Notes::of(files.first()))?;
     if kind == Scores::Logits {
@@ -47,7 +48,7 @@ pub fn read(files: &Files, reference: &Volume<Label>, kind: Scores, how: &Readin
     Ok((values, classes))
 }
 
-/// As [`read`], but the numbers are as they are stored: logits stay logits.
+/// As [`read`], but returns the scores as stored: logits stay logits.
 ///
 /// # Errors
 /// As [`read`].
@@ -63,7 +64,7 @@ pub fn read_stored(
     let completed = complete::complete(values, classes, kind, how.background, Some(reference.values()), notes);
     let (values, classes) = completed.at(file.display())?;
     if !npy::is_array(file) {
-        // The headers agree, and they are believed.
+        // The headers agree, so a flip of the numbers only triggers a warning.
         if let Some(doubt) = turned::doubt(Probabilities::new(&values, classes), reference) {
             notes.warn(format!("{doubt}; if so, its header is wrong"));
         }
@@ -71,10 +72,10 @@ pub fn read_stored(
     Ok((values, classes))
 }
 
-/// Probabilities `[r, d, h, w]` of regions on the reference's grid, each of which is a problem of its own.
+/// Reads probabilities `[r, d, h, w]` of regions on the reference grid, each a separate binary problem.
 ///
 /// # Errors
-/// As [`read`]; or the file does not hold one channel for each region.
+/// As [`read`]; or the file does not contain one channel per region.
 pub fn read_regions(
     files: &Files,
     reference: &Volume<Label>,
@@ -88,7 +89,7 @@ pub fn read_regions(
     independent::probabilities(values, channels, kind, nested, notes).at(file.display())
 }
 
-/// As [`read_regions`], but the numbers are as they are stored: logits stay logits.
+/// As [`read_regions`], but returns the scores as stored: logits stay logits.
 ///
 /// # Errors
 /// As [`read_regions`].
@@ -104,7 +105,7 @@ pub fn read_stored_regions(
     independent::stored(values, channels, kind, nested, notes).at(files.first().display())
 }
 
-/// What a file holds, `[k, d, h, w]` on a grid.
+/// Reads the numbers of a file as `[k, d, h, w]` on a grid.
 fn read_onto(files: &Files, grid: &Grid, how: &Reading) -> Result<(Vec<f32>, usize)> {
     match files {
         Files::One(path) if npy::is_array(path) => from_array(path, grid, how).at(path.display()),
@@ -114,8 +115,8 @@ fn read_onto(files: &Files, grid: &Grid, how: &Reading) -> Result<(Vec<f32>, usi
     }
 }
 
-/// Number of channels that are stored, from the headers alone; of an array, whose order may be unknown, what is left of its
-/// shape beside the extent of the reference, or else its first axis.
+/// Number of stored channels, from the headers only. For an array, whose order may be unknown, it is the number of
+/// elements divided by the number of voxels of `extent`, or without `extent` the length of the first axis.
 ///
 /// # Errors
 /// A header is malformed.
@@ -133,7 +134,7 @@ pub fn channels(files: &Files, extent: Option<[usize; 3]>) -> Result<usize> {
     }
 }
 
-/// The numbers of a file as they are stored, class first, on their own grid.
+/// Reads the numbers of a file as stored, class first, on their own grid.
 ///
 /// # Errors
 /// The file is malformed.
@@ -141,7 +142,7 @@ pub fn read_raw(files: &Files) -> Result<Vec<f32>> {
     own(files, &Reading::default()).map(|(values, ..)| values)
 }
 
-/// Number of classes, from the header alone.
+/// Number of classes, from the header only.
 ///
 /// # Errors
 /// The header is malformed.
@@ -160,10 +161,10 @@ pub fn classes(files: &Files, how: &Reading) -> Result<usize> {
     Ok(if stored == 1 || how.background == Background::Implied { stored + 1 } else { stored })
 }
 
-/// Scores as they are stored, class first, on their own grid; with the number of classes.
+/// Reads scores as stored, class first, on their own grid, with the number of classes.
 ///
 /// # Errors
-/// A file is malformed, or the numbers are not what they are said to be.
+/// A file is malformed, or the numbers are not the declared kind of scores.
 pub fn read_own(files: &Files, kind: Scores, how: &Reading) -> Result<(Vec<f32>, usize, Frame)> {
     let (values, stored, frame) = own(files, how)?;
     let notes = &mut Notes::of(files.first());
@@ -172,17 +173,17 @@ pub fn read_own(files: &Files, kind: Scores, how: &Reading) -> Result<(Vec<f32>,
     Ok((values, classes, frame.with_classes(classes)))
 }
 
-/// Scores of regions as they are stored, on their own grid.
+/// Reads scores of regions as stored, on their own grid.
 ///
 /// # Errors
-/// As [`read_own`]; or the file does not hold one channel for each region.
+/// As [`read_own`]; or the file does not contain one channel per region.
 pub fn read_own_regions(files: &Files, kind: Scores, how: &Reading, nested: &Nested) -> Result<(Vec<f32>, Frame)> {
     let (values, channels, frame) = own(files, how)?;
     let values = independent::stored(values, channels, kind, nested, &mut Notes::of(files.first()));
     Ok((values.at(files.first().display())?, frame))
 }
 
-/// What a file holds, with the number of channels and where they lie.
+/// Reads the numbers of a file, with the number of channels and their frame.
 fn own(files: &Files, how: &Reading) -> Result<(Vec<f32>, usize, Frame)> {
     match files {
         Files::One(path) if npy::is_array(path) => own_array(path, how).at(path.display()),
@@ -200,12 +201,12 @@ fn own(files: &Files, how: &Reading) -> Result<(Vec<f32>, usize, Frame)> {
     }
 }
 
-/// The error of masks that are taken for scores.
+/// The error if masks are given as scores.
 fn masks(files: &Files) -> Error {
-    Error::new("is a mask and holds no scores").at(files.first().display()).help("give masks with --segmentations")
+    Error::new("is a mask and contains no scores").at(files.first().display()).help("for masks use --segmentations")
 }
 
-/// An array in its own order; where the class is not its first axis, or an order is given, in the documented one.
+/// Reads an array, with its axes permuted to the documented order.
 fn own_array(path: &Path, how: &Reading) -> Result<(Vec<f32>, usize, Frame)> {
     let shape = npy::read_header(path, "probabilities")?.shape;
     let order = how.axes.clone().unwrap_or_else(Order::documented);
@@ -215,7 +216,7 @@ fn own_array(path: &Path, how: &Reading) -> Result<(Vec<f32>, usize, Frame)> {
     Ok((array.data, array.shape[0], Frame::Array { shape: array.shape, archive: npy::is_archive(path) }))
 }
 
-/// The class scores of a file on a grid, turned to its axes while they are read.
+/// Reads the class scores of a file on a grid, reoriented to its axes.
 fn on_grid(path: &Path, grid: &Grid, how: &Reading) -> Result<(Vec<f32>, usize)> {
     let (own, _) = segcal_data::read_grid(path)?;
     let own = how.grid(path, own)?;
@@ -230,7 +231,7 @@ fn on_grid(path: &Path, grid: &Grid, how: &Reading) -> Result<(Vec<f32>, usize)>
     Ok((volume.data.into_raw_vec_and_offset().0, channels))
 }
 
-/// The numbers of an image on a grid, turned to its axes.
+/// The numbers of an image on a grid, reoriented to its axes.
 fn onto(volume: Volume<f32>, grid: &Grid) -> Result<(Vec<f32>, usize)> {
     let volume = if volume.grid.axes() == grid.axes() { volume } else { volume.reoriented(grid.axes()) };
     grid.expect_same("the prediction", &volume.grid, "the image")?;
@@ -238,7 +239,7 @@ fn onto(volume: Volume<f32>, grid: &Grid) -> Result<(Vec<f32>, usize)> {
     Ok((volume.data.into_raw_vec_and_offset().0, channels))
 }
 
-/// An image on the grid of a prediction: values `[c, d, h, w]` and the number of channels.
+/// Reads an image on the grid of a prediction: values `[c, d, h, w]` and the number of channels.
 ///
 /// # Errors
 /// The file is malformed, or its geometry differs.
@@ -262,7 +263,7 @@ fn per_class(paths: &[std::path::PathBuf], grid: &Grid, how: &Reading) -> Result
     for path in paths {
         let (class, channels) = on_grid(path, grid, how)?;
         if channels != 1 {
-            let problem = format!("holds {channels} volumes where one file a class holds one");
+            let problem = format!("contains {channels} volumes, but a file of one class must contain one");
             return Err(Error::new(problem).at(path.display()));
         }
         values.extend_from_slice(&class);
@@ -270,7 +271,7 @@ fn per_class(paths: &[std::path::PathBuf], grid: &Grid, how: &Reading) -> Result
     Ok((values, paths.len()))
 }
 
-/// A label map on the reference's grid, turned to its axes.
+/// Reads a label map on the reference grid, reoriented to its axes.
 ///
 /// # Errors
 /// The file is malformed, or its geometry differs.
@@ -296,10 +297,10 @@ fn labels_of_array(path: &Path, reference: &Grid, how: &Reading) -> Result<Vec<L
     labels(array.data)
 }
 
-/// A reference label map from any file; arrays and PNG lie on a grid without a voxel size.
+/// Reads a reference label map from any file. Arrays and PNG files have a grid without a voxel size.
 ///
 /// # Errors
-/// The file is malformed, or holds a value that is not a label from 0 to 65535.
+/// The file is malformed, or contains a value that is not a label from 0 to 65535.
 pub fn read_reference(path: &Path) -> Result<Volume<Label>> {
     let (values, channels, grid) = if npy::is_array(path) {
         let array = npy::read::<i32>(path, "labels")?;
@@ -311,13 +312,13 @@ pub fn read_reference(path: &Path) -> Result<Volume<Label>> {
         (volume.data.into_raw_vec_and_offset().0, channels, volume.grid)
     };
     if channels != 1 {
-        let problem = format!("holds {channels} volumes where a label map has one");
-        return Err(Error::new(problem).at(path.display()).help("class scores go to --probabilities or --logits"));
+        let problem = format!("contains {channels} volumes, but a label map has one");
+        return Err(Error::new(problem).at(path.display()).help("for class scores use --probabilities or --logits"));
     }
     Ok(Volume::new(labels(values).at(path.display())?, 1, grid))
 }
 
-/// As many labels as numbers, in no more memory than they need: collecting results cannot know their number.
+/// Converts numbers to labels in exactly the memory they need: collecting into a `Result` does not know their number.
 fn labels(values: Vec<i32>) -> Result<Vec<Label>> {
     let mut labels = Vec::with_capacity(values.len());
     for value in values {
@@ -326,7 +327,7 @@ fn labels(values: Vec<i32>) -> Result<Vec<Label>> {
     Ok(labels)
 }
 
-/// The extent of a reference, from the header alone where it has one.
+/// The extent of a reference, from its header only.
 ///
 /// # Errors
 /// The file is malformed.
@@ -338,13 +339,14 @@ pub fn extent(path: &Path) -> Result<[usize; 3]> {
 }
 
 fn label(value: i32) -> Result<Label> {
-    Label::try_from(value)
-        .map_err(|_| Error::new(format!("holds the label {value}; labels go from 0 (background) to {}", Label::MAX)))
+    Label::try_from(value).map_err(|_| {
+        Error::new(format!("contains the label {value}; labels run from 0 (background) to {}", Label::MAX))
+    })
 }
 
 fn shape_error(shape: &[usize], grid: &Grid) -> Error {
-    let problem = format!("the array has the shape {shape:?}, the reference {:?} along z, y, x", grid.extent);
-    Error::new(problem).help("cropped probabilities must be put back into the image's grid first")
+    let problem = format!("the array has shape {shape:?}, but the reference has {:?} along z, y, x", grid.extent);
+    Error::new(problem).help("if the probabilities are cropped, restore them to the grid of the image first")
 }
 
 fn from_array(path: &Path, reference: &Grid, how: &Reading) -> Result<(Vec<f32>, usize)> {
@@ -359,15 +361,15 @@ fn from_array(path: &Path, reference: &Grid, how: &Reading) -> Result<(Vec<f32>,
     Ok((array.data, classes))
 }
 
-/// Refuses reference labels that the prediction has no class for.
+/// Checks that the prediction has a class for every reference label.
 ///
 /// # Errors
-/// A label other than that of the ignored voxels is not below `classes`.
+/// A label other than the ignored one is not below `classes`.
 pub fn expect_labels(labels: &[Label], classes: usize, ignored: Option<Label>) -> Result<()> {
     match labels.iter().find(|&&label| usize::from(label) >= classes && Some(label) != ignored) {
         None => Ok(()),
-        Some(label) => Err(Error::new(format!("holds the label {label}, but the prediction has {classes} classes"))
-            .help("labels count from 0 (background) to the number of classes less one; --ignore-label leaves voxels of a label out")),
+        Some(label) => Err(Error::new(format!("contains the label {label}, but the prediction has {classes} classes"))
+            .help("labels run from 0 (background) to the number of classes minus 1; use --ignore-label to exclude the voxels of a label")),
     }
 }
 

@@ -1,8 +1,8 @@
-//! What is to be known of a file that was read none the less.
+//! Warnings about a file that was read nevertheless.
 
 use std::path::Path;
 
-/// Warnings of one case. They are told at once, and kept for its results.
+/// Warnings about one case. They are logged at once, and kept for its results.
 #[derive(Debug)]
 pub struct Notes<'a> {
     file: &'a Path,
@@ -10,18 +10,18 @@ pub struct Notes<'a> {
 }
 
 impl<'a> Notes<'a> {
-    /// No warning of this file yet.
+    /// An empty list of warnings about this file.
     pub const fn of(file: &'a Path) -> Self {
         Self { file, all: Vec::new() }
     }
 
-    /// Tells a warning and keeps it.
+    /// Logs a warning and keeps it.
     pub fn warn(&mut self, text: String) {
         log::warn!("{}: {text}", self.file.display());
         self.all.push(text);
     }
 
-    /// What was told.
+    /// All warnings.
     pub fn into_all(self) -> Vec<String> {
         self.all
     }

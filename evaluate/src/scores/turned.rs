@@ -1,16 +1,16 @@
-//! Whether numbers seem to be turned under their header.
+//! Detects numbers that seem to be flipped relative to their header.
 
 use segcal_data::Volume;
 use segcal_metrics::volume::{Label, Probabilities};
 
-/// Agreement (share of foreground voxels with the right label) by which a flip must win to be told.
+/// The agreement (fraction of foreground voxels with the right label) by which a flip must win to be reported.
 const MARGIN: f64 = 0.2;
 
-/// Foreground voxels that are looked at; of more, as many at equal distances.
+/// Maximum number of foreground voxels that are compared. If there are more, they are sampled at equal distances.
 const WITNESSES: usize = 1 << 16;
 
-/// What is in doubt where the scores agree far better with the reference when they are flipped: many a tool has turned the
-/// numbers and kept the header.
+/// A warning if the scores agree far better with the reference when they are flipped: some tools flip the numbers but
+/// keep the header.
 pub(super) fn doubt(scores: Probabilities<'_>, reference: &Volume<Label>) -> Option<String> {
     let [d, h, w] = reference.grid.extent;
     let labels = reference.values();
@@ -34,14 +34,14 @@ pub(super) fn doubt(scores: Probabilities<'_>, reference: &Volume<Label>) -> Opt
     let best = (1..8).map(|flips| (agreement(flips), flips)).max_by(|a, b| a.0.total_cmp(&b.0))?;
     let letters: String = (0..3).filter(|axis| best.1 >> axis & 1 == 1).map(|axis| ['z', 'y', 'x'][axis]).collect();
     let text = format!(
-        "the scores agree with {:.0} % of the reference's foreground as they are, but with {:.0} % flipped along {letters}",
+        "the scores agree with {:.0} % of the reference foreground as stored, but with {:.0} % if flipped along {letters}",
         100.0 * base,
         100.0 * best.0
     );
     (best.0 > base + MARGIN).then_some(text)
 }
 
-/// The class of the largest score of one voxel; of equals the first.
+/// The class with the largest score of one voxel; the first of equal ones.
 fn most_probable(scores: Probabilities<'_>, voxel: usize) -> Label {
     let mut best = (f32::NEG_INFINITY, 0);
     for class in 0..scores.classes() {

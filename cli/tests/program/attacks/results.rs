@@ -151,7 +151,7 @@ fn a_state_that_was_edited_is_not_resumed_from() {
     let edited = format!("{}{digit}{}", &whole[..at], &whole[at + 1..]);
     fs::write(&state, edited).unwrap();
     let arguments = [evaluation(&scores, &labels, &out), vec!["--resume"]].concat();
-    refused(2, &arguments, &["states", "does not have the hash"]);
+    refused(2, &arguments, &["states", "does not match its stored hash"]);
 }
 
 #[test]

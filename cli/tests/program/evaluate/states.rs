@@ -108,7 +108,7 @@ fn states_of_other_files_are_refused_before_anything_is_written() {
     fs::rename(folder.at("q"), folder.at("p")).unwrap();
     let (status, messages, _) = folder.evaluate(&[&THREE[1..], &["--resume", "--voxel-units"]].concat());
     assert_eq!(status, Some(2));
-    assert!(messages.contains("other settings (voxel_units: false and true)"), "{messages}");
+    assert!(messages.contains("different settings (voxel_units: false and true)"), "{messages}");
     assert!(read() == first && !folder.at("out/states/d.json").exists());
 }
 
