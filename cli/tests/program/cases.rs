@@ -118,7 +118,7 @@ fn channels() {
     assert_eq!(["a.nii.gz", "b.nii.gz", "c.nii.gz"].map(done), [true, false, true]);
     let words = ["c3: the image has 2 channels, but the network takes 1"];
     case.run("-q train @c.toml data=@val2ch out=>run2").expect(2, &words);
-    let words = ["labelsTr/c3.nii.gz: contains 2 volumes, but a label map has one"];
+    let words = ["labelsTr/c3.nii.gz: holds 2 volumes where a label map has one"];
     case.run("-q train @c.toml data=@label4d out=>run3").expect(2, &words);
 }
 

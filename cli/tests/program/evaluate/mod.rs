@@ -237,7 +237,7 @@ fn unions_that_no_case_has_or_that_are_named_like_something_else_are_refused() {
         ("1 = [2, 3]", "regions.1"),
         ("foreground = [1]", "regions.foreground"),
         ("E = []", "regions.E"),
-        ("TC = [1, 7]", "regions.TC: [1, 7] holds the label 7"),
+        ("TC = [1, 7]", "regions.TC: [1, 7] contains the label 7"),
     ] {
         fs::write(folder.at("c.toml"), format!("[regions]\n{text}\n")).unwrap();
         let (status, messages, _) = folder.evaluate(&[&SMALL[..], &["--config", "c.toml"]].concat());
@@ -249,7 +249,7 @@ fn unions_that_no_case_has_or_that_are_named_like_something_else_are_refused() {
     let labels = ["--segmentations", "y", "--labels", "y", "--out", "out", "--config", "c.toml"];
     let (status, messages, _) = folder.evaluate(&labels);
     assert_eq!(status, Some(0), "{messages}");
-    assert!(messages.contains("regions.TC: no label map holds the label 7"), "{messages}");
+    assert!(messages.contains("regions.TC: no label map contains the label 7"), "{messages}");
 }
 
 #[test]
