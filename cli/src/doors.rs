@@ -1,5 +1,5 @@
-//! The libraries' doors, on the backend and with the observer of the shared options. Verbs, `compare` and `demo` go
-//! through these.
+//! Entry points to the libraries, called with the backend and the observer that the shared options select. Verbs,
+//! `compare` and `demo` use these.
 
 use std::path::Path;
 
@@ -70,7 +70,7 @@ impl Visitor for MakePlan<'_> {
     }
 }
 
-/// What the bits of results depend on beside the inputs ([`Backend::arithmetic`]).
+/// What the bits of results depend on besides the inputs ([`Backend::arithmetic`]).
 ///
 /// # Errors
 /// The backend is not available.
@@ -88,7 +88,7 @@ impl Visitor for Arithmetic {
     }
 }
 
-/// Whether the settings describe a training that can begin.
+/// Checks that training can begin with these settings.
 ///
 /// # Errors
 /// Those of [`segcal_train::job::check`].
@@ -153,7 +153,7 @@ impl Visitor for Evaluate<'_> {
     }
 }
 
-/// Measures a part of the cases of the request's paths.
+/// Evaluates one part of the cases at the request's paths.
 ///
 /// # Errors
 /// Those of [`segcal_evaluate::job::evaluate_part`]; the backend is not available.

@@ -1,8 +1,9 @@
 //! Train, predict and evaluate segmentation networks whose confidence can be trusted.
 //!
-//! The `segcal` program: one file per verb in [`commands`], the options that every verb shares in [`options`], what is
-//! shown meanwhile in [`progress`] and [`terminal`], the comparison of methods in [`compare`]. A verb turns its arguments
-//! into a request, calls a library through [`doors`] ([`segcal_data`], [`segcal_train`], [`segcal_evaluate`]) and prints what comes back.
+//! The `segcal` program: one file per verb in [`commands`], the options that every verb shares in [`options`], progress
+//! output in [`progress`] and [`terminal`], the comparison of methods in [`compare`]. A verb turns its arguments into a
+//! request, calls a library through [`doors`] ([`segcal_data`], [`segcal_train`], [`segcal_evaluate`]) and prints what
+//! comes back.
 
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
@@ -31,20 +32,20 @@ pub use options::Common;
     propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
-    after_help = "Example:\n  segcal demo\n\nExit status: 0 done, 1 some cases failed, 2 wrong usage or unreadable input, 128 + N stopped by signal N."
+    after_help = "Example:\n  segcal demo\n\nExit status: 0 success, 1 some cases failed, 2 wrong usage or unreadable input, 128 + N stopped by signal N."
 )]
 pub struct Cli {
     /// The options that every verb shares.
     #[command(flatten)]
     pub common: Common,
-    /// What to do.
+    /// The verb to run.
     #[command(subcommand)]
     pub verb: commands::Verb,
 }
 
-/// Runs the program with these arguments (the program's own name first) and gives its exit status: 0 done; 1 some
-/// cases failed, a result could not be written, training that had begun could not go on, or memory was short; 2 wrong usage or unreadable
-/// input; 128 + N stopped by signal N.
+/// Runs the program with these arguments (the program's own name first) and returns its exit status: 0 success; 1 some
+/// cases failed, a result could not be written, training that had begun could not continue, or memory ran out; 2 wrong
+/// usage or unreadable input; 128 + N stopped by signal N.
 pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> u8 {
     progress::report_panics_in_one_line();
     let cli = match Cli::try_parse_from(arguments) {
@@ -70,8 +71,8 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
     }
 }
 
-/// Prints what clap says: help, or an error that quotes arguments, which may come from anyone. Nothing can be said to a
-/// reader who has gone; the status still tells.
+/// Prints clap's help, or its error, which quotes untrusted arguments. Failures to print are ignored: if the stream is
+/// closed there is nobody to tell, and the exit status still reports the error.
 fn print_usage(error: &clap::Error) {
     let plain = error.render().to_string();
     let safe = output::lines_for_terminal(&plain);

@@ -8,14 +8,14 @@ use segcal_data::part::Part;
 use crate::progress::{self, Progress};
 use crate::terminal::Terminal;
 
-/// Where the arithmetic happens.
+/// Where computations run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub enum BackendName {
     /// 32-bit floats on the processor, with all threads.
     Cpu,
     /// 32-bit floats on a graphics card.
     Gpu,
-    /// 64-bit floats in plain loops: slow, and the meaning of the other two.
+    /// Slow 64-bit reference implementation that defines the expected results of the other two.
     Reference,
 }
 
@@ -33,21 +33,22 @@ impl BackendName {
 /// What `--isa` takes.
 const LEVELS: [&str; 3] = ["avx512", "avx2", "baseline"];
 
-/// Which of the cases one task of several works on.
+/// Which part of the cases this task works on.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Parts {
-    /// Number of parts that the cases are dealt out to, one for each task of a job array.
+    /// Divide the cases into this many parts, one for each task of a job array.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "part_id", value_parser = parse_count)]
     pub num_parts: usize,
-    /// The part to work on, from 0: case k of the sorted list belongs to part k mod N. Parts may share a folder.
+    /// The part to work on, counting from 0: case k of the sorted list belongs to part k mod N. Parts may share an
+    /// output folder.
     #[arg(long, value_name = "I", default_value_t = 0, requires = "num_parts")]
     pub part_id: usize,
-    /// Take both from the variables of this scheduler's job array: each of its tasks is a part.
+    /// Take both from the environment of this scheduler's job array, one part for each task.
     #[arg(long, value_name = "SCHEDULER", value_enum, conflicts_with_all = ["num_parts", "part_id"])]
     pub parts_from: Option<Scheduler>,
 }
 
-/// What runs job arrays.
+/// A scheduler that runs job arrays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Scheduler {
     /// `sbatch --array`.
@@ -67,8 +68,8 @@ impl Parts {
     }
 }
 
-/// The part that a task of a Slurm job array is. The numbers of the tasks must go on from 0 or from 1: an array of other
-/// numbers is one that repeats some tasks of another, and nobody knows how that one dealt the cases.
+/// Returns the part for a task of a Slurm job array. Task numbers must run without gaps from 0 or 1: any other array
+/// repeats some tasks of an earlier one, and how that one divided the cases is not known.
 fn part_of_slurm(variable: impl Fn(&str) -> Option<String>) -> Result<Part> {
     let number = |name: &'static str| {
         let text = variable(name).ok_or_else(|| {
@@ -81,29 +82,30 @@ fn part_of_slurm(variable: impl Fn(&str) -> Option<String>) -> Result<Part> {
     let [count, first, last] =
         [number("SLURM_ARRAY_TASK_COUNT")?, number("SLURM_ARRAY_TASK_MIN")?, number("SLURM_ARRAY_TASK_MAX")?];
     if first > 1 || !(first..=last).contains(&id) || last - first + 1 != count {
-        let problem = format!("task {id} is of {count}, from {first} to {last}, and not of all from 0 or 1 on");
-        let remedy = "repeat the whole array with --resume, or give --num-parts and --part-id as they were at first";
+        let problem =
+            format!("task {id} is in an array of {count}, {first} to {last}, which must run without gaps from 0 or 1");
+        let remedy = "resubmit the whole array with --resume, or give the original --num-parts and --part-id";
         return Err(Error::new(problem).help(remedy));
     }
     Part::new(id - first, count)
 }
 
 fn parse_count(text: &str) -> std::result::Result<usize, String> {
-    text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "a whole number from 1".into())
+    text.parse().ok().filter(|&count| count > 0).ok_or_else(|| "expected a whole number of at least 1".into())
 }
 
 /// The options that every verb shares. A verb that has no use for one ignores it.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Common {
-    /// Where to compute networks, losses and distance maps; all other metrics run on the processor.
+    /// Backend for networks, losses and distance maps; all other metrics are computed on the CPU.
     #[arg(long, global = true, value_enum, value_name = "NAME", help_heading = "Shared options")]
     pub backend: Option<BackendName>,
 
-    /// Graphics card for `--backend gpu`: its number or a part of its name, as `segcal devices` lists them.
+    /// Graphics card for `--backend gpu`: its index or part of its name, as listed by `segcal devices`.
     #[arg(long, global = true, value_name = "INDEX|NAME", help_heading = "Shared options")]
     pub device: Option<String>,
 
-    /// Memory of the graphics card to use at most, in GiB [default: all of it].
+    /// Maximum graphics memory to use, in GiB [default: all of it].
     #[arg(long, global = true, value_name = "GIB", value_parser = parse_gib, help_heading = "Shared options")]
     pub device_memory: Option<u64>,
 
@@ -111,8 +113,8 @@ pub struct Common {
     #[arg(long, global = true, value_name = "N", value_parser = parse_threads, help_heading = "Shared options")]
     pub threads: Option<usize>,
 
-    /// Instruction set for `--backend cpu`: avx512, avx2 or baseline [default: the best of the machine]. Networks have
-    /// other last bits with another one.
+    /// Instruction set for `--backend cpu`: avx512, avx2 or baseline [default: the best available]. The last bits of
+    /// network outputs depend on it.
     #[arg(long, global = true, value_name = "LEVEL", value_parser = LEVELS, help_heading = "Shared options")]
     pub isa: Option<String>,
 
@@ -131,7 +133,7 @@ pub struct Common {
 }
 
 impl Common {
-    /// Puts the options that concern the whole process into effect: message level and number of threads.
+    /// Applies the process-wide options: message level and number of threads.
     ///
     /// # Errors
     /// The threads cannot be started.
@@ -144,21 +146,21 @@ impl Common {
                 None => return Ok(()),
             },
         };
-        // A second call in one process (tests, the library) keeps the pool that there is: results do not depend on it.
+        // A second call in one process (tests, the library) keeps the existing pool: results do not depend on it.
         match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
             Err(error) if std::error::Error::source(&error).is_some() => {
-                Err(Error::from_source(error).at("--threads").help("ask for fewer threads"))
+                Err(Error::from_source(error).at("--threads").help("use fewer threads"))
             }
             _ => Ok(()),
         }
     }
 
-    /// The backend asked for, or the verb's own default.
+    /// The requested backend, or the verb's own default.
     pub fn backend_or(&self, default: BackendName) -> BackendName {
         self.backend.unwrap_or(default)
     }
 
-    /// The backend asked for, or the verb's own default, ready to compute.
+    /// The requested backend, or the verb's own default, ready to compute.
     ///
     /// # Errors
     /// This build or this machine has no such backend.
@@ -180,19 +182,19 @@ impl Common {
         }
     }
 
-    /// Follows the work of a library: bars or lines on standard error, and signals.
+    /// An observer for library calls: shows progress on standard error and handles signals.
     pub fn observer(&self) -> Terminal {
         Terminal::new(self.quiet)
     }
 
-    /// Says on standard error what is being done; silent with `-q`.
+    /// Prints a line on standard error; silent with `-q`.
     pub fn say(&self, text: &str) {
         if !self.quiet {
             progress::line(text);
         }
     }
 
-    /// Shows how far `total` steps of `what` have come; silent with `-q`.
+    /// Shows the progress of `total` steps of `what`; silent with `-q`.
     pub fn progress(&self, what: &str, total: usize) -> Progress {
         Progress::new(what, total, self.quiet)
     }
@@ -207,8 +209,8 @@ impl Common {
     }
 }
 
-/// What `RAYON_NUM_THREADS` asks for, within the same limits as `--threads`. As in rayon, 0 and what is not a number
-/// ask for nothing.
+/// Reads `RAYON_NUM_THREADS`, within the same limits as `--threads`. As in rayon, 0 or anything that is not a number
+/// counts as unset.
 fn threads_of_environment() -> Result<Option<usize>> {
     let text = std::env::var(VARIABLE).unwrap_or_default();
     match text.parse::<u64>() {
@@ -217,10 +219,10 @@ fn threads_of_environment() -> Result<Option<usize>> {
     }
 }
 
-/// The variable by which rayon is told a number of threads.
+/// The environment variable that sets the number of rayon's threads.
 const VARIABLE: &str = "RAYON_NUM_THREADS";
 
-/// Where programs of this user keep what they can make again; `None` where the system names no such place.
+/// The user's cache folder for segcal; `None` if the environment defines none.
 #[cfg(feature = "gpu")]
 fn cache_folder() -> Option<std::path::PathBuf> {
     let named = |variable| std::env::var_os(variable).map(std::path::PathBuf::from).filter(|path| path.is_absolute());
@@ -234,14 +236,14 @@ fn cache_folder() -> Option<std::path::PathBuf> {
 fn parse_gib(text: &str) -> std::result::Result<u64, String> {
     match text.parse::<f64>() {
         Ok(gib) if gib > 0.0 && gib <= 1e6 => Ok((gib * f64::from(1 << 30)) as u64),
-        _ => Err("a number of GiB above 0 is needed, such as 4 or 0.5".into()),
+        _ => Err("expected a number of GiB above 0, such as 4 or 0.5".into()),
     }
 }
 
 fn parse_threads(text: &str) -> std::result::Result<usize, String> {
     match text.parse() {
         Ok(threads @ 1..=1024) => Ok(threads),
-        _ => Err("a whole number from 1 to 1024 is needed".into()),
+        _ => Err("expected a whole number from 1 to 1024".into()),
     }
 }
 
@@ -271,7 +273,7 @@ mod tests {
         assert_eq!(part(["0", "7", "0", "6"]), Ok(Part::new(0, 7).unwrap()));
         assert_eq!(part(["7", "7", "1", "7"]), Ok(Part::new(6, 7).unwrap()));
         for other in [["5", "2", "3", "5"], ["2", "1", "2", "2"], ["8", "4", "0", "12"], ["7", "7", "0", "6"]] {
-            assert!(part(other).unwrap_err().contains("not of all from 0 or 1 on"), "{other:?}");
+            assert!(part(other).unwrap_err().contains("must run without gaps from 0 or 1"), "{other:?}");
         }
         assert!(part(["", "7", "0", "6"]).unwrap_err().contains("SLURM_ARRAY_TASK_ID: is not set"));
         assert!(part(["3", "7", "", "6"]).unwrap_err().contains("SLURM_ARRAY_TASK_MIN: is not set"));

@@ -1,4 +1,4 @@
-//! Results on standard output: text, tables, strict JSON. Files are written as [`segcal_data::output`] does.
+//! Results on standard output: text, tables, strict JSON. Re-exports [`segcal_data::output`], which writes files.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -7,8 +7,8 @@ use segcal_core::{Context, Printable, Result};
 pub use segcal_data::output::*;
 use serde::Serialize;
 
-/// Prints results on standard output. A reader that has gone (`segcal … | head`) is not an error. Names of files and cases
-/// may come from anyone: on a terminal, what could drive it is escaped, but for line ends.
+/// Prints results on standard output. A closed pipe (`segcal … | head`) is not an error. Names of files and cases are
+/// untrusted: on a terminal, control characters other than line ends are escaped.
 ///
 /// # Errors
 /// Standard output cannot be written for another reason, such as a full disk.
@@ -21,12 +21,12 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// A text of which every line is safe to show.
+/// Escapes each line of a text so that it is safe to show on a terminal.
 pub(crate) fn lines_for_terminal(text: &str) -> String {
     text.split('\n').map(|line| Printable(line).to_string()).collect::<Vec<_>>().join("\n")
 }
 
-/// Rows of words in columns, each as wide as its widest word and two blanks. A short row ends early.
+/// Formats rows as aligned columns, each two spaces wider than its widest word. Rows may have fewer words than others.
 pub fn table<R: AsRef<[String]>>(rows: &[R]) -> String {
     let columns = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0);
     let length = |row: &R, column: usize| row.as_ref().get(column).map_or(0, |word| word.chars().count());
@@ -34,7 +34,7 @@ pub fn table<R: AsRef<[String]>>(rows: &[R]) -> String {
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let line = |row: &R| {
         let words = row.as_ref().iter().zip(&widths);
-        // By hand: a width in a format string panics above 65,535.
+        // Padded by hand: a width in a format string panics above 65,535.
         let cells: String =
             words.map(|(word, &width)| word.clone() + &" ".repeat(2 + width - word.chars().count())).collect();
         cells.trim_end().to_owned() + "\n"
@@ -44,7 +44,7 @@ pub fn table<R: AsRef<[String]>>(rows: &[R]) -> String {
 
 /// Prints one JSON document on standard output, indented, with a line end.
 ///
-/// Numbers that may be NaN or infinite must have gone through [`number`] or [`serialize_number`].
+/// Numbers that may be NaN or infinite must be converted with [`number`] or [`serialize_number`] first.
 ///
 /// # Errors
 /// Standard output cannot be written.

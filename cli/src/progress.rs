@@ -1,4 +1,4 @@
-//! What is seen while work goes on, all of it on standard error: a bar on a terminal, plain lines otherwise.
+//! Progress output, all of it on standard error: a bar on a terminal, plain lines otherwise.
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use segcal_core::Printable;
 
-/// Time between two plain lines; also how long work may take without a word.
+/// Minimum time between two plain lines, and the silence before the first sign of life.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
 /// All bars of the process, so that a line can be printed above them.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// Prints one line on standard error, above any bar; what could drive a terminal is escaped. A closed standard error is
-/// no reason to stop.
+/// Prints one line on standard error, above any bar, with control characters escaped. A closed standard error is
+/// ignored.
 pub fn line(text: &str) {
     let text = Printable(text);
     *heard() = Instant::now();
@@ -37,22 +37,22 @@ fn heard() -> MutexGuard<'static, Instant> {
 /// Number of bars on the terminal.
 static SHOWN: AtomicUsize = AtomicUsize::new(0);
 
-/// Says that work goes on wherever nothing else does: after 2 seconds without a line or a bar, after 4 more, 8, and so
-/// on up to a minute. Dropped, it is silent, and its thread has ended.
+/// Prints a sign of life while nothing else is printed: after 2 seconds without a line or a bar, after 4 more, 8, and
+/// so on up to a minute. Dropping it ends its thread.
 #[derive(Debug)]
 pub struct Heartbeat {
-    /// Closed, it wakes and ends the thread.
+    /// Closing this channel wakes and ends the thread.
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// How often the thread looks.
+/// How often the thread checks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// The longest time without a word.
+/// The longest time without a sign of life.
 const LONGEST_SILENCE: Duration = Duration::from_mins(1);
 
 impl Heartbeat {
-    /// Begins to listen, or does nothing if `quiet`.
+    /// Starts the thread, or does nothing if `quiet`.
     pub fn start(quiet: bool) -> Self {
         if quiet {
             return Self { stop: None, thread: None };
@@ -60,7 +60,7 @@ impl Heartbeat {
         let (stop, stopped) = channel();
         let (started, mut pause) = (Instant::now(), LINE_EVERY);
         *heard() = started;
-        // Where no thread can be had, silence is the smaller evil.
+        // If no thread can be started, the program works without signs of life.
         let thread = std::thread::Builder::new().name("heartbeat".into()).spawn(move || {
             while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
                 let silent = heard().elapsed();
@@ -83,7 +83,7 @@ impl Drop for Heartbeat {
     }
 }
 
-/// How far a number of steps has come. Dropped, it disappears from a terminal.
+/// The progress of a number of steps. Dropping it removes the bar from a terminal.
 #[derive(Debug)]
 pub struct Progress(Display);
 
@@ -122,7 +122,7 @@ impl Progress {
         })
     }
 
-    /// One more step is done; `now` says what it was, briefly.
+    /// Counts one more step as done; `now` names it briefly.
     pub fn step(&self, now: impl std::fmt::Display) {
         match &self.0 {
             Display::Silent => {}
@@ -157,13 +157,13 @@ impl Drop for Progress {
     }
 }
 
-/// Sends the messages of the `log` macros to standard error, those of `level` and above.
+/// Sends `log` messages of `level` and above to standard error.
 pub(crate) fn start_messages(level: log::LevelFilter) {
     struct Messages;
     impl log::Log for Messages {
         fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-            // Other libraries' messages are of use only when every detail is asked for, their traces (pages for each
-            // shader) not even then.
+            // Other libraries' messages are shown only at debug level, and their traces (pages for each shader) not
+            // even then.
             let detailed = log::max_level() == log::LevelFilter::Debug && metadata.level() <= log::Level::Info;
             metadata.target().starts_with("segcal") || detailed
         }
@@ -189,15 +189,15 @@ pub(crate) fn start_messages(level: log::LevelFilter) {
     log::set_max_level(level);
 }
 
-/// The warnings that were shown.
+/// The warnings already shown.
 static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// True the first time that it is asked of this warning: each training of a comparison finds the same in its data.
+/// Whether this warning appears for the first time: every training of a comparison would repeat those about its data.
 fn is_news(said: &Mutex<BTreeSet<String>>, warning: &str) -> bool {
     said.lock().unwrap_or_else(PoisonError::into_inner).insert(warning.to_owned())
 }
 
-/// A panic is a bug of ours: one line says so, unless `RUST_BACKTRACE` asks for the details.
+/// Reports a panic, which is a bug in segcal, in one line, unless `RUST_BACKTRACE` asks for the details.
 pub(crate) fn report_panics_in_one_line() {
     if std::env::var_os("RUST_BACKTRACE").is_none() {
         std::panic::set_hook(Box::new(|panic| {
@@ -205,7 +205,7 @@ pub(crate) fn report_panics_in_one_line() {
             let payload = panic.payload();
             let what = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
             let what = what.unwrap_or("unknown").replace('\n', " ");
-            line(&format!("error: internal error at {place}: {what} (this is a bug of segcal: please report it)"));
+            line(&format!("error: internal error at {place}: {what} (this is a bug in segcal: please report it)"));
         }));
     }
 }

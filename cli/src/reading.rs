@@ -1,4 +1,4 @@
-//! What is believed of the files of a cohort: the options that evaluation and calibration share.
+//! How to interpret the files of a cohort: the options that evaluation and calibration share.
 
 use std::path::PathBuf;
 
@@ -10,32 +10,32 @@ use segcal_evaluate::described::Described;
 use segcal_evaluate::reading::{Background, Reading};
 use segcal_metrics::volume::Label;
 
-/// What is believed of the files.
+/// How to interpret the files.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Believed {
-    /// Order of the axes of .npy and .npz predictions: the letters k (class), z, y and x, the slowest axis first [default:
-    /// decided for all cases by their shapes, by nnU-Net's properties files, or by their clear agreement with the
+    /// Axis order of .npy and .npz predictions, slowest axis first: the letters k (class), z, y and x [default:
+    /// inferred for all cases together from their shapes, nnU-Net's properties files, or clear agreement with the
     /// references].
     #[arg(long, value_name = "kzyx")]
     pub axes: Option<Order>,
-    /// Whether the scores hold the class of the background.
+    /// Whether the scores include the background class.
     #[arg(long, value_name = "HOW", default_value = "stored", value_parser = background())]
     pub background: Background,
-    /// What says how large a voxel is, where a NIfTI header contradicts itself.
+    /// Where to take the voxel size from if a NIfTI header contradicts itself.
     #[arg(long, value_name = "FIELD", default_value = "affine", value_parser = spacing())]
     pub spacing_from: SpacingFrom,
-    /// Reference label of voxels that are in no figure [default: the label that dataset.json calls `ignore`].
+    /// Reference label of voxels to exclude from all results [default: the label that dataset.json calls `ignore`].
     #[arg(long, value_name = "L")]
     pub ignore_label: Option<Label>,
-    /// The dataset.json that names the labels and the ignored one [default: that beside the labels].
+    /// The dataset.json that names the labels and the ignore label [default: the one beside the labels].
     #[arg(long, value_name = "FILE")]
     pub dataset: Option<PathBuf>,
 }
 
 fn background() -> impl TypedValueParser<Value = Background> {
     let help = |background| match background {
-        Background::Stored => "The first score is that of the background",
-        Background::Implied => "The scores are those of the foreground, the background is what they leave of 1",
+        Background::Stored => "The first score is the background's",
+        Background::Implied => "The scores cover the foreground only; the background probability is 1 minus their sum",
     };
     let values = Background::ALL.map(|background| PossibleValue::new(background.name()).help(help(background)));
     PossibleValuesParser::new(values)
@@ -44,8 +44,8 @@ fn background() -> impl TypedValueParser<Value = Background> {
 
 fn spacing() -> impl TypedValueParser<Value = SpacingFrom> {
     let help = |from| match from {
-        SpacingFrom::Affine => "The lengths of the columns of the affine (sform, else qform)",
-        SpacingFrom::Pixdim => "The field pixdim, along the directions of the affine",
+        SpacingFrom::Affine => "The column lengths of the affine (sform, else qform)",
+        SpacingFrom::Pixdim => "The pixdim field, along the directions of the affine",
     };
     let values = SpacingFrom::ALL.map(|from| PossibleValue::new(from.name()).help(help(from)));
     PossibleValuesParser::new(values).map(|name| {
@@ -59,7 +59,7 @@ impl Believed {
         Reading { axes: self.axes.clone(), background: self.background, spacing: self.spacing_from }
     }
 
-    /// The ignored label that is given, or that the given dataset.json names.
+    /// The ignore label from the command line, else from the given dataset.json.
     ///
     /// # Errors
     /// The dataset.json cannot be read.

@@ -1,7 +1,7 @@
-//! Signals: a training run that is asked to stop ends at its next step, and a file-size limit is an error of writing.
+//! Signals: training stops at its next step, and exceeding the file-size limit is a write error.
 //!
-//! Only work that listens ([`Listening`]) handles SIGINT and SIGTERM; everything else is ended by them at once, which
-//! is safe because files are written beside and renamed. A second signal ends the listener at once, too.
+//! Only work that holds a [`Listening`] handles SIGINT and SIGTERM; they end everything else at once, which is safe
+//! because files are written under a temporary name and then renamed. A second signal ends the listener at once, too.
 
 use std::fmt;
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use segcal_core::{Error, Result};
 
-/// Someone asked the program to stop.
+/// A signal asked the program to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interrupted {
     /// Number of the signal.
@@ -28,7 +28,7 @@ impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.signal {
             2 => write!(f, "interrupted by Ctrl-C"),
-            15 => write!(f, "asked to end (SIGTERM)"),
+            15 => write!(f, "stopped by SIGTERM"),
             other => write!(f, "stopped by signal {other}"),
         }
     }
@@ -36,12 +36,12 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// The exit status of an error that comes from a signal.
+/// The exit status of an error that a signal caused.
 pub fn status(error: &Error) -> Option<u8> {
     interrupted(error).map(Interrupted::status)
 }
 
-/// The signal that an error comes from, if it does.
+/// The signal that caused an error, if any.
 pub fn interrupted(error: &Error) -> Option<Interrupted> {
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {
@@ -53,12 +53,12 @@ pub fn interrupted(error: &Error) -> Option<Interrupted> {
     None
 }
 
-/// While it lives, SIGINT and SIGTERM are remembered for [`check`].
+/// While this value lives, SIGINT and SIGTERM are recorded for [`check`].
 #[derive(Debug)]
 pub struct Listening(());
 
 impl Listening {
-    /// Starts to listen.
+    /// Starts listening.
     ///
     /// # Errors
     /// The system refuses to register the signals.
@@ -75,10 +75,10 @@ impl Drop for Listening {
     }
 }
 
-/// Whether to go on; called at each step of work that listens.
+/// Checks for a signal; called at each step of work that listens.
 ///
 /// # Errors
-/// [`Interrupted`], if a signal has come since the listening began.
+/// [`Interrupted`], if a signal has arrived since listening began.
 pub fn check() -> Result<()> {
     match platform::asked() {
         0 => Ok(()),
@@ -86,7 +86,7 @@ pub fn check() -> Result<()> {
     }
 }
 
-/// Makes writing beyond the limit of file sizes (`ulimit -f`) an error instead of the end of the process.
+/// Turns writing beyond the file-size limit (`ulimit -f`) into an error instead of the end of the process.
 ///
 /// # Errors
 /// The system refuses to register the signal.
@@ -94,8 +94,8 @@ pub fn survive_file_size_limit() -> Result<()> {
     platform::survive_file_size_limit()
 }
 
-/// Lets a process that gives up, because memory is not to be had, end with status 1 behind the line that says so, not by
-/// a signal. For the program alone: a library leaves the process to its owner.
+/// Makes a process that aborts for lack of memory exit with status 1, after the line that reports it, instead of dying
+/// by a signal. Only for the program: a library must leave this decision to its host.
 ///
 /// # Errors
 /// The system refuses to register the signal.
@@ -103,19 +103,19 @@ pub fn give_up_with_a_status() -> Result<()> {
     platform::give_up_with_a_status()
 }
 
-/// Says that so many bytes are not to be had, and ends the process; allocates nothing.
+/// Reports that this many bytes could not be allocated, and ends the process. Allocates nothing itself.
 pub fn out_of_memory(bytes: usize) -> ! {
     static SAID: AtomicBool = AtomicBool::new(false);
-    // One thread speaks, and its end is that of the others.
+    // One thread reports; when it aborts, the others end with it.
     while SAID.swap(true, Ordering::SeqCst) {
         std::thread::yield_now();
     }
     let mut line = [0; 200];
     let mut rest = &mut line[..];
     let mib = bytes as f64 / f64::from(1 << 20);
-    let what = "of memory cannot be had";
-    let remedy = "let the process have more memory, or use fewer --threads";
-    // It fits, and there is nobody to tell if it cannot be written.
+    let what = "of memory could not be allocated";
+    let remedy = "give the process more memory, or use fewer --threads";
+    // The line fits the buffer. If it cannot be written, there is nobody to tell.
     let _ = writeln!(rest, "error: {mib:.3} MiB {what} ({remedy})");
     let left = rest.len();
     let _ = std::io::stderr().write_all(&line[..line.len() - left]);
@@ -131,12 +131,13 @@ mod platform {
     use signal_hook::consts::{SIGABRT, SIGINT, SIGTERM, SIGXFSZ};
     use signal_hook::flag;
 
-    /// Number of the signal that came; 0 if none.
+    /// Number of the signal that arrived; 0 if none.
     static ASKED: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
     /// Whether a signal ends the process at once: nobody listens, or it is the second one.
     static AT_ONCE: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(true)));
 
-    /// Registers once in a process: handlers cannot be taken back, but without a listener they do what the system does.
+    /// Registers the handlers once per process. They cannot be removed, but without a listener they do what the system
+    /// would do.
     pub(super) fn register() -> Result<()> {
         static DONE: OnceLock<()> = OnceLock::new();
         if DONE.get().is_some() {
@@ -201,9 +202,9 @@ mod tests {
 
     #[test]
     fn a_signal_is_found_behind_places_and_markers() {
-        let error = Error::from_source(Interrupted { signal: 15 }).at("epoch 3").help("go on with --resume");
+        let error = Error::from_source(Interrupted { signal: 15 }).at("epoch 3").help("continue with --resume");
         assert_eq!(status(&error), Some(143));
-        assert_eq!(error.to_string(), "epoch 3: asked to end (SIGTERM) (go on with --resume)");
+        assert_eq!(error.to_string(), "epoch 3: stopped by SIGTERM (continue with --resume)");
         assert_eq!(status(&Error::new("x")), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The program's observer: what libraries report is shown on standard error, and signals stop them.
+//! The program's observer: shows what libraries report on standard error, and stops them on signals.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,16 +9,16 @@ use segcal_data::observer::{Event, Observer};
 use crate::progress::{self, Progress};
 use crate::signals;
 
-/// Shows events on standard error and stops the work on SIGINT and SIGTERM, where those are listened to.
+/// Shows events on standard error and, while signals are listened for, stops the work on SIGINT and SIGTERM.
 #[derive(Debug)]
 pub struct Terminal {
     quiet: bool,
-    /// By the name of the work.
+    /// Keyed by the name of the work.
     bars: Mutex<BTreeMap<String, Progress>>,
 }
 
 impl Terminal {
-    /// An observer that shows errors alone if `quiet`.
+    /// Creates an observer that shows only errors if `quiet`.
     pub fn new(quiet: bool) -> Self {
         Self { quiet, bars: Mutex::default() }
     }

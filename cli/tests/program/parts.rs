@@ -251,7 +251,7 @@ fn the_tasks_of_a_slurm_array_are_parts() {
     done(&scene.merge(&["parts"], "parts", &[]));
     done(&scene.evaluate("whole", &[]));
     expect_same(&scene.path("whole"), &scene.path("parts"));
-    assert!(stderr(&task("5", "2", "9")).contains("not of all from 0 or 1 on"));
+    assert!(stderr(&task("5", "2", "9")).contains("must run without gaps from 0 or 1"));
     let outside = scene.evaluate("parts", &["--parts-from", "slurm"]);
     assert_eq!(outside.status.code(), Some(2));
     assert!(stderr(&outside).contains("SLURM_ARRAY_TASK_ID: is not set"), "{}", stderr(&outside));

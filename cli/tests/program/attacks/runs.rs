@@ -238,7 +238,11 @@ fn threads_of_the_environment_have_the_limit_of_the_option() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_segcal"));
     let output = command.args(["list", "losses"]).env("RAYON_NUM_THREADS", "100000").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("RAYON_NUM_THREADS: a whole number from 1 to 1024"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("RAYON_NUM_THREADS: expected a whole number from 1 to 1024"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
