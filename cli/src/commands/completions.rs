@@ -20,7 +20,7 @@ pub struct Args {
 /// # Errors
 /// Standard output cannot be written.
 pub fn run(args: &Args, _: &Common) -> Result<Outcome> {
-    // Into memory first: the generator panics where a pipe is closed early.
+    // Written to memory first: the generator panics if a pipe is closed early.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "segcal", &mut script);
     output::print(&String::from_utf8_lossy(&script))?;

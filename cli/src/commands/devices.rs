@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{Common, Outcome, output};
 
-/// Show the graphics cards that `--backend gpu` can use, with their limits.
+/// List the graphics cards that `--backend gpu` can use, with their limits.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal devices\n  segcal train config.toml --backend gpu --device 1")]
 pub struct Args {}
@@ -43,8 +43,8 @@ fn cards() -> Vec<Card> {
 }
 
 #[cfg(feature = "gpu")]
-const NONE: &str = "No graphics card was found. Install the driver of the card with its Vulkan part (Debian and Ubuntu: \
-                    mesa-vulkan-drivers libvulkan1, for NVIDIA nvidia-driver).\n";
+const NONE: &str = "No graphics card was found. Install the card's driver with Vulkan support (Debian and Ubuntu: \
+                    mesa-vulkan-drivers libvulkan1; for NVIDIA, nvidia-driver).\n";
 
 #[cfg(feature = "gpu")]
 fn cards() -> Vec<Card> {
@@ -74,7 +74,7 @@ fn as_text(card: &segcal_backends::gpu::Adapter) -> String {
     )
 }
 
-/// What the backend does on this card, where cards differ.
+/// What the backend does on this card, in aspects where cards differ.
 #[cfg(feature = "gpu")]
 fn paths(card: &segcal_backends::gpu::Adapter) -> Vec<String> {
     let has = |feature: &str| card.features.contains(&feature);

@@ -20,11 +20,11 @@ use crate::options::Parts;
 use crate::reading::Believed;
 use crate::{Common, Outcome, doors, output};
 
-/// Measure stored predictions against references: overlap, surface distance, calibration.
+/// Evaluate stored predictions: overlap, surface distance and calibration.
 ///
-/// Reads probabilities, logits or label maps of any program: nnU-Net .npz, 4-D NIfTI (class last), one NIfTI per
-/// class, .npy. Writes cases.csv, summary.csv, summary.json and report.html. Geometry is compared, never assumed; a
-/// case that fails is reported and the others go on.
+/// Reads probabilities, logits or label maps from any program: nnU-Net .npz, 4-D NIfTI (class last), one NIfTI per
+/// class, .npy. Writes cases.csv, summary.csv, summary.json and report.html. The geometry of predictions and references
+/// is compared, never assumed. A case that fails is reported, and the others continue.
 #[derive(clap::Args, Clone, Debug)]
 #[command(
     group(ArgGroup::new("prediction").required(true).args(["probabilities", "logits", "segmentations"])),
@@ -37,7 +37,7 @@ pub struct Args {
     /// Logits, a file or a folder; softmax is applied.
     #[arg(long, value_name = "P")]
     pub logits: Option<PathBuf>,
-    /// Label maps, a file or a folder; no calibration is measured.
+    /// Label maps, a file or a folder; calibration is not measured.
     #[arg(long, value_name = "S")]
     pub segmentations: Option<PathBuf>,
     /// Reference label maps, a file or a folder.
@@ -46,58 +46,60 @@ pub struct Args {
     /// Images for the report's overlays, a file or a folder [default: the folder imagesX beside labelsX].
     #[arg(long, value_name = "X")]
     pub images: Option<PathBuf>,
-    /// Folder of the results.
+    /// Folder for the results.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// A TOML file with the keys bins, tace_threshold, tolerance_mm, band_mm and a table `regions` of label unions.
     #[arg(long, value_name = "C.toml")]
     pub config: Option<PathBuf>,
-    /// Keys that replace those of the config, such as bins=10.
+    /// Override keys of the config, such as bins=10.
     #[arg(value_name = "key=value")]
     pub overrides: Vec<String>,
-    /// Number of bins [default: 15].
+    /// Number of calibration bins [default: 15].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub bins: Option<u16>,
-    /// Tolerance of nsd in mm, or in voxels where lengths are [default: 1].
+    /// NSD tolerance in mm, or in voxels if lengths are in voxels [default: 1].
     #[arg(long, value_name = "MM")]
     pub tolerance_mm: Option<f64>,
-    /// Half-width of the regions `boundary` and `near` in mm, or in voxels where lengths are [default: 2].
+    /// Half-width of the regions `boundary` and `near` in mm, or in voxels if lengths are in voxels [default: 2].
     #[arg(long, value_name = "MM")]
     pub band_mm: Option<f64>,
-    /// Lengths in voxels, as the papers report them; those of PNG, .npy and .npz labels always are.
+    /// Measure lengths in voxels, as the papers do. For PNG, .npy and .npz labels this is always the case.
     #[arg(long)]
     pub voxel_units: bool,
-    /// What is believed of the files.
+    /// How to interpret the files.
     #[command(flatten)]
     pub believed: Believed,
-    /// What an empty mask counts in overlap and distance: nan leaves it out (and says so), papers gives 1 or 0, worst the
-    /// worst value, penalise the grid's diagonal.
+    /// How to score empty masks in overlap and distance: nan excludes them (and reports how many), papers scores 1 or
+    /// 0, worst scores the worst value, penalise scores the diagonal of the grid.
     #[arg(long, value_name = "RULE", default_value = "nan", value_parser = parse_policy)]
     pub empty: Policy,
-    /// Whose definitions: the table of metrics, or the papers' public code.
+    /// Definitions of the metrics: segcal's own, or those of the papers' public code.
     #[arg(long, default_value = "segcal", value_parser = convention())]
     pub convention: Convention,
     /// Seed of the bootstrap intervals.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Skip the cases that are done and whose files have not changed since.
+    /// Skip cases that are done and whose files have not changed since.
     #[arg(long)]
     pub resume: bool,
-    /// Which of the cases: `segcal merge DIR --out DIR` joins what the parts leave in one folder.
+    /// Which part of the cases; `segcal merge DIR --out DIR` then joins the parts in one folder.
     #[command(flatten)]
     pub parts: Parts,
 }
 
 pub(crate) fn parse_policy(name: &str) -> std::result::Result<Policy, String> {
     let names = || Policy::ALL.map(Policy::name).join(", ");
-    Policy::named(name).ok_or_else(|| format!("one of {}", names()))
+    Policy::named(name).ok_or_else(|| format!("expected one of {}", names()))
 }
 
 /// The conventions, for the command line.
 pub(crate) fn convention() -> impl TypedValueParser<Value = Convention> {
     let help = |convention| match convention {
-        Convention::Segcal => "Those of the table of metrics",
-        Convention::Authors => "Those of the papers' public evaluation code, so that published tables can be compared",
+        Convention::Segcal => "The definitions that `segcal list metrics` shows",
+        Convention::Authors => {
+            "The definitions of the papers' public evaluation code, for comparison with published tables"
+        }
     };
     let values = Convention::ALL.map(|convention| PossibleValue::new(convention.name()).help(help(convention)));
     PossibleValuesParser::new(values)
@@ -121,7 +123,9 @@ impl Args {
             (Prediction::Segmentation, &self.segmentations),
         ];
         let given = choices.into_iter().find_map(|(kind, path)| Some((kind, path.as_deref()?)));
-        given.ok_or_else(|| Error::new("no prediction is given").help("--probabilities, --logits or --segmentations"))
+        given.ok_or_else(|| {
+            Error::new("no predictions are given").help("use --probabilities, --logits or --segmentations")
+        })
     }
 }
 
@@ -150,7 +154,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     print(&cohort, &args.out, common)
 }
 
-/// Prints what a part has left.
+/// Prints the result of one part.
 fn print_part(record: &Record, part: Part, out: &Path, common: &Common) -> Result<Outcome> {
     let (cases, failed) = (record.states.len(), &record.failed);
     if common.json {
@@ -160,13 +164,13 @@ fn print_part(record: &Record, part: Part, out: &Path, common: &Common) -> Resul
             failed.iter().map(|Failure { case, error }| format!("left out: {case}: {error}\n")).collect();
         let (of, out) = (output::counted(cases + failed.len(), "case"), out.display());
         output::print(&format!(
-            "{left_out}{part}: {cases} of {of} measured; once all parts are, segcal merge {out} --out {out}\n"
+            "{left_out}{part}: {cases} of {of} measured; once all parts are, run segcal merge {out} --out {out}\n"
         ))?;
     }
     Ok(Outcome::of(failed.len()))
 }
 
-/// Prints what was found; some cases may have failed.
+/// Prints the results; some cases may have failed.
 pub(crate) fn print(cohort: &Cohort, out: &Path, common: &Common) -> Result<Outcome> {
     if common.json {
         output::print_json(&cohort.to_json())?;
@@ -176,7 +180,7 @@ pub(crate) fn print(cohort: &Cohort, out: &Path, common: &Common) -> Result<Outc
     Ok(Outcome::of(cohort.failed.len()))
 }
 
-/// The verdicts, then the figures that are looked at first.
+/// Formats the verdicts, then the main metrics.
 fn table(cohort: &Cohort, out: &Path) -> String {
     let mut text: String = Found::each(cohort).iter().map(|found| sentence(&found.in_words())).collect();
     let shown = |row: &&Row| {
@@ -217,7 +221,7 @@ fn table(cohort: &Cohort, out: &Path) -> String {
             }
             _ => {}
         }
-        // Its region tells the same.
+        // The region of the structure would only repeat this.
         if row.kind == Kind::Structure && row.not_scored() > 0 {
             let of = row.values.len();
             text +=
@@ -230,7 +234,7 @@ fn table(cohort: &Cohort, out: &Path) -> String {
     text + &format!("{}\n", out.join("report.html").display())
 }
 
-/// A line that begins with a capital.
+/// Makes a line of these words, beginning with a capital.
 fn sentence(words: &str) -> String {
     let mut letters = words.chars();
     let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();

@@ -10,17 +10,17 @@ use crate::options::BackendName;
 use crate::output;
 use crate::{Common, Outcome};
 
-/// Write a trained network for other programs.
+/// Export a trained network for use in other programs.
 ///
 /// Writes model.onnx (operator set 20; input "image", outputs "logits" and "probabilities", any batch and any extents
 /// that are multiples of the network's stride) and weights.safetensors (the same weights under PyTorch's names). Both
-/// hold the best epoch, and in their metadata the names of the classes and what an image must go through first.
+/// contain the weights of the best epoch and, as metadata, the names of the classes and the preprocessing of images.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal export runs/hippocampus-nacl --out exported")]
 pub struct Args {
     /// Folder of the run.
     pub run: PathBuf,
-    /// Folder of the files; the folder `export` of the run if not given.
+    /// Folder for the files [default: RUN/export].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }

@@ -13,27 +13,27 @@ use segcal_metrics::measure::Nested;
 
 use crate::{Common, Outcome, output};
 
-/// Show what volumes, arrays and images are: shape, geometry, number type, statistics, labels; and checkpoints.
+/// Describe volumes, arrays, images and checkpoints: shape, geometry, number type, statistics, labels.
 ///
-/// Reads NIfTI (.nii, .nii.gz, .hdr of a pair), MetaImage (.mha, .mhd), NRRD (.nrrd, .nhdr), NumPy (.npy, .npz) and PNG. Of a
-/// checkpoint (.safetensors) or a run's folder: network, epoch, classes, and regions where the outputs are of regions. With
-/// --json, one object for one file and a list for several. A folder with one file a class by name in a folder for each case is
-/// named with its classes.
+/// Reads NIfTI (.nii, .nii.gz, .hdr of a pair), MetaImage (.mha, .mhd), NRRD (.nrrd, .nhdr), NumPy (.npy, .npz) and
+/// PNG. For a checkpoint (.safetensors) or a run folder, shows the network, the epoch, the classes and, if the outputs
+/// are regions, the regions. For a folder with one subfolder per case and one file per class, shows the classes. With
+/// --json, prints an object for one file and a list for several.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal info scan.nii.gz\n  segcal info --json labelsTr/*.nii.gz")]
 pub struct Args {
-    /// The files.
+    /// Files to describe.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
 
-/// The number of different whole values up to which they are taken for labels.
+/// Up to this many distinct whole values are taken for labels.
 const MAX_LABELS: usize = 256;
 
-/// Prints what the files are.
+/// Describes the files.
 ///
 /// # Errors
-/// No file can be read. If only some cannot, they are reported and the outcome says so.
+/// No file can be read. If only some cannot, they are reported and the outcome is [`Outcome::SomeFailed`].
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let progress = common.progress("reading", args.files.len());
     let mut cases = Cases::default();
@@ -41,7 +41,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     for path in &args.files {
         match describe(path) {
             Ok(found) => all.extend(found),
-            // Nothing read so far, and nothing left to read: the input is unreadable, not partly so.
+            // No file could be read: unreadable input, not a partial failure.
             Err(error) if cases.failed() + 1 == args.files.len() => return Err(error),
             Err(error) => cases.fail(&error),
         }
@@ -58,9 +58,9 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     Ok(cases.outcome())
 }
 
-/// What there is to say about a file: one entry, or one for each array of an archive.
+/// Describes a file: one entry, or one for each array of an archive.
 fn describe(path: &Path) -> Result<Vec<Map<String, Value>>> {
-    // A name that does not exist is not one whose ending is unknown.
+    // A missing file must not be reported as one with an unknown ending.
     std::fs::metadata(path).at(path.display())?;
     let best = path.join("best.safetensors");
     if best.is_file() {
@@ -82,7 +82,7 @@ fn describe(path: &Path) -> Result<Vec<Map<String, Value>>> {
     keys.iter().map(|key| describe_array(path, key)).collect()
 }
 
-/// A folder with one file a class, called after it, in a folder for each case.
+/// Describes a folder that has a subfolder for each case, with one file named after each class.
 fn describe_masks(path: &Path, cases: &masks::Cases) -> Map<String, Value> {
     let classes: BTreeSet<&String> = cases.values().flat_map(BTreeMap::keys).collect();
     entry(json!({
@@ -93,7 +93,7 @@ fn describe_masks(path: &Path, cases: &masks::Cases) -> Map<String, Value> {
     }))
 }
 
-/// A checkpoint: its tensors, and what a run of segcal says of itself.
+/// Describes a checkpoint: its tensors, and the metadata that a segcal run stores.
 fn describe_checkpoint(path: &Path) -> Result<Map<String, Value>> {
     let stored = checkpoint::load(path)?;
     let said = |key: &str| stored.value(key).ok().and_then(|text| serde_json::from_str::<Value>(text).ok());
@@ -105,7 +105,7 @@ fn describe_checkpoint(path: &Path) -> Result<Map<String, Value>> {
     let known =
         [("epoch", "epoch"), ("network", "network"), ("class_names", "classes"), ("spacings_mm", "spacings_mm")];
     entry.extend(known.into_iter().filter_map(|(key, name)| Some((name.to_owned(), said(key)?))));
-    // In the words of dataset.json.
+    // With the keys of dataset.json.
     if let Some(Nested { regions, order }) = said("regions").and_then(|text| serde_json::from_value(text).ok()) {
         let labels = regions.into_iter().map(|region| (region.name, region.labels.into()));
         entry.insert("regions".into(), Value::Object(labels.collect()));
@@ -122,7 +122,7 @@ fn describe_nifti(path: &Path) -> Result<Map<String, Value>> {
     let (header, grid) = (reader.header().clone(), reader.grid()?);
     let (affine, source) = header.affine().at(path.display())?;
     if let Some(doubt) = header.spacing_doubt() {
-        log::warn!("{}: {doubt}; spacing_mm is that of the affine", path.display());
+        log::warn!("{}: {doubt}; spacing_mm is taken from the affine", path.display());
     }
     let mut statistics = Statistics::default();
     reader.each(|values| {
@@ -157,7 +157,7 @@ fn describe_nifti(path: &Path) -> Result<Map<String, Value>> {
     Ok(entry)
 }
 
-/// MetaImage or NRRD, whose numbers are shown as 32-bit floats.
+/// Describes a MetaImage or NRRD file; its statistics are computed from 32-bit floats.
 fn describe_text(path: &Path) -> Result<Map<String, Value>> {
     let (_, _, kind) = formats::read_header(path)?;
     let volume = data::read_image(path)?;
@@ -189,7 +189,7 @@ fn describe_array(path: &Path, key: &str) -> Result<Map<String, Value>> {
     let header = npy::read_header(path, key)?;
     let mut statistics = Statistics::default();
     if header.fortran {
-        // In the order of the axes: a sum depends on its order.
+        // In the logical order of the axes, because a floating-point sum depends on its order.
         statistics.add(&npy::read::<f64>(path, key)?.data);
     } else {
         npy::each(path, key, |values| statistics.add(values))?;
@@ -212,7 +212,7 @@ fn describe_array(path: &Path, key: &str) -> Result<Map<String, Value>> {
 }
 
 fn describe_png(path: &Path) -> Result<Map<String, Value>> {
-    // A palette is shown by its indices, which are what it is used for here.
+    // Palette images are described by their indices, which are what segcal reads.
     let (kind, values) = png::read_plain(path)?;
     let [_, height, width] = values.grid.extent;
     let mut entry = entry(json!({
@@ -239,20 +239,20 @@ fn entry(value: Value) -> Map<String, Value> {
     }
 }
 
-/// The keys of a volume that an array or a picture has no answer to.
+/// The keys of a volume that do not apply to arrays and pictures.
 fn no_geometry() -> Map<String, Value> {
     let keys = ["pixdim", "scl_slope", "scl_inter", "affine", "affine_from", "axes", "oblique"];
     keys.into_iter().map(|key| (key.to_owned(), Value::Null)).collect()
 }
 
-/// Statistics of all numbers but NaN, which are counted.
+/// Statistics of all numbers except NaN, which are counted separately.
 struct Statistics {
     min: f64,
     max: f64,
     sum: f64,
     count: u64,
     nans: u64,
-    /// Counts of whole values, until one is not whole or there are too many.
+    /// Counts of whole values; `None` once one is not whole or there are too many.
     labels: Option<BTreeMap<i64, u64>>,
 }
 
@@ -265,7 +265,7 @@ impl Default for Statistics {
 
 impl Statistics {
     fn add(&mut self, values: &[f64]) {
-        // Short blocks first, then their sums: the rounding error stays that of a short sum.
+        // Sums short blocks first, then their sums, which keeps the rounding error that of a short sum.
         for block in values.chunks(1024) {
             let mut sum = 0.0;
             for &x in block.iter().filter(|x| !x.is_nan()) {
@@ -296,7 +296,7 @@ impl Statistics {
     }
 }
 
-/// Adds the counts of these values, run by run; `None` if they are not (only) labels.
+/// Adds the counts of these values, run by run; `None` if they are not all labels.
 #[expect(clippy::cast_possible_truncation, reason = "compared with the number itself")]
 fn count_labels(mut labels: BTreeMap<i64, u64>, values: &[f64]) -> Option<BTreeMap<i64, u64>> {
     for run in values.chunk_by(|a, b| a == b) {
@@ -312,7 +312,7 @@ fn count_labels(mut labels: BTreeMap<i64, u64>, values: &[f64]) -> Option<BTreeM
     Some(labels)
 }
 
-/// The same as lines of text.
+/// Formats an entry as lines of text.
 fn as_text(entry: &Map<String, Value>) -> String {
     let plain = |value: &Value| match value {
         Value::String(text) => text.clone(),
@@ -330,7 +330,7 @@ fn as_text(entry: &Map<String, Value>) -> String {
                 rows.iter().map(|row| list(row, " ")).collect::<Vec<_>>().join(&format!("\n{:16}", ""))
             }
             ("labels", Value::Object(labels)) if labels.len() > 32 => {
-                format!("{} different whole values", labels.len())
+                format!("{} distinct whole values", labels.len())
             }
             ("labels", Value::Object(labels)) => {
                 labels.iter().map(|(label, count)| format!("{label}: {count}")).collect::<Vec<_>>().join(", ")

@@ -17,12 +17,12 @@ use crate::{Common, Outcome, output};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal list losses\n  segcal list priors --json")]
 pub struct Args {
-    /// What to show.
+    /// What to list.
     #[arg(value_enum)]
     pub kind: Kind,
 }
 
-/// What can be shown.
+/// What can be listed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Kind {
     /// Losses.
@@ -33,9 +33,9 @@ pub enum Kind {
     Metrics,
     /// Networks.
     Networks,
-    /// Random changes of training samples, with the values of each preset of `augment`.
+    /// Augmentations of training samples, with their values in each preset of `augment`.
     Augmentations,
-    /// Keys of a training config, optimisers and schedules among them.
+    /// Keys of a training config, including those of optimisers and schedules.
     Config,
     /// Backends of this build.
     Backends,
@@ -81,12 +81,8 @@ fn metrics(common: &Common) -> Result<Outcome> {
         let row = |metric: &Metric| {
             let of = if metric.per_structure() { "structure" } else { "region" };
             let unit = if metric.unit == "1" { String::new() } else { format!(" in {}", metric.unit) };
-            let best = if metric.judges() {
-                format!("best {}", metric.best())
-            } else {
-                "neither better nor worse when larger".into()
-            };
-            format!("{}: of a {of}{unit}, {best}\n    {}\n    {}\n", metric.key, metric.definition, metric.source)
+            let best = if metric.judges() { format!("best {}", metric.best()) } else { "no better direction".into() };
+            format!("{}: per {of}{unit}, {best}\n    {}\n    {}\n", metric.key, metric.definition, metric.source)
         };
         output::print(&METRICS.iter().map(row).collect::<Vec<_>>().join("\n"))?;
     }
@@ -145,7 +141,7 @@ fn augmentations(common: &Common) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// The keys of a training config; those of networks and losses are in lists of their own.
+/// The keys of a training config; networks and losses have their own lists.
 fn config(common: &Common) -> Result<Outcome> {
     if common.json {
         output::print_json(&reference::keys())?;
@@ -190,7 +186,7 @@ fn as_json(spec: &Spec) -> Value {
     })
 }
 
-/// Why a loss does not apply, as it is by default, to regions that are problems of their own.
+/// Why a loss, with its default parameters, does not apply to regions that are separate problems.
 fn unfit_for_regions(spec: &Spec) -> Option<&'static str> {
     let loss = Loss::new(spec.name, &Given::new(), Convention::default()).ok()?;
     loss.unfit_for_regions()

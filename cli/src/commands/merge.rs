@@ -10,27 +10,27 @@ use segcal_metrics::empty::Policy;
 use super::evaluate;
 use crate::{Common, Outcome};
 
-/// Join the folders of several evaluations, or the parts in one folder.
+/// Merge several evaluations, or the parts of one.
 ///
-/// Reads the state of every case (`states/*.json`) and writes the files of one run over all cases, to the same bits, in
-/// whatever order the folders are given. The options must be those of that one run. Where parts share a folder (`evaluate
-/// --num-parts`), each must be there; one that is missing is named. A case that failed in one folder and is in no other is
-/// reported.
+/// Reads the state of every case (`states/*.json`) and writes the same files, bit for bit, as a single run over all
+/// cases, in whatever order the folders are given. The options must be those of that run. If parts share a folder
+/// (`evaluate --num-parts`), all of them must be there; missing ones are named. A case that failed in one folder and is
+/// in no other is reported.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Examples:\n  \
     segcal merge evaluation-1 evaluation-2 --out evaluation\n  \
     segcal merge evaluation --out evaluation")]
 pub struct Args {
-    /// Folders that `segcal evaluate` or `segcal merge` wrote.
+    /// Folders written by `segcal evaluate` or `segcal merge`.
     #[arg(required = true, value_name = "DIR")]
     pub folders: Vec<PathBuf>,
-    /// Folder of the joined results.
+    /// Folder for the merged results.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// What an empty mask counts, as for evaluate.
+    /// How to score empty masks, as for evaluate.
     #[arg(long, value_name = "RULE", default_value = "nan", value_parser = evaluate::parse_policy)]
     pub empty: Policy,
-    /// Whose definitions: the table of metrics, or the papers' public code.
+    /// Definitions of the metrics: segcal's own, or those of the papers' public code.
     #[arg(long, default_value = "segcal", value_parser = evaluate::convention())]
     pub convention: Convention,
     /// Seed of the bootstrap intervals.
@@ -38,7 +38,7 @@ pub struct Args {
     pub seed: u64,
 }
 
-/// Joins the folders, writes the results and prints a table.
+/// Merges the folders, writes the results and prints a table.
 ///
 /// # Errors
 /// A folder holds no states, two hold the same case or were measured with different settings, or the results cannot be

@@ -1,4 +1,4 @@
-//! The verbs. Each is one file with its arguments and `run`; the list at the end of this file makes it reachable.
+//! The verbs. Each is one file with its arguments and `run`; the list at the end of this file registers it.
 //!
 //! A new verb: a file `commands/<verb>.rs` with
 //! - a module doc (`//! …`),
@@ -13,23 +13,23 @@ use segcal_core::{Error, Result};
 
 use crate::{Common, progress};
 
-/// How a verb ended, if it did not end in an error.
+/// How a verb ended, if not with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All was done: exit status 0.
+    /// Everything was done: exit status 0.
     Done,
     /// Some cases failed and were reported; the results of the others are kept: exit status 1.
     SomeFailed,
 }
 
 impl Outcome {
-    /// The outcome of work on cases of which this many failed.
+    /// The outcome when this many cases failed.
     pub const fn of(failed: usize) -> Self {
         if failed == 0 { Self::Done } else { Self::SomeFailed }
     }
 }
 
-/// Reports errors of single cases as they happen and remembers that there were some.
+/// Reports errors of single cases as they happen and counts them.
 ///
 /// ```
 /// use segcal::commands::{Cases, Outcome};
@@ -43,7 +43,7 @@ pub struct Cases {
 }
 
 impl Cases {
-    /// The value of a case that went well; the error of one that did not is printed and counted.
+    /// Returns the value of a case that succeeded; prints and counts the error of one that failed.
     pub fn keep<T>(&mut self, case: Result<T>) -> Option<T> {
         case.map_err(|error| self.fail(&error)).ok()
     }
@@ -77,7 +77,7 @@ macro_rules! verbs {
         }
 
         impl Verb {
-            /// Does it.
+            /// Runs the verb.
             ///
             /// # Errors
             /// Unreadable input, or a result that cannot be written.

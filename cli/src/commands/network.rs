@@ -19,11 +19,11 @@ use crate::{Common, Outcome, output};
 
 /// Compute a network's logits, mean cross entropy and gradients from arrays.
 ///
-/// The image is a .npy [N, C, (D,) H, W], the labels are [N, (D,) H, W]. Weights are a safetensors file under PyTorch's
-/// names, running statistics among them; without it they are fresh. On the reference backend, the default here, all
-/// arithmetic is in 64 bits. In training mode batch statistics normalise, and with deep supervision the value is the
-/// weighted sum over all heads; dropout is off in both modes. `segcal list networks` shows names and keys; channels,
-/// dimensions and classes follow from image, labels and weights unless they are set.
+/// The image is a .npy array [N, C, (D,) H, W]; the labels are [N, (D,) H, W]. Weights are read from a safetensors file
+/// that uses PyTorch's names and includes running statistics; without one, fresh weights are drawn. The default backend
+/// is reference, which computes in 64 bits. In training mode, batch norms use the statistics of the batch, and with
+/// deep supervision the value is the weighted sum over all heads; dropout is off in both modes. `segcal list networks`
+/// shows names and keys. Channels, dimensions and classes are inferred from the image, labels and weights unless set.
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Example:\n  segcal network attunet --set widths=[4,6,8,10,12] --weights W.safetensors --image X.npy \
@@ -32,39 +32,39 @@ use crate::{Common, Outcome, output};
 pub struct Args {
     /// Name of the network.
     pub name: String,
-    /// A key of the network, or classes, in_channels, dims; may be repeated.
+    /// Set a key of the network, or classes, in_channels or dims; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Weights and running statistics.
+    /// Weights and running statistics, a safetensors file.
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Seed of fresh weights.
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "weights")]
     pub seed: u64,
-    /// Image.
+    /// Image, a .npy file.
     #[arg(long, value_name = "FILE")]
     pub image: PathBuf,
     /// Labels, class numbers from 0.
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
-    /// Whose statistics batch norms use, and which heads count.
+    /// Mode of the forward pass: which statistics batch norms use, and which heads count.
     #[arg(long, value_enum, default_value_t = Pass::Evaluate)]
     pub mode: Pass,
-    /// Where to write the logits that are predicted with; a .npz also gets those of the further heads.
+    /// Write the logits of the main head to this file; a .npz file also receives those of the other heads.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Where to write d value / d weights, under the names of the weights.
+    /// Write d value / d weights to this file, under the names of the weights.
     #[arg(long, value_name = "FILE", requires = "labels")]
     pub grads: Option<PathBuf>,
-    /// Where to write d value / d image.
+    /// Write d value / d image to this file.
     #[arg(long, value_name = "FILE", requires = "labels")]
     pub grad_image: Option<PathBuf>,
-    /// Where to write the running statistics after the pass in training mode.
+    /// Write the running statistics after a pass in training mode to this file.
     #[arg(long, value_name = "FILE", requires = "labels")]
     pub statistics: Option<PathBuf>,
 }
 
-/// How the forward pass is done.
+/// The mode of the forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Pass {
     /// As in prediction.
@@ -76,7 +76,7 @@ pub enum Pass {
 /// Prints the value and the number of parameters.
 ///
 /// # Errors
-/// An array or the weights cannot be read or do not fit, or there is no such network or key.
+/// An array or the weights cannot be read or do not fit, or the network or a key is unknown.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let given = [&args.image].into_iter().chain(&args.labels).chain(&args.weights);
     let results = args.out.iter().chain(&args.grads).chain(&args.grad_image).chain(&args.statistics);
@@ -129,7 +129,7 @@ impl Inputs {
     }
 }
 
-/// The classes that the head of the weights has, else those of the labels.
+/// Infers the number of classes from the head of the weights, else from the labels.
 #[expect(clippy::cast_possible_truncation, reason = "saturates, and is refused beyond 65,536")]
 fn infer_classes(config: &NetworkConfig, labels: Option<&Lifted>, weights: Option<&Stored>) -> Result<usize> {
     if let Some(weights) = weights {
@@ -140,7 +140,7 @@ fn infer_classes(config: &NetworkConfig, labels: Option<&Lifted>, weights: Optio
         }
     }
     let largest = labels.map(|labels| labels.data.iter().copied().fold(0.0, f64::max));
-    // What is out of range then is the number of classes.
+    // An out-of-range label is then reported as an out-of-range number of classes.
     Ok(largest.map_or(config.classes, |label| (label as usize).saturating_add(1).max(2)))
 }
 
@@ -199,7 +199,7 @@ fn tensor<B: Backend>(array: &Lifted, backend: &B) -> Tensor<B> {
     Tensor::from_f64(backend, array.shape, &array.data)
 }
 
-/// The mean cross entropy of each head, on the labels brought to its grid.
+/// The mean cross entropy of each head, with the labels resampled to its grid.
 fn losses<B: Backend>(outputs: &[Output<B>], labels: Option<&Tensor<B>>) -> Vec<Tensor<B>> {
     let Some(labels) = labels else { return Vec::new() };
     let loss = |head: &Output<B>| {
@@ -256,7 +256,7 @@ fn write_gradients<B: Backend>(
         segcal_data::checkpoint::save(path, &[("", &named(parameters, &gradients))], &BTreeMap::new())?;
     }
     if let Some(path) = &args.statistics {
-        // A step of length 0 moves nothing but the statistics.
+        // A step of length 0 changes only the statistics.
         let mut moved = parameters.clone();
         let still = Rule::Sgd(Sgd { momentum: 0.0, ..Sgd::default() });
         Optimiser::new(still, parameters)?.step(&mut moved, &gradients, 0.0);
@@ -266,7 +266,7 @@ fn write_gradients<B: Backend>(
     Ok(())
 }
 
-/// The gradients under the names of their parameters; without those that the value does not depend on.
+/// The gradients under the names of their parameters, without parameters that the value does not depend on.
 fn named<B: Backend>(parameters: &Parameters<B>, gradients: &Gradients<B>) -> Parameters<B> {
     let gradient = |(number, parameter): (usize, &Parameter<B>)| {
         let value = gradients.get(number)?.clone();

@@ -11,55 +11,56 @@ use crate::options::Parts;
 use crate::output;
 use crate::{Common, Outcome};
 
-/// Convert a published data set to the layout of nnU-Net, with the papers' resampling and splits.
+/// Convert a published data set to nnU-Net's layout, with the papers' resampling and splits.
 ///
-/// Written are imagesTr and labelsTr, imagesTs and labelsTs (CASE_0000.nii.gz, one file for each channel), dataset.json,
-/// splits.json (train, val, test) and splits_final.json (the same for nnU-Net). Images are resized linearly, labels by
-/// the nearest voxel, over the same space. Patients are assigned to splits at random (--seed), unless the data set divides them
-/// itself. SRC is only read. The same command goes on where it was interrupted.
+/// Writes imagesTr, labelsTr, imagesTs and labelsTs (CASE_0000.nii.gz, one file per channel), dataset.json, splits.json
+/// (train, val, test) and splits_final.json (the same for nnU-Net). Images are resampled linearly and labels by nearest
+/// neighbour, over the same physical space. Patients are assigned to splits at random (--seed), unless the data set
+/// defines its own. SRC is never modified. To continue an interrupted conversion, run the same command again.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal prepare ACDC/database acdc --as acdc\n  \
     segcal prepare Task05_Prostate prostate --as msd --split 22,3,7\n  \
     segcal prepare FLARE21 flare --as flare --spacing 2.5,1.5,1.5 --crop 30,192,192\n  \
     segcal prepare axons axons-nnunet --as bids --labels seg-myelin-manual,seg-axon-manual")]
 pub struct Args {
-    /// The folder of the data set as it was published.
+    /// Folder of the data set as published.
     pub src: PathBuf,
-    /// The new folder.
+    /// Folder to create.
     pub out: PathBuf,
-    /// Which data set it is.
+    /// Data set to convert.
     #[arg(long = "as", value_name = "NAME", value_parser = recipes())]
     pub recipe: &'static str,
-    /// Voxel size along z, y, x in mm that scans are resampled to first; 0 keeps an axis. Without --size they then keep the
-    /// number of voxels that comes of it.
+    /// Voxel size along z, y, x in mm to resample scans to first; 0 keeps an axis. Without --size, the resulting number
+    /// of voxels is kept.
     #[arg(long, value_name = "D,H,W", value_parser = spacing)]
     pub spacing: Option<[f64; 3]>,
-    /// Voxels along z, y, x, or y, x to cut out about the middle of the structures, with zeros beyond the scan; 0 keeps an axis.
-    /// Default: the papers', unless another grid is asked for.
+    /// Number of voxels along z, y, x (or y, x) to crop around the middle of the structures, padded with zeros beyond
+    /// the scan; 0 keeps an axis [default: the papers', unless --spacing or --size is given].
     #[arg(long, value_name = "D,H,W", value_parser = size)]
     pub crop: Option<[usize; 3]>,
-    /// Voxels along z, y, x, or y, x to resize to at last; 0 keeps an axis. Default: the papers', unless another grid is asked
-    /// for.
+    /// Number of voxels along z, y, x (or y, x) to resize to at the end; 0 keeps an axis [default: the papers', unless
+    /// --spacing or --crop is given].
     #[arg(long, value_name = "D,H,W", value_parser = size)]
     pub size: Option<[usize; 3]>,
-    /// Patients to train, validate and test on; other numbers of patients are divided in that proportion. Default: the
-    /// papers', or the data set's own lists.
+    /// Numbers of patients to train, validate and test on; a different total is divided in the same proportion
+    /// [default: the papers', or the data set's own lists].
     #[arg(long, value_name = "TRAIN,VAL,TEST", value_parser = counts)]
     pub split: Option<[usize; 3]>,
-    /// Folds (a number, or loo to leave one out) of those who are not tested on, in place of one division into training and
-    /// validation: splits_final.json lists them, and `fold` of a training chooses.
+    /// Divide the patients outside the test set into N folds for cross-validation (loo: leave one out), instead of into
+    /// training and validation. splits_final.json lists the folds; the config key `fold` chooses one for training.
     #[arg(long, value_name = "N|loo", value_parser = folds)]
     pub folds: Option<Folds>,
     /// Seed of the split.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,
-    /// Endings of the names of images that are the channels (bids).
+    /// File name endings of the images to use as channels (bids only).
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub images: Vec<String>,
-    /// Endings of the names of labels that are the structures, from class 1 on (bids).
+    /// File name endings of the labels to use as structures, numbered from class 1 (bids only).
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub labels: Vec<String>,
-    /// Which of the cases. Parts share OUT; when all are written, the same command without parts finds and describes them.
+    /// Which part of the cases. Parts share OUT; when all are written, the same command without parts finds and
+    /// describes them.
     #[command(flatten)]
     pub parts: Parts,
 }
@@ -79,7 +80,7 @@ fn whole(text: &str) -> Option<Vec<usize>> {
 fn folds(text: &str) -> std::result::Result<Folds, String> {
     match text {
         "loo" => Ok(Folds::LeaveOneOut),
-        _ => text.parse().map(Folds::Count).map_err(|_| "a number of folds, such as 5, or loo".into()),
+        _ => text.parse().map(Folds::Count).map_err(|_| "expected a number of folds, such as 5, or loo".into()),
     }
 }
 
@@ -88,7 +89,7 @@ fn spacing(text: &str) -> std::result::Result<[f64; 3], String> {
     let numbers: Option<[f64; 3]> = numbers.and_then(|numbers| numbers.try_into().ok());
     numbers
         .filter(|mm| mm.iter().all(|mm| *mm >= 0.0 && mm.is_finite()))
-        .ok_or_else(|| "three numbers of mm, such as 5,1.5,1.5; 0 keeps an axis".into())
+        .ok_or_else(|| "expected three voxel sizes in mm, such as 5,1.5,1.5; 0 keeps an axis".into())
 }
 
 fn size(text: &str) -> std::result::Result<[usize; 3], String> {
@@ -99,20 +100,20 @@ fn size(text: &str) -> std::result::Result<[usize; 3], String> {
     };
     numbers
         .filter(|size| size.iter().all(|&extent| extent <= 4096))
-        .ok_or_else(|| "two or three numbers up to 4096, such as 224,224 or 30,192,192".into())
+        .ok_or_else(|| "expected two or three numbers up to 4096, such as 224,224 or 30,192,192".into())
 }
 
 fn counts(text: &str) -> std::result::Result<[usize; 3], String> {
     let counts: Option<[usize; 3]> = whole(text).and_then(|numbers| numbers.try_into().ok());
     counts
         .filter(|[train, _, _]| *train > 0)
-        .ok_or_else(|| "three numbers of persons, such as 70,10,20, at least one to train on".into())
+        .ok_or_else(|| "expected three numbers of patients, such as 70,10,20, with at least one to train on".into())
 }
 
-/// Prepares the data set and prints where it is.
+/// Prepares the data set and prints its path.
 ///
 /// # Errors
-/// The folder holds nothing of that layout, the output folder holds something else, or cannot be written.
+/// SRC does not have the expected layout, or OUT contains something else or cannot be written.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let recipe = RECIPES.iter().find(|recipe| recipe.name == args.recipe).expect("the parser knows the names");
     let request = Request {

@@ -15,34 +15,35 @@ use crate::{Common, Outcome};
 
 /// Rank methods by their evaluations of the same cases.
 ///
-/// A method's value of a metric is the mean over cases of the mean over structures. Sum rank and Friedman rank (the mean
-/// of the ranks) are over the metrics; the mean case rank is over the ranks within each case. Intervals come from
-/// drawing cases again. Friedman's test over the cases says whether the methods differ at all, the paired differences
-/// which of them do.
+/// A method's value of a metric is the mean over cases of the mean over structures. The sum rank and the Friedman rank
+/// are the sum and the mean of a method's ranks over the metrics; the mean case rank averages its ranks within each
+/// case. Intervals are bootstrapped over cases. Friedman's test over the cases shows whether the methods differ at all;
+/// the paired differences show which of them do.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Example:\n  segcal rank ce/evaluation nacl/evaluation crac/evaluation --metrics dsc,ece\n  \
     segcal rank --table tests/tables/crac-unet.csv")]
 pub struct Args {
-    /// The `cases.csv` of each method, or the folder that holds it. The folder (or file) names the method.
+    /// The `cases.csv` of each method, or the folder that contains it. The name of the folder (or file) names the
+    /// method.
     #[arg(required_unless_present_any = ["table", "dataset"], num_args = 2.., value_name = "CSV")]
     pub tables: Vec<PathBuf>,
     /// Several data sets.
     #[command(flatten)]
     pub datasets: Datasets,
-    /// Rank a printed table instead: a CSV file whose first row names the columns, whose second says `higher` or `lower`
-    /// for each, and whose other rows are a method's name and its values.
+    /// Rank a table of printed results instead: a CSV file whose first row names the columns and whose second row says
+    /// `higher` or `lower` for each; every other row holds a method's name and its values.
     #[arg(long, value_name = "FILE.csv", conflicts_with_all = ["tables", "dataset", "metrics", "region", "structures", "replicates", "seed"])]
     pub table: Option<PathBuf>,
-    /// What to rank by.
+    /// Metrics to rank by.
     #[arg(long, value_name = "KEY,…", value_delimiter = ',', default_value = "dsc,hd95_max,ece,cece_mean")]
     pub metrics: Vec<String>,
     /// Region of the calibration metrics.
     #[arg(long, value_name = "REGION", default_value = "foreground")]
     pub region: String,
-    /// Structures over which overlap and surface metrics are averaged [default: every single label].
+    /// Structures to average overlap and surface metrics over [default: every single label].
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub structures: Vec<String>,
-    /// The rank of equal values: the smallest of theirs, as in the papers, or the mean.
+    /// Rank of equal values: the smallest of their ranks, as in the papers, or the mean.
     #[arg(long, value_enum, default_value = "min")]
     pub ties: TiesName,
     /// Number of bootstrap replicates.
@@ -53,14 +54,14 @@ pub struct Args {
     pub seed: u64,
 }
 
-/// The occurrences of `--dataset NAME CSV…`, each by itself.
+/// The occurrences of `--dataset NAME CSV…`, kept separate.
 #[derive(Clone, Debug, Default)]
 pub struct Datasets(Vec<Vec<String>>);
 
 impl clap::Args for Datasets {
     fn augment_args(command: Command) -> Command {
-        let help = "A data set with its methods, once for each data set: ranks are over the metrics of all of them. The \
-                    folders of one method have the same name in each";
+        let help = "A data set and its methods; repeat for each data set. Ranks are over the metrics of all data sets. A \
+                    method's folder must have the same name in each";
         command.arg(
             Arg::new("dataset")
                 .long("dataset")
@@ -110,7 +111,7 @@ impl From<TiesName> for Ties {
 fn parse_replicates(text: &str) -> std::result::Result<usize, String> {
     match text.parse() {
         Ok(replicates @ 1..=1_000_000) => Ok(replicates),
-        _ => Err("a whole number from 1 to 1000000 is needed".into()),
+        _ => Err("expected a whole number from 1 to 1000000".into()),
     }
 }
 
@@ -148,7 +149,7 @@ impl Args {
 /// Ranks, and prints tables or one JSON document.
 ///
 /// # Errors
-/// A table cannot be read, the methods were evaluated on different cases or structures, or nothing is defined.
+/// A table cannot be read, the methods were evaluated on different cases or structures, or no value is defined.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     if let Some(path) = &args.table {
         return rank_printed(&PrintedTable::read(path)?, args.ties.into(), common);

@@ -13,25 +13,26 @@ mod folds;
 
 /// Train a network.
 ///
-/// The run folder holds the resolved config, the names and checksums of the cases, a log line and a table row for each
-/// epoch, and the best and the last weights. A run that was interrupted goes on with --resume from its last whole epoch.
+/// The run folder contains the resolved config, the names and checksums of the cases, a log line and a table row for
+/// each epoch, and the best and last weights. Use --resume to continue an interrupted run after its last complete
+/// epoch.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  \
     segcal train configs/hippocampus.toml data=../hippocampus loss.name=nacl out=runs/nacl\n  \
     segcal train configs/hippocampus.toml data=../hippocampus fold=all out=runs/folds\n  \
     segcal train configs/hippocampus.toml data=../hippocampus augment=nnunet --draw-samples samples.png")]
 pub struct Args {
-    /// The config, a TOML file.
+    /// Training config, a TOML file.
     pub config: PathBuf,
-    /// Keys that replace those of the config, such as loss.name=nacl. fold=all trains each fold of the data set into
-    /// OUT/fold-0, OUT/fold-1 … and predicts what each holds out into OUT/out-of-fold.
+    /// Override keys of the config, such as loss.name=nacl. fold=all trains each fold of the data set into OUT/fold-0,
+    /// OUT/fold-1 … and predicts its held-out cases into OUT/out-of-fold.
     #[arg(value_name = "key=value")]
     pub overrides: Vec<String>,
-    /// Go on with a run that was interrupted, or that is to have more epochs.
+    /// Continue an interrupted run, or extend a finished one to more epochs.
     #[arg(long)]
     pub resume: bool,
-    /// Do not train: draw samples as training would change them (augment=light, augment=nnunet and its single keys), each
-    /// in a row beginning with the sample as it lies in its case, labels in colour.
+    /// Draw augmented training samples instead of training (augment=light, augment=nnunet and its single keys): one row
+    /// per sample, beginning with the original, with labels in colour.
     #[arg(long, value_name = "FILE.png", conflicts_with = "resume")]
     pub draw_samples: Option<PathBuf>,
     /// Folder of the run; the same as out=FOLDER.
@@ -39,7 +40,7 @@ pub struct Args {
     pub out: Option<PathBuf>,
 }
 
-/// Trains, and prints where the run is.
+/// Trains, and prints the path of the run.
 ///
 /// # Errors
 /// The config or a case is malformed, the run folder is taken, training diverges, or a file cannot be written.

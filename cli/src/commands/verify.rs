@@ -11,12 +11,12 @@ use crate::{Common, Outcome, output};
 
 /// Check the papers' theorems, limits and gradients on a backend.
 ///
-/// Every statement is tried on random problems (2 to 8 classes, 2-D and 3-D); the table shows the worst deviation found beside
-/// its bound for the number type of the backend. Exit status 1 if any bound is exceeded.
+/// Tests every statement on random problems (2 to 8 classes, 2-D and 3-D). The table shows the largest deviation found
+/// and its bound for the number type of the backend. The exit status is 1 if any bound is exceeded.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal verify\n  segcal verify --backend cpu --cases 100 --seed 7")]
 pub struct Args {
-    /// Random problems for each statement.
+    /// Number of random problems for each statement.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub cases: u32,
     /// Seed of the problems.

@@ -137,5 +137,5 @@ fn all_folds_of_a_data_set_that_is_divided_once_are_refused() {
     fs::write(scene.path("train.toml"), format!("data = '{}'\n", scene.path("cohort").display())).unwrap();
     let refused = segcal(&["-q", "train", text(&scene.path("train.toml")), "fold=all"]);
     assert_eq!(refused.status.code(), Some(2));
-    assert!(stderr(&refused).contains("the data set is divided once"), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("the data set has only one split"), "{}", stderr(&refused));
 }

@@ -11,14 +11,16 @@ use segcal_train::settings::Settings;
 
 use crate::{Common, Outcome, doors, output};
 
-/// Trains each fold, and predicts the cases that it holds out: together, every case by a network that was not trained on it.
+/// Trains each fold and predicts its held-out cases. Together, every case is predicted by a network that was not
+/// trained on it.
 ///
 /// # Errors
-/// Those of one training; the data set is divided once.
+/// Those of one training, or the data set has only one split.
 pub(super) fn run(settings: &Settings, resume: bool, common: &Common) -> Result<Outcome> {
     let count = dataset::folds(&settings.data)?;
     if count < 2 {
-        let error = Error::new("fold=all, but the data set is divided once").at(settings.data.display());
+        let error =
+            Error::new("fold=all needs several folds, but the data set has only one split").at(settings.data.display());
         return Err(
             error.help("list folds in splits_final.json, as segcal prepare --folds 5 does, and remove splits.json")
         );
@@ -39,7 +41,7 @@ pub(super) fn run(settings: &Settings, resume: bool, common: &Common) -> Result<
     Ok(Outcome::of(failed))
 }
 
-/// Predicts what the fold of these settings holds out. Predictions that stand and are of the same weights are kept.
+/// Predicts the held-out cases of the fold of these settings. Existing predictions from the same weights are kept.
 fn predict(settings: &Settings, out: &Path, common: &Common) -> Result<Predicted> {
     let request = Request {
         runs: slice::from_ref(&settings.out),
