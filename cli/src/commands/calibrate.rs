@@ -44,12 +44,12 @@ pub enum Action {
         after_help = "Example:\n  segcal calibrate fit vector --logits val/logits --labels labelsVal --out map.json"
     )]
     Fit(FitArgs),
-    /// Apply a map and write calibrated probabilities on the grids of the files.
+    /// Apply a map and write calibrated probabilities in the geometry of the input.
     #[command(after_help = "Example:\n  segcal calibrate apply map.json --probabilities test --out calibrated")]
     Apply(ApplyArgs),
 }
 
-/// The scores that are given.
+/// The input scores.
 #[derive(clap::Args, Clone, Debug)]
 #[group(required = true, multiple = false)]
 pub struct Given {
@@ -65,14 +65,16 @@ impl Given {
     fn get(&self) -> Result<(&Path, Scores)> {
         let probabilities = self.probabilities.as_deref().map(|path| (path, Scores::Probabilities));
         let logits = self.logits.as_deref().map(|path| (path, Scores::Logits));
-        probabilities.or(logits).ok_or_else(|| Error::new("no scores are given").help("--probabilities or --logits"))
+        probabilities
+            .or(logits)
+            .ok_or_else(|| Error::new("no scores are given").help("use --probabilities or --logits"))
     }
 }
 
 /// Arguments of `calibrate fit`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct FitArgs {
-    /// Kind of the map.
+    /// Kind of map.
     #[arg(value_name = "METHOD", value_parser = method())]
     pub method: Method,
     /// The scores to fit on.
@@ -81,31 +83,33 @@ pub struct FitArgs {
     /// Reference label maps, a file or a folder.
     #[arg(long, value_name = "Y")]
     pub labels: PathBuf,
-    /// The voxels to fit on: all, predicted (where a structure is predicted), predicted:k, foreground, union or structure:k.
-    /// Maps are applied to all voxels: only a temperature fitted on a part of them leaves the background in its place. The
-    /// last three are chosen by the reference labels: a map fitted there is biased, as even the true posterior looks wrong.
+    /// Voxels to fit on: all, predicted (where a structure is predicted), predicted:k, foreground, union or
+    /// structure:k. Maps are applied to all voxels: fitted on only some of them, every map but a temperature can move
+    /// the background. The last three regions are selected by the reference labels, so a map fitted there is biased:
+    /// even the true posterior looks miscalibrated.
     #[arg(long, value_name = "REGION", default_value = "all")]
     pub region: Region,
-    /// Images for `local`, a file or a folder, one file a case.
+    /// Images for `local`, a file or a folder with one file per case.
     #[arg(long, value_name = "X", required_if_eq("method", "local"))]
     pub images: Option<PathBuf>,
-    /// How `local` begins and is bounded: `bounded` near T = 1, with T of at least 0.25 (an epoch whose temperatures go to 0
-    /// loses all likelihood); `public` as its public code, at T = 2 without a bound.
+    /// Initialisation and bound of `local`: `bounded` starts near T = 1 and keeps T at 0.25 or above (the likelihood is
+    /// lost in an epoch whose temperatures go to 0); `public` follows the public code: it starts at T = 2, without a
+    /// bound.
     #[arg(long, value_name = "NAME", value_parser = recipe(), default_value = "bounded")]
     pub recipe: Recipe,
-    /// Passes over the cases, for `local` [default: 20; public: 200].
+    /// Number of passes over the cases, for `local` [default: 20; public: 200].
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
     /// Learning rate of Adam, for `local` [default: 1e-3; public: 1e-4].
     #[arg(long, value_name = "RATE")]
     pub learning_rate: Option<f64>,
-    /// Seed of weights and order, for `local`.
+    /// Seed of the weights and the order of cases, for `local`.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// What is believed of the files.
+    /// How to interpret the files.
     #[command(flatten)]
     pub believed: Believed,
-    /// Where to write the map: JSON, for `local` safetensors.
+    /// Write the map to this file: JSON, or safetensors for `local`.
     #[arg(long, value_name = "MAP")]
     pub out: PathBuf,
 }
@@ -113,28 +117,29 @@ pub struct FitArgs {
 /// Arguments of `calibrate apply`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ApplyArgs {
-    /// A map that `segcal calibrate fit` wrote; one that ends in .safetensors is of `local`.
+    /// Map written by `segcal calibrate fit`; a .safetensors file is a `local` map.
     #[arg(value_name = "MAP")]
     pub map: PathBuf,
     /// The scores to calibrate.
     #[command(flatten)]
     pub given: Given,
-    /// Reference label maps, a file or a folder: calibration before and after is printed.
+    /// Reference label maps, a file or a folder; with them, calibration before and after is printed.
     #[arg(long, value_name = "Y")]
     pub labels: Option<PathBuf>,
-    /// Images for a map of `local`, a file or a folder.
+    /// Images for a `local` map, a file or a folder.
     #[arg(long, value_name = "X")]
     pub images: Option<PathBuf>,
-    /// What is believed of the files.
+    /// How to interpret the files.
     #[command(flatten)]
     pub believed: Believed,
-    /// Folder of the calibrated probabilities.
+    /// Folder for the calibrated probabilities.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Skip the cases whose files stand, made of the same map, scores and options; figures are of all.
+    /// Skip cases whose files exist and were computed from the same map, scores and options; results still cover all
+    /// cases.
     #[arg(long)]
     pub resume: bool,
-    /// Which of the cases; figures are of these.
+    /// Which part of the cases; results cover only these.
     #[command(flatten)]
     pub parts: Parts,
 }
@@ -244,7 +249,7 @@ struct Report<'a> {
 /// Calibration before and after.
 type States = [Calibration; 2];
 
-/// What is said of some states: of regions, under the name of each.
+/// Describes states as JSON; for regions, under the name of each.
 fn by_problem(states: &[(String, States)], say: impl Fn(&States) -> Value) -> Value {
     match states {
         [(name, only)] if name.is_empty() => say(only),
@@ -260,7 +265,7 @@ impl Report<'_> {
         (sum(|case| case.changed), sum(|case| case.voxels))
     }
 
-    /// How many of the cases were there before.
+    /// Number of cases kept from an earlier run.
     fn kept(&self) -> usize {
         self.applied.cases.iter().filter(|case| case.kept).count()
     }
@@ -269,7 +274,7 @@ impl Report<'_> {
         let (changed, voxels) = self.changed();
         let share = if voxels > 0 { 100.0 * changed as f64 / voxels as f64 } else { 0.0 };
         let kept = self.kept();
-        let kept = if kept > 0 { format!(", {kept} of them as they were") } else { String::new() };
+        let kept = if kept > 0 { format!(", {kept} of them already done") } else { String::new() };
         let mut text = format!("{}\n", self.applied.summary);
         for case in self.applied.cases.iter().filter(|case| case.changed > 0) {
             text += &format!("{}: {} of {} voxels change their label\n", case.case, case.changed, case.voxels);
@@ -304,7 +309,7 @@ impl Report<'_> {
     }
 }
 
-/// ECE and NLL, all voxels of the cases together; of regions, a row for each against the rest.
+/// Tabulates ECE and NLL over all voxels of all cases; for regions, one row for each region against the rest.
 fn before_and_after(states: &[(String, States)], regions: &[(&str, Region)]) -> Vec<[String; 5]> {
     let head = ["region", "ECE before", "after", "NLL before", "after"].map(str::to_owned);
     let row = |(problem, states): &(String, States), &(name, region): &(&str, Region)| {

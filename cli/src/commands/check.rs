@@ -14,27 +14,27 @@ use segcal_data::{self as data, Case, Dataset, Grid, Volume};
 
 /// Check a data set: shapes, voxel sizes, orientations, label values, NaN, duplicates.
 ///
-/// Prints a table of all cases. The exit status is 1 if anything is wrong. Understood are the layouts of the Medical
+/// Prints a table of all cases. The exit status is 1 if anything is wrong. Supports the layouts of the Medical
 /// Segmentation Decathlon and of nnU-Net, and folders of images and labels (NIfTI or PNG).
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal check Task04_Hippocampus")]
 pub struct Args {
-    /// The folder of the data set.
+    /// Folder of the data set.
     #[arg(value_name = "DATASET")]
     pub dataset: PathBuf,
-    /// Which of the cases; duplicates are looked for among these.
+    /// Which part of the cases; duplicates are searched for only within it.
     #[command(flatten)]
     pub parts: Parts,
 }
 
-/// What was found out about one case.
+/// The findings for one case.
 struct Finding {
     case: String,
     part: &'static str,
     grid: Option<Grid>,
     channels: usize,
     labels: BTreeMap<i32, u64>,
-    /// Of the numbers of the image; equal for equal images.
+    /// Hash of the values of the image; equal for equal images.
     fingerprint: Option<u64>,
     problems: Vec<String>,
 }
@@ -108,7 +108,7 @@ impl Finding {
         }
     }
 
-    /// Where the data set names channels, an image has as many; files of one channel each are counted with the names.
+    /// If the data set names its channels, checks that an image in a single file has that many.
     fn take_channels(&mut self, case: &Case, dataset: &Dataset) {
         let (named, found) = (dataset.channels.len(), self.channels);
         if let ([path], true) = (&case.images[..], named > 0 && found > 0 && named != found) {
@@ -170,7 +170,7 @@ impl Finding {
     }
 }
 
-/// What only shows between cases: duplicate images, and another number of channels than most have.
+/// Finds problems that only show across cases: duplicate images, and an unusual number of channels.
 fn compare(findings: &mut [Finding]) {
     let mut first: HashMap<u64, String> = HashMap::new();
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
@@ -194,12 +194,12 @@ fn voxels(grid: &Grid) -> ([usize; 3], [f64; 3]) {
     ([w, h, d], [x, y, z])
 }
 
-/// Where the axes point, if the file says so.
+/// The orientation of the axes, if the file defines it.
 fn axes_of(grid: &Grid) -> String {
     if grid.sized { grid.axes().to_string() } else { "unknown".into() }
 }
 
-/// Three decimals, or three digits of what is smaller than a hundredth.
+/// Three decimals, or three significant digits below a hundredth.
 fn millimetres(size: f64) -> String {
     if size >= 0.01 { format!("{size:.3}") } else { format!("{size:.2e}") }
 }
@@ -265,7 +265,7 @@ fn as_text(dataset: &Dataset, findings: &[Finding], problems: &[String]) -> Stri
     format!("{}\n{counts}\n{verdict}\n{}", output::table(&rows), found.concat())
 }
 
-/// Different words with how often each occurs.
+/// The distinct words, each with its number of occurrences.
 fn summary(words: impl Iterator<Item = String>) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for word in words {

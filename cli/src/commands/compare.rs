@@ -18,36 +18,38 @@ use crate::{Common, Outcome, doors, output, progress, signals};
 
 use super::Cases;
 
-/// Compare losses: train each with several seeds, measure all on the same cases, with and without noise, and rank them.
+/// Compare losses: train each with several seeds, evaluate all on the same cases, with and without noise, and rank
+/// them.
 ///
-/// PLAN is a TOML file. Each `[[method]]` has a name and the keys of a training config in which it differs, usually `loss`;
-/// an ablation is a method that differs in one parameter. The keys of `[train]` are shared; its `config` is a file beside the
-/// plan, `data` and `out` are folders as seen from here. `[[dataset]]` and `networks` make every method train on each data
-/// set with each network; `grid` chooses a value by the DSC of the validation part; `calibrate` fits maps there and adds
-/// their rows. Everything that is done is kept: the same command goes on where it stopped, and prints the results again once
-/// all is done.
+/// PLAN is a TOML file. Each `[[method]]` has a name and the keys of a training config in which it differs from the
+/// others, usually `loss`; an ablation is a method that differs in one parameter. All methods share the keys of
+/// `[train]`; its `config` is a file relative to the plan, while `data` and `out` are relative to the current
+/// directory. With `[[dataset]]` and `networks`, every method is trained on each data set with each network. `grid`
+/// selects a value by its DSC on the validation part; `calibrate` fits post-hoc calibration maps there and adds a row
+/// for each. Completed work is kept: run the same command again to continue, or to print the results once everything is
+/// done.
 ///
-/// Measured are the labelled test cases of a data set, or its validation cases if it has none.
+/// Methods are evaluated on the labelled test cases of a data set, or on its validation cases if it has none.
 ///
 /// Writes results.csv, summary.csv, summary.json, ranks.csv, tables.md, tables.tex, report.html and plots/, and
-/// METHOD/DATASET/NETWORK/VALUE/seed-N/ with the run, the predictions and the evaluation of each level of noise.
+/// METHOD/DATASET/NETWORK/VALUE/seed-N/ with the run and, for each level of noise, the predictions and the evaluation.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:
   segcal compare configs/compare-hippocampus.toml data=../hippocampus
 
 A plan:
-  out = \"runs/losses\"              # default: runs/ and the name of the plan
+  out = \"runs/losses\"              # default: runs/ and the plan's name
   seeds = [1, 2, 3]
-  noise = [0.05, 0.1]              # standard deviations (images are in [0, 1]); 0 is always there
+  noise = [0.05, 0.1]              # standard deviations (images are in [0, 1]); 0 is always included
   metrics = [\"dsc\", \"hd95_max\", \"ece\", \"cece_mean\"]
-  region = \"foreground\"            # of the calibration metrics
-  empty = \"nan\"                    # what an empty mask counts, as for evaluate
-  calibrate = [\"temperature\"]      # maps, fitted on the validation part
+  region = \"foreground\"            # for the calibration metrics
+  empty = \"nan\"                    # how to score empty masks, as for evaluate
+  calibrate = [\"temperature\"]      # post-hoc maps, fitted on the validation part
   networks = [\"unet\", \"resunet\"]   # or tables of keys: { name = \"unet\", levels = 3 }
   evaluate = { bins = 15, voxel_units = false, convention = \"segcal\" }
 
-  [train]                          # keys of a training config, for all methods
-  config = \"hippocampus.toml\"      # what they are laid over
+  [train]                          # keys of a training config, shared by all methods
+  config = \"hippocampus.toml\"      # the base config that they override
   epochs = 12
 
   [[dataset]]                      # or data = \"...\" in [train]
@@ -69,34 +71,34 @@ A plan:
 pub struct Args {
     /// The plan, a TOML file.
     pub plan: PathBuf,
-    /// Keys that replace those of the plan's `[train]`, such as epochs=50.
+    /// Override keys of the plan's `[train]`, such as epochs=50.
     #[arg(value_name = "key=value")]
     pub overrides: Vec<String>,
-    /// Folder of everything it makes, instead of the plan's `out`.
+    /// Output folder, instead of the plan's `out`.
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
-    /// Say what is done already and what would be done, and do nothing.
+    /// Show what is done and what remains to be done, without doing it.
     #[arg(long)]
     pub dry_run: bool,
-    /// List the jobs that machines can do side by side, and do nothing.
+    /// List the jobs that machines can run in parallel, without running them.
     #[arg(long, conflicts_with = "dry_run")]
     pub jobs: bool,
-    /// Do this job alone, such as nacl/hippocampus/1; a part of its name from the left does all of them.
+    /// Run only this job, such as nacl/hippocampus/1; a leading part of the name, such as nacl, runs all jobs below it.
     #[arg(long, value_name = "METHOD/DATASET/SEED", conflicts_with_all = ["dry_run", "jobs"])]
     pub only: Option<String>,
-    /// Put together what is done, and say what is missing, without doing it.
+    /// Write the results of what is done and report what is missing, without running it.
     #[arg(long, conflicts_with_all = ["dry_run", "jobs", "only"])]
     pub assemble: bool,
-    /// Remove the probabilities of the test cases once they are evaluated; segmentations are kept.
+    /// Delete the probabilities of the test cases once they are evaluated; segmentations are kept.
     #[arg(long)]
     pub discard_predictions: bool,
 }
 
-/// Does what is left of the plan, and prints the results.
+/// Completes the plan and prints the results.
 ///
 /// # Errors
-/// The plan or the data set is malformed, what was done before was done with another plan, or the folder cannot be
-/// written. A training that fails is reported, and the others go on.
+/// The plan or the data set is malformed, earlier work was done with a different plan, or the folder cannot be written.
+/// A training that fails is reported, and the others continue.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let plan = Plan::read(&args.plan, &args.overrides, args.out.as_deref())?;
     let parts = Parts::of(&plan)?;
@@ -120,13 +122,13 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     }
     let folder = OutputFolder::create(&plan.out)?;
     let Some(_lock) = folder.lock()? else {
-        let error = Error::new("another process writes to this comparison").at(plan.out.display());
-        return Err(error.help("wait until it ends, or give another folder with --out"));
+        let error = Error::new("another process is writing to this comparison").at(plan.out.display());
+        return Err(error.help("wait until it ends, or choose another folder with --out"));
     };
     folder.remove_unfinished();
     let done = told.iter().filter(|step| step.state == DONE).count();
     if done > 0 {
-        common.say(&format!("{done} of {} steps are done already", told.len()));
+        common.say(&format!("{done} of {} steps are already done", told.len()));
     }
     let (mut failures, mut outcomes) = (Failures::default(), Cases::default());
     if !args.assemble {
@@ -136,8 +138,8 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         .map_or(Ok(Outcome::SomeFailed), |missing| Ok(if missing { Outcome::SomeFailed } else { outcomes.outcome() }))
 }
 
-/// Puts the methods together that are done on every data set with every network and seed; whether any is missing, or
-/// `None` where all are.
+/// Assembles the results of the methods that are complete on every data set, with every network and seed. Returns
+/// whether any method is missing, or `None` if all are.
 fn assemble(
     plan: &Plan,
     parts: &[Parts],
@@ -153,7 +155,7 @@ fn assemble(
             continue;
         }
         let method = job.units[0].method;
-        // A trial that failed is not chosen; the method is there with the others.
+        // A failed trial is never chosen; the method is complete with its other trials.
         if job.units.len() > 1 || !plan.methods[method].has_grid() || !failures.has(job.units[0]) {
             failures.methods.push(method);
             missing.push(job.id.clone());
@@ -169,7 +171,7 @@ fn assemble(
         units.iter().filter(|unit| selection.has(unit) && !failures.methods.contains(&unit.method)).collect();
     if whole.is_empty() {
         failures.messages.iter().filter(|_| expected).for_each(|message| progress::line(message));
-        progress::line("no method is done with all its seeds: there is nothing to compare");
+        progress::line("no method is complete with all its seeds: there is nothing to compare");
         return Ok(None);
     }
     running::pool(&whole)?;
@@ -183,7 +185,7 @@ fn assemble(
     Ok(Some(!missing.is_empty()))
 }
 
-/// Every file of the results; the summary, which is read by programs, is the last.
+/// Writes every result file; the summary, which programs read, comes last.
 fn write(results: &Results<'_>, folder: &OutputFolder) -> Result<()> {
     output::write_text(&folder.file("plan.toml")?, &results.plan.resolved.to_string())?;
     tables::write(results, folder)?;
@@ -191,7 +193,8 @@ fn write(results: &Results<'_>, folder: &OutputFolder) -> Result<()> {
     output::write_text(&folder.file("summary.json")?, &(output::to_json(&tables::to_json(results))? + "\n"))
 }
 
-/// Before hours of training: whether each method's can begin, and whether every case of every part can be used.
+/// Checks, before hours of training, that the training of each method can begin and that every case of every part can
+/// be used.
 fn check(units: &[Unit<'_>], common: &Common) -> Result<()> {
     let (mut checked, mut read) = (Vec::new(), Vec::new());
     for unit in units {
@@ -211,7 +214,7 @@ fn check(units: &[Unit<'_>], common: &Common) -> Result<()> {
     Ok(())
 }
 
-/// Does what is left: of each method every trial up to its validation, then what is made from the chosen ones.
+/// Completes each method: first every trial up to its validation, then everything computed from the chosen ones.
 fn complete(
     plan: &Plan,
     units: &[Unit<'_>],
@@ -223,7 +226,7 @@ fn complete(
     for method in 0..plan.methods.len() {
         let own: Vec<&Unit<'_>> = units.iter().filter(|unit| unit.method == method).collect();
         for unit in &own {
-            // What validates a grid may be what maps are fitted on.
+            // The predictions that validate a grid may be needed later to fit maps.
             let discard = args.discard_predictions && !unit.of().has_grid();
             if let Err(error) = unit.complete(&unit.steps(!unit.of().has_grid()), discard, common) {
                 outcomes.fail(&failures.add(unit, error)?);
@@ -232,7 +235,7 @@ fn complete(
         let selection = Selection::of(plan, units, &|unit| failures.has(unit))?;
         let left: Vec<&Unit<'_>> = own.into_iter().filter(|unit| unit.of().has_grid() && !failures.has(unit)).collect();
         for unit in left {
-            // Of a trial that is not chosen nothing is left to do but to discard.
+            // For a trial that is not chosen, only discarding is left.
             if let Err(error) = unit.complete(&unit.steps(selection.has(unit)), args.discard_predictions, common) {
                 outcomes.fail(&failures.add(unit, error)?);
             }
@@ -241,7 +244,7 @@ fn complete(
     Ok(())
 }
 
-/// Does the jobs of this name.
+/// Runs the jobs with this name.
 fn only(
     name: &str,
     plan: &Plan,
@@ -257,13 +260,13 @@ fn only(
             let missing = every.iter().filter(|other| job.needs.contains(&other.id));
             let missing = missing.filter(|other| other.state(selection).is_ok_and(|state| state != State::Done));
             let missing: Vec<&str> = missing.map(|other| other.id.as_str()).collect();
-            let error = Error::new(format!("cannot be done before {}", missing.join(", "))).at(&job.id);
-            return Err(error.help("do these first: --only each of them"));
+            let error = Error::new(format!("cannot run before {}", missing.join(", "))).at(&job.id);
+            return Err(error.help("use --only to run these first"));
         };
         check(std::slice::from_ref(unit), common)?;
         let folder = OutputFolder::create(unit.folder())?;
         let Some(_lock) = folder.lock()? else {
-            let error = Error::new("another process does this job").at(&job.id);
+            let error = Error::new("another process is running this job").at(&job.id);
             return Err(error.help("wait until it ends"));
         };
         if let Err(error) = unit.complete(
@@ -277,7 +280,7 @@ fn only(
     Ok(outcomes.outcome())
 }
 
-/// What went wrong, and with what.
+/// The failures, and the methods and units they concern.
 #[derive(Default)]
 struct Failures {
     methods: Vec<usize>,
@@ -286,10 +289,10 @@ struct Failures {
 }
 
 impl Failures {
-    /// Takes note of the error of a training, and gives what is to be said of it; nothing else can go on after a signal,
-    /// or where nothing can be written.
+    /// Records the error of a training and returns the error to report. After a signal or a failed write nothing else
+    /// can continue, so it is returned as `Err`.
     fn add(&mut self, unit: &Unit<'_>, error: Error) -> Result<Error> {
-        let go_on = "what is done is kept; the same command goes on from there";
+        let go_on = "completed work is kept; run the same command again to continue";
         if let Some(signal) = signals::interrupted(&error) {
             return Err(Error::from_source(signal).at(&unit.place).help(go_on));
         }

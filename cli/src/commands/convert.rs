@@ -8,11 +8,11 @@ use serde_json::json;
 
 use crate::{Common, Outcome, output};
 
-/// Write a volume or class scores in another format.
+/// Convert a volume or class scores to another format.
 ///
-/// Reads NIfTI, MetaImage, NRRD, PNG and NumPy arrays; writes .nii, .nii.gz, .mha, .nrrd, .npy, .npz, and label maps of one
-/// slice as .png. What was written is read back: every number and every voxel is where it was, or the file is removed.
-/// Arrays do not say where their voxels lie: they are written without, and read onto the grid of --like.
+/// Reads NIfTI, MetaImage, NRRD, PNG and NumPy arrays; writes .nii, .nii.gz, .mha, .nrrd, .npy, .npz, and single-slice
+/// label maps as .png. The written file is read back: unless every number and every voxel position is unchanged, it is
+/// removed. NumPy arrays store no geometry: it is dropped when one is written, and taken from --like when one is read.
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Example:\n  segcal convert label.mha label.nii.gz\n  segcal convert case.npz case.nii.gz --like scan.nii.gz"
@@ -24,7 +24,7 @@ pub struct Args {
     /// The file to write.
     #[arg(value_name = "OUT")]
     pub out: PathBuf,
-    /// A volume on whose grid an array lies.
+    /// Volume that defines the grid of an array.
     #[arg(long, value_name = "FILE")]
     pub like: Option<PathBuf>,
 }

@@ -14,9 +14,8 @@ use segcal_data::npy::{self, Array};
 
 /// Compute a loss, its terms and its gradient from arrays.
 ///
-/// Arrays are .npy (or .npz with one array): logits and images [N, K, (D,) H, W], labels and masks [N, (D,) H, W]. On
-/// the reference backend, the default here, all arithmetic is in 64 bits. `segcal list losses` shows names and
-/// parameters.
+/// Arrays are .npy (or .npz with one array): logits and images [N, K, (D,) H, W], labels and masks [N, (D,) H, W]. The
+/// default backend is reference, which computes in 64 bits. `segcal list losses` shows names and parameters.
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Example:\n  segcal loss nacl --logits L.npy --labels Y.npy --set lambda=0.1 --set prior=gaussian \
@@ -34,19 +33,19 @@ pub struct Args {
     /// Image with one channel, for the image-driven priors.
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,
-    /// Logits of a second view in the frame of the first, for bwcr.
+    /// Logits of a second view, in the frame of the first, for bwcr.
     #[arg(long, value_name = "FILE")]
     pub second: Option<PathBuf>,
-    /// 1 where both views hold a pixel, else 0, for bwcr [default: 1 everywhere].
+    /// Mask for bwcr: 1 where both views contain the pixel, else 0 [default: 1 everywhere].
     #[arg(long, value_name = "FILE", requires = "second")]
     pub mask: Option<PathBuf>,
-    /// A parameter; may be repeated.
+    /// Set a parameter; may be repeated.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_setting)]
     pub set: Vec<(String, Setting)>,
-    /// Whose definition: the authors' code (the default) or the paper's formula.
+    /// Definition to use: authors (their public code) or paper (the formula).
     #[arg(long, value_name = "NAME", value_parser = parse_convention, default_value = "authors")]
     pub convention: Convention,
-    /// Where to write d value / d logits, in the shape of the logits.
+    /// Write d value / d logits to this file, in the shape of the logits.
     #[arg(long, value_name = "FILE")]
     pub grad: Option<PathBuf>,
 }
@@ -54,7 +53,7 @@ pub struct Args {
 /// Prints the value and its terms.
 ///
 /// # Errors
-/// An array cannot be read or does not fit, or there is no such loss or parameter.
+/// An array cannot be read or does not fit, or the loss or a parameter is unknown.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let spec = Loss::spec(&args.name)?;
     let settings = spec.settings(&given(&args.set)?, args.convention)?;
@@ -88,7 +87,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
 
 /// `KEY=VALUE`.
 pub(super) fn parse_setting(text: &str) -> std::result::Result<(String, Setting), String> {
-    let (key, value) = text.split_once('=').ok_or("KEY=VALUE is needed, such as lambda=0.1")?;
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, such as lambda=0.1")?;
     Ok((key.trim().into(), value.into()))
 }
 
@@ -108,7 +107,7 @@ pub(super) fn given(set: &[(String, Setting)]) -> Result<Given> {
     Ok(given)
 }
 
-/// Parameters as JSON; whole numbers without a fraction, as they are given.
+/// Parameters as JSON; whole numbers have no fraction, as on the command line.
 #[expect(clippy::cast_possible_truncation, reason = "whole numbers below 2^53")]
 pub(super) fn parameters(settings: &Settings) -> Map<String, Value> {
     // Beyond 2^53 not every whole number is a double.
@@ -126,7 +125,7 @@ pub(super) fn parameters(settings: &Settings) -> Map<String, Value> {
     settings.iter().map(|(name, value)| (name.to_string(), of(value))).collect()
 }
 
-/// An array with the five extents that tensors have.
+/// An array with its shape extended to the five axes of tensors.
 pub(super) struct Lifted {
     pub(super) shape: Shape,
     /// As in the file.
@@ -145,7 +144,7 @@ impl Lifted {
             (false, &[n, d, h, w]) => Shape::new(n, 1, d, h, w),
             _ => {
                 let wanted = if channels { "[N, K, H, W] or [N, K, D, H, W]" } else { "[N, H, W] or [N, D, H, W]" };
-                let problem = format!("the shape is {extents:?}, {wanted} is needed");
+                let problem = format!("the shape is {extents:?}, expected {wanted}");
                 return Err(Error::new(problem).at(path.display()).help("reshape the array"));
             }
         };
@@ -153,17 +152,19 @@ impl Lifted {
             return Err(Error::new("the array is empty").at(path.display()));
         }
         if let Some(bad) = data.iter().find(|value| !value.is_finite()) {
-            return Err(Error::new(format!("the array holds {bad}")).at(path.display()).help("only finite numbers"));
+            return Err(Error::new(format!("the array contains {bad}"))
+                .at(path.display())
+                .help("use only finite numbers"));
         }
         Ok(Self { shape, extents, data })
     }
 
-    /// Refuses another shape than `wanted`.
+    /// Refuses a shape other than `wanted`.
     pub(super) fn fitting(self, path: &Path, wanted: Shape) -> Result<Self> {
         if self.shape == wanted {
             return Ok(self);
         }
-        let problem = format!("as [n, c, d, h, w] the shape is {}, that of the logits asks for {wanted}", self.shape);
+        let problem = format!("as [n, c, d, h, w] the shape is {}, expected {wanted}", self.shape);
         Err(Error::new(problem).at(path.display()))
     }
 
@@ -190,7 +191,7 @@ impl Inputs {
         check_labels(args.labels.display(), labels.numbers(), pixels, logits.shape.c(), ignored)?;
         let image = args.image.as_deref().map(|path| Lifted::read(path, true)?.fitting(path, pixels)).transpose()?;
         if settings.needs_image() && image.is_none() {
-            return Err(Error::new("this prior needs an image").at(&args.name).help("--image X.npy"));
+            return Err(Error::new("this prior needs an image").at(&args.name).help("use --image X.npy"));
         }
         let second = args.second.as_deref();
         let second = second.map(|path| Lifted::read(path, true)?.fitting(path, logits.shape)).transpose()?;

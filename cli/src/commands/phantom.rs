@@ -9,12 +9,12 @@ use serde_json::json;
 use crate::output;
 use crate::{Common, Outcome};
 
-/// Make a labelled cohort whose true class posterior is known.
+/// Generate a labelled synthetic data set whose true class posterior is known.
 ///
 /// The data set has the MSD layout (dataset.json, imagesTr, labelsTr, imagesTs), a splits.json, the labels of the test
-/// volumes (labelsTs) and, beside them, the true probability of each class at each voxel (posteriorsTr, posteriorsTs:
-/// 4-D NIfTI, class last). Evaluating the posterior gives a calibration error that falls to 0 with the number of
-/// voxels; no network can be better calibrated.
+/// volumes (labelsTs) and the true probability of each class at each voxel (posteriorsTr, posteriorsTs: 4-D NIfTI,
+/// class last). The calibration error of the posterior tends to 0 as the number of voxels grows; no network can be
+/// better calibrated.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal phantom phantom --train 16 --val 4 --test 8 --size 32,48,48")]
 pub struct Args {
@@ -29,19 +29,19 @@ pub struct Args {
     /// Number of test volumes.
     #[arg(long, default_value_t = 8, value_name = "N")]
     pub test: usize,
-    /// Voxels along z, y, x.
+    /// Number of voxels along z, y, x.
     #[arg(long, value_parser = three::<usize>, default_value = "32,48,48", value_name = "D,H,W")]
     pub size: [usize; 3],
     /// Voxel size along z, y, x in mm.
     #[arg(long, value_parser = three::<f64>, default_value = "1,1,1", value_name = "D,H,W")]
     pub spacing: [f64; 3],
-    /// Standard deviation of the intensity; the tissues lie 1 apart.
+    /// Standard deviation of the intensity noise; the mean intensities of the tissues are 1 apart.
     #[arg(long, default_value_t = Recipe::default().intensity_noise, value_name = "S")]
     pub noise: f64,
-    /// Share of labels drawn at random, 0 to 1.
+    /// Fraction of labels drawn at random, 0 to 1.
     #[arg(long, default_value_t = Recipe::default().label_noise, value_name = "E")]
     pub label_noise: f64,
-    /// Seed of everything.
+    /// Seed of all random numbers.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
 }
@@ -51,7 +51,7 @@ fn three<T: std::str::FromStr>(text: &str) -> std::result::Result<[T; 3], String
     let numbers: Option<Vec<T>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
     numbers
         .and_then(|numbers| numbers.try_into().ok())
-        .ok_or_else(|| "three numbers along z, y, x, such as 32,48,48".into())
+        .ok_or_else(|| "expected three numbers along z, y, x, such as 32,48,48".into())
 }
 
 impl Args {
@@ -74,10 +74,10 @@ impl Args {
     }
 }
 
-/// Makes the cohort and prints where it is.
+/// Generates the data set and prints its path.
 ///
 /// # Errors
-/// A size is out of range, the folder holds something already, or it cannot be written.
+/// A size is out of range, the folder already contains something, or it cannot be written.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     phantom::write(&args.request(), &common.observer())?;
     if common.json {

@@ -8,12 +8,12 @@ use segcal_train::plan::Request;
 
 use crate::{Common, Outcome, doors};
 
-/// Make a training config from a data set, every decision with its reason.
+/// Derive a training config from a data set, with the reason for every decision.
 ///
-/// The training cases are looked at once: extents after cutting, voxel sizes, intensities of the structures, classes. Rules
-/// (docs/plan.md) decide voxel size, intensities, dimensions, kernels and strides; steps of the training are measured on
-/// this machine, and patch, network and epochs are as large as the time allows. The plan is an ordinary config: any key
-/// can be changed in it, or on the command line of `train`.
+/// Reads the training cases once: extents after cropping, voxel sizes, intensities of the structures, classes. Rules
+/// (docs/plan.md) decide voxel size, intensities, dimensions, kernels and strides. Training steps are timed on this
+/// machine, and patch, network and epochs are made as large as the time allows. The plan is an ordinary config: change
+/// any key in the file, or on the command line of `train`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  segcal plan ../hippocampus --minutes 30 && segcal train plan.toml\n  \
     segcal plan ../hippocampus && segcal train plan.toml loss.name=nacl")]
@@ -23,22 +23,22 @@ pub struct Args {
     /// The config to write; must not exist yet.
     #[arg(long, default_value = "plan.toml", value_name = "FILE")]
     pub out: PathBuf,
-    /// Time that the training may take on this machine.
+    /// Time that training may take on this machine, in minutes.
     #[arg(long, default_value_t = 60.0, value_name = "M")]
     pub minutes: f64,
-    /// Number of the split from 0, where the data set has several.
+    /// Fold to plan for, counting from 0, if the data set has several.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub fold: usize,
 }
 
-/// Writes the plan and prints where it is.
+/// Writes the plan and prints its path.
 ///
 /// # Errors
 /// The file exists already or cannot be written, or the data set or a case cannot be read.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
-    // It may have been edited, and steps are measured for minutes before it is written.
+    // The existing file may have been edited, and timing the steps before writing takes minutes.
     if args.out.exists() {
-        let error = Error::new("exists already, and a plan is never overwritten").at(args.out.display());
+        let error = Error::new("already exists, and a plan is never overwritten").at(args.out.display());
         return Err(error.help("choose another --out, or remove it"));
     }
     let request = Request { data: &args.dataset, fold: args.fold, minutes: args.minutes };

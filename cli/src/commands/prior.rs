@@ -15,8 +15,8 @@ use segcal_data::npy;
 
 /// Compute a label prior from an array of labels.
 ///
-/// Labels are [N, (D,) H, W], images [N, 1, (D,) H, W], the prior [N, K, (D,) H, W]. `segcal list priors` shows names and
-/// parameters.
+/// Labels are [N, (D,) H, W], images [N, 1, (D,) H, W]; the prior is [N, K, (D,) H, W]. `segcal list priors` shows
+/// names and parameters.
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Example:\n  segcal prior gaussian --labels Y.npy --classes 4 --set sigma=2 --set patch=3 --out P.npy"
@@ -33,13 +33,13 @@ pub struct Args {
     /// Image with one channel, for the image-driven priors.
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,
-    /// A parameter; may be repeated.
+    /// Set a parameter; may be repeated.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_setting)]
     pub set: Vec<(String, Setting)>,
-    /// Whose definition: the authors' code (the default) or the paper's formula.
+    /// Definition to use: authors (their public code) or paper (the formula).
     #[arg(long, value_name = "NAME", value_parser = parse_convention, default_value = "authors")]
     pub convention: Convention,
-    /// Where to write the prior.
+    /// Write the prior to this file.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
 }
@@ -47,7 +47,7 @@ pub struct Args {
 /// Writes the prior.
 ///
 /// # Errors
-/// An array cannot be read or does not fit, or there is no such prior or parameter.
+/// An array cannot be read or does not fit, or the prior or a parameter is unknown.
 pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let spec = Prior::spec(&args.name)?;
     let settings = spec.settings(&given(&args.set)?, args.convention)?;
@@ -58,7 +58,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     check_labels(args.labels.display(), labels.numbers(), labels.shape, classes, None)?;
     let image = args.image.as_deref().map(|path| Lifted::read(path, true)?.fitting(path, labels.shape)).transpose()?;
     if spec.image && image.is_none() {
-        return Err(Error::new("this prior needs an image").at(spec.name).help("--image X.npy"));
+        return Err(Error::new("this prior needs an image").at(spec.name).help("use --image X.npy"));
     }
     let device = common.device(BackendName::Reference)?;
     let values = device.run(Evaluate { prior: &prior, labels: &labels, image: image.as_ref(), classes })?;

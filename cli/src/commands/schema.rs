@@ -10,12 +10,12 @@ use crate::{Common, Outcome, output};
 
 /// Print the JSON Schema of a JSON output or of the training config.
 ///
-/// The schemas follow draft 2020-12. Keys may be added within a version of a schema; none is removed or changes its
-/// meaning.
+/// The schemas follow draft 2020-12. Within a version of a schema, keys may be added, but none is removed or changes
+/// its meaning.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal schema evaluation > evaluation.schema.json")]
 pub struct Args {
-    /// Which output.
+    /// Output to describe.
     #[arg(value_enum)]
     pub name: Name,
 }
@@ -27,15 +27,15 @@ pub enum Name {
     Evaluation,
     /// summary.json of compare.
     Comparison,
-    /// What rank prints.
+    /// Output of rank --json.
     Ranking,
-    /// The file of calibrate fit.
+    /// File written by calibrate fit.
     Map,
-    /// What info prints.
+    /// Output of info --json.
     Info,
-    /// What check prints.
+    /// Output of check --json.
     Check,
-    /// The config of train, for editors that complete and check TOML.
+    /// Config of train, for editors that complete and check TOML.
     Config,
 }
 

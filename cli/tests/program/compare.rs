@@ -177,7 +177,7 @@ fn what_is_done_is_not_done_again_and_is_ranked_as_rank_does() {
     let before = files(&scene.path("again/ce"));
     let second = scene.compare("plan.toml", "again", &["--json"]);
     succeeded(&second);
-    assert_eq!(stderr(&second), "20 of 20 steps are done already\n");
+    assert_eq!(stderr(&second), "20 of 20 steps are already done\n");
     assert_eq!(files(&scene.path("again/ce")), before);
     assert_eq!(scene.results("again"), scene.results("whole"));
     assert_eq!(serde_json::from_slice::<Value>(&second.stdout).unwrap(), scene.json("again/summary.json"));
@@ -293,11 +293,11 @@ fn asked_to_stop_it_says_how_to_go_on() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let second = scene.refused("plan.toml", "endless", &[ENDLESS]);
-    assert!(second.contains("another process writes to this comparison"), "{second}");
+    assert!(second.contains("another process is writing to this comparison"), "{second}");
     send("INT", &child);
     let output = end(child);
     let message = stderr(&output);
     assert_eq!(output.status.code(), Some(130), "{message}");
     assert!(message.contains("method 1/2 ce, seed 1/2: interrupted by Ctrl-C"), "{message}");
-    assert!(message.contains("the same command goes on from there") && !message.contains("--resume"), "{message}");
+    assert!(message.contains("run the same command again to continue") && !message.contains("--resume"), "{message}");
 }

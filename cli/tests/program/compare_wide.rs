@@ -124,7 +124,7 @@ fn a_wide_plan_chooses_on_the_validation_part_and_goes_on_to_the_same_bytes() {
 fn jobs_one_by_one(scene: &Scene) {
     let early = scene.wide("cohort", "parts", &["--only", "nacl/two/wider/2"]).output().unwrap();
     assert_eq!(early.status.code(), Some(2), "{}", stderr(&early));
-    assert!(stderr(&early).contains("nacl/two/wider/seed-2: cannot be done before nacl/two/wider/lambda-0.0/seed-1"));
+    assert!(stderr(&early).contains("nacl/two/wider/seed-2: cannot run before nacl/two/wider/lambda-0.0/seed-1"));
     let partial = scene.wide("cohort", "parts", &["--assemble"]).output().unwrap();
     assert_eq!(partial.status.code(), Some(1), "{}", stderr(&partial));
     assert!(format!("{}{}", stderr(&partial), stdout(&partial)).contains("jobs missing: "));

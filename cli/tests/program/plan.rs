@@ -32,7 +32,7 @@ fn a_plan_trains_and_predicts_on_the_voxels_of_the_file() {
     }
     let again = segcal(&["plan", text(&cohort), "--out", text(&plan)]);
     assert_eq!(again.status.code(), Some(2));
-    assert!(stderr(&again).contains("plan.toml: exists already"), "{}", stderr(&again));
+    assert!(stderr(&again).contains("plan.toml: already exists"), "{}", stderr(&again));
     assert_eq!(fs::read_to_string(&plan).unwrap(), written);
     // Every key can be changed; voxels of another size along each axis.
     let case = cohort.join("imagesTr/phantom_003.nii.gz");

@@ -1,8 +1,8 @@
-//! `segcal demo [OUT]`: one story, told on volumes whose true posterior is known.
+//! `segcal demo [OUT]`: calibration shown on volumes whose true posterior is known.
 //!
-//! A network that sees four volumes again and again learns them by heart and becomes over-confident. A temperature fitted on
-//! other volumes and a calibration loss are two remedies; the true posterior shows what calibrated predictions look like. The
-//! verdicts are measured, not assumed: what is found is what is printed.
+//! A network that is trained on only four volumes memorises them and becomes over-confident. A temperature fitted on
+//! other volumes and a calibration loss are two remedies; the true posterior shows what calibrated predictions look
+//! like. The verdicts are measured, not assumed.
 
 mod page;
 mod setting;
@@ -28,21 +28,21 @@ use segcal_train::predict::{FileFormat, Noise, Output};
 
 use crate::{Common, Outcome, doors, output};
 
-/// Show what calibration is, on synthetic data, in a minute or two.
+/// Demonstrate calibration on synthetic data, in a minute or two.
 ///
-/// Two networks are trained on four volumes: with cross entropy, and with MbLS, a calibration loss. The first is also corrected
-/// by a temperature fitted on six other volumes. All are evaluated on twelve more, beside the true posterior, which only
-/// synthetic data has. The page OUT/report.html has the four beside each other.
+/// Trains two networks on four volumes: one with cross entropy, one with MbLS, a calibration loss. The first is also
+/// recalibrated with a temperature fitted on six other volumes. All are evaluated on twelve more, together with the
+/// true posterior, which only synthetic data has. OUT/report.html shows the four side by side.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  segcal demo")]
 pub struct Args {
-    /// Folder of everything it makes; a run that was interrupted goes on.
+    /// Output folder; if it contains an interrupted demo, that is continued.
     #[arg(default_value = "segcal-demo")]
     pub out: PathBuf,
-    /// Epochs of each training.
+    /// Number of epochs of each training.
     #[arg(long, default_value_t = 60, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub epochs: u16,
-    /// Seed of the volumes and of the trainings.
+    /// Seed of the volumes and of training.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u32,
 }
@@ -51,10 +51,10 @@ pub struct Args {
 struct Arm {
     /// Its name in files and tables.
     name: &'static str,
-    /// What it is.
+    /// Its title.
     title: String,
     cohort: Cohort,
-    /// Its own report.
+    /// The report of its evaluation.
     report: PathBuf,
 }
 
@@ -64,7 +64,7 @@ impl Arm {
         Found::each(&self.cohort).into_iter().find(|found| found.region == Region::Predicted)
     }
 
-    /// What is shown of it: mean Dice, and mean ECE where a structure is predicted.
+    /// The metrics shown: mean Dice, and mean ECE where a structure is predicted.
     fn figures(&self) -> [(&'static str, f64); 2] {
         let ece = self.cohort.row(Kind::Region, "predicted", "ece").map_or(f64::NAN, |row| row.summary.mean);
         [("dsc", self.cohort.mean_over_structures("dsc")), ("ece", ece)]
@@ -81,7 +81,7 @@ struct Demo<'a> {
     common: &'a Common,
 }
 
-/// Makes the volumes, trains, calibrates, evaluates, and prints a table and where the page is.
+/// Generates the volumes, trains, calibrates, evaluates, and prints a table and the path of the page.
 ///
 /// # Errors
 /// The folder cannot be written.
@@ -102,7 +102,7 @@ impl Demo<'_> {
     fn arms(&self) -> Result<Vec<Arm>> {
         for (name, volumes) in setting::cohorts(self.args) {
             if !volumes.out.join("dataset.json").exists() {
-                self.common.say(&format!("making {name} volumes whose true posterior is known"));
+                self.common.say(&format!("generating {name} volumes whose true posterior is known"));
                 phantom::write(&volumes.request(), &self.common.observer())?;
             }
         }
@@ -111,7 +111,7 @@ impl Demo<'_> {
         let (calibrated, temperature) = self.calibrate(&ce)?;
         Ok(vec![
             self.arm("ce", "Cross entropy, four volumes".into(), &ce.join("test/probabilities"))?,
-            self.arm("ce-temperature", format!("The same, corrected by a {temperature}"), &calibrated)?,
+            self.arm("ce-temperature", format!("The same, recalibrated with a {temperature}"), &calibrated)?,
             self.arm("mbls", "MbLS, a calibration loss, four volumes".into(), &mbls.join("test/probabilities"))?,
             self.arm("posterior", "The true posterior".into(), &self.path("cohort/posteriorsTs"))?,
         ])
@@ -148,8 +148,8 @@ impl Demo<'_> {
         Ok(out)
     }
 
-    /// Fits a temperature on the held-out volumes and applies it to the test volumes: the folder of their probabilities, and
-    /// the map in words.
+    /// Fits a temperature on the held-out volumes and applies it to the test volumes. Returns the folder of their
+    /// probabilities and a description of the map.
     fn calibrate(&self, run: &PathBuf) -> Result<(PathBuf, String)> {
         self.common.say("fitting a temperature on the held-out volumes");
         let (held_out, map) = (self.predict(run, "held-out", "held-out")?, self.path("temperature.json"));
@@ -210,7 +210,7 @@ fn json(arm: &Arm) -> serde_json::Value {
     row.into()
 }
 
-/// A line for each arm, and what it says in words.
+/// Formats a line for each arm with its verdict, and the path of the page.
 fn table(arms: &[Arm], page: &Path) -> String {
     let mut text =
         format!("{:<16} {:>6} {:>7}  confidence - accuracy where a structure is predicted\n", "", "DSC", "ECE");

@@ -1,4 +1,4 @@
-//! The page of the demo: four reliability diagrams beside each other, a sentence each.
+//! The page of the demo: four reliability diagrams side by side, with a sentence for each.
 
 use std::path::PathBuf;
 
@@ -13,10 +13,10 @@ use segcal_metrics::calibration::Region;
 use super::Arm;
 use crate::output::{self, escape};
 
-const LEAD: &str = "<p class=\"lead\">Synthetic volumes with two structures, blurred borders and noise. A network is trained on four of \
-    them, with cross entropy and with a calibration loss; the first is also corrected by a temperature that was fitted on six \
+const LEAD: &str = "<p class=\"lead\">Synthetic volumes with two structures, blurred borders and noise. The same network is trained on \
+    four of them with cross entropy and with a calibration loss; the first is also recalibrated with a temperature fitted on six \
     other volumes. Everything here is measured on twelve volumes that no network has seen, where a structure is predicted. \
-    Where a bar reaches the diagonal, as many voxels are right as their confidence says.</p>\n";
+    Where a bar reaches the diagonal, accuracy equals confidence.</p>\n";
 
 /// Writes `report.html` and returns its path.
 pub(super) fn write(arms: &[Arm], folder: &OutputFolder) -> Result<PathBuf> {

@@ -8,10 +8,10 @@ use toml::Table;
 
 use super::Args;
 
-/// Margin of MbLS, the least that the papers tried (NACL): where much is uncertain, logits need not lie far apart.
+/// Margin of MbLS, the smallest that the papers tried (NACL): with much uncertainty, logits need not be far apart.
 const MARGIN: f64 = 3.0;
 
-/// A cohort to make.
+/// A cohort to generate.
 pub(super) struct Volumes {
     pub(super) out: PathBuf,
     prefix: &'static str,
@@ -21,15 +21,15 @@ pub(super) struct Volumes {
 
 impl Volumes {
     pub(super) fn request(&self) -> phantom::Request<'_> {
-        // Blurred borders and noise, so that nobody can be certain; no stray labels, which would make every Hausdorff
+        // Blurred borders and noise, so that certainty is impossible; no stray labels, which would make every Hausdorff
         // distance the size of the volume.
         let recipe = Recipe { label_noise: 0.0, intensity_noise: 0.6, ..Recipe::default() };
         phantom::Request { out: &self.out, prefix: self.prefix, counts: self.counts, recipe, seed: self.seed }
     }
 }
 
-/// Four volumes to train on and twelve to test on, none to choose an epoch by: the last is kept, as over-fitted as it is. And
-/// six more to fit a temperature on.
+/// Four volumes to train on and twelve to test on, but none to select an epoch: the last one is kept, however
+/// over-fitted. Six more volumes serve to fit a temperature.
 pub(super) fn cohorts(args: &Args) -> [(&'static str, Volumes); 2] {
     let of = |name: &str, prefix, counts, seed: u64| Volumes { out: args.out.join(name), prefix, counts, seed };
     let seed = u64::from(args.seed);
@@ -39,7 +39,7 @@ pub(super) fn cohorts(args: &Args) -> [(&'static str, Volumes); 2] {
     ]
 }
 
-/// A training of the demo.
+/// The settings of one training of the demo.
 pub(super) fn of_training(args: &Args, loss: &str) -> Settings {
     let base = Settings::default();
     let samples = Samples { kind: SampleKind::Slices, size: vec![48, 48], ..base.samples.clone() };
