@@ -1,11 +1,11 @@
 //! Checkpoints: safetensors files with PyTorch-style names and shapes, written whole or not at all.
 //!
-//! A file holds groups of named tensors. The group of the weights has the empty name and its tensors stand under their
-//! own names, so that Python loads them as they are; tensors of another group stand under `<group>.<name>`. All else
-//! (config, epoch) is string metadata. Numbers are stored in the backend's own type, so that what is read back has the
-//! same bits; the bytes of a file depend on its content alone. Reading runs no code.
+//! A file contains groups of named tensors. The weights form the group with the empty name and keep their own names, so
+//! that Python loads them directly; the tensors of any other group are named `<group>.<name>`. Everything else (config,
+//! epoch) is string metadata. Numbers are stored in the backend's own type, so that they are restored bit for bit; the
+//! bytes of a file depend only on its content. Reading executes no code.
 //!
-//! Batch normalisation's `num_batches_tracked`, which PyTorch writes and nobody reads, is neither written nor asked for.
+//! Batch normalisation's `num_batches_tracked`, which PyTorch writes and nobody reads, is neither written nor expected.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,14 +20,14 @@ use crate::init::Spec;
 use crate::params::{Parameter, Parameters};
 use crate::whole_file;
 
-/// Key of the metadata under which the names of the groups are listed.
+/// Metadata key under which the names of the groups are listed.
 const GROUPS: &str = "groups";
 
-/// Writes groups of tensors and string metadata to `path`, whole or not at all (see [`whole_file::write`]).
+/// Atomically writes groups of tensors and string metadata to `path` (see [`whole_file::write`]).
 ///
 /// # Errors
-/// The file cannot be written, the device cannot be read, or a number is NaN or infinite (nothing is written then: the
-/// older file is worth more).
+/// The file cannot be written, the device cannot be read, or a number is NaN or infinite (nothing is written in this
+/// case: the older file is worth more).
 pub fn save<B: Backend>(
     path: &Path,
     groups: &[(&str, &Parameters<B>)],
@@ -46,7 +46,7 @@ pub fn save<B: Backend>(
             data.extend(bytes);
             let entry = json!({ "dtype": dtype, "shape": parameter.dims, "data_offsets": offsets });
             let name = stored_name(group, &parameter.name);
-            assert!(header.insert(name.clone(), entry).is_none(), "save: the name {name} is taken twice");
+            assert!(header.insert(name.clone(), entry).is_none(), "save: duplicate name {name}");
         }
     }
     write_whole(path, &Value::Object(header).to_string(), &data).at(path.display())
@@ -60,7 +60,7 @@ fn stored_name(group: &str, name: &str) -> String {
 fn encode<B: Backend>(parameter: &Parameter<B>) -> Result<(&'static str, Vec<u8>)> {
     let numbers = parameter.value.to_vec().at(&parameter.name)?;
     if let Some(bad) = numbers.iter().find(|number| !number.f64().is_finite()) {
-        let error = Error::new(format!("the tensor holds {}, nothing was written", bad.f64())).at(&parameter.name);
+        let error = Error::new(format!("the tensor contains {}; nothing was written", bad.f64())).at(&parameter.name);
         return Err(error.help("the training diverged: lower the learning rate or clip the gradients"));
     }
     Ok(if size_of::<B::Elem>() == size_of::<f64>() {
@@ -70,8 +70,8 @@ fn encode<B: Backend>(parameter: &Parameter<B>) -> Result<(&'static str, Vec<u8>
     })
 }
 
-/// The safetensors layout (header length, JSON header padded to 8 bytes, data) by hand: the library keeps metadata in a
-/// hash map, so that its files would differ from run to run.
+/// Writes the safetensors layout (header length, JSON header padded to 8 bytes, data) without the library, which keeps
+/// metadata in a hash map, so that its files would differ from run to run.
 fn write_whole(path: &Path, header: &str, data: &[u8]) -> Result<()> {
     let mut header = header.as_bytes().to_vec();
     header.resize(header.len().next_multiple_of(8), b' ');
@@ -83,7 +83,7 @@ fn write_whole(path: &Path, header: &str, data: &[u8]) -> Result<()> {
     written.map_err(|error| Error::from(error).help("check that the folder exists, is writable and has room"))
 }
 
-/// A checkpoint that was read: its header is sound, and its tensors wait to be asked for.
+/// A checkpoint whose header has been read and validated; its tensors are decoded on request.
 pub struct Stored {
     path: PathBuf,
     bytes: Vec<u8>,
@@ -96,7 +96,7 @@ impl fmt::Debug for Stored {
     }
 }
 
-/// Reads a checkpoint, ours or anybody's safetensors file.
+/// Reads a checkpoint, or any other safetensors file.
 ///
 /// # Errors
 /// The file cannot be read, is truncated or is not a safetensors file.
@@ -107,8 +107,8 @@ pub fn load(path: &Path) -> Result<Stored> {
         SafeTensors::read_metadata(&bytes).map(|(_, header)| header.metadata().clone())
     })();
     let foreign = |error| {
-        let error = Error::new(format!("no whole safetensors file: {error}")).at(path.display());
-        Err(error.help("it may be truncated or of another kind: use the file of a finished save"))
+        let error = Error::new(format!("not a complete safetensors file: {error}")).at(path.display());
+        Err(error.help("it may be truncated or in another format: use a file that was saved completely"))
     };
     let metadata = metadata.or_else(foreign)?.unwrap_or_default().into_iter().collect();
     Ok(Stored { path: path.into(), bytes, metadata })
@@ -123,7 +123,7 @@ impl Stored {
     /// One value of the metadata.
     ///
     /// # Errors
-    /// It is not there.
+    /// The key is missing.
     pub fn value(&self, key: &str) -> Result<&str> {
         let missing = || {
             let error = Error::new(format!("the metadata has no key \"{key}\"")).at(self.path.display());
@@ -135,13 +135,13 @@ impl Stored {
     /// The names of the stored tensors.
     ///
     /// # Errors
-    /// The file was cut.
+    /// The file is truncated.
     pub fn names(&self) -> Result<Vec<String>> {
         let file = SafeTensors::deserialize(&self.bytes).map_err(Error::from_source).at(self.path.display())?;
         Ok(file.names().into_iter().map(str::to_owned).collect())
     }
 
-    /// The extents of a stored tensor, if there is one of this name.
+    /// The extents of the stored tensor of this name, if there is one.
     pub fn dims(&self, name: &str) -> Option<Vec<usize>> {
         let file = SafeTensors::deserialize(&self.bytes).ok()?;
         file.tensor(name).ok().map(|view| view.shape().to_vec())
@@ -156,22 +156,22 @@ impl Stored {
         self.metadata.get(GROUPS).map_or_else(BTreeSet::new, |groups| groups.split(',').collect())
     }
 
-    /// The tensors of a group in the order, names and shapes of `like`, whose own numbers do not matter. Numbers of
-    /// type F32, F64, F16 or BF16 are taken.
+    /// Returns the tensors of a group in the order, names and shapes of `like`, whose own values do not matter. Accepts
+    /// F32, F64, F16 and BF16.
     ///
     /// # Errors
-    /// A tensor is missing, too many, of another shape or number type, or holds NaN or infinity; the message names the
-    /// file and the tensor.
+    /// A tensor is missing, unexpected, of another shape or number type, or contains NaN or infinity; the message names
+    /// the file and the tensor.
     pub fn restore<B: Backend>(&self, group: &str, like: &Parameters<B>) -> Result<Parameters<B>> {
         self.restore_group(group, like).at(self.path.display())
     }
 
-    /// The tensors of a network trained elsewhere: those of `specs` and no others. A tensor of other extents goes through
-    /// `adapt`, which knows how to bring it to those of the network, or does not.
+    /// Returns the tensors of a network trained elsewhere: exactly those of `specs`. A tensor of other extents is
+    /// passed to `adapt`, which converts it to the network's extents if it can.
     ///
     /// # Errors
-    /// Everything that does not fit, in one message: tensors that are missing, that the network does not have, or that have
-    /// other extents; or numbers that are not finite.
+    /// Everything that does not fit, in one message: tensors that are missing, that the network does not have, or that
+    /// have other extents; or numbers that are not finite.
     pub fn import<B: Backend>(
         &self,
         specs: &[Spec],
@@ -198,7 +198,7 @@ impl Stored {
         }
         let known: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
         let mut extra = file.names();
-        // What a run stores beside its weights, such as the optimiser's moments, is not part of a network.
+        // What a run stores besides its weights, such as the optimiser's moments, is not part of a network.
         extra.retain(|name| {
             !known.contains(name) && !name.ends_with(".num_batches_tracked") && self.group_of(name).is_empty()
         });
@@ -208,7 +208,7 @@ impl Stored {
             return Ok(blank.with_values(values));
         }
         let error = Error::new(format!("{} tensors do not fit: {}", problems.len(), problems.join("; ")));
-        Err(error.at(self.path.display()).help("choose network and keys that the weights were trained with"))
+        Err(error.at(self.path.display()).help("choose the network and the keys that the weights were trained with"))
     }
 
     fn restore_group<B: Backend>(&self, group: &str, like: &Parameters<B>) -> Result<Parameters<B>> {
@@ -240,7 +240,7 @@ impl Stored {
 const OTHER_NETWORK: &str = "the file belongs to another network: use the config stored with it";
 
 fn missing(name: &str, file: &SafeTensors<'_>) -> Error {
-    Error::new(format!("the tensor is not among the {} of the file", file.len())).at(name).help(OTHER_NETWORK)
+    Error::new(format!("the tensor is not among the {} tensors of the file", file.len())).at(name).help(OTHER_NETWORK)
 }
 
 fn decode<B: Backend>(parameter: &Parameter<B>, view: &TensorView<'_>) -> Result<Tensor<B>> {
@@ -256,7 +256,7 @@ fn decode<B: Backend>(parameter: &Parameter<B>, view: &TensorView<'_>) -> Result
     Ok(Tensor::from_f64(parameter.value.backend(), parameter.value.shape(), &numbers))
 }
 
-/// The stored numbers as doubles, which every accepted type fits exactly.
+/// The stored numbers as doubles, which represent every accepted type exactly.
 fn numbers(view: &TensorView<'_>) -> Result<Vec<f64>> {
     let data = view.data();
     Ok(match view.dtype() {
@@ -265,7 +265,7 @@ fn numbers(view: &TensorView<'_>) -> Result<Vec<f64>> {
         Dtype::BF16 => words(data, |[low, high]: [u8; 2]| f64::from(f32::from_le_bytes([0, 0, low, high]))),
         Dtype::F16 => words(data, |b: [u8; 2]| half(u16::from_le_bytes(b))),
         other => {
-            let error = Error::new(format!("numbers of type {other:?} are not taken"));
+            let error = Error::new(format!("numbers of type {other:?} are not supported"));
             return Err(error.help("store the tensor as float32"));
         }
     })

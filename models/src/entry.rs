@@ -1,4 +1,4 @@
-//! What the list of networks says of each.
+//! Entries of the list of networks.
 
 use segcal_core::Result;
 use serde_json::{Map, Value};
@@ -6,34 +6,34 @@ use serde_json::{Map, Value};
 use crate::network::NetworkConfig;
 use crate::plan::Planned;
 
-/// A network of the list: a configuration that has a name.
+/// An entry of the list: a named network configuration.
 pub struct NetworkEntry {
-    /// What a config calls it.
+    /// Its name in a config.
     pub name: &'static str,
-    /// What it is, in one line.
+    /// A one-line description.
     pub doc: &'static str,
     /// The paper that describes it, and those that used it.
     pub paper: &'static str,
-    /// The public code that it equals.
+    /// The public code that it reproduces.
     pub source: &'static str,
-    /// Its own keys, each with what it means.
+    /// Its own keys, each with its meaning.
     pub keys: &'static [(&'static str, &'static str)],
-    /// The keys with their values; null where a value follows from others.
+    /// The keys with their values; null if a value follows from others.
     pub preset: fn() -> Value,
-    /// Values that make a small network of the same kind, for tests and trials.
+    /// Values for a small network of the same kind, for tests and trials.
     pub small: fn() -> Value,
-    /// Makes it from a config that has every key.
+    /// Builds it from a config that contains every key.
     pub(crate) build: fn(&NetworkConfig) -> Result<Planned>,
 }
 
 impl NetworkEntry {
-    /// The network with the values of `small`.
+    /// Returns the config with the values of `small`.
     pub fn small_config(&self) -> NetworkConfig {
         let Value::Object(keys) = (self.small)() else { unreachable!("keys are a table") };
         NetworkConfig { keys, ..NetworkConfig::named(self.name) }
     }
 
-    /// Its own keys with their values.
+    /// Returns its own keys with their values.
     pub fn values(&self) -> Map<String, Value> {
         let Value::Object(values) = (self.preset)() else { unreachable!("a preset is a table") };
         values

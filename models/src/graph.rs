@@ -1,8 +1,8 @@
 //! What a network computes, as a graph of standard layers: for export to other programs.
 //!
-//! A [`Graph`] names tensors and holds none, and knows no extents but those of kernels: it is true for inputs of any
-//! size. The layers of [`layers`](crate::layers) put themselves into it, so that a network describes itself in the few
-//! lines in which it computes.
+//! A [`Graph`] refers to tensors by name and stores none. It contains no extents other than those of kernels, so it
+//! holds for inputs of any size. The layers of [`layers`](crate::layers) add themselves to it, so that the few lines in
+//! which a network computes also describe it.
 
 use segcal_core::Geometry;
 
@@ -13,7 +13,7 @@ use crate::layers::Activation;
 pub struct Value(usize);
 
 impl Value {
-    /// Number of the node that gives it.
+    /// Index of the node that computes it.
     pub fn number(self) -> usize {
         self.0
     }
@@ -37,7 +37,7 @@ pub enum Layer {
         /// The epsilon of a weight that is standardised per output channel.
         standardised: Option<f64>,
     },
-    /// A transposed convolution whose kernel and stride are the same, so that windows lie side by side.
+    /// A transposed convolution with equal kernel and stride, so that windows do not overlap.
     ConvTranspose {
         /// Name of its weight.
         weight: String,
@@ -48,76 +48,76 @@ pub enum Layer {
     },
     /// `weight (x - mean) / sqrt(variance + epsilon) + bias` over the voxels of each group of channels of each sample.
     GroupNorm {
-        /// Name of the factors.
+        /// Name of the weight.
         weight: Option<String>,
-        /// Name of the summands.
+        /// Name of the bias.
         bias: Option<String>,
-        /// What keeps the root away from 0.
+        /// Added to the variance under the root.
         epsilon: f64,
         /// Number of channels.
         channels: usize,
-        /// Number of groups; as many as channels in an instance norm.
+        /// Number of groups; equal to the number of channels for an instance norm.
         groups: usize,
     },
     /// The same over the channels of each voxel.
     LayerNorm {
-        /// Name of the factors.
+        /// Name of the weight.
         weight: Option<String>,
-        /// Name of the summands.
+        /// Name of the bias.
         bias: Option<String>,
-        /// What keeps the root away from 0.
+        /// Added to the variance under the root.
         epsilon: f64,
         /// Number of channels.
         channels: usize,
     },
     /// The same with stored statistics.
     BatchNorm {
-        /// Name of the factors.
+        /// Name of the weight.
         weight: Option<String>,
-        /// Name of the summands.
+        /// Name of the bias.
         bias: Option<String>,
         /// Name of the means.
         mean: String,
         /// Name of the variances.
         variance: String,
-        /// What keeps the root away from 0.
+        /// Added to the variance under the root.
         epsilon: f64,
         /// Number of channels.
         channels: usize,
     },
     /// A pointwise non-linearity.
     Activation(Activation),
-    /// The maximum of windows, where what lies outside counts as minus infinity.
+    /// The maximum of windows; voxels outside the input count as minus infinity.
     MaxPool {
         /// Extents of the window.
         size: [usize; 3],
-        /// Step of the window.
+        /// Stride of the window.
         stride: [usize; 3],
-        /// Voxels outside on both sides.
+        /// Padding on both sides, in voxels.
         pad: [usize; 3],
     },
     /// The mean of tiles of these extents.
     AveragePool([usize; 3]),
     /// Repeats voxels by these factors.
     Nearest([usize; 3]),
-    /// Mixes neighbours linearly.
+    /// Interpolates linearly.
     Linear {
-        /// By how much the extents grow.
+        /// Factors by which the extents grow.
         factors: [usize; 3],
-        /// Whether the outermost voxels lie on each other; otherwise voxel centres lie at half-integers.
+        /// Whether the outermost voxels are aligned; otherwise voxel centres lie at half-integers.
         aligned: bool,
     },
-    /// Channels one after the other.
+    /// Concatenates along the channels.
     Concat,
     /// The sum of all inputs.
     Add,
     /// The product of two inputs, the second with one channel.
     Multiply,
-    /// Zeros behind the last voxels of each axis.
+    /// Pads with zeros after the last voxel of each axis.
     PadEnd([usize; 3]),
     /// Softmax attention of queries, keys and values, each `[n, c, 1, h, w]` with a token per voxel.
     Attention {
-        /// Consecutive channels form this many heads.
+        /// Number of heads, each of consecutive channels.
         heads: usize,
         /// Number of channels.
         channels: usize,
@@ -133,18 +133,18 @@ pub enum Layer {
     },
 }
 
-/// A layer with its place among the others.
+/// A layer with its name and its inputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// Name of the layer, unique but for nodes that belong together.
+    /// Name of the layer, unique except for nodes that belong together.
     pub name: String,
-    /// What it does.
+    /// The operation.
     pub layer: Layer,
-    /// What it does it to.
+    /// The values that it is applied to.
     pub inputs: Vec<Value>,
 }
 
-/// Layers in the order in which they can be computed; the first is the image, the last gives the logits.
+/// Layers in an order in which they can be computed; the first is the image, the last computes the logits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {
     nodes: Vec<Node>,
@@ -162,19 +162,19 @@ impl Graph {
         Value(0)
     }
 
-    /// Adds a layer. Panics if an input is not there yet.
+    /// Adds a layer. Panics if an input has not been added yet.
     pub fn add(&mut self, name: &str, layer: Layer, inputs: &[Value]) -> Value {
         assert!(inputs.iter().all(|input| input.0 < self.nodes.len()), "{name}: an input comes later");
         self.nodes.push(Node { name: name.into(), layer, inputs: inputs.to_vec() });
         Value(self.nodes.len() - 1)
     }
 
-    /// Adds an activation behind a layer, unless it is the identity.
+    /// Adds an activation after a layer, unless it is the identity.
     pub fn activate(&mut self, name: &str, activation: Activation, x: Value) -> Value {
         if activation == Activation::Identity { x } else { self.add(name, Layer::Activation(activation), &[x]) }
     }
 
-    /// Name of the weight of the last convolution, which gives the logits.
+    /// Name of the weight of the last convolution, which computes the logits.
     pub fn head(&self) -> Option<&str> {
         self.nodes.iter().rev().find_map(|node| match &node.layer {
             Layer::Conv { weight, .. } => Some(weight.as_str()),

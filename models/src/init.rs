@@ -1,24 +1,24 @@
-//! Seeded initial values: a parameter's numbers depend on the seed and its name alone.
+//! Seeded initial values: a parameter's numbers depend only on the seed and its name.
 
 use segcal_core::{Rng, Shape};
 use serde::{Deserialize, Serialize};
 
 use crate::layers::Activation;
 
-/// How the weights of a network begin.
+/// Weight initialisation of a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Init {
-    /// What PyTorch's convolutions begin with: weight and bias uniform in `[-b, b]`, `b = 1 / sqrt(fan)`, where `fan` is the
-    /// number of weights behind one number (Kaiming uniform with `a = sqrt 5`). For a transposed convolution PyTorch
-    /// counts the weights of its output channels, and so does this.
+    /// PyTorch's default for convolutions: weight and bias uniform in `[-b, b]`, `b = 1 / sqrt(fan)`, where `fan` is
+    /// the number of weights that contribute to one output (Kaiming uniform with `a = sqrt 5`). For a transposed
+    /// convolution PyTorch counts the weights per output channel, and so does this.
     #[default]
     Pytorch,
     /// Normal with variance `2 / ((1 + a^2) fan_in)` before a rectifier of negative slope `a` (He et al. 2015,
     /// equations 10 and 15), `1 / fan_in` before anything else; biases begin at 0.
     He,
-    /// What nnU-Net and MONAI's DynUNet begin with: normal with variance `2 / ((1 + 0.01^2) fan)` whatever follows, `fan`
-    /// as PyTorch counts it for [`Init::Pytorch`]; biases begin at 0.
+    /// The initialisation of nnU-Net and MONAI's DynUNet: normal with variance `2 / ((1 + 0.01^2) fan)` whatever
+    /// activation follows, with `fan` as PyTorch counts it for [`Init::Pytorch`]; biases begin at 0.
     #[serde(skip)]
     HePytorch,
     /// Uniform in `[-b, b]`, `b = sqrt(6 / fan_in)` (He et al. 2015); biases begin at 0.
@@ -31,8 +31,8 @@ pub enum Init {
     /// at 0.
     #[serde(skip)]
     Glorot,
-    /// [`Init::Glorot`] with biases that are normal with deviation 1e-6, as Vision Transformers have them
-    /// (Dosovitskiy et al. 2021).
+    /// [`Init::Glorot`] with biases drawn from a normal distribution with standard deviation 1e-6, as in Vision
+    /// Transformers (Dosovitskiy et al. 2021).
     #[serde(skip)]
     GlorotTransformer,
 }
@@ -55,20 +55,20 @@ impl Init {
         }
     }
 
-    /// Weight and bias of a transposed convolution whose windows lie side by side, of `taps` taps.
+    /// Weight and bias of a transposed convolution with non-overlapping windows of `taps` taps.
     pub(crate) fn transposed(self, inputs: usize, outputs: usize, taps: usize) -> [Fill; 2] {
         match self {
             Self::He => [Fill::Normal((inputs as f64).sqrt().recip()), Fill::Constant(0.0)],
-            // PyTorch takes the weight [in, out, ...] for one of a convolution.
+            // PyTorch interprets the weight [in, out, ...] as that of a convolution.
             _ => self.conv(outputs * taps, inputs * taps, Activation::Identity),
         }
     }
 }
 
-/// Where the numbers of one tensor come from.
+/// Distribution of the initial values of one tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fill {
-    /// One number everywhere.
+    /// The same number everywhere.
     Constant(f64),
     /// Uniform in `[-bound, bound)`.
     Uniform(f64),
@@ -85,9 +85,9 @@ pub struct Spec {
     pub dims: Vec<usize>,
     /// The extents on five axes.
     pub shape: Shape,
-    /// What it begins with.
+    /// Its initial values.
     pub fill: Fill,
-    /// Whether an optimiser changes it.
+    /// Whether the optimiser updates it.
     pub trainable: bool,
 }
 
@@ -104,7 +104,7 @@ impl Spec {
         Self { name, dims, shape, fill, trainable: true }
     }
 
-    /// The numbers it begins with.
+    /// Returns its initial values.
     pub fn values(&self, seed: u64) -> Vec<f64> {
         let rng = Rng::new(seed).stream(name_hash(&self.name));
         let number = |counter: u64| match self.fill {
@@ -116,7 +116,7 @@ impl Spec {
     }
 }
 
-/// FNV-1a, 64 bits: a number for a name that is the same everywhere and for ever.
+/// FNV-1a, 64 bits: a hash of a name that never changes and is the same on every machine.
 pub(crate) fn name_hash(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

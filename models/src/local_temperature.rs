@@ -1,4 +1,4 @@
-//! Local temperature scaling (Ding et al. 2021): a small network that gives every pixel a temperature of its own.
+//! Local temperature scaling (Ding et al. 2021): a small network that predicts a temperature for every pixel.
 
 use segcal_core::{Backend, Geometry, Interpolation, Sampling, Tensor, axis, ops, stable};
 
@@ -10,7 +10,7 @@ use crate::params::Parameters;
 const KERNEL: usize = 5;
 /// Distance between their taps.
 const DILATION: usize = 2;
-/// Pixels by which the input is mirrored on each side, so that the convolutions keep the extents.
+/// Pixels by which the input is mirrored on each side, so that the convolutions preserve the extents.
 const MARGIN: usize = KERNEL / 2 * DILATION;
 
 /// Nine convolutions 5x5 with dilation 2 and one output channel each, over mirrored borders: `t_1 … t_4` and the gates
@@ -19,10 +19,11 @@ const MARGIN: usize = KERNEL / 2 * DILATION;
 ///
 /// `T = relu(mix(mix(mix(T_1, T_2; g_1), mix(T_3, T_4; g_2); g_3), T_0; g) + 1) + 1e-8`,
 ///
-/// with another lower bound in place of relu's 0 if it is [bounded](Self::bounded), and the calibrated probabilities are `softmax(logits / T)`: a temperature above 0 keeps every label.
+/// where a [bounded](Self::bounded) network replaces relu's lower bound of 0. The calibrated probabilities are
+/// `softmax(logits / T)`: since every temperature is above 0, the predicted labels do not change.
 ///
 /// Tensors are named as in the papers' public code (Bala93/MarginLoss, after uncbiag/LTS): `temperature_level_2_` and
-/// `conv1 … conv4`, `param1 … param3`, `conv_img`, `param_img`. Volumes are calibrated slice by slice, `n` being the
+/// `conv1 … conv4`, `param1 … param3`, `conv_img`, `param_img`. Volumes are calibrated slice by slice; `n` counts the
 /// slices.
 #[derive(Clone, Debug)]
 pub struct LocalTemperature {
@@ -37,7 +38,7 @@ pub struct LocalTemperature {
 const PREFIX: &str = "temperature_level_2_";
 
 impl LocalTemperature {
-    /// The network for this many classes and image channels.
+    /// Creates the network for these numbers of classes and image channels.
     pub fn new(classes: usize, image_channels: usize) -> Self {
         let conv = |name: String, inputs: usize| {
             let geometry = Geometry { dilation: [1, DILATION, DILATION], ..Geometry::VALID };
@@ -62,8 +63,8 @@ impl LocalTemperature {
         }
     }
 
-    /// The same with temperatures of at least `least`. Without a bound a step that drives some temperature to 1e-8 multiplies
-    /// the logits there by 1e8, and the likelihood of the epoch is lost.
+    /// The same with temperatures of at least `least`. Without a bound, a step that drives a temperature to 1e-8
+    /// multiplies the logits there by 1e8 and ruins the likelihood of the epoch.
     #[must_use]
     pub fn bounded(self, least: f64) -> Self {
         Self { least, ..self }
@@ -72,14 +73,14 @@ impl LocalTemperature {
     /// The smallest extent of `h` and `w` whose borders can be mirrored.
     pub const SMALLEST: usize = MARGIN + 1;
 
-    /// The tensors, all 0, as the public code has them: they begin at `T = 2`.
+    /// The tensors, all 0 as in the public code: training starts at `T = 2`.
     pub fn zero_specs(&self) -> Vec<Spec> {
         let zero = |spec: Spec| Spec { fill: Fill::Constant(0.0), ..spec };
         self.specs().into_iter().map(zero).collect()
     }
 
-    /// The tensors. They begin near the identity, `T = 1` everywhere but for weights of a hundredth of PyTorch's, which tell
-    /// the branches apart.
+    /// The tensors, initialised near the identity: `T = 1` everywhere, apart from weights of a hundredth of PyTorch's,
+    /// which break the symmetry between the branches.
     pub fn specs(&self) -> Vec<Spec> {
         let specs = |conv: &Conv, scale: f64, bias: f64| {
             let bound = ((conv.inputs * KERNEL * KERNEL) as f64).sqrt().recip();
@@ -96,7 +97,7 @@ impl LocalTemperature {
     /// Temperatures `[n, 1, 1, h, w]` of logits `[n, k, 1, h, w]` and images `[n, c, 1, h, w]`.
     ///
     /// # Panics
-    /// `h` or `w` is below [`Self::SMALLEST`], or a number of channels is not that of the network.
+    /// `h` or `w` is below [`Self::SMALLEST`], or a number of channels does not match the network.
     pub fn temperature<B: Backend>(&self, p: &Parameters<B>, logits: &Tensor<B>, image: &Tensor<B>) -> Tensor<B> {
         let (logits, image) = (mirrored(logits), mirrored(image));
         let of = |conv: &Conv, x: &Tensor<B>| conv.forward(p, x, Activation::Identity);
@@ -110,7 +111,7 @@ impl LocalTemperature {
         };
         let from_logits = mix(&mix(&t1, &t2, &g1), &mix(&t3, &t4, &g2), &g3);
         let mixed = mix(&from_logits, &of(&self.image, &image), &of(&self.image_gate, &logits));
-        // One from each branch, and one more; mixing keeps what all branches share.
+        // One from each branch, plus one; mixing preserves what all branches share.
         ops::map(&[&mixed], |p| (p.input(0) + 2.0).max(self.least) + 1e-8)
     }
 

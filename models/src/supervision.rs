@@ -2,8 +2,9 @@
 
 use segcal_core::{Backend, Interpolation, Sampling, Tensor, ops};
 
-/// Labels `[n, 1, d, h, w]` on a coarser grid of extents `spatial`, as nnU-Net brings them to its coarser logits: voxel
-/// `t` takes voxel `floor((t + 1/2) factor)`, the one at the middle ("nearest-exact"), not the first of each tile.
+/// Labels `[n, 1, d, h, w]` on a coarser grid of extents `spatial`, resampled as nnU-Net does for its coarser logits:
+/// voxel `t` takes voxel `floor((t + 1/2) factor)`, the middle one ("nearest-exact"), rather than the first of each
+/// tile.
 pub fn labels_on_grid<B: Backend>(labels: &Tensor<B>, spatial: [usize; 3]) -> Tensor<B> {
     let fine = labels.shape().spatial();
     if fine == spatial {

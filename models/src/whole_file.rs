@@ -1,15 +1,15 @@
-//! Files that are whole or not there: written beside their place, synced, renamed, and the folder synced.
+//! Atomic writes: a temporary file in the same folder is written, synced and renamed, and the folder is synced.
 //!
-//! Everything that the project stores goes through [`write()`]. [`recorded`] tells in which order the disk was asked for
-//! what, so that a test can lose what a power cut may lose.
+//! Everything that the project stores goes through [`write()`]. [`recorded`] reports the disk operations in order, so
+//! that a test can simulate the losses of a power cut.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Writes a file that appears whole or not at all. What was there before stays until then; a symbolic link of that
-/// name is replaced, never followed. After a failure nothing is left beside it.
+/// Writes a file atomically: it appears complete or not at all. Until then any previous file stays; a symbolic link of
+/// that name is replaced, never followed. A failure leaves no temporary file behind.
 ///
 /// # Errors
 /// Those of `fill`, and those of a folder or disk that cannot be written.
@@ -24,20 +24,20 @@ pub fn write<E: From<io::Error>>(
         Ok(fs::rename(&beside, path)?)
     });
     if written.is_err() {
-        // The message of the first failure matters.
+        // Only the message of the first failure matters.
         note(|| Step::Remove(beside.clone()));
         let _ = fs::remove_file(&beside);
     } else {
-        // The rename itself must outlive a power cut.
+        // The rename itself must survive a power cut.
         sync_folder(folder);
     }
     written
 }
 
-/// Makes a folder and those above it where they do not exist yet; their names are safe then.
+/// Creates a folder and its missing parents, and syncs their names to disk.
 ///
 /// # Errors
-/// One of them cannot be made, or is a file.
+/// One of them cannot be created, or is a file.
 pub fn create_folder(path: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
     fs::create_dir_all(path)?;
@@ -50,7 +50,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Asks for the names in a folder to be safe. Not every file system can do that.
+/// Syncs the names in a folder to disk. Not every file system supports that.
 fn sync_folder(folder: &Path) {
     if let Ok(handle) = File::open(folder) {
         note(|| Step::SyncFolder(folder.into()));
@@ -70,17 +70,17 @@ fn fill_and_sync<E: From<io::Error>>(
     Ok(noting.file.sync_all()?)
 }
 
-/// A new file under a hidden name that no other process of this machine has, locked as long as it is written, so that
-/// [`remove_unfinished`] knows it from one whose writer was killed. It has the rights of any new file.
+/// Creates a file under a hidden name that no other process on this machine uses. It is locked while it is written, so
+/// that [`remove_unfinished`] can tell it from one whose writer was killed. It has the permissions of any new file.
 fn create_beside(folder: &Path) -> io::Result<(PathBuf, File)> {
     for attempt in 0_u64.. {
         let path = folder.join(format!(".segcal-{}-{attempt}{UNFINISHED}", std::process::id()));
         match File::create_new(&path) {
-            // Left by a process of the same number that was killed, or another thread's.
+            // Left by a killed process with the same id, or created by another thread.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
             Ok(file) => {
-                // Where files cannot be locked, none is taken for abandoned either.
+                // If files cannot be locked, none is considered abandoned either.
                 let _ = file.try_lock();
                 note(|| Step::Create(path.clone()));
                 return Ok((path, file));
@@ -90,11 +90,11 @@ fn create_beside(folder: &Path) -> io::Result<(PathBuf, File)> {
     unreachable!("there are fewer files than numbers")
 }
 
-/// The ending of files that are being written.
+/// Extension of files that are being written.
 const UNFINISHED: &str = ".part";
 
-/// Removes what processes that were killed had begun to write in a folder; what a living one writes is locked, and stays.
-/// What cannot be removed does no harm.
+/// Removes what killed processes left unfinished in a folder; files of running processes are locked and stay. Files
+/// that cannot be removed do no harm.
 pub fn remove_unfinished(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -106,40 +106,40 @@ pub fn remove_unfinished(folder: &Path) {
     }
 }
 
-/// Whether nobody writes the file.
+/// Whether no process is writing the file.
 fn is_abandoned(entry: &fs::DirEntry) -> bool {
-    // Neither links nor pipes are ours.
+    // Links and pipes are never ours.
     entry.file_type().is_ok_and(|kind| kind.is_file())
         && File::options().write(true).open(entry.path()).is_ok_and(|file| file.try_lock().is_ok())
 }
 
-/// What the disk was asked for.
+/// A disk operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// An empty file of this name.
+    /// Creates an empty file of this name.
     Create(PathBuf),
-    /// More bytes at the end of the file.
+    /// Appends bytes to the file.
     Append(PathBuf, Vec<u8>),
-    /// That the bytes of the file are safe before work goes on.
+    /// Syncs the bytes of the file.
     Sync(PathBuf),
-    /// Another name, in the place of what had it.
+    /// Renames a file, replacing any file of the new name.
     Rename {
-        /// The name it had.
+        /// The old name.
         from: PathBuf,
-        /// The name it gets.
+        /// The new name.
         to: PathBuf,
     },
-    /// That the names in the folder are safe before work goes on.
+    /// Syncs the names in the folder.
     SyncFolder(PathBuf),
-    /// That the file be removed.
+    /// Removes the file.
     Remove(PathBuf),
 }
 
-/// What was asked for since the recording began; nothing is kept while nobody records.
+/// The operations since the recording began; `None` while nobody records.
 static STEPS: Mutex<Option<Vec<Step>>> = Mutex::new(None);
 
-/// Does the work and gives, besides its result, what [`write()`] and [`remove_unfinished`] asked the disk for meanwhile,
-/// in any thread of the process, in order. One recording waits for another; it must not begin within one.
+/// Runs `work` and returns its result together with the operations of [`write()`] and [`remove_unfinished`] meanwhile,
+/// in any thread of the process, in order. Recordings wait for each other and must not be nested.
 pub fn recorded<T>(work: impl FnOnce() -> T) -> (T, Vec<Step>) {
     static RECORDING: Mutex<()> = Mutex::new(());
     let _alone = RECORDING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -158,7 +158,7 @@ fn steps() -> MutexGuard<'static, Option<Vec<Step>>> {
     STEPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A file whose bytes are noted on their way to the system.
+/// A file that records the bytes written to it.
 struct Noting<'a> {
     path: &'a Path,
     file: File,

@@ -67,7 +67,7 @@ impl Activation {
         }
     }
 
-    /// The gradient at `z`, given that of the value; at a kink, that of the left side.
+    /// The gradient at `z`, given the gradient of the value; at a kink, the derivative from the left.
     #[must_use]
     pub fn gradient<'b>(self, z: Expr<'b>, of_value: Expr<'b>) -> Expr<'b> {
         match self {
@@ -95,7 +95,7 @@ impl Activation {
         }
     }
 
-    /// Slope below 0 if this is a rectifier, as [`Init::He`](crate::Init::He) asks.
+    /// Slope below 0 if this is a rectifier, as [`Init::He`](crate::Init::He) needs it.
     pub(crate) fn rectifier_slope(self) -> Option<f64> {
         match self {
             Self::Identity | Self::Sigmoid => None,
@@ -105,7 +105,7 @@ impl Activation {
         }
     }
 
-    /// Whether the sign of the value tells the slope.
+    /// Whether the sign of the value determines the slope.
     pub(crate) fn is_rectifier(self) -> bool {
         matches!(self, Self::Relu | Self::LeakyRelu | Self::Leaky { .. })
     }
@@ -147,7 +147,7 @@ const SCALED_ERFC: [f64; 23] = [
     -3.3911975149641994e-09,
 ];
 
-/// The distribution function of the normal law, `erfc(-z / sqrt 2) / 2`, to the precision of the number type.
+/// The distribution function of the normal distribution, `erfc(-z / sqrt 2) / 2`, to the precision of the number type.
 fn normal_distribution(z: Expr<'_>) -> Expr<'_> {
     let x = z.abs() * std::f64::consts::FRAC_1_SQRT_2;
     let t = (x - 3.0) / (x + 3.0);

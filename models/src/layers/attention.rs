@@ -1,4 +1,4 @@
-//! Tokens: attention between them, and their positions.
+//! Tokens: attention between them, and positional embeddings.
 //!
 //! A token is a voxel of a map `[n, c, 1, h, w]`, so that a linear layer on tokens is a 1x1 convolution.
 
@@ -22,10 +22,10 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// The mixed values, in the shape of the queries.
+    /// Returns the attended values, in the shape of the queries.
     ///
-    /// Both products are grouped convolutions with a group for each head of each sample: keys and values lie in memory
-    /// as weights `[out, in]` do.
+    /// Both products are grouped convolutions with one group for each head of each sample: keys and values have the
+    /// memory layout of weights `[out, in]`.
     pub fn forward<B: Backend>(&self, [q, k, v]: [&Tensor<B>; 3]) -> Tensor<B> {
         let shape = q.shape();
         let (groups, tokens, width) = (shape.n() * self.heads, shape.voxels(), shape.c() / self.heads);
@@ -54,7 +54,7 @@ pub struct Positions {
 }
 
 impl Positions {
-    /// The table, which begins at 0.
+    /// The table, initialised to 0.
     pub fn specs(&self) -> Vec<Spec> {
         let tokens = self.grid[0] * self.grid[1];
         vec![Spec {
@@ -66,8 +66,8 @@ impl Positions {
         }]
     }
 
-    /// A table of extents `dims` for another square grid, brought to this one by linear interpolation with the outermost
-    /// tokens on each other; a row in front of them, for a class token, is dropped. `None` if it is not such a table.
+    /// Resizes a table of extents `dims` for another square grid to this one, by linear interpolation with aligned
+    /// corners; a leading row for a class token is dropped. Returns `None` if the table does not have this form.
     pub fn resized(&self, dims: &[usize], table: &[f64]) -> Option<Vec<f64>> {
         let &[1, rows, channels] = dims else { return None };
         let side = |tokens: usize| (1..=tokens).find(|side| side * side >= tokens).filter(|side| side * side == tokens);

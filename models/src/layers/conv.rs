@@ -8,7 +8,7 @@ use crate::graph::{Graph, Layer, Value};
 use crate::init::{Init, Spec};
 use crate::params::Parameters;
 
-/// A convolution of any kernel, in two or three dimensions, with or without bias.
+/// A convolution with any kernel, in two or three dimensions, with or without bias.
 ///
 /// `weight` is `[out, in / groups, (kd,) kh, kw]`, `bias` `[out]`. In a 2-D network the kernel's depth is 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,20 +23,20 @@ pub struct Conv {
     pub kernel: [usize; 3],
     /// Stride, padding, dilation, groups.
     pub geometry: Geometry,
-    /// Number of spatial dimensions, 2 or 3: how many extents of the kernel a checkpoint names.
+    /// Number of spatial dimensions, 2 or 3: the number of kernel extents in a checkpoint.
     pub space: usize,
-    /// Whether a number per output channel is added.
+    /// Whether to add a bias for each output channel.
     pub bias: bool,
     /// Whether the weight is standardised: `(w - mean) / sqrt(variance + 1e-5)` with mean and biased variance over all
     /// weights of an output channel (Qiao et al. 2019).
     pub standardised: bool,
 }
 
-/// What keeps the square root of [`Conv::standardised`] away from 0.
+/// Added to the variance under the root of [`Conv::standardised`].
 const STANDARDISED_EPSILON: f64 = 1e-5;
 
 impl Conv {
-    /// Stride 1 and the padding that keeps the extents, for an odd kernel of `size` along each axis of the space.
+    /// Stride 1 and the padding that preserves the extents, for an odd kernel of `size` along each spatial axis.
     pub fn same(name: String, [inputs, outputs]: [usize; 2], size: usize, space: usize, bias: bool) -> Self {
         let kernel = [if space == 3 { size } else { 1 }, size, size];
         Self { bias, ..Self::strided(name, [inputs, outputs], kernel, [1; 3], space) }
@@ -54,7 +54,7 @@ impl Conv {
         Self { name, inputs, outputs, kernel, geometry, space, bias: false, standardised: false }
     }
 
-    /// The tensors, when `activation` follows.
+    /// The tensors, initialised for the `activation` that follows.
     pub fn specs(&self, init: Init, activation: Activation) -> Vec<Spec> {
         let per_group = self.inputs / self.geometry.groups;
         let shape = Shape::new(self.outputs, per_group, self.kernel[0], self.kernel[1], self.kernel[2]);
@@ -69,8 +69,8 @@ impl Conv {
         self.forward_joined(parameters, vec![x.clone()], activation)
     }
 
-    /// The same where the channels of `x` lie in several tensors, one after the other: the sum of the convolutions of
-    /// each with its part of the weight, so that nothing is joined in memory. Each tensor is let go of when it has been
+    /// As [`Conv::forward`], for channels of `x` spread over several tensors: sums the convolutions of each tensor with
+    /// its part of the weight, so that no concatenation is built in memory. Each tensor is dropped once it has been
     /// convolved. Panics if a group spans two of them.
     pub fn forward_joined<B: Backend>(
         &self,
@@ -92,7 +92,7 @@ impl Conv {
         add_bias(&terms, bias, activation)
     }
 
-    /// The weight as it is convolved with.
+    /// The weight as used in the convolution.
     fn weight<B: Backend>(&self, parameters: &Parameters<B>) -> Tensor<B> {
         let weight = parameters.get(&format!("{}.weight", self.name));
         if !self.standardised {
@@ -103,14 +103,14 @@ impl Conv {
         normalise(weight, &one, &zero, &Statistics::of(weight, over, STANDARDISED_EPSILON), Activation::Identity)
     }
 
-    /// Shape of the output, or `None` where the kernel is larger than the padded input.
+    /// Shape of the output; `None` if the kernel is larger than the padded input.
     pub(crate) fn output(&self, x: Shape) -> Option<Shape> {
         let per_group = self.inputs / self.geometry.groups;
         let weight = Shape::new(self.outputs, per_group, 1, 1, 1).with_spatial(self.kernel);
         self.geometry.output(x.with(axis::C, self.inputs), weight)
     }
 
-    /// Puts the layer behind values whose channels lie one after the other.
+    /// Adds the layer to a graph, applied to the concatenation of `x` along the channels.
     pub fn describe(&self, graph: &mut Graph, x: &[Value], activation: Activation) -> Value {
         let joined = if let [x] = x { *x } else { graph.add(&format!("{}.concat", self.name), Layer::Concat, x) };
         let layer = Layer::Conv {
@@ -133,10 +133,10 @@ fn part_of<B: Backend>(weight: &Tensor<B>, first: usize, channels: usize) -> Ten
     ops::slice(weight, [0, first, 0, 0, 0], weight.shape().with(axis::C, channels))
 }
 
-/// `activation(y + bias)` with `y` the sum of the terms, in one pass; the only term itself if there is nothing to do.
+/// `activation(y + bias)` with `y` the sum of the terms, in one pass; the single term itself if there is nothing to do.
 ///
 /// With `g` the gradient of the value, that of every term is `g activation'(z)`, and that of the bias its sum over each
-/// channel. A rectifier's side is read from the sign of the value, so that the output is all that is kept, as if the
+/// channel. The slope of a rectifier is derived from the sign of the value, so that only the output is kept, as if the
 /// first term had been overwritten; other activations keep the terms.
 pub(crate) fn add_bias<B: Backend>(terms: &[Tensor<B>], bias: Option<&Tensor<B>>, activation: Activation) -> Tensor<B> {
     let inputs: Vec<&Tensor<B>> = terms.iter().chain(bias).collect();

@@ -2,17 +2,17 @@
 
 use segcal_core::{Backend, Interpolation, Sampling, Shape, Tensor, Window, ops};
 
-/// Maximum pooling of any window, step and padding.
+/// Maximum pooling with any window, stride and padding.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MaxPool {
     /// Name of the layer.
     pub name: String,
     /// Extents of the window.
     pub size: [usize; 3],
-    /// Step of the window.
+    /// Stride of the window.
     pub stride: [usize; 3],
-    /// Voxels outside on both sides. They count as 0, so that a padded layer belongs behind a rectifier, where the
-    /// smallest number is 0 and 0 does what minus infinity does elsewhere.
+    /// Padding on both sides, in voxels. It counts as 0, so a padded layer must follow a rectifier, whose smallest
+    /// output is 0: there, 0 acts as minus infinity does elsewhere.
     pub pad: [usize; 3],
 }
 
@@ -26,7 +26,7 @@ impl MaxPool {
         Window { size: self.size, stride: self.stride }
     }
 
-    /// Shape of the output; `None` where a tile would be cut, since a decoder could not restore the extent.
+    /// Shape of the output; `None` if a tile would be cut off, since a decoder could not restore the extent.
     pub(crate) fn output(&self, x: Shape) -> Option<Shape> {
         let tiles = self.size == self.stride;
         let whole = (0..3).all(|axis| x.spatial()[axis].is_multiple_of(self.stride[axis]));
@@ -34,9 +34,9 @@ impl MaxPool {
         if tiles && !whole { None } else { self.window().output(x.with_spatial(padded)) }
     }
 
-    /// The maxima.
+    /// Returns the maxima.
     pub fn forward<B: Backend>(&self, x: &Tensor<B>) -> Tensor<B> {
-        assert!(self.output(x.shape()).is_some(), "{}: {} is not made of whole tiles", self.name, x.shape());
+        assert!(self.output(x.shape()).is_some(), "{}: {} cannot be divided into whole tiles", self.name, x.shape());
         if self.pad == [0; 3] {
             return ops::max_pool(x, &self.window());
         }
@@ -44,7 +44,7 @@ impl MaxPool {
     }
 }
 
-/// The mean of each tile of extents 1 or 2. A tile of two is what linear interpolation mixes half-way between them.
+/// The mean of each tile of extents 1 or 2. The mean of two voxels is the linear interpolation half-way between them.
 pub fn average_pool<B: Backend>(x: &Tensor<B>, tile: [usize; 3]) -> Tensor<B> {
     assert!(tile.iter().all(|extent| [1, 2].contains(extent)), "average_pool: tiles of {tile:?}");
     let input = x.shape().spatial();

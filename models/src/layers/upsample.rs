@@ -9,18 +9,18 @@ use crate::graph::{Graph, Layer, Value};
 use crate::init::{Init, Spec};
 use crate::params::Parameters;
 
-/// How a decoder enlarges.
+/// How a decoder up-samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Upsampling {
     /// Repeats voxels.
     #[default]
     Nearest,
-    /// Mixes neighbours linearly, voxel centres at half-integers (`align_corners = false`).
+    /// Interpolates linearly, with voxel centres at half-integers (`align_corners = false`).
     Linear,
     /// A learnt transposed convolution with kernel and stride equal to the factors.
     Transposed,
-    /// Mixes neighbours linearly, the outermost voxels on each other (`align_corners = true`).
+    /// Interpolates linearly, with the outermost voxels aligned (`align_corners = true`).
     #[serde(skip)]
     Aligned,
 }
@@ -31,9 +31,9 @@ pub enum Upsampling {
 pub struct Upsample {
     /// Name of the layer.
     pub name: String,
-    /// How it enlarges.
+    /// The method.
     pub kind: Upsampling,
-    /// By how much along `[d, h, w]`.
+    /// Factors along `[d, h, w]`.
     pub factors: [usize; 3],
     /// Channels of the input.
     pub inputs: usize,
@@ -41,7 +41,7 @@ pub struct Upsample {
     pub outputs: usize,
     /// Number of spatial dimensions, 2 or 3.
     pub space: usize,
-    /// Whether the transposed kind adds a number per output channel.
+    /// Whether the transposed kind adds a bias for each output channel.
     pub bias: bool,
 }
 
@@ -56,7 +56,7 @@ impl Upsample {
         if self.kind == Upsampling::Transposed { self.outputs } else { self.inputs }
     }
 
-    /// The tensors. Each output voxel is made of one tap of each input channel.
+    /// The tensors. Each output voxel is computed from one tap of each input channel.
     pub fn specs(&self, init: Init) -> Vec<Spec> {
         if self.kind != Upsampling::Transposed {
             return Vec::new();
@@ -69,7 +69,7 @@ impl Upsample {
         specs
     }
 
-    /// Puts the layer behind a value.
+    /// Adds the layer to a graph.
     pub fn describe(&self, graph: &mut Graph, x: Value) -> Value {
         let factors = self.factors;
         let layer = match self.kind {
@@ -90,7 +90,7 @@ impl Upsample {
         x.with(1, self.channels()).with_spatial(spatial)
     }
 
-    /// The enlarged tensor.
+    /// Returns the up-sampled tensor.
     pub fn forward<B: Backend>(&self, parameters: &Parameters<B>, x: &Tensor<B>) -> Tensor<B> {
         let (input, output) = (x.shape().spatial(), self.output(x.shape()));
         match self.kind {
@@ -108,7 +108,7 @@ impl Upsample {
     }
 }
 
-/// From `input` to `output` voxels, linearly, the outermost voxels on each other.
+/// Linear resampling from `input` to `output` voxels with the outermost voxels aligned.
 pub(crate) fn aligned(input: [usize; 3], output: [usize; 3]) -> Sampling {
     let step = |axis: usize| (input[axis] - 1) as f64 / (output[axis] - 1).max(1) as f64;
     Sampling::axes(std::array::from_fn(step), [0.0; 3], Interpolation::Linear)

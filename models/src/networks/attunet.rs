@@ -1,8 +1,8 @@
-//! The attention UNet (Oktay et al. 2018) as the papers' code has it.
+//! The attention UNet (Oktay et al. 2018) as in the papers' code.
 //!
-//! Blocks of two convolutions 3x3 with batch norm and ReLU. The decoder enlarges (nearest, then convolution 3x3, batch
-//! norm, ReLU), multiplies the skip by a gate between 0 and 1 that both maps decide, and puts the enlarged map behind
-//! the gated skip. Every convolution has a bias, also where a norm takes it away again.
+//! Blocks of two convolutions 3x3 with batch norm and ReLU. The decoder up-samples (nearest, then convolution 3x3,
+//! batch norm, ReLU), multiplies the skip by a gate between 0 and 1 computed from both maps, and appends the up-sampled
+//! map to the gated skip. Every convolution has a bias, even where a norm cancels it.
 
 use segcal_core::Result;
 use serde::Deserialize;
@@ -36,8 +36,8 @@ fn attunet(config: &NetworkConfig) -> Result<Planned> {
     let Keys { widths } = config.parse()?;
     positive("widths", &widths)?;
     if !(2..=12).contains(&widths.len()) || widths[..widths.len() - 1].contains(&1) {
-        let problem = format!("{widths:?} are not the channels of a network with gates");
-        return Err(invalid("widths", problem, "give 2 to 12 levels, all but the last of 2 channels or more"));
+        let problem = format!("{widths:?} are not valid widths for a network with gates");
+        return Err(invalid("widths", problem, "give 2 to 12 levels, all but the last with 2 channels or more"));
     }
     let mut builder = Builder { plan: Plan::default(), space: config.dims };
     let pool = [if config.dims == 3 { 2 } else { 1 }, 2, 2];
@@ -95,7 +95,7 @@ impl Builder {
         self.unit([1, 2].map(|i| format!("{name}.up.{i}")), &[large], channels, 3, Activation::Relu)
     }
 
-    /// `x sigmoid(psi)`, with `psi` made of one channel for each voxel of the sum of both maps.
+    /// `x sigmoid(psi)`, where `psi` has one channel and is computed voxel by voxel from the sum of both maps.
     fn gate(&mut self, name: &str, g: Wire, x: Wire, width: usize) -> Wire {
         let names = |part: &str| [0, 1].map(|i| format!("{name}.{part}.{i}"));
         let inner = width / 2;

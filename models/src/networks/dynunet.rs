@@ -1,13 +1,13 @@
-//! MONAI's DynUNet, in which CRaC's "nnUNet" is written.
+//! MONAI's DynUNet, with which CRaC's "nnUNet" is built.
 //!
-//! Level 0 to the last: two convolutions with instance norm and leaky ReLU, the first with the level's stride; with
-//! `residual`, the input (through a strided 1x1 convolution and a norm where extent or width changes) is added before
-//! the last activation. The decoder (never residual) enlarges by a transposed convolution with kernel and stride of the
-//! level below, joins `[up, skip]` and applies two units with the kernel of the level below. No convolution but the heads
-//! has a bias.
+//! Every level has two convolutions with instance norm and leaky ReLU, the first with the level's stride; with
+//! `residual`, the input (passed through a strided 1x1 convolution and a norm if its extent or width changes) is added
+//! before the last activation. The decoder (never residual) up-samples by a transposed convolution with the kernel and
+//! stride of the level below, joins `[up, skip]` and applies two units with the kernel of the level below. No
+//! convolution except the heads has a bias.
 //!
-//! Deep supervision: 1x1 heads on the decoder's outputs of levels 1, 2, ..., enlarged to full size (nearest), in
-//! training alone.
+//! Deep supervision: 1x1 heads on the decoder's outputs of levels 1, 2, ..., up-sampled to full size (nearest), used
+//! only in training.
 
 use segcal_core::Result;
 use serde::Deserialize;

@@ -33,14 +33,15 @@ pub fn networks() -> impl Iterator<Item = &'static NetworkEntry> {
 /// The network that a config describes.
 ///
 /// # Errors
-/// An unknown name, or values that do not go together; the message names the key.
+/// An unknown name, or inconsistent values; the message names the key.
 pub fn build<B: Backend>(config: &NetworkConfig) -> Result<Box<dyn Network<B>>> {
     let Some(entry) = networks().find(|entry| entry.name == config.name) else { return Err(unknown(&config.name)) };
     let network = (entry.build)(&config.over((entry.preset)())?)?;
     Ok(Box::new(network))
 }
 
-/// The config for images of these extents: a network whose extents are fixed takes them, unless the config says otherwise.
+/// Adapts a config to images of these extents: a network with a fixed image size takes theirs, unless the config sets
+/// one.
 #[must_use]
 pub fn fitted_to(config: NetworkConfig, [_, h, _]: [usize; 3]) -> NetworkConfig {
     const KEY: &str = "image";

@@ -1,14 +1,14 @@
 //! nnU-Net v2's two networks (Isensee et al. 2021, 2024).
 //!
-//! A unit is a convolution with bias, instance norm and leaky ReLU. `plain`: stages of units, the first with the stage's
-//! stride. `residual`: a stem of one unit and stages of residual blocks; the skip of a block that strides is an average
-//! pool, then, where the width changes, a 1x1 convolution without bias and a norm. The decoder enlarges by a transposed
-//! convolution with the stride of the stage that it undoes, joins `[up, skip]` and applies units with the skip stage's
-//! kernel.
+//! A unit is a convolution with bias, instance norm and leaky ReLU. `plain`: stages of units, the first with the
+//! stage's stride. `residual`: a stem of one unit and stages of residual blocks; the skip of a strided block is an
+//! average pool, followed by a 1x1 convolution without bias and a norm if the width changes. The decoder up-samples by
+//! a transposed convolution with the stride of the stage that it undoes, joins `[up, skip]` and applies units with the
+//! kernel of the skip's stage.
 //!
-//! A 1x1 head stands on every decoder stage. With deep supervision training looks at all of them, each at its own
-//! resolution; the weights are 1, 1/2, 1/4, ..., the coarsest 0, divided by their sum. Without, the finest alone counts and
-//! the others rest.
+//! Every decoder stage has a 1x1 head. With deep supervision, the loss covers all heads, each at its own resolution,
+//! with the weights 1, 1/2, 1/4, ..., the coarsest 0, divided by their sum. Without it, only the finest head counts and
+//! the others are not trained.
 
 use segcal_core::Result;
 use serde::{Deserialize, Serialize};
@@ -91,7 +91,7 @@ struct Keys {
     ds_weights: Option<Vec<f64>>,
 }
 
-/// Everything that follows from the keys.
+/// Everything derived from the keys.
 struct Shape {
     kind: Kind,
     space: usize,
@@ -104,7 +104,7 @@ struct Shape {
 }
 
 const INIT: Init = Init::HePytorch;
-/// Blocks of the stages of a residual encoder; the last number holds for all that follow.
+/// Blocks per stage of a residual encoder; the last number applies to all later stages.
 const BLOCKS: [usize; 4] = [1, 3, 4, 6];
 
 impl Shape {
@@ -123,8 +123,8 @@ impl Shape {
         let kernels = extents("kernels", &every(&keys.kernels, |_| 3), stages, dims)?;
         let strides = extents("strides", &every(&keys.strides, |stage| 1 + usize::from(stage > 0)), stages, dims)?;
         if strides[0] != [1; 3] || strides.iter().flatten().any(|&stride| stride > 2) {
-            let problem = format!("{strides:?} are not those of nnU-Net");
-            return Err(invalid("strides", problem, "1 in the first stage, 1 or 2 along each axis in the others"));
+            let problem = format!("{strides:?} are not valid strides for nnU-Net");
+            return Err(invalid("strides", problem, "use 1 in the first stage, 1 or 2 along each axis in the others"));
         }
         let residual = keys.kind == Kind::Residual;
         let (key, given, usual): (_, _, fn(usize) -> usize) = if residual {
@@ -140,7 +140,7 @@ impl Shape {
         Ok(Self { kind: keys.kind, space: dims, widths, kernels, strides, encoder, decoder, weights })
     }
 
-    /// The config that says all of this.
+    /// The config with all of these values.
     fn config(&self, given: &NetworkConfig) -> NetworkConfig {
         let encoder = if self.kind == Kind::Residual { "encoder_blocks" } else { "encoder_convs" };
         let given = given.clone().with("widths", &self.widths).with("kernels", &self.kernels);
@@ -157,7 +157,7 @@ fn counts(key: &str, given: Option<&Vec<usize>>, stages: usize, usual: fn(usize)
     Ok(counts)
 }
 
-/// 1, 1/2, 1/4, ..., the last of several 0, divided by their sum.
+/// 1, 1/2, 1/4, ..., with the last one of several set to 0, divided by their sum.
 fn weights(heads: usize) -> Vec<f64> {
     let mut weights: Vec<f64> = (0..heads as i32).map(|head| 0.5f64.powi(head)).collect();
     if heads > 1 {
@@ -260,7 +260,8 @@ impl Builder<'_> {
         self.plan.add(Block::Sum(format!("{name}.nonlin2"), leaky), INIT, &[y, skip])
     }
 
-    /// The unit of a block that the skip is added to; its norm begins at 0, so that a block begins as its skip.
+    /// The last unit of a block, to whose output the skip is added; its norm begins at 0, so that a block begins as its
+    /// skip.
     fn last_unit(&mut self, name: &str, x: Wire, channels: [usize; 2], kernel: [usize; 3]) -> Wire {
         let conv = Conv::strided(format!("{name}.conv"), channels, kernel, [1; 3], self.shape.space);
         let norm = NormLayer::new(&format!("{name}.norm"), channels[1], Norm::Instance);

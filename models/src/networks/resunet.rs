@@ -1,8 +1,8 @@
-//! MEEP's ResUNet, whose blocks put their input before their output along the channels, and its plain reading.
+//! MEEP's ResUNet, whose blocks concatenate their input and output along the channels, and its plain variant.
 //!
-//! A level is two convolutions 3x3x3 with bias and ReLU. With `residual` what goes down (and into the head) is
-//! `[x, y]`, input and output joined; the skip to the decoder is the output `y` alone. The decoder enlarges by a
-//! transposed convolution without activation and joins `[up, skip]`.
+//! Every level has two convolutions 3x3x3 with bias and ReLU. With `residual`, the next level (and the head) receives
+//! `[x, y]`, the concatenated input and output; the skip to the decoder is only the output `y`. The decoder up-samples
+//! by a transposed convolution without activation and joins `[up, skip]`.
 
 use segcal_core::Result;
 use serde::Deserialize;
@@ -89,7 +89,8 @@ fn resunet(config: &NetworkConfig) -> Result<Planned> {
     Ok(Planned::new(config.clone(), plan, stride))
 }
 
-/// What a block gives: the output of its convolutions, and what goes on, whose channels lie one after the other.
+/// The result of a block: the output of its convolutions, and the maps passed on, which are concatenated along the
+/// channels.
 struct Level {
     y: Wire,
     out: Vec<Wire>,

@@ -1,9 +1,9 @@
-//! TransUNet (Chen et al. 2021): a ResNet, a Vision Transformer on its coarsest map, a decoder with skips.
+//! TransUNet (Chen et al. 2021): a ResNet, a Vision Transformer on its coarsest map, and a decoder with skips.
 //!
 //! The ResNet's convolutions have standardised weights and group norms; its stem is followed by a max-pool without
-//! padding, so that the map at a quarter lacks one row and column, which the skip gets back as zeros at the end. The decoder
-//! enlarges linearly with aligned corners and joins `[up, skip]`. Positions are learnt: an image has `image` pixels on each
-//! side. An image of one channel is repeated to three. In two dimensions.
+//! padding, so that the map at 1/4 resolution lacks one row and column, which the skip regains as zeros at the end. The
+//! decoder up-samples linearly with aligned corners and joins `[up, skip]`. Positions are learnt, so an image has
+//! `image` pixels on each side. An image of one channel is repeated to three. Two-dimensional only.
 
 use segcal_core::Result;
 use serde::Deserialize;
@@ -106,11 +106,11 @@ impl Keys {
             return Err(invalid("image", format!("{} is not a multiple of {PATCH}", self.image), "pad the images"));
         }
         if !self.width.is_multiple_of(self.groups) {
-            let problem = format!("{} channels do not make {} groups", self.width, self.groups);
+            let problem = format!("{} channels cannot be divided into {} groups", self.width, self.groups);
             return Err(invalid("groups", problem, "choose a divisor of width"));
         }
         if !self.hidden.is_multiple_of(self.heads) {
-            let problem = format!("{} channels do not make {} heads", self.hidden, self.heads);
+            let problem = format!("{} channels cannot be divided into {} heads", self.hidden, self.heads);
             return Err(invalid("heads", problem, "choose a divisor of hidden"));
         }
         if self.n_skip > 3 {
@@ -213,7 +213,7 @@ impl Builder<'_> {
 
     /// A linear layer on tokens.
     fn linear(&mut self, name: String, x: Wire, channels: [usize; 2], init: Init, activation: Activation) -> Wire {
-        // A weight of two extents alone, as PyTorch stores it.
+        // A weight with only two extents, as PyTorch stores it.
         let conv = Conv { space: 0, ..Conv::same(name, channels, 1, 2, true) };
         self.plan.add(Block::Unit(Unit::bare(conv, activation)), init, &[x])
     }

@@ -1,8 +1,8 @@
-//! The UNet (Ronneberger, Fischer and Brox 2015; Çiçek et al. 2016 in 3-D), in two presets and all between.
+//! The UNet (Ronneberger, Fischer and Brox 2015; Çiçek et al. 2016 in 3-D), with two presets and everything in between.
 //!
-//! An encoder of blocks with max-pooling between them, and a decoder that enlarges, puts the encoder's output of the
-//! same resolution behind (`[enlarged, skip]` along the channels, joined by the sum of two convolutions rather than in
-//! memory) and applies a block; a 1x1 convolution at the end.
+//! An encoder of blocks with max-pooling between them, and a decoder that up-samples, appends the encoder's output of
+//! the same resolution (`[enlarged, skip]` along the channels, computed as the sum of two convolutions instead of being
+//! concatenated in memory) and applies a block; a 1x1 convolution at the end.
 //!
 //! A block is `convs` times convolution 3x3(x3), norm, activation. Tensors are named as in the papers' public code:
 //! `down.<level>.l<i>`, `up.<level>.l<i>` with `.conv` and `.norm` inside, `up.<level>.up` for a transposed convolution,
@@ -78,7 +78,7 @@ struct Keys {
 /// Kernel extent of a block's convolutions.
 const KERNEL: usize = 3;
 
-/// The network, whose coarsest pool has the extent `coarsest` unless the config says otherwise.
+/// The network; its coarsest pool has the extent `coarsest` unless the config says otherwise.
 fn unet(config: &NetworkConfig, coarsest: usize) -> Result<Planned> {
     let keys: Keys = config.parse()?;
     let widths = widths(&keys)?;
@@ -144,13 +144,13 @@ impl Builder<'_> {
     }
 }
 
-/// Levels beyond which a config is a mistake rather than a wish; keeps every product far below overflow.
+/// Limit on the number of levels: more are surely a mistake. It also keeps every product far below overflow.
 const MOST_LEVELS: usize = 12;
 
 fn widths(keys: &Keys) -> Result<Vec<usize>> {
     if let Some(widths) = &keys.widths {
         if keys.levels.is_some_and(|levels| levels != widths.len()) || keys.base.is_some() {
-            return Err(invalid("widths", "they stand beside levels or base".into(), "give one or the other"));
+            return Err(invalid("widths", "cannot be combined with levels or base".into(), "give one or the other"));
         }
         positive("widths", widths)?;
         return if (1..=MOST_LEVELS).contains(&widths.len()) {
@@ -169,7 +169,7 @@ fn widths(keys: &Keys) -> Result<Vec<usize>> {
     Ok(widths)
 }
 
-/// Tiles between `levels` levels: those of the config, or 2 and at last `coarsest`.
+/// Pooling tiles between `levels` levels: those of the config, or 2 everywhere and `coarsest` at the coarsest.
 fn pools(keys: &Keys, dims: usize, levels: usize, coarsest: usize) -> Result<Vec<[usize; 3]>> {
     let usual = || (1..levels).map(|level| Extent::Every(if level + 1 == levels { coarsest } else { 2 })).collect();
     let list: Vec<Extent> = keys.pools.clone().unwrap_or_else(usual);

@@ -1,8 +1,8 @@
-//! UNet++ with a residual encoder, as segmentation_models_pytorch has it.
+//! UNet++ with a residual encoder, as in segmentation_models_pytorch.
 //!
 //! Encoder: a ResNet of basic blocks behind a 7x7 stem of stride 2 and an overlapping max-pool. Decoder: a triangle of
-//! nodes; node `x_I_J` enlarges the node before it in its row (nearest), joins `[up, skips...]` and applies two convolutions
-//! 3x3 with batch norm and ReLU. Only the head, 3x3, has a bias. In two dimensions.
+//! nodes; node `x_I_J` up-samples the previous node of its row (nearest), joins `[up, skips...]` and applies two
+//! convolutions 3x3 with batch norm and ReLU. Only the head, 3x3, has a bias. Two-dimensional only.
 
 use segcal_core::Result;
 use serde::Deserialize;
@@ -96,7 +96,7 @@ impl Builder {
 
     /// The maps at 1/2, 1/4, ... 1/32.
     fn encoder(&mut self, channels: usize, keys: &Keys) -> Vec<Map> {
-        // The library gives the first convolution another beginning where the image is not of three channels.
+        // The library initialises the first convolution differently if the image does not have three channels.
         let init = if channels == 3 { Init::HeFanOut } else { Init::Pytorch };
         let (names, relu) = (["encoder.conv1".into(), "encoder.bn1".into()], Activation::Relu);
         let widths = &keys.encoder_widths;

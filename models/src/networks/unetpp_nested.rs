@@ -1,8 +1,9 @@
-//! The nested UNet++ with deep supervision, as MONAI's BasicUNetPlusPlus has it.
+//! The nested UNet++ with deep supervision, as MONAI's BasicUNetPlusPlus.
 //!
-//! Column 0 is an encoder with max-pools of 2; node `X(i, j)` enlarges `X(i + 1, j - 1)` by a transposed convolution, joins
-//! `[X(i, 0), ..., X(i, j - 1), up]` and applies a block of two units (convolution with bias, instance norm, leaky ReLU of
-//! slope 0.1). 1x1 heads stand on `X(0, 1) ... X(0, 4)`, all at full resolution; the last is predicted with.
+//! Column 0 is an encoder with max-pools of 2; node `X(i, j)` up-samples `X(i + 1, j - 1)` by a transposed convolution,
+//! joins `[X(i, 0), ..., X(i, j - 1), up]` and applies a block of two units (convolution with bias, instance norm,
+//! leaky ReLU of slope 0.1). `X(0, 1) ... X(0, 4)` have 1x1 heads, all at full resolution; predictions use the last
+//! one.
 
 use segcal_core::Result;
 use serde::Deserialize;
@@ -50,7 +51,7 @@ fn unetpp(config: &NetworkConfig) -> Result<Planned> {
     expect_count("ds_weights", keys.ds_weights.len(), LEVELS - 1)?;
     if features[2..LEVELS].iter().any(|channels| channels % 2 == 1) {
         let problem = format!("{features:?}: channels are halved on the way up");
-        return Err(invalid("features", problem, "even numbers for the third to the fifth"));
+        return Err(invalid("features", problem, "use even numbers for the third to the fifth"));
     }
     let pool = [if config.dims == 3 { 2 } else { 1 }, 2, 2];
     let mut builder = Builder { plan: Plan::default(), space: config.dims, pool };
@@ -65,7 +66,7 @@ fn unetpp(config: &NetworkConfig) -> Result<Planned> {
             rows[row].push(node);
         }
     }
-    // The last head is predicted with, and comes first.
+    // Predictions use the last head, which comes first.
     for column in (1..LEVELS).rev() {
         let width = if column == LEVELS - 1 { features[LEVELS] } else { features[0] };
         let head = Conv::same(format!("final_conv_0_{column}"), [width, config.classes], 1, config.dims, true);
@@ -97,7 +98,7 @@ impl Builder {
         from[0]
     }
 
-    /// Column 0, each row of which the other columns extend.
+    /// Column 0; the other columns extend each of its rows.
     fn encoder(&mut self, channels: usize, features: &[usize]) -> Vec<Vec<Wire>> {
         let mut x = self.block("conv_0_0", &[Plan::IMAGE], [channels, features[0]]);
         let mut rows = vec![vec![x]];

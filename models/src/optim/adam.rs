@@ -15,11 +15,11 @@ use super::{Update, in_range};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Adam {
-    /// Memory of the first moment, in `[0, 1)`.
+    /// Decay rate of the first moment, in `[0, 1)`.
     pub beta1: f64,
-    /// Memory of the second moment, in `[0, 1)`.
+    /// Decay rate of the second moment, in `[0, 1)`.
     pub beta2: f64,
-    /// What keeps the quotient finite.
+    /// Added to the denominator to keep the quotient finite.
     pub epsilon: f64,
     /// Strength of the penalty `weight_decay / 2 |p|^2`.
     pub weight_decay: f64,
@@ -31,18 +31,18 @@ impl Default for Adam {
     }
 }
 
-/// Adam with decoupled weight decay (Loshchilov and Hutter 2019): the gradient is used as it is, and
+/// Adam with decoupled weight decay (Loshchilov and Hutter 2019): the gradient is used unchanged, and
 /// `p = (1 - rate weight_decay) p` before the step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdamW {
-    /// Memory of the first moment, in `[0, 1)`.
+    /// Decay rate of the first moment, in `[0, 1)`.
     pub beta1: f64,
-    /// Memory of the second moment, in `[0, 1)`.
+    /// Decay rate of the second moment, in `[0, 1)`.
     pub beta2: f64,
-    /// What keeps the quotient finite.
+    /// Added to the denominator to keep the quotient finite.
     pub epsilon: f64,
-    /// Share of a parameter that a step of rate 1 takes away.
+    /// Fraction of a parameter removed by a step with learning rate 1.
     pub weight_decay: f64,
 }
 
@@ -77,7 +77,7 @@ impl Update for Adam {
 }
 
 impl AdamW {
-    /// The same without decay.
+    /// The same without weight decay.
     fn plain(&self) -> Adam {
         Adam { beta1: self.beta1, beta2: self.beta2, epsilon: self.epsilon, weight_decay: 0.0 }
     }

@@ -1,4 +1,4 @@
-//! Optimisers: each a short program that is applied to one parameter at a time.
+//! Optimisers: short programs, each applied to one parameter at a time.
 
 mod adam;
 mod schedule;
@@ -14,15 +14,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::params::{Gradients, Parameter, Parameters};
 
-/// What one optimiser does to one number; the rest of [`Optimiser`] is common to all.
+/// The update rule of one optimiser for a single number; the rest of [`Optimiser`] is shared.
 pub(crate) trait Update {
-    /// Names of the numbers that are kept beside each parameter; they begin at 0.
+    /// Names of the moments stored for each parameter; they start at 0.
     fn moments(&self) -> &'static [&'static str];
 
-    /// What changes from step to step; `step` counts from 1.
+    /// The values that change from step to step; `step` counts from 1.
     fn scalars(&self, rate: f64, step: u64) -> Vec<f64>;
 
-    /// The new parameter, then the new moments; `scalars` are those of [`Update::scalars`].
+    /// The new parameter, followed by the new moments; `scalars` are those of [`Update::scalars`].
     fn update<'b>(
         &self,
         scalars: &[Expr<'b>],
@@ -35,7 +35,7 @@ pub(crate) trait Update {
     fn check(&self) -> Result<()>;
 }
 
-/// The optimisers by name: `name = "adam"` in a config, with the fields of the struct beside it.
+/// The optimisers by name: `name = "adam"` in a config, with the fields of the struct in the same table.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "lowercase")]
 pub enum Rule {
@@ -69,7 +69,7 @@ pub struct Optimiser<B: Backend> {
     rule: Rule,
     backend: B,
     step: u64,
-    /// Named `<moment>.<parameter>`, parameter by parameter in their order.
+    /// Named `<moment>.<parameter>`, in the order of the parameters.
     moments: Parameters<B>,
 }
 
@@ -77,7 +77,7 @@ pub struct Optimiser<B: Backend> {
 const STEP: &str = "step";
 
 impl<B: Backend> Optimiser<B> {
-    /// A rule that has not taken a step yet. Panics if there are no parameters.
+    /// Creates an optimiser that has not taken a step yet. Panics if there are no parameters.
     ///
     /// # Errors
     /// A field of the rule is out of range; the message names it.
@@ -102,8 +102,8 @@ impl<B: Backend> Optimiser<B> {
         self.step
     }
 
-    /// One step at learning rate `rate`: one pass per parameter. Parameters without gradient stay as they are;
-    /// statistics that the forward pass observed take effect. Panics if `parameters` are not those of
+    /// Takes one step at learning rate `rate`, in one pass per parameter. Parameters without a gradient are left
+    /// unchanged; statistics that the forward pass observed take effect. Panics if `parameters` are not those of
     /// [`Optimiser::new`].
     pub fn step(&mut self, parameters: &mut Parameters<B>, gradients: &Gradients<B>, rate: f64) {
         self.step += 1;
@@ -131,8 +131,8 @@ impl<B: Backend> Optimiser<B> {
         }
     }
 
-    /// Everything that must be stored to go on with the same bits: the moments and the step count, as named tensors.
-    /// (The count is exact up to 2^24 steps in f32.)
+    /// Returns everything needed to continue with bit-identical results: the moments and the step count, as named
+    /// tensors. (The count is exact up to 2^24 steps in f32.)
     pub fn state(&self) -> Parameters<B> {
         let mut list: Vec<Parameter<B>> = self.moments.iter().cloned().collect();
         let value = Tensor::full(&self.backend, Shape::SCALAR, self.step as f64);
@@ -140,14 +140,14 @@ impl<B: Backend> Optimiser<B> {
         Parameters::new(list)
     }
 
-    /// Goes on from a stored [`Optimiser::state`]. Panics if it is not that of the same rule and parameters.
+    /// Restores a stored [`Optimiser::state`]. Panics if it is not that of the same rule and parameters.
     ///
     /// # Errors
     /// The device cannot be read, or the step count is not a whole number.
     pub fn set_state(&mut self, state: &Parameters<B>) -> Result<()> {
         let step = state.get(STEP).item()?;
         if step < 0.0 || step.fract() != 0.0 {
-            let error = Error::new(format!("{step} is not a count of steps")).at(STEP);
+            let error = Error::new(format!("{step} is not a valid step count")).at(STEP);
             return Err(error.help("the checkpoint is damaged: use another one"));
         }
         self.step = step as u64;

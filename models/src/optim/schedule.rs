@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The learning rate of an epoch as a multiple of the base rate; `epoch` counts from 0, `epochs` is their number.
 ///
-/// (`Constant {}` has braces because serde would take any key beside a variant without them.)
+/// (`Constant {}` has braces because serde would accept any key next to a variant without them.)
 ///
 /// | name | factor | 4 epochs of each (defaults; milestones `[2]`) |
 /// |---|---|---|
@@ -19,28 +19,28 @@ use serde::{Deserialize, Serialize};
 pub enum Schedule {
     /// The base rate throughout.
     Constant {},
-    /// A drop at each milestone (PyTorch's `MultiStepLR`), or after every so many epochs (`StepLR`).
+    /// A drop at each milestone (PyTorch's `MultiStepLR`), or every `every` epochs (`StepLR`).
     Step {
-        /// Epochs, from 0, with which a new rate begins.
+        /// Epochs, counted from 0, at which the rate drops.
         #[serde(default)]
         milestones: Vec<usize>,
-        /// The number of epochs between two drops, in place of milestones; 0: there are milestones.
+        /// Number of epochs between two drops, instead of milestones; 0 uses milestones.
         #[serde(default)]
         every: usize,
-        /// What each multiplies the rate by.
+        /// Factor by which each drop multiplies the rate.
         #[serde(default = "tenth")]
         factor: f64,
     },
-    /// Down to nearly 0 along a power (Chen et al. 2018; nnU-Net with power 0.9).
+    /// Polynomial decay to nearly 0 (Chen et al. 2018; nnU-Net with power 0.9).
     Polynomial {
         /// The exponent.
         #[serde(default = "nine_tenths")]
         power: f64,
-        /// Epochs in which the rate rises to the base rate first.
+        /// Number of initial epochs in which the rate rises to the base rate.
         #[serde(default)]
         warmup: usize,
     },
-    /// Down to nearly 0 along half a cosine (Loshchilov and Hutter 2017).
+    /// Half-cosine decay to nearly 0 (Loshchilov and Hutter 2017).
     Cosine {},
 }
 
@@ -83,14 +83,17 @@ impl Schedule {
     /// Refuses values outside their range.
     ///
     /// # Errors
-    /// A negative or not finite factor or power; steps with both milestones and `every`, or with neither.
+    /// A negative or non-finite factor or power; steps with both milestones and `every`, or with neither.
     pub fn check(&self) -> Result<()> {
         if let Self::Step { milestones, every, .. } = self
             && milestones.is_empty() == (*every == 0)
         {
-            let what =
-                if *every == 0 { "steps need milestones or every" } else { "milestones and every exclude each other" };
-            return Err(Error::new(what).help("milestones = [50], or every = 10"));
+            let what = if *every == 0 {
+                "a step schedule needs milestones or every"
+            } else {
+                "milestones and every are mutually exclusive"
+            };
+            return Err(Error::new(what).help("use milestones = [50], or every = 10"));
         }
         let (key, value) = match self {
             Self::Step { factor, .. } => ("factor", *factor),

@@ -15,9 +15,9 @@ use super::{Update, in_range};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sgd {
-    /// Memory of the velocity, in `[0, 1)`.
+    /// Decay rate of the velocity, in `[0, 1)`.
     pub momentum: f64,
-    /// Whether the step looks ahead.
+    /// Whether to use Nesterov momentum.
     pub nesterov: bool,
     /// Strength of the penalty `weight_decay / 2 |p|^2`.
     pub weight_decay: f64,
@@ -50,7 +50,7 @@ impl Update for Sgd {
         in_range("momentum", self.momentum, 1.0)?;
         in_range("weight_decay", self.weight_decay, f64::INFINITY)?;
         if self.nesterov && self.momentum == 0.0 {
-            return Err(Error::new("without momentum nothing looks ahead").at("nesterov").help("set momentum = 0.9"));
+            return Err(Error::new("Nesterov's method needs momentum").at("nesterov").help("set momentum = 0.9"));
         }
         Ok(())
     }

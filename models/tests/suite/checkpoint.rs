@@ -187,7 +187,7 @@ fn half_precision_files_are_taken_and_integers_are_not() {
     let brain = write("BF16", &words([0x3f80, 0xc020, 0x0080, 0x7f7f])).unwrap();
     assert_eq!(numbers(&brain), [[1.0, -2.5, f64::from(f32::MIN_POSITIVE), f64::from(f32::from_bits(0x7f7f_0000))]]);
     let error = write("I16", &[0; 8]).unwrap_err().to_string();
-    assert!(error.contains("w: numbers of type I16 are not taken"), "{error}");
+    assert!(error.contains("w: numbers of type I16 are not supported"), "{error}");
 }
 
 #[test]

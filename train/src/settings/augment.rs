@@ -1,4 +1,4 @@
-//! How training samples are changed at random: the keys of `augment`, and the presets.
+//! Random augmentation of training samples: the keys of `augment`, and the presets.
 
 use schemars::JsonSchema;
 use segcal_core::{Context, Error, Result};
@@ -8,25 +8,25 @@ use toml::{Table, Value};
 
 use super::samples::{Samples, SliceAxis};
 
-/// How training samples are changed at random. Each axis is one of the file, as in `samples.axis`.
+/// Random augmentation of training samples. Axes are those of the file, as in `samples.axis`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 #[serde(try_from = "Table", into = "Table")]
 pub struct Augment {
-    /// Where the values come from that are not given.
+    /// The source of values that are not given.
     pub preset: Preset,
     /// Axes along which a sample is mirrored, each with probability 1/2.
     pub flips: Vec<SliceAxis>,
-    /// Axes about which a sample is turned by 0, 90, 180 or 270 degrees, all alike.
+    /// Axes about which a sample is rotated by 0, 90, 180 or 270 degrees, all equally likely.
     pub turns: Vec<SliceAxis>,
-    /// What happens before: each operator by its own probability. None where no preset is named and no key given.
+    /// Operators applied before flips and turns, each with its own probability. None if no preset and no key is given.
     pub operators: Option<Operators>,
 }
 
-/// A set of values, by one word.
+/// A named set of values.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
-    /// Nothing happens.
+    /// No augmentation.
     #[default]
     None,
     /// Mirroring, small rotations, scaling, brightness, contrast, noise and gamma.
@@ -35,56 +35,56 @@ pub enum Preset {
     Nnunet,
 }
 
-/// The operators in the order in which they are applied; then come flips and turns.
+/// The operators in the order in which they are applied; flips and turns follow.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Operators {
-    /// Axes along which voxels are moved by rotation, scaling and elastic deformation, and which lose resolution.
+    /// Axes along which rotation, scaling and elastic deformation move voxels, and along which resolution is reduced.
     pub axes: Vec<SliceAxis>,
-    /// Rotation in each plane of two of the axes by an angle of its own, in degrees of the voxel grid.
+    /// Rotation in the plane of each pair of axes, each by its own angle, in degrees of the voxel grid.
     pub rotation: Chance,
-    /// The sample shows that factor of its extent: above 1, structures become smaller.
+    /// Factor of the extent that a sample covers: above 1, structures become smaller.
     pub scaling: Chance,
-    /// Smooth deformation: control points move by normal numbers of a standard deviation from the range, in voxels.
+    /// Smooth deformation: control points move by normal random numbers; their standard deviation in voxels is drawn.
     pub elastic: Elastic,
-    /// Normal noise of a standard deviation from the range, the same for all channels.
+    /// Normal noise whose standard deviation is drawn from the range, once for all channels.
     pub noise: Channels,
-    /// Gaussian blur with a standard deviation from the range for each axis, in voxels, cut off at twice that.
+    /// Gaussian blur whose standard deviation in voxels is drawn from the range for each axis; truncated at twice that.
     pub blur: Channels,
-    /// Intensities times a factor: below or above 1 with equal probability.
+    /// Multiplies intensities by a factor, below or above 1 with equal probability.
     pub brightness: Channels,
-    /// Distances from the mean times a factor, below or above 1 with equal probability; clipped to the range before.
+    /// Multiplies distances from the mean by a factor, below or above 1 equally often; clips to the previous range.
     pub contrast: Channels,
-    /// Resolution times that factor along the axes: the voxels between are left out and interpolated linearly.
+    /// Multiplies the resolution along the axes by a factor: nearest voxels, then linear interpolation between them.
     pub low_resolution: Channels,
-    /// As `gamma`, of the inverted image.
+    /// As `gamma`, but on the inverted image.
     pub gamma_inverted: Channels,
-    /// Intensities between minimum and maximum to a power, below or above 1 with equal probability; mean and standard
-    /// deviation stay.
+    /// Raises intensities, as fractions of their range, to a power, below or above 1 with equal probability; mean and
+    /// standard deviation are kept.
     pub gamma: Channels,
-    /// Boxes of a share of each extent from the range become their channel's mean.
+    /// Fills boxes with their channel's mean; each side is a fraction of the extent, drawn from the range.
     pub cutouts: Cutouts,
 }
 
-/// How often, and how much.
+/// Probability and strength.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Chance {
     /// Probability for a sample.
     pub p: f64,
-    /// The number is drawn uniformly between these.
+    /// Bounds between which the number is drawn uniformly.
     pub range: [f64; 2],
 }
 
-/// How often, in how many of the channels, and how much.
+/// Probability, per sample and per channel, and strength.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Channels {
     /// Probability for a sample.
     pub p: f64,
-    /// Then the probability for each of its channels.
+    /// Probability for each channel of a selected sample.
     pub per_channel: f64,
-    /// The number is drawn uniformly between these, for each channel.
+    /// Bounds between which the number is drawn uniformly, for each channel.
     pub range: [f64; 2],
 }
 
@@ -96,46 +96,46 @@ pub struct Elastic {
     pub p: f64,
     /// Standard deviation of a control point's displacement along an axis, in voxels.
     pub range: [f64; 2],
-    /// Voxels from a control point to the next.
+    /// Distance between neighbouring control points, in voxels.
     pub spacing: f64,
 }
 
-/// Boxes that are blanked.
+/// Boxes that are filled with the mean.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Cutouts {
     /// Probability for a sample.
     pub p: f64,
-    /// Share of the sample's extent along each axis.
+    /// Size as a fraction of the sample's extent along each axis.
     pub range: [f64; 2],
-    /// The most boxes of a sample.
+    /// Maximum number of boxes per sample.
     pub most: usize,
 }
 
-/// Ratio of a sample's extents from which on a plane is no square to nnU-Net, and rotations are small.
+/// Ratio of extents above which nnU-Net treats a plane as non-square and keeps rotations small.
 const OBLONG: f64 = 1.5;
-/// Ratio of extents from which on a patch is thick slices to nnU-Net, which move in their plane alone.
+/// Ratio of extents above which nnU-Net treats a patch as anisotropic: voxels then move only within the slice plane.
 const ANISOTROPIC: f64 = 3.0;
 
 impl Operators {
-    /// The operators with a short account of each: what `segcal list augmentations` shows.
+    /// The operators with a short description of each, as shown by `segcal list augmentations`.
     pub const DOCS: [(&str, &str); 11] = [
-        ("rotation", "angle in degrees, in each plane of two of augment.axes; image linear, labels nearest"),
-        ("scaling", "factor of the extent that is shown: above 1, structures become smaller"),
-        ("elastic", "cubic B-spline of control points `spacing` voxels apart; standard deviation in voxels"),
-        ("noise", "standard deviation of normal noise, one for all channels"),
-        ("blur", "standard deviation of a Gaussian along each axis, in voxels, cut off at twice that"),
+        ("rotation", "angle in degrees for each pair of augment.axes; images linear, labels nearest"),
+        ("scaling", "factor of the extent that a sample covers: above 1, structures become smaller"),
+        ("elastic", "cubic B-spline, control points `spacing` voxels apart; standard deviation of their displacement"),
+        ("noise", "standard deviation of Gaussian noise, the same for all channels"),
+        ("blur", "standard deviation of a Gaussian along each axis, in voxels, truncated at twice that"),
         ("brightness", "factor of the intensities; below or above 1 with equal probability"),
-        ("contrast", "factor of the distance from the mean, clipped to the range before; below or above 1 alike"),
-        ("low_resolution", "factor of the resolution along augment.axes: nearest voxels, linear between"),
-        ("gamma_inverted", "as gamma, of the inverted image"),
-        ("gamma", "power of what lies between minimum and maximum; mean and deviation stay; below or above 1 alike"),
-        ("cutouts", "share of each extent, of up to `most` boxes that become their channel's mean"),
+        ("contrast", "factor of the distance from the mean, equally often below and above 1; clipped to the old range"),
+        ("low_resolution", "factor of the resolution along augment.axes: nearest voxels, then linear interpolation"),
+        ("gamma_inverted", "as gamma, on the inverted image"),
+        ("gamma", "power between minimum and maximum, equally often below and above 1; keeps mean and deviation"),
+        ("cutouts", "size of up to `most` boxes, as a fraction of each extent, that are filled with the channel mean"),
     ];
 
-    /// Those of a preset for such samples. nnU-Net's rules: rotation by up to 30 degrees in space, by any angle in a plane,
-    /// by up to 15 degrees where one side of the plane is above 1.5 times the other; patches whose largest extent is above
-    /// three times the smallest move in the plane across that alone.
+    /// The operators of a preset for these samples. nnU-Net's rules: rotation by up to 30 degrees in 3-D, by any angle
+    /// in 2-D, by up to 15 degrees if one side of the plane is more than 1.5 times the other; if the largest extent of
+    /// a patch is more than three times the smallest, voxels move only in the plane perpendicular to the latter's axis.
     pub fn of(preset: Preset, samples: &Samples) -> Self {
         let axes = moving(samples);
         let angle = match (&axes[..], preset) {
@@ -177,7 +177,7 @@ impl Operators {
         draw("scaling", self.scaling.p, self.scaling.range, [f64::MIN_POSITIVE, f64::MAX])?;
         draw("elastic", self.elastic.p, self.elastic.range, [0.0, f64::MAX])?;
         if !(self.elastic.spacing >= 1.0 && self.elastic.spacing.is_finite()) {
-            let error = Error::new(format!("{} is not a number of voxels from 1 on", self.elastic.spacing));
+            let error = Error::new(format!("{} is not a distance of at least 1 voxel", self.elastic.spacing));
             return Err(error.at("augment.elastic.spacing"));
         }
         channels("noise", &self.noise, 0.0)?;
@@ -206,7 +206,7 @@ fn moving(samples: &Samples) -> Vec<SliceAxis> {
     all.into_iter().filter(|axis| Some(*axis) != across).collect()
 }
 
-/// The largest extent along some axes over the smallest.
+/// Ratio of the largest to the smallest extent along some axes.
 fn ratio(samples: &Samples, axes: &[SliceAxis]) -> f64 {
     let extents = axes.iter().map(|axis| samples.block_size()[axis.index()]);
     extents.clone().max().unwrap_or(1) as f64 / extents.min().unwrap_or(1) as f64
@@ -214,7 +214,7 @@ fn ratio(samples: &Samples, axes: &[SliceAxis]) -> f64 {
 
 fn share(operator: &str, key: &str, value: f64) -> Result<()> {
     let error =
-        || Error::new(format!("{value} is not a probability, from 0 to 1")).at(format!("augment.{operator}.{key}"));
+        || Error::new(format!("{value} is not a probability between 0 and 1")).at(format!("augment.{operator}.{key}"));
     if (0.0..=1.0).contains(&value) { Ok(()) } else { Err(error()) }
 }
 
@@ -225,7 +225,7 @@ fn draw(operator: &str, p: f64, [low, high]: [f64; 2], [least, most]: [f64; 2]) 
     }
     let bounds = match (least, most) {
         (f64::MIN_POSITIVE, f64::MAX) => "above 0".into(),
-        (least, f64::MAX) => format!("from {least} on"),
+        (least, f64::MAX) => format!("of at least {least}"),
         (f64::MIN_POSITIVE, most) => format!("above 0 and up to {most}"),
         (least, most) => format!("from {least} to {most}"),
     };
@@ -239,7 +239,7 @@ impl Augment {
         *self == Self::default()
     }
 
-    /// A preset for such samples.
+    /// A preset for these samples.
     fn of(preset: Preset, samples: &Samples) -> Self {
         let all = [SliceAxis::Z, SliceAxis::Y, SliceAxis::X];
         let flips = all.into_iter().filter(|axis| samples.dims() == 3 || *axis != samples.axis);
@@ -253,19 +253,19 @@ impl Augment {
             let [first, second] = axis.others().map(|other| size[other]);
             if first != second {
                 let problem =
-                    format!("samples of {first} by {second} voxels across {} have no quarter turns", axis.as_str());
+                    format!("samples of {first} by {second} voxels across {} allow no quarter turns", axis.as_str());
                 let error = Error::new(problem).at("augment.turns");
-                return Err(error.help("samples.size needs equal extents there, or leave the axis out"));
+                return Err(error.help("make samples.size equal along both axes, or leave the axis out"));
             }
         }
         self.operators.as_ref().map_or(Ok(()), Operators::check)
     }
 }
 
-/// Lays what is given over its preset, so that the resolved config shows every probability and range.
+/// Overrides the preset with the given keys, so that the resolved config shows every probability and range.
 ///
 /// # Errors
-/// A key is unknown or has a value of another type.
+/// A key is unknown or has a value of the wrong type.
 pub(super) fn resolve(table: &mut Table) -> Result<()> {
     let given = match table.get("augment") {
         Some(Value::Table(given)) => given.clone(),
@@ -344,7 +344,7 @@ mod tests {
         let mut operators = whole.operators.clone().unwrap();
         operators.rotation.p = 1.0;
         assert_eq!(own, Augment { flips: Vec::new(), operators: Some(operators), ..whole });
-        // A word replaces all that was given before; a single key does not need one.
+        // A word replaces everything given before; a single key does not need one.
         assert!(augment(&["augment.noise.p=0.5", "augment=none"]).is_none());
         let noise = augment(&["augment.noise.p=0.5"]).operators.unwrap();
         assert_eq!((noise.noise.p, noise.gamma.p, noise.noise.range), (0.5, 0.0, [0.0, 0.1]));

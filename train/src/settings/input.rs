@@ -1,43 +1,44 @@
-//! How images are prepared: cut, intensities, voxel size.
+//! How images are prepared: cropping, intensities, voxel size.
 
 use schemars::JsonSchema;
 use segcal_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// How images are prepared, in the order of the keys; predictions go the way back.
+/// How images are prepared, in the order of the keys; predictions are mapped back in reverse order.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// Whether images are cut to the box of what is not 0 in all channels.
+    /// Whether images are cropped to the bounding box of the voxels that are nonzero in at least one channel.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub crop: bool,
-    /// What intensities become, for each channel or one for all.
+    /// Intensity normalisation, for each channel or one for all.
     #[serde(default = "Input::scaled", skip_serializing_if = "Input::is_scaled")]
     pub normalise: Vec<Normalise>,
-    /// Each volume is scaled to `[0, 1]` between these percentiles and clipped beyond; `[0, 100]` clips nothing. For `scale`.
+    /// For `scale`: each volume is scaled to `[0, 1]` between these percentiles and clipped outside; `[0, 100]` clips
+    /// nothing.
     pub clip_percentiles: [f64; 2],
-    /// For `ct`, of each channel: what is clipped below and above, then the mean and standard deviation of the structures'
-    /// voxels in the whole data set. `segcal plan` writes them.
+    /// For `ct`, for each channel: the lower and upper clipping limits, then the mean and standard deviation of the
+    /// foreground voxels in the whole data set. `segcal plan` writes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub intensities: Vec<[f64; 4]>,
-    /// Voxel size along z, y, x in mm that images are resampled to; 0 keeps an axis, an empty list all.
+    /// Voxel size along z, y, x in mm to which images are resampled; 0 keeps an axis, an empty list keeps all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spacing: Vec<f64>,
-    /// Memory for prepared volumes, in GiB; those beyond are read again each time.
+    /// Memory for prepared volumes, in GiB; volumes that do not fit are read again each time.
     pub cache_gib: f64,
 }
 
-/// What the intensities of a channel become.
+/// Intensity normalisation of a channel.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Normalise {
-    /// Shares of the range between two percentiles of the volume.
+    /// Scaled to `[0, 1]` between two percentiles of the volume.
     Scale,
-    /// Less the volume's mean, over its standard deviation.
+    /// Standardised with the volume's mean and standard deviation.
     ZScore,
-    /// The same by and of the voxels inside the outline of what is not 0; 0 outside.
+    /// Standardised over the voxels inside the outline of the nonzero voxels; 0 outside.
     ZScoreMasked,
-    /// Clipped, less the mean, over the standard deviation: numbers of the data set, where intensities are quantities.
+    /// Clipped and standardised with statistics of the data set: for quantitative intensities.
     Ct,
 }
 
@@ -50,12 +51,12 @@ impl Input {
         list == [Normalise::Scale]
     }
 
-    /// Whether every axis is brought to one voxel size.
+    /// Whether all images are resampled to one voxel size.
     pub fn resamples(&self) -> bool {
         self.wanted().iter().all(|mm| *mm > 0.0)
     }
 
-    /// The voxel size that is asked for, 0 where an axis stays.
+    /// The requested voxel size; 0 for axes that are kept.
     pub fn wanted(&self) -> [f64; 3] {
         self.spacing[..].try_into().unwrap_or_default()
     }
@@ -63,7 +64,7 @@ impl Input {
     pub(super) fn check(&self) -> Result<()> {
         let [low, high] = self.clip_percentiles;
         if !(0.0 <= low && low < high && high <= 100.0) {
-            let problem = format!("[{low}, {high}] are not two percentiles, the lower first");
+            let problem = format!("[{low}, {high}] are not two percentiles with the lower one first");
             return Err(Error::new(problem).at("input.clip_percentiles"));
         }
         let cache = self.cache_gib;
@@ -71,8 +72,8 @@ impl Input {
             return Err(Error::new(format!("{cache} is not 0 or a positive number")).at("input.cache_gib"));
         }
         if !([0, 3].contains(&self.spacing.len()) && self.spacing.iter().all(|mm| *mm >= 0.0 && mm.is_finite())) {
-            let error = Error::new(format!("{:?} are not three voxel sizes", self.spacing)).at("input.spacing");
-            return Err(error.help("[z, y, x] in mm, 0 to keep an axis"));
+            let error = Error::new(format!("{:?} is not a list of three voxel sizes", self.spacing)).at("input.spacing");
+            return Err(error.help("give [z, y, x] in mm; 0 keeps an axis"));
         }
         self.check_intensities()
     }
@@ -80,11 +81,11 @@ impl Input {
     fn check_intensities(&self) -> Result<()> {
         if self.normalise.is_empty() {
             let error = Error::new("is empty").at("input.normalise");
-            return Err(error.help("scale, z-score, z-score-masked or ct, for each channel or one for all"));
+            return Err(error.help("use scale, z-score, z-score-masked or ct: one for each channel, or one for all"));
         }
         for [low, high, mean, sd] in &self.intensities {
             if !(low < high && mean.is_finite() && *sd > 0.0 && [low, high, sd].iter().all(|x| x.is_finite())) {
-                let problem = format!("[{low}, {high}, {mean}, {sd}] are not two limits, a mean and a deviation");
+                let problem = format!("[{low}, {high}, {mean}, {sd}] are not two limits, a mean and a standard deviation");
                 return Err(Error::new(problem).at("input.intensities"));
             }
         }
@@ -96,9 +97,9 @@ impl Input {
         if self.intensities.len() >= expected {
             return Ok(());
         }
-        let error = Error::new(format!("{} entries where ct needs {expected}", self.intensities.len()));
+        let error = Error::new(format!("{} entries, but ct needs {expected}", self.intensities.len()));
         Err(error
             .at("input.intensities")
-            .help("segcal plan DATASET writes them: [low, high, mean, deviation] a channel"))
+            .help("segcal plan DATASET writes them: [low, high, mean, deviation] for each channel"))
     }
 }

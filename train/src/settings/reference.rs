@@ -1,4 +1,4 @@
-//! The keys of a training config as data, from the doc comments of [`Settings`].
+//! The keys of a training config as data, extracted from the doc comments of [`Settings`].
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -11,19 +11,20 @@ use super::{Operators, Preset, Settings, SliceAxis};
 /// One key of a training config.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Key {
-    /// Its name from the top, such as `samples.size`.
+    /// Its full name, such as `samples.size`.
     pub key: String,
     /// The name of the optimiser or schedule that it belongs to; none for keys that always exist.
     pub only_with: Option<String>,
-    /// What may be given: `whole number`, `slices | patches`.
+    /// The accepted values: `whole number`, `slices | patches`.
     pub kind: String,
-    /// The value where none is given; null where there is none or a preset decides.
+    /// The default; null if there is none or if a preset decides.
     pub default: Value,
-    /// What it means.
+    /// Its meaning.
     pub doc: String,
 }
 
-/// Every key of a training config in the order of the file, without those of networks and losses, which have lists of their own.
+/// Returns every key of a training config in file order, except those of networks and losses, which have their own
+/// lists.
 pub fn keys() -> Vec<Key> {
     let defaults = serde_json::to_value(Settings::known_keys()).unwrap_or_default();
     let mut rows = Vec::new();
@@ -40,10 +41,10 @@ pub fn schema() -> Value {
     schema
 }
 
-/// Every key has a default, or comes from the command line.
+/// Drops `required`: every key has a default, or comes from the command line.
 fn without_required(schema: &mut Value) {
     if let Some(object) = schema.as_object_mut() {
-        // A choice needs its name.
+        // A choice requires its name.
         let named = object.get("properties").is_some_and(|properties| properties.get("name").is_some());
         if !named {
             object.remove("required");
@@ -54,40 +55,40 @@ fn without_required(schema: &mut Value) {
     }
 }
 
-/// A name, and keys that the list of networks owns.
+/// A name, plus the keys that the list of networks defines.
 pub(super) fn network(_: &mut SchemaGenerator) -> Schema {
-    let name = json!({ "type": "string", "description": "Which network; its own keys stand beside it (`segcal list networks`)." });
+    let name = json!({ "type": "string", "description": "Name of the network; its own keys go in the same table (`segcal list networks`)." });
     json_schema!({ "type": "object", "properties": { "name": name }, "required": ["name"] })
 }
 
-/// A name, what every loss has, and parameters that the list of losses owns.
+/// A name, the keys common to all losses, plus the parameters that the list of losses defines.
 pub(super) fn loss(_: &mut SchemaGenerator) -> Schema {
     let properties = json!({
-        "name": { "type": "string", "description": "Which loss; its parameters stand beside it (`segcal list losses`)." },
+        "name": { "type": "string", "description": "Name of the loss; its parameters go in the same table (`segcal list losses`)." },
         "convention": {
             "enum": ["authors", "paper"],
-            "description": "What is computed where public code and paper differ: what the authors' code does, or what the paper prints."
+            "description": "Which definition applies where public code and paper differ: the authors' code, or the paper as printed."
         },
         "plus": {
             "type": "array",
             "items": { "type": "object" },
-            "description": "Further terms: `[[loss.plus]]` tables like `loss`, each with a `weight`, 1 by default."
+            "description": "Additional terms: `[[loss.plus]]` tables like `loss`, each with a `weight`, 1 by default."
         }
     });
     json_schema!({ "type": "object", "properties": properties, "required": ["name"] })
 }
 
-/// The rules, each with the learning rate.
+/// The optimisers, each with the learning rate.
 pub(super) fn optimiser(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = Rule::json_schema(generator);
-    let rate = json!({ "type": "number", "exclusiveMinimum": 0, "description": "Learning rate of the first epoch." });
+    let rate = json!({ "type": "number", "exclusiveMinimum": 0, "description": "Base learning rate, which the schedule scales." });
     for variant in schema.get_mut("oneOf").and_then(Value::as_array_mut).into_iter().flatten() {
         variant["properties"]["learning_rate"] = rate.clone();
     }
     schema
 }
 
-/// A word, or a table of it and what differs.
+/// The name of a preset, or a table with a preset and the keys that differ from it.
 pub(super) fn augment(generator: &mut SchemaGenerator) -> Schema {
     let axes = |doc: &str, generator: &mut SchemaGenerator| {
         let mut list = <Vec<SliceAxis>>::json_schema(generator).to_value();
@@ -100,7 +101,7 @@ pub(super) fn augment(generator: &mut SchemaGenerator) -> Schema {
         .insert("flips".into(), axes("Axes along which a sample is mirrored, each with probability 1/2.", generator));
     properties.insert(
         "turns".into(),
-        axes("Axes about which a sample is turned by 0, 90, 180 or 270 degrees, all equally likely.", generator),
+        axes("Axes about which a sample is rotated by 0, 90, 180 or 270 degrees, all equally likely.", generator),
     );
     let operators = Operators::json_schema(generator).to_value();
     properties.extend(operators["properties"].as_object().cloned().unwrap_or_default());
@@ -138,12 +139,12 @@ fn row(key: String, only_with: Option<&str>, kind: String, default: &Value, fiel
     Key { key, only_with: only_with.map(Into::into), kind, default: default.clone(), doc }
 }
 
-/// The tables of a field that is one of several, told apart by their name.
+/// The alternative tables of a field, distinguished by their name.
 fn choices(field: &Value) -> Option<&Vec<Value>> {
     field["oneOf"].as_array().filter(|list| list.iter().all(|choice| choice["properties"].is_object()))
 }
 
-/// The table that a field is, or may be.
+/// The table form of a field, if it has one.
 fn table(field: &Value) -> Option<&Value> {
     if field["properties"].is_object() {
         return Some(field);
@@ -151,7 +152,7 @@ fn table(field: &Value) -> Option<&Value> {
     field["anyOf"].as_array()?.iter().find(|choice| choice["properties"].is_object())
 }
 
-/// What may be given, in words.
+/// The accepted values, in words.
 fn kind(field: &Value) -> String {
     let words: Option<Vec<&str>> = match (&field["enum"], &field["oneOf"]) {
         (Value::Array(words), _) => words.iter().map(Value::as_str).collect(),

@@ -1,35 +1,36 @@
-//! The samples of a training: slices or patches, of which size, from where.
+//! Training samples: slices or patches, their size and where they are taken from.
 
 use schemars::JsonSchema;
 use segcal_core::{Context, Error, Result};
 use segcal_data::limits;
 use serde::{Deserialize, Serialize};
 
-/// What the network is shown.
+/// The samples that the network is trained on.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Samples {
-    /// Whole slices, or patches at random places.
+    /// Whole slices, or patches at random positions.
     pub kind: SampleKind,
-    /// Axis across slices and two-dimensional patches.
+    /// Axis perpendicular to slices and two-dimensional patches.
     pub axis: SliceAxis,
     /// Extent in voxels: `[h, w]` of a slice (padded or cropped to it) or of a two-dimensional patch, `[d, h, w]` of a
-    /// three-dimensional patch. The network has as many dimensions.
+    /// three-dimensional patch. The network has the same number of dimensions.
     pub size: Vec<usize>,
-    /// Patches of each volume in one epoch.
+    /// Number of patches from each volume per epoch.
     pub per_volume: usize,
-    /// Share of the patches that are centred on a foreground voxel; at the border they reach beyond the volume, where image
-    /// and label are 0.
+    /// Fraction of the patches that are centred on a foreground voxel; near the border they extend beyond the volume,
+    /// where image and label are 0.
     pub foreground_share: f64,
-    /// Whether those are of each structure of the volume alike, however small; else of each voxel.
+    /// Whether these patches are centred on each structure of a volume equally often, however small, rather than on
+    /// each voxel.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_class: bool,
-    /// Whether slices without any structure are left out of training.
+    /// Whether slices without any structure are excluded from training.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skip_empty: bool,
 }
 
-/// Whole slices, or patches at random places.
+/// Whole slices, or patches at random positions.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names say it")]
@@ -58,7 +59,7 @@ pub enum SliceAxis {
 }
 
 impl SliceAxis {
-    /// Its place in `[d, h, w]`.
+    /// Index in `[d, h, w]`.
     pub const fn index(self) -> usize {
         match self {
             Self::Z => 0,
@@ -67,7 +68,7 @@ impl SliceAxis {
         }
     }
 
-    /// The places of the other two, in order.
+    /// Indices of the other two axes, in order.
     pub const fn others(self) -> [usize; 2] {
         match self {
             Self::Z => [1, 2],
@@ -86,7 +87,7 @@ impl SliceAxis {
 }
 
 impl Samples {
-    /// Extent of a sample along the volume's `[d, h, w]`; 1 across slices and two-dimensional patches.
+    /// Extent of a sample along the volume's `[d, h, w]`; 1 perpendicular to slices and two-dimensional patches.
     pub fn block_size(&self) -> [usize; 3] {
         match self.size[..] {
             [d, h, w] => [d, h, w],
@@ -99,7 +100,7 @@ impl Samples {
         }
     }
 
-    /// Spatial dimensions of the network that sees such samples.
+    /// Number of spatial dimensions of a network for these samples.
     pub fn dims(&self) -> usize {
         self.size.len()
     }
@@ -110,10 +111,10 @@ impl Samples {
             SampleKind::Patches => [2, 3].contains(&self.size.len()),
         };
         if !fits || self.size.contains(&0) {
-            let problem = format!("{:?} are not the extents of {}", self.size, self.kind.as_str());
+            let problem = format!("{:?} are not valid extents for {}", self.size, self.kind.as_str());
             return Err(Error::new(problem)
                 .at("samples.size")
-                .help("[h, w] for slices, [h, w] or [d, h, w] for patches, all above 0"));
+                .help("use [h, w] for slices, [h, w] or [d, h, w] for patches, all above 0"));
         }
         limits::count(&self.size).at("samples.size")?;
         if !(0.0..=1.0).contains(&self.foreground_share) {
@@ -122,8 +123,8 @@ impl Samples {
             );
         }
         if self.skip_empty && self.kind == SampleKind::Patches {
-            let error = Error::new("is for slices").at("samples.skip_empty");
-            return Err(error.help("patches are centred on structures by foreground_share"));
+            let error = Error::new("only applies to slices").at("samples.skip_empty");
+            return Err(error.help("use samples.foreground_share to centre patches on structures"));
         }
         positive("samples.per_volume", self.per_volume)
     }
