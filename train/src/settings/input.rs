@@ -72,7 +72,8 @@ impl Input {
             return Err(Error::new(format!("{cache} is not 0 or a positive number")).at("input.cache_gib"));
         }
         if !([0, 3].contains(&self.spacing.len()) && self.spacing.iter().all(|mm| *mm >= 0.0 && mm.is_finite())) {
-            let error = Error::new(format!("{:?} is not a list of three voxel sizes", self.spacing)).at("input.spacing");
+            let error =
+                Error::new(format!("{:?} is not a list of three voxel sizes", self.spacing)).at("input.spacing");
             return Err(error.help("give [z, y, x] in mm; 0 keeps an axis"));
         }
         self.check_intensities()
@@ -85,7 +86,8 @@ impl Input {
         }
         for [low, high, mean, sd] in &self.intensities {
             if !(low < high && mean.is_finite() && *sd > 0.0 && [low, high, sd].iter().all(|x| x.is_finite())) {
-                let problem = format!("[{low}, {high}, {mean}, {sd}] are not two limits, a mean and a standard deviation");
+                let problem =
+                    format!("[{low}, {high}, {mean}, {sd}] are not two limits, a mean and a standard deviation");
                 return Err(Error::new(problem).at("input.intensities"));
             }
         }
