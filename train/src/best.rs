@@ -1,4 +1,4 @@
-//! The best checkpoint of a run that goes on: whole, and what it is worth where the last one is not.
+//! The best checkpoint when a run is continued: it must be intact, and can replace a damaged last checkpoint.
 
 use segcal_core::{Error, Result};
 
@@ -6,7 +6,7 @@ use super::run::Verified;
 use super::run_folder::RunFolder;
 use super::settings::Settings;
 
-/// The error of a last checkpoint that cannot be used, with what can be done about it.
+/// Adds to the error of an unusable last checkpoint what can be done about it.
 pub(super) fn offer_best(error: &Error, folder: &RunFolder, settings: &Settings) -> Error {
     let best = folder.best().and_then(|best| Ok((Verified::open(&best, settings)?.epoch, best)));
     let remedy = match best {
@@ -21,10 +21,10 @@ pub(super) fn offer_best(error: &Error, folder: &RunFolder, settings: &Settings)
     Error::new(error.to_string()).help(remedy)
 }
 
-/// Refuses a run whose best checkpoint is missing or damaged: it could be finished, but not used.
+/// Refuses a run whose best checkpoint is missing or damaged: the run could be finished, but not used.
 ///
 /// # Errors
-/// It is.
+/// The best checkpoint is missing or damaged.
 pub(super) fn expect_best(folder: &RunFolder, done: usize, settings: &Settings) -> Result<()> {
     let best = folder.best()?;
     let found = if best.exists() {
@@ -34,7 +34,7 @@ pub(super) fn expect_best(folder: &RunFolder, done: usize, settings: &Settings) 
     };
     found.map_err(|error| {
         let remedy = if folder.best_epoch() == Some(done) {
-            "last.safetensors is of the same epoch and whole: copy it to best.safetensors"
+            "last.safetensors is intact and of the same epoch: copy it to best.safetensors"
         } else {
             "restore it from a copy, or start a new run with out=FOLDER"
         };

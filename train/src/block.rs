@@ -1,4 +1,4 @@
-//! Blocks of cases: where a sample lies, and how it is cut out.
+//! Blocks of cases: where a sample is located, and how it is cut out.
 
 use segcal_core::Rng;
 use segcal_data::Volume;
@@ -6,28 +6,28 @@ use segcal_data::Volume;
 use super::augment::Orientation;
 use super::prepared::Prepared;
 
-/// A block of a case: `size` voxels from `start`, which may lie outside, where image and label are 0.
+/// A block of a case: `size` voxels from `start`. It may extend outside the volume, where image and label are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Number of the case.
+    /// Index of the case.
     pub case: usize,
     /// First voxel along `[d, h, w]`.
     pub start: [isize; 3],
     /// Extent along `[d, h, w]`.
     pub size: [usize; 3],
-    /// Where its voxels go when it is cut.
+    /// How its voxels are rearranged when it is cut.
     pub orientation: Orientation,
-    /// The random numbers by which it is changed before, if it is.
+    /// The random numbers for the operators that are applied before that, if any.
     pub changes: Option<Rng>,
 }
 
 impl Block {
-    /// A block as it lies in its case.
+    /// A block that is not augmented.
     pub fn plain(case: usize, start: [isize; 3], size: [usize; 3]) -> Self {
         Self { case, start, size, orientation: Orientation::default(), changes: None }
     }
 
-    /// Image and label as they lie in the case, channel by channel.
+    /// Image and label as in the case, channel by channel.
     pub fn cut(&self, case: &Prepared) -> (Vec<f32>, Vec<f32>) {
         let (mut image, mut label) = (Vec::new(), Vec::new());
         cut_block(&case.image, self, |x| x, &mut image);
@@ -43,7 +43,7 @@ pub fn cut_block<T: Copy>(volume: &Volume<T>, block: &Block, convert: impl Fn(T)
         let at = block.start[axis] + offset as isize;
         (at >= 0 && (at as usize) < extent[axis]).then_some(at as usize)
     };
-    // The run of columns that lies inside is the same for every row.
+    // The range of columns inside the volume is the same for every row.
     let before = (-block.start[2]).clamp(0, block.size[2] as isize) as usize;
     let first = (block.start[2].max(0) as usize).min(extent[2]);
     let run = (extent[2] - first).min(block.size[2] - before);

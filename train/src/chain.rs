@@ -1,10 +1,11 @@
-//! Proof of what a run did: for each epoch a hash of what the network saw and of what it became, chained to the epoch
-//! before.
+//! Proof of what a run did: for each epoch, a hash of what the network saw and of the resulting state, chained to the
+//! previous epoch.
 //!
-//! `chain_e = SHA-256(chain_{e-1}, row_e, batches_e, state_e, arithmetic_e)`, where `row_e` is the epoch's row of `metrics.csv`,
-//! `batches_e` hashes the batches in their order, `state_e` hashes weights, moments and multipliers, and `arithmetic_e`
-//! names the backend and its instruction set. The log holds all of each epoch, a checkpoint those of its own: two runs with the same last link saw the same data in the
-//! same order and have the same bits, and a log or a checkpoint that was changed or damaged is found on resuming.
+//! `chain_e = SHA-256(chain_{e-1}, row_e, batches_e, state_e, arithmetic_e)`, where `row_e` is the epoch's row of
+//! `metrics.csv`, `batches_e` hashes the batches in their order, `state_e` hashes weights, moments and multipliers, and
+//! `arithmetic_e` names the backend and its instruction set. The log stores all of this for every epoch, and each
+//! checkpoint for its own epoch. Two runs with the same last link saw the same data in the same order and are
+//! bit-identical; a log or checkpoint that was changed or damaged is detected on resuming.
 
 use segcal_core::{Backend, Error, Result};
 use segcal_losses::State;
@@ -14,36 +15,36 @@ use serde::{Deserialize, Serialize};
 use segcal_data::checkpoint;
 use segcal_data::hash::Hash;
 
-/// What an epoch was made of and what it gave: hashes in hexadecimal, and the arithmetic.
+/// Inputs and results of an epoch: hashes in hexadecimal, and the arithmetic.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// [`Backend::arithmetic`] of the epoch; empty in runs from before it was recorded.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub arithmetic: String,
-    /// Of the batches: cases, images and labels, in the order in which the network saw them.
+    /// Hash of the batches: cases, images and labels, in the order in which the network saw them.
     pub batches: String,
-    /// Of weights, moments and multipliers after the epoch.
+    /// Hash of weights, moments and multipliers after the epoch.
     pub weights: String,
-    /// Of the link before, the epoch's row of the table, and the three above.
+    /// Hash of the previous link, the epoch's row of the table, and the three fields above.
     pub chain: String,
 }
 
 impl Link {
-    /// The link of an epoch with this row of the table, behind the link `before`; `made` is a link whose chain is empty
-    /// yet.
+    /// Completes `made`, whose chain is still empty, as the link of an epoch with this row of the table, after the link
+    /// `before`.
     pub fn after(before: Option<&Self>, row: &str, made: Self) -> Self {
         Self { chain: made.chained(before, row), ..made }
     }
 
-    /// Whether the link is what follows from the one before and the epoch's row of the table.
+    /// Whether the link follows from the previous one and the epoch's row of the table.
     pub fn follows(&self, before: Option<&Self>, row: &str) -> bool {
         self.chain == self.chained(before, row)
     }
 
-    /// Refuses to go on with other arithmetic than the epoch's: the bits would be those of neither.
+    /// Refuses to continue with different arithmetic: the results would match those of neither.
     ///
     /// # Errors
-    /// The epoch was made with another backend or instruction set; the message names both.
+    /// The epoch was computed with another backend or instruction set; the message names both.
     pub fn expect_arithmetic(&self, now: &str) -> Result<()> {
         if self.arithmetic.is_empty() || self.arithmetic == now {
             return Ok(());
@@ -52,7 +53,7 @@ impl Link {
         let level = if level.is_empty() { String::new() } else { format!(" --isa {level}") };
         let problem = format!("the run was trained with {}, this is {now}, which gives other bits", self.arithmetic);
         Err(Error::new(problem).help(format!(
-            "go on with --backend {backend}{level}, or begin another run with init=RUN/last.safetensors out=FOLDER"
+            "continue with --backend {backend}{level}, or start a new run with init=RUN/last.safetensors out=FOLDER"
         )))
     }
 
@@ -68,7 +69,8 @@ impl Link {
     }
 }
 
-/// Hash of all that makes the rest of a run: weights, the optimiser's state (`moments`), the loss's `multipliers`.
+/// Hash of everything that determines the rest of a run: weights, the optimiser's state (`moments`), the loss's
+/// `multipliers`.
 ///
 /// # Errors
 /// The device cannot be read.

@@ -7,19 +7,19 @@ use segcal_data::output::escape;
 
 /// The colours of the reports (Okabe and Ito 2008).
 const COLOURS: [&str; 8] = ["#464646", "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#8c6d31"];
-/// Where the lines of a panel begin.
+/// Left end of a panel's lines.
 const LEFT: f64 = 64.0;
-/// Their width.
+/// Width of the lines.
 const WIDE: f64 = 460.0;
-/// Their height.
+/// Height of a panel.
 const HIGH: f64 = 150.0;
-/// From one panel to the next.
+/// Distance from one panel to the next.
 const STEP: f64 = 214.0;
 
-/// One value an epoch, with a name.
+/// A name, and one value per epoch.
 type Line = (String, Vec<f64>);
 
-/// The drawing of these epochs.
+/// Draws these epochs.
 pub(super) fn svg(records: &[EpochRecord]) -> String {
     let panels = panels(records);
     let height = STEP * panels.len() as f64 + 10.0;
@@ -35,7 +35,7 @@ pub(super) fn svg(records: &[EpochRecord]) -> String {
     text + "</svg>\n"
 }
 
-/// What is drawn: the loss, the validation, and each part of the loss's state that is more than a counter.
+/// The panels: the loss, the validation, and each part of the loss's state except counters.
 fn panels(records: &[EpochRecord]) -> Vec<(String, Vec<Line>)> {
     let Some(first) = records.first() else { return Vec::new() };
     let of = |value: &dyn Fn(&EpochRecord) -> f64| records.iter().map(value).collect::<Vec<f64>>();
@@ -46,7 +46,7 @@ fn panels(records: &[EpochRecord]) -> Vec<(String, Vec<Line>)> {
     let mut panels = vec![("Training loss".to_owned(), loss.collect()), ("Validation".to_owned(), validation)];
     for (part, (name, _)) in first.state.iter().enumerate().filter(|(_, (name, _))| !name.ends_with("epoch")) {
         let entries = records.iter().map(|record| record.state[part].1.len()).max().unwrap_or(0);
-        // One number stands for all entries.
+        // A single number applies to all entries.
         let entry = |record: &EpochRecord, i: usize| {
             let values = &record.state[part].1;
             values.get(i.min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
@@ -104,7 +104,7 @@ fn panel(text: &mut String, title: &str, lines: &[Line], epochs: usize) {
     }
 }
 
-/// Some round numbers from one at or below `low` to one at or above `high`.
+/// Round numbers, the first at or below `low`, the last at or above `high`.
 fn ticks(low: f64, high: f64) -> Vec<f64> {
     let room = if high > low { high - low } else { 1.0 };
     let power = 10_f64.powf((room / 4.0).log10().floor());
@@ -114,7 +114,7 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
     (first..=last).map(|number| number as f64 * step).collect()
 }
 
-/// A tick without the noise of its last digits.
+/// A tick without rounding noise in its last digits.
 fn shortest(value: f64) -> String {
     let size = value.abs();
     if size != 0.0 && !(1e-4..1e6).contains(&size) {

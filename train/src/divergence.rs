@@ -1,9 +1,9 @@
-//! Where a number that is not finite comes from.
+//! Finds the origin of a number that is not finite.
 
 use segcal_core::{Backend, Tensor};
 use segcal_models::{Gradients, Mode, Network, Parameters};
 
-/// Says which loss term or gradient of a step on `images` is not finite, and in which tensor that began.
+/// Reports which loss term or gradient of a step on `images` is not finite, and in which tensor this started.
 pub(super) fn find<B: Backend>(
     network: &dyn Network<B>,
     parameters: &Parameters<B>,
@@ -21,8 +21,8 @@ pub(super) fn find<B: Backend>(
     }
 }
 
-/// The first weights that are not finite; else the first layer whose output is not; else, as gradients flow from the
-/// last layer to the first, the last layer with a gradient that is not.
+/// The first weights that are not finite; otherwise the first layer whose output is not; otherwise, since gradients
+/// flow from the last layer to the first, the last layer with a gradient that is not.
 fn first_tensor<B: Backend>(
     network: &dyn Network<B>,
     parameters: &Parameters<B>,

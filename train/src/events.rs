@@ -1,6 +1,6 @@
-//! The training curves as TensorBoard reads them.
+//! The training curves in TensorBoard's format.
 //!
-//! An event file is a row of records: the length of a message (u64, little endian), its checksum, the message, its
+//! An event file is a sequence of records: the length of a message (u64, little endian), its checksum, the message, its
 //! checksum. Checksums are CRC-32C, rotated right by 15 bits plus 0xa282ead8. Messages are protocol buffers of
 //! `tensorflow/core/util/event.proto`, of which three fields are needed.
 
@@ -8,14 +8,14 @@ use prost::Message;
 
 use super::record::EpochRecord;
 
-/// What happened at one step.
+/// The data of one step.
 #[derive(Message)]
 struct Event {
     #[prost(double, tag = "1")]
     wall_time: f64,
     #[prost(int64, tag = "2")]
     step: i64,
-    /// In the first record alone.
+    /// Only in the first record.
     #[prost(string, optional, tag = "3")]
     file_version: Option<String>,
     #[prost(message, optional, tag = "5")]
@@ -37,8 +37,8 @@ struct Scalar {
     value: Option<f32>,
 }
 
-/// An event file with one step an epoch. Its clock counts the seconds of training, so that the same log gives the same
-/// bytes; what is not a number is left out.
+/// An event file with one step per epoch. Its clock counts the seconds of training, so that the same log gives the same
+/// bytes; NaN is left out.
 pub(super) fn event_file(records: &[EpochRecord]) -> Vec<u8> {
     let version = Event { wall_time: 0.0, step: 0, file_version: Some("brain.Event:2".into()), summary: None };
     let mut file = framed(&version.encode_to_vec());
@@ -64,7 +64,7 @@ fn scalars(record: &EpochRecord) -> Vec<Scalar> {
     finite.map(|(tag, value)| Scalar { tag, value: Some(value as f32) }).collect()
 }
 
-/// A message between its length and checksums.
+/// A message with its length and checksums.
 fn framed(message: &[u8]) -> Vec<u8> {
     let length = (message.len() as u64).to_le_bytes();
     [&length, &checksum(&length)[..], message, &checksum(message)].concat()

@@ -1,4 +1,4 @@
-//! How a prepared image lies in the image of its file: cut to a box, in other voxels. Predictions go the way back.
+//! How a prepared image relates to the image of its file: cropped to a box and resampled. Predictions are mapped back.
 
 use segcal_core::{Error, Result};
 use segcal_data::resample::{self, Line};
@@ -7,7 +7,7 @@ use segcal_data::{Grid, Volume};
 use super::normalise::foreground;
 use super::settings::Input;
 
-/// From the grid of a file to that of the network, and back.
+/// Maps the grid of a file to that of the network, and back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frame {
     /// The grid of the file.
@@ -16,23 +16,23 @@ pub struct Frame {
     pub(super) start: [usize; 3],
     /// The box's extent.
     pub(super) extent: [usize; 3],
-    /// What the box is resampled to.
+    /// The extent that the box is resampled to.
     size: [usize; 3],
-    /// The axis whose planes are resampled each by itself.
+    /// The axis whose planes are resampled separately.
     coarse: Option<usize>,
 }
 
 impl Frame {
-    /// That of an image, as the settings ask.
+    /// The frame of an image under these settings.
     ///
     /// # Errors
-    /// A voxel size is asked for, and the image has none.
+    /// The settings request a voxel size, and the image has none.
     pub fn of(image: &Volume<f32>, input: &Input) -> Result<Self> {
         let whole = image.grid.clone();
         let (start, extent) = if input.crop { box_of(image) } else { ([0; 3], whole.extent) };
         let (own, wanted) = (whole.spacing_mm(), input.wanted());
         if !whole.sized && wanted != [0.0; 3] {
-            let error = Error::new("the image has no voxel size to be resampled from").at("input.spacing");
+            let error = Error::new("the image has no voxel size, so it cannot be resampled").at("input.spacing");
             return Err(error.help("leave input.spacing empty for images without voxel sizes"));
         }
         let new = std::array::from_fn(|axis| if wanted[axis] > 0.0 { wanted[axis] } else { own[axis] });
@@ -45,7 +45,7 @@ impl Frame {
         self.size == self.whole.extent && self.extent == self.whole.extent
     }
 
-    /// The image in the box.
+    /// Crops an image to the box.
     pub(super) fn cut<T: Copy>(&self, volume: Volume<T>) -> Result<Volume<T>> {
         if self.extent == self.whole.extent {
             return Ok(volume);
@@ -62,7 +62,7 @@ impl Frame {
         Ok(Volume::new(values, volume.channels(), grid))
     }
 
-    /// The image of the box in the network's voxels.
+    /// Resamples the image of the box to the network's voxels.
     pub(super) fn resampled(&self, image: Volume<f32>) -> Result<Volume<f32>> {
         if self.size == self.extent {
             return Ok(image);
@@ -73,7 +73,7 @@ impl Frame {
         Ok(Volume::new(channels, image.channels(), image.grid.resized(self.size)?))
     }
 
-    /// The label of the file, as the network is taught it.
+    /// Crops and resamples the label of the file to the grid that the network sees.
     pub(super) fn label(&self, label: Volume<i32>) -> Result<Volume<i32>> {
         let label = self.cut(label)?;
         if self.size == self.extent {
@@ -89,13 +89,14 @@ impl Frame {
         self.size
     }
 
-    /// The maps of the network's scores back to the voxels of the box.
+    /// The maps from the network's scores back to the voxels of the box.
     pub(super) fn back(&self) -> [Line; 3] {
         resample::lines(self.size, self.extent, self.coarse)
     }
 }
 
-/// First voxel and extent of what is not 0 in all channels; everything where all is 0.
+/// First voxel and extent of the bounding box of the voxels that are nonzero in any channel; the whole image if all are
+/// 0.
 pub fn box_of(image: &Volume<f32>) -> ([usize; 3], [usize; 3]) {
     let extent = image.grid.extent;
     let (mut low, mut high) = (extent, [0; 3]);

@@ -1,13 +1,13 @@
-//! Gaussian noise on images, to see how a network bears it.
+//! Gaussian noise on images, to test the robustness of a network.
 
 use segcal_core::{Error, Result, Rng};
 
-/// Stream of the noise among those of a seed's random numbers.
+/// Stream of the noise among the random numbers of a seed.
 const NOISE: u64 = 0x006e_6f69_7365;
 
-/// Independent normal numbers, one added to each value of a prepared image, whose values are in `[0, 1]`; the sum is not
-/// clipped. Counter-based: they depend on the seed, the standard deviation, the name of the case and the place of the voxel
-/// alone.
+/// Independent normal random numbers, one added to each value of a prepared image, whose values are in `[0, 1]`; the
+/// sum is not clipped. Counter-based: they depend only on the seed, the standard deviation, the name of the case and
+/// the position of the voxel.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Noise {
     /// Standard deviation; 0 changes nothing.
@@ -17,7 +17,7 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Refuses what is not a standard deviation.
+    /// Refuses an invalid standard deviation.
     ///
     /// # Errors
     /// `sigma` is negative or not finite.
@@ -46,7 +46,7 @@ impl Noise {
 mod tests {
     use super::*;
 
-    /// Mean and variance within five standard errors; another for each seed, level and case.
+    /// Mean and variance within five standard errors; different for each seed, level and case.
     #[test]
     fn noise_is_gaussian_and_depends_on_seed_level_and_case_alone() {
         let count = 20_000;

@@ -1,16 +1,16 @@
-//! What intensities become, channel by channel.
+//! Intensity normalisation, channel by channel.
 
 use segcal_core::{Error, Result};
 
 use super::settings::{Input, Normalise};
 
-/// Standard deviations are at least this, so that a constant channel becomes 0.
+/// Lower bound of standard deviations, so that a constant channel becomes 0.
 const LEAST: f64 = 1e-8;
 
 /// Normalises the channels of a volume of this extent.
 ///
 /// # Errors
-/// There are more channels than the settings name.
+/// There are more channels than entries in the settings.
 pub(super) fn normalise(values: &mut [f32], extent: [usize; 3], input: &Input) -> Result<()> {
     let voxels = extent.iter().product::<usize>().max(1);
     let masked = input.normalise.contains(&Normalise::ZScoreMasked);
@@ -26,13 +26,13 @@ pub(super) fn normalise(values: &mut [f32], extent: [usize; 3], input: &Input) -
     Ok(())
 }
 
-/// The entry of a channel; a single one is for all.
+/// The entry of a channel; a single entry applies to all.
 fn of_channel<T: Copy>(list: &[T], channel: usize, key: &str) -> Result<T> {
     let found = list.get(if list.len() == 1 { 0 } else { channel });
     found.copied().ok_or_else(|| missing(channel, key))
 }
 
-/// Which voxels are not 0 in every channel.
+/// Which voxels are nonzero in at least one channel.
 pub(super) fn foreground(values: &[f32], voxels: usize) -> Vec<bool> {
     let mut any = vec![false; voxels];
     for channel in values.chunks_exact(voxels) {
@@ -42,17 +42,17 @@ pub(super) fn foreground(values: &[f32], voxels: usize) -> Vec<bool> {
 }
 
 fn missing(channel: usize, key: &str) -> Error {
-    let error = Error::new(format!("channel {channel} of the image is not named")).at(format!("input.{key}"));
+    let error = Error::new(format!("channel {channel} of the image has no entry")).at(format!("input.{key}"));
     error.help("give an entry for each channel, or one for all")
 }
 
-/// Clips, takes the mean off and divides by the standard deviation.
+/// Clips, subtracts the mean and divides by the standard deviation.
 fn ct(channel: &mut [f32], [low, high, mean, sd]: [f64; 4]) {
     let sd = sd.max(LEAST);
     channel.iter_mut().for_each(|value| *value = ((f64::from(*value).clamp(low, high) - mean) / sd) as f32);
 }
 
-/// Takes the mean off and divides by the standard deviation, both of the voxels in the mask; voxels outside become 0.
+/// Subtracts the mean and divides by the standard deviation, both of the voxels in the mask; voxels outside become 0.
 fn z_score(channel: &mut [f32], mask: Option<&[bool]>) {
     let within = |voxel: usize| mask.is_none_or(|mask| mask[voxel]);
     let numbers = || channel.iter().enumerate().filter(|(voxel, _)| within(*voxel)).map(|(_, &value)| f64::from(value));
@@ -64,7 +64,7 @@ fn z_score(channel: &mut [f32], mask: Option<&[bool]>) {
     }
 }
 
-/// A mask with its holes: all that no way outside of it, along the axes, reaches from the border.
+/// A mask with its holes filled: all voxels that no path outside it, along the axes, connects to the border.
 fn filled(mask: &[bool], extent: [usize; 3]) -> Vec<bool> {
     let mut inside = vec![true; mask.len()];
     let at = |voxel: usize| [voxel / (extent[1] * extent[2]), voxel / extent[2] % extent[1], voxel % extent[2]];
@@ -87,7 +87,7 @@ fn filled(mask: &[bool], extent: [usize; 3]) -> Vec<bool> {
     inside
 }
 
-/// Shifts and scales to `[0, 1]` between two percentiles; values beyond are clipped. A constant image becomes 0.
+/// Shifts and scales to `[0, 1]` between two percentiles; values outside are clipped. A constant image becomes 0.
 fn scale(values: &mut [f32], [low, high]: [f64; 2]) {
     let (low, high) = percentiles(values, low, high);
     let (range, scale) = if high > low { (high - low, 1.0 / (high - low)) } else { (0.0, 0.0) };
@@ -100,7 +100,7 @@ fn scale(values: &mut [f32], [low, high]: [f64; 2]) {
     }
 }
 
-/// The values at two percentiles, interpolated between ranks as NumPy does; 0 and 100 are minimum and maximum.
+/// The values at two percentiles, interpolated between ranks as in NumPy; 0 and 100 are minimum and maximum.
 pub(super) fn percentiles(values: &[f32], low: f64, high: f64) -> (f32, f32) {
     if values.is_empty() {
         return (0.0, 0.0);
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(between, [0.0, 1.0]);
     }
 
-    /// The folder of shared data: `SEGCAL_DATA`, or `shared` beside the project.
+    /// The folder of shared data: `SEGCAL_DATA`, or `shared` next to the project.
     fn goldens() -> Option<std::path::PathBuf> {
         let shared = match std::env::var_os("SEGCAL_DATA") {
             Some(folder) => std::path::PathBuf::from(folder),

@@ -1,24 +1,24 @@
 //! The `[loss]` table of a config.
 //!
-//! `name` and the loss's own parameters; `convention` for all; further losses, each with a `weight`, as
-//! `[[loss.plus]]` tables of the same form.
+//! It contains `name` and the loss's own parameters; `convention`, which applies to all losses; and further losses,
+//! each with a `weight`, as `[[loss.plus]]` tables of the same form.
 
 use segcal_core::{Backend, Context, Error, Result};
 use segcal_losses::{Batch, Convention, Criterion, Given, Loss, Objective, Regional, Setting, Spec, State};
 use segcal_metrics::measure::Nested;
 use toml::{Table, Value};
 
-/// What a training of files minimises.
+/// What training on files minimises.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// Losses of classes that exclude each other.
+    /// Losses of mutually exclusive classes.
     Classes(Objective),
-    /// The same of regions that are problems of their own.
+    /// The same for regions, each a binary problem.
     Regions(Regional),
 }
 
-/// The target that the table describes, for images of that many channels and, where the data set names some, regions. Dice is of
-/// the regions alone, as in nnU-Net, unless `include_background` says otherwise.
+/// The target that the table describes, for images with this many channels and, if the data set defines them, regions.
+/// Dice covers only the regions, as in nnU-Net, unless `include_background` says otherwise.
 ///
 /// # Errors
 /// As [`objective`]; a loss that does not apply to regions.
@@ -83,12 +83,12 @@ impl Criterion for Target {
     }
 }
 
-/// The objective that the table describes, for images of that many channels. Every loss leaves out the pixels of the
-/// data set's label to ignore, if it has one.
+/// The objective that the table describes, for images with this many channels. Every loss excludes the pixels with the
+/// data set's ignore label, if it has one.
 ///
 /// # Errors
-/// An unknown loss, parameter or convention, or a value out of range; the message names the key. A loss that cannot leave
-/// pixels out, or is told to leave out others, where the data set has a label to ignore.
+/// An unknown loss, parameter or convention, or a value out of range; the message names the key. If the data set has an
+/// ignore label: a loss that cannot exclude pixels, or that is told to ignore others.
 pub fn objective(table: &Table, channels: usize, ignored: Option<i32>) -> Result<Objective> {
     sum(table, &Data { channels, ignored, regions: false })
 }
@@ -113,17 +113,18 @@ fn sum(table: &Table, data: &Data) -> Result<Objective> {
     Objective::new(parts)
 }
 
-/// What losses must know of the data set.
+/// What losses need to know about the data set.
 struct Data {
     channels: usize,
     ignored: Option<i32>,
-    /// Whether its labels are regions that are problems of their own.
+    /// Whether its labels are regions, each a binary problem.
     regions: bool,
 }
 
 fn part(table: &Table, convention: Convention, data: &Data) -> Result<(f64, Loss)> {
     let name = table.get("name").and_then(Value::as_str);
-    let name = name.ok_or_else(|| Error::new("is missing or no text").at("name").help("see `segcal list losses`"))?;
+    let name =
+        name.ok_or_else(|| Error::new("is missing or is not text").at("name").help("see `segcal list losses`"))?;
     let mut weight = 1.0;
     let mut given = Given::new();
     for (key, value) in table {
@@ -147,25 +148,25 @@ fn part(table: &Table, convention: Convention, data: &Data) -> Result<(f64, Loss
     let settings = spec.settings(&given, convention)?;
     if settings.needs_image() && data.channels != 1 {
         let problem = format!("reads the image, which must have one channel, not {}", data.channels);
-        return Err(Error::new(problem).at(name).help("choose a prior that reads the labels alone"));
+        return Err(Error::new(problem).at(name).help("choose a prior that reads only the labels"));
     }
     Ok((weight, Loss::build(name, &settings)?))
 }
 
-/// The parameter of losses that average over classes: of a region's problem, class 0 is the rest.
+/// The parameter of losses that average over classes: in a region's problem, class 0 is everything else.
 const BACKGROUND: &str = "include_background";
 
-/// Hands the data set's label to ignore to a loss.
+/// Passes the data set's ignore label to a loss.
 fn ignore(given: &mut Given, label: i32, spec: &Spec) -> Result<()> {
     const KEY: &str = "ignore_index";
     if spec.params().all(|param| param.name != KEY) {
-        let problem = format!("cannot leave pixels out, and the data set has the label {label} to ignore");
+        let problem = format!("cannot ignore pixels, but the data set has the ignore label {label}");
         return Err(Error::new(problem).help("choose another loss, or give these pixels a class in dataset.json"));
     }
     let own = Setting::Number(f64::from(label));
     match given.insert(KEY.to_owned(), own.clone()) {
         Some(other) if other != own => {
-            let problem = format!("{other} is not the data set's label to ignore, which is {label}");
+            let problem = format!("{other} is not the data set's ignore label, which is {label}");
             Err(Error::new(problem).at(KEY).help("leave the key out"))
         }
         _ => Ok(()),

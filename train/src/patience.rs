@@ -1,11 +1,11 @@
-//! Early stopping: whether the validation DSC has been waited for long enough.
+//! Early stopping: whether the validation DSC has not improved for long enough.
 
 use segcal_data::observer::{Event, Observer};
 
 use super::record::EpochRecord;
 use super::settings::Settings;
 
-/// The epoch that is better than all others by mean foreground DSC; of equal ones the first.
+/// The epoch with the best mean foreground DSC; the first one of equals.
 pub(super) fn best_epoch(records: &[EpochRecord]) -> Option<usize> {
     let better = |best: Option<usize>, number: usize| {
         let dsc = |number: usize| records[number].dsc.0;
@@ -16,13 +16,13 @@ pub(super) fn best_epoch(records: &[EpochRecord]) -> Option<usize> {
     (0..records.len()).fold(None, better).map(|number| number + 1)
 }
 
-/// Whether these epochs end a training: as many as `patience` came after the best one.
+/// Whether training ends after these epochs: at least `patience` epochs came after the best one.
 pub(super) fn is_over(settings: &Settings, records: &[EpochRecord]) -> bool {
     let waited = records.len() - best_epoch(records).unwrap_or(0);
     settings.patience > 0 && waited >= settings.patience
 }
 
-/// Says that a training has ended before its last epoch, if it has.
+/// Reports that a training has ended before its last epoch, if it has.
 pub(super) fn announce(settings: &Settings, done: usize, observer: &dyn Observer) {
     if done < settings.epochs {
         let patience = settings.patience;

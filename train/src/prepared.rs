@@ -1,4 +1,4 @@
-//! Volumes ready for the network: read, cut, normalised, resampled and checked against their labels.
+//! Volumes ready for the network: read, cropped, normalised, resampled and checked against their labels.
 
 use std::path::PathBuf;
 
@@ -33,16 +33,16 @@ impl Prepared {
     }
 }
 
-/// An image ready for the network, and how it lies in the image of the file.
+/// An image ready for the network, and how it relates to the image of the file.
 pub struct Ready {
     /// `[channels, d, h, w]` on the frame's grid.
     pub image: Volume<f32>,
-    /// From the file's grid to that of the image, and back.
+    /// Maps the file's grid to that of the image, and back.
     pub frame: Frame,
 }
 
 impl Ready {
-    /// Cuts, normalises and resamples an image.
+    /// Crops, normalises and resamples an image.
     fn of(image: Volume<f32>, input: &Input) -> Result<Self> {
         let frame = Frame::of(&image, input)?;
         let mut image = frame.cut(image)?;
@@ -55,15 +55,15 @@ impl Ready {
 /// Reads and prepares one image.
 ///
 /// # Errors
-/// As [`read_channels`]; the settings name fewer channels, or ask for voxels of a size of an image that has none.
+/// As [`read_channels`]; the settings name fewer channels, or request a voxel size for an image that has none.
 pub fn prepare_image(case: &Case, input: &Input) -> Result<Ready> {
     Ready::of(read_channels(case)?, input)
 }
 
-/// Reads one image as it is stored: its channels, checked to lie on one grid.
+/// Reads one image as stored: its channels, checked to lie on one grid.
 ///
 /// # Errors
-/// A file is malformed, holds NaN or infinity, or the channels lie on different grids.
+/// A file is malformed, contains NaN or infinity, or the channels lie on different grids.
 pub fn read_channels(case: &Case) -> Result<Volume<f32>> {
     let mut values = Vec::new();
     let mut first: Option<(Grid, &PathBuf)> = None;
@@ -90,13 +90,14 @@ pub fn read_channels(case: &Case) -> Result<Volume<f32>> {
     Ok(Volume::new(values, channels, grid))
 }
 
-/// Refuses an image that has another number of channels than the network takes.
+/// Refuses an image whose number of channels is not that of the network's input.
 pub(super) fn expect_channels(image: &Volume<f32>, taken: usize) -> Result<()> {
     if image.channels() == taken {
         return Ok(());
     }
     let problem = format!("the image has {} channels, but the network takes {taken}", image.channels());
-    Err(Error::new(problem).help("a fourth axis of a file, such as time, counts as channels: give one file a channel"))
+    Err(Error::new(problem)
+        .help("a fourth axis of a file, such as time, counts as channels: give one file per channel"))
 }
 
 /// The same for an image in memory, `[channels, d, h, w]`.
@@ -122,8 +123,8 @@ pub fn prepare_volume(mut image: Volume<f32>, input: &Input) -> Result<Ready> {
 /// Reads a labelled case.
 ///
 /// # Errors
-/// Those of [`prepare_image`]; there is no label, it lies on another grid, or it holds neither a class of `classes` nor
-/// the label to ignore.
+/// Those of [`prepare_image`]; there is no label, it lies on another grid, or it contains a value that is neither a
+/// class of `classes` nor the ignore label.
 pub fn prepare(case: &Case, input: &Input, classes: &Classes) -> Result<Prepared> {
     let Ready { image, frame } = prepare_image(case, input).at(&case.name)?;
     let path = case.label.as_ref().ok_or_else(|| Error::new("has no label").at(&case.name))?;
@@ -138,17 +139,17 @@ pub fn prepare(case: &Case, input: &Input, classes: &Classes) -> Result<Prepared
     Ok(Prepared { name: case.name.clone(), image, label })
 }
 
-/// What labels of a data set may be.
+/// The valid labels of a data set.
 #[derive(Clone, Copy, Debug)]
 pub struct Classes {
-    /// Number of classes, the background included.
+    /// Number of classes, including the background.
     pub count: usize,
-    /// The label of voxels that count nowhere.
+    /// The ignore label.
     pub ignored: Option<i32>,
 }
 
 impl Classes {
-    /// Refuses a label that is neither a class nor the one to ignore.
+    /// Refuses a label that is neither a class nor the ignore label.
     fn expect(&self, label: &Volume<i32>) -> Result<()> {
         let Some(bad) = label.values().iter().find(|&&label| !self.holds(label)) else { return Ok(()) };
         let count = self.count;
@@ -160,7 +161,7 @@ impl Classes {
         Some(label) == self.ignored || usize::try_from(label).is_ok_and(|class| class < self.count)
     }
 
-    /// Whether a label is of a structure.
+    /// Whether a label belongs to a structure.
     pub(super) fn is_foreground(&self, label: i32) -> bool {
         label != 0 && Some(label) != self.ignored
     }

@@ -1,4 +1,4 @@
-//! The figures of one epoch.
+//! The results of one epoch.
 
 use std::fmt::Display;
 
@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::Link;
 
-/// What one epoch gave.
+/// The results of one epoch.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct EpochRecord {
-    /// From 1.
+    /// Counted from 1.
     pub epoch: usize,
     /// Learning rate of the epoch.
     pub learning_rate: f64,
     /// Mean over the batches of the loss and each of its terms, by name; `loss` is the total.
     pub loss: Vec<(String, f64)>,
-    /// Mean foreground DSC of the validation volumes; NaN where no volume holds a structure.
+    /// Mean foreground DSC of the validation volumes; NaN if no volume contains a structure.
     pub dsc: Number,
-    /// DSC of each structure, mean over the validation volumes that hold it.
+    /// DSC of each structure, averaged over the validation volumes that contain it.
     pub dsc_by_structure: Vec<(String, Number)>,
     /// Mean foreground ECE of the validation volumes.
     pub ece: Number,
-    /// What the loss remembers (multipliers), by name; empty for most losses.
+    /// The state of the loss (multipliers), by name; empty for most losses.
     pub state: Vec<(String, Vec<f64>)>,
     /// Seconds of training, without validation.
     pub seconds: f64,
@@ -32,30 +32,30 @@ pub struct EpochRecord {
     pub hashes: Link,
 }
 
-/// A training that has come to its end.
+/// A finished training.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Finished {
-    /// The epoch whose weights predict, from 1: the first of the largest mean foreground DSC on the validation volumes, the last
-    /// where there are none.
+    /// The epoch whose weights are used for prediction, from 1: the first one with the largest mean foreground DSC on
+    /// the validation volumes, or the last if there are none.
     pub best_epoch: Option<usize>,
-    /// What each epoch gave.
+    /// The results of each epoch.
     pub epochs: Vec<EpochRecord>,
 }
 
 impl Finished {
-    /// The figures of the best epoch.
+    /// The results of the best epoch.
     pub fn best(&self) -> Option<&EpochRecord> {
         self.epochs.get(self.best_epoch?.checked_sub(1)?)
     }
 }
 
 impl EpochRecord {
-    /// The figures in one line for people.
+    /// The results in one line for people.
     pub fn line(&self) -> String {
         let terms: Vec<String> = self.loss.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
         let pace = format!("{:.1} s, {:.0} images/s", self.seconds, self.images_per_second);
         if self.dsc.0.is_nan() && self.ece.0.is_nan() {
-            // No validation cases, or none that holds a structure.
+            // No validation cases, or none that contains a structure.
             return format!("{}, {pace}", terms.join(", "));
         }
         format!("{}, DSC {:.4}, ECE {:.4}, {pace}", terms.join(", "), self.dsc.0, self.ece.0)
@@ -70,7 +70,7 @@ impl EpochRecord {
         row
     }
 
-    /// The same as the text that the hash chain covers.
+    /// The same, as the text that the hash chain covers.
     pub(super) fn row(&self) -> String {
         self.fields().iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }

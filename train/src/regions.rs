@@ -1,14 +1,15 @@
-//! Regions of a data set that a network learns as problems of their own, each with a sigmoid (nnU-Net's region-based training).
+//! Regions of a data set that a network learns as separate binary problems, each with a sigmoid (nnU-Net's region-based
+//! training).
 
 use segcal_core::{Context, Error, Result};
 use segcal_data::Dataset;
 use segcal_metrics::measure::Nested;
 use segcal_metrics::volume::{Label, Structure};
 
-/// The regions of a data set; none where its labels are classes.
+/// The regions of a data set; none if its labels are classes.
 ///
 /// # Errors
-/// A label of a region, or one that a region becomes, is none of a label map.
+/// A label of a region, or one that a region becomes, is not valid in a label map.
 pub fn nested(data: &Dataset) -> Result<Option<Nested>> {
     let label = |&label: &i32| {
         Label::try_from(label).map_err(|_| {
@@ -24,7 +25,7 @@ pub fn nested(data: &Dataset) -> Result<Option<Nested>> {
     Ok((!regions.is_empty()).then_some(Nested { regions, order }))
 }
 
-/// The regions in words, as their channels are.
+/// Describes the regions, in the order of their channels.
 pub fn described(nested: &Nested) -> String {
     let each = nested.regions.iter().zip(&nested.order).map(|(region, becomes)| {
         let labels: Vec<String> = region.labels.iter().map(ToString::to_string).collect();

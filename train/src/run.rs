@@ -1,4 +1,4 @@
-//! A run that can be opened again: the network with its tensors, and what was stored beside them.
+//! A run that can be reopened: the network with its tensors, and what was stored with them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ use segcal_data::config::from_table;
 use segcal_data::{Volume, checkpoint};
 use segcal_metrics::measure::Nested;
 
-/// Convolutions of a block beyond which a config is a mistake: a step would take minutes, and the first epoch days.
+/// Maximum number of convolutions of a block: with more, a step would take minutes and the first epoch days.
 const MOST_CONVS: u64 = 64;
 
 /// The network that the settings describe, for a data set's channels and classes.
@@ -39,7 +39,7 @@ pub fn network<B: Backend>(settings: &Settings, channels: usize, classes: usize)
     models::build(&config).at("network")
 }
 
-/// Everything that a checkpoint holds.
+/// The contents of a checkpoint.
 pub struct Checkpoint<'a, B: Backend, L> {
     /// Weights.
     pub parameters: &'a Parameters<B>,
@@ -47,22 +47,22 @@ pub struct Checkpoint<'a, B: Backend, L> {
     pub optimiser: &'a Optimiser<B>,
     /// Multipliers of the loss.
     pub objective: &'a L,
-    /// Epochs that are done.
+    /// Number of finished epochs.
     pub epoch: usize,
-    /// Hashes of the newest epoch.
+    /// Hashes of the latest epoch.
     pub link: &'a Link,
     /// The network's config.
     pub network: &'a NetworkConfig,
     /// Names of the classes.
     pub class_names: &'a [String],
-    /// Voxel sizes of the training images, where they are known.
+    /// Voxel sizes of the training images, if they are known.
     pub spacings: Option<&'a Spacings>,
-    /// The regions that the outputs are of, where they are problems of their own.
+    /// The regions that the outputs represent, if each is a binary problem.
     pub regions: Option<&'a Nested>,
 }
 
 impl<B: Backend, L: Criterion> Checkpoint<'_, B, L> {
-    /// Writes the checkpoint, whole or not at all.
+    /// Writes the checkpoint atomically.
     ///
     /// # Errors
     /// Those of [`checkpoint::save`].
@@ -86,13 +86,13 @@ impl<B: Backend, L: Criterion> Checkpoint<'_, B, L> {
 
 /// Name of the optimiser's tensors in a checkpoint.
 const OPTIMISER: &str = "optimiser";
-/// Key of the metadata under which the voxel sizes of the training images are stored.
+/// Metadata key of the voxel sizes of the training images.
 const SPACINGS: &str = "spacings_mm";
-/// Key of the metadata under which regions are stored that the outputs are of.
+/// Metadata key of the regions that the outputs represent.
 const REGIONS: &str = "regions";
-/// Key of the metadata under which the hashes of the epoch are stored.
+/// Metadata key of the hashes of the epoch.
 const LINK: &str = "hashes";
-/// Key of the metadata under which the multipliers of the loss are stored.
+/// Metadata key of the multipliers of the loss.
 const LOSS_STATE: &str = "loss_state";
 
 fn json(value: &impl serde::Serialize) -> Result<String> {
@@ -103,11 +103,11 @@ fn parsed<T: serde::de::DeserializeOwned>(stored: &Stored, key: &str, path: &Pat
     serde_json::from_str(stored.value(key)?).map_err(Error::from_source).at(key).at(path.display())
 }
 
-/// Takes up a checkpoint: fills parameters, optimiser and loss, and gives the number of epochs that are done with the
-/// hashes of the last.
+/// Loads a checkpoint: fills parameters, optimiser and loss, and returns the number of finished epochs with the hashes
+/// of the last one.
 ///
 /// # Errors
-/// The file is damaged (its numbers do not have the hash that was stored with them), or belongs to another network,
+/// The file is damaged (its numbers do not match the hash that was stored with them), or belongs to another network,
 /// optimiser or loss.
 pub fn restore<B: Backend>(
     path: &Path,
@@ -134,17 +134,17 @@ fn expect_hash(weights: &str, link: &Link, epoch: usize) -> Result<()> {
     Err(Error::new(problem).help("the file was changed or is damaged: restore it from a copy"))
 }
 
-/// A checkpoint whose numbers have the hash that was stored with them, and that is of the network which the settings of
-/// its run describe.
+/// A checkpoint whose numbers match the hash that was stored with them, and whose network is the one that the settings
+/// of its run describe.
 pub struct Verified {
     stored: Stored,
     /// The network's config.
     pub network: NetworkConfig,
-    /// Names of the classes, the background first; as many as the network has, unless its outputs are of regions.
+    /// Names of the classes, the background first; as many as the network has outputs, unless these are regions.
     pub class_names: Vec<String>,
-    /// The regions that the outputs are of, where they are problems of their own.
+    /// The regions that the outputs represent, if each is a binary problem.
     pub regions: Option<Nested>,
-    /// Epochs that are done.
+    /// Number of finished epochs.
     pub epoch: usize,
 }
 
@@ -152,7 +152,7 @@ impl Verified {
     /// Reads and verifies a checkpoint of a run.
     ///
     /// # Errors
-    /// The file is missing or damaged, no checkpoint of a run, or of another network than the settings describe.
+    /// The file is missing or damaged, not a checkpoint of a run, or of another network than the settings describe.
     pub fn open(path: &Path, settings: &Settings) -> Result<Self> {
         let stored = checkpoint::load(path)?;
         let config: NetworkConfig = parsed(&stored, "network", path)?;
@@ -161,7 +161,7 @@ impl Verified {
             stored.metadata().contains_key(REGIONS).then(|| parsed(&stored, REGIONS, path)).transpose()?;
         let named = regions.as_ref().map_or(class_names.len(), |nested| nested.regions.len());
         let network = Self::network(&config, named, settings).at(path.display())?;
-        // In doubles, which hold the numbers of every backend exactly.
+        // In doubles, which represent the numbers of every backend exactly.
         let weights = stored.restore("", &Parameters::blank(&network.specs(), &Reference))?;
         let optimiser = Optimiser::new(settings.rule()?.0, &weights).at("optimiser")?;
         let moments = stored.restore(OPTIMISER, &optimiser.state())?;
@@ -171,11 +171,11 @@ impl Verified {
         Ok(Self { stored, network: config, class_names, regions, epoch })
     }
 
-    /// The network, if it is that of the settings and has the classes that are named.
+    /// The network, if it is that of the settings and has the named classes.
     fn network(config: &NetworkConfig, named: usize, settings: &Settings) -> Result<Box<dyn Network<Reference>>> {
         let described = network::<Reference>(settings, config.in_channels, config.classes)?;
         let stored = models::build::<Reference>(config)?;
-        // Not the configs, whose keys may leave to a preset what others name.
+        // Does not compare the configs, whose keys may leave to a preset what others name.
         if !is_same(&*stored, &*described) {
             return Err(Error::new("its network is not the one that config.toml describes")
                 .help("the files of two runs were mixed: restore the folder from a copy"));
@@ -189,7 +189,7 @@ impl Verified {
     }
 }
 
-/// Whether two networks compute the same with the same tensors.
+/// Whether two networks compute the same from the same tensors.
 fn is_same<B: Backend>(a: &dyn Network<B>, b: &dyn Network<B>) -> bool {
     let tensors = |network: &dyn Network<B>| -> Vec<_> {
         network.specs().into_iter().map(|spec| (spec.name, spec.dims)).collect()
@@ -197,7 +197,7 @@ fn is_same<B: Backend>(a: &dyn Network<B>, b: &dyn Network<B>) -> bool {
     a.graph() == b.graph() && tensors(a) == tensors(b)
 }
 
-/// Refuses a network whose tensors, held twice, cannot fit into memory.
+/// Refuses a network if its tensors, held twice, do not fit into memory.
 fn expect_room_for<B: Backend>(network: &dyn Network<B>) -> Result<()> {
     let numbers = (network.parameter_count() as u64).saturating_mul(2);
     memory::expect(numbers.saturating_mul(size_of::<B::Elem>() as u64), "the network").at("network")
@@ -208,7 +208,7 @@ const BATCH: usize = 16;
 
 /// A trained network, ready to predict.
 pub struct Trained<B: Backend> {
-    /// What it was trained with.
+    /// The settings that it was trained with.
     pub settings: Settings,
     /// The network.
     pub network: Box<dyn Network<B>>,
@@ -216,9 +216,9 @@ pub struct Trained<B: Backend> {
     pub parameters: Parameters<B>,
     /// Names of the classes, the background first.
     pub class_names: Vec<String>,
-    /// The regions that the outputs are of, where they are problems of their own; else they are of the classes.
+    /// The regions that the outputs represent, if each is a binary problem; otherwise the outputs are the classes.
     pub regions: Option<Nested>,
-    /// Voxel sizes of the training images, where they are known.
+    /// Voxel sizes of the training images, if they are known.
     pub spacings: Option<Spacings>,
 }
 
@@ -226,7 +226,7 @@ impl<B: Backend> Trained<B> {
     /// Opens a run with its best weights.
     ///
     /// # Errors
-    /// The folder holds no run, or its checkpoint is missing, damaged or of another run.
+    /// The folder contains no run, or its checkpoint is missing, damaged or of another run.
     pub fn open(folder: &Path, backend: &B) -> Result<Self> {
         let settings = Settings::from_stored(run_folder::stored_config(folder)?).at(folder.display())?;
         let path = folder.join("best.safetensors");
@@ -252,11 +252,11 @@ impl<B: Backend> Trained<B> {
         Predictor::new(&*self.network, &self.parameters, self.regions.as_ref(), backend)
     }
 
-    /// Probabilities `[k, d, h, w]` of the classes, or of the regions, of an image in memory, `[channels, d, h, w]` with the intensities of its file:
-    /// the same bits as [`predict()`](crate::predict()) writes.
+    /// Probabilities `[k, d, h, w]` of the classes, or of the regions, for an image in memory, `[channels, d, h, w]`
+    /// with the intensities of its file: bit-identical to what [`predict()`](crate::predict()) writes.
     ///
     /// # Errors
-    /// The image has another number of channels than the training's or is not finite, or the device fails.
+    /// The image does not have as many channels as in training or is not finite, or the device fails.
     pub fn probabilities(&self, backend: &B, image: Volume<f32>) -> Result<Volume<f32>> {
         self.scores(backend, image, Scores::Probabilities)
     }

@@ -1,7 +1,7 @@
-//! What a network is shown: blocks cut from prepared volumes, in a repeatable order, a few batches ahead.
+//! Samples for the network: blocks cut from prepared volumes, in a reproducible order, a few batches ahead.
 //!
 //! A slice is a block whose extent is 1 along one axis; dropping that axis gives the `[1, h, w]` of a 2-D network. So
-//! slices of any axis, 2-D images and 3-D patches are one mechanism.
+//! slices of any axis, 2-D images and 3-D patches share one mechanism.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -18,8 +18,8 @@ use super::source::Source;
 use segcal_data::hash::Hash;
 use segcal_data::{Volume, limits};
 
-/// All slices of all cases, in order; each padded or cropped to the configured size about its centre. With `skip_empty` only
-/// those that show a structure.
+/// All slices of all cases, in order; each padded or cropped to the configured size about its centre. With
+/// `skip_empty`, only those that show a structure.
 fn all_slices(cases: &dyn Source, samples: &Samples) -> Result<Vec<Block>> {
     let along = samples.axis.index();
     let mut blocks = Vec::new();
@@ -50,7 +50,7 @@ fn shows_a_structure(label: &Volume<i32>, block: &Block, classes: Classes) -> bo
     labels.contains(&1.0)
 }
 
-/// Random patches of all cases, a share of them centred on a foreground voxel.
+/// Random patches of all cases, a fraction of them centred on a foreground voxel.
 fn random_patches(cases: &dyn Source, samples: &Samples, rng: Rng) -> Result<Vec<Block>> {
     let size = samples.block_size();
     let mut blocks = Vec::new();
@@ -70,7 +70,7 @@ fn random_patches(cases: &dyn Source, samples: &Samples, rng: Rng) -> Result<Vec
                 let structure = &structures[rng.below(5, structures.len())];
                 let voxel = structure[rng.below(1, structure.len())];
                 let at = [voxel / (extent[1] * extent[2]), voxel / extent[2] % extent[1], voxel % extent[2]];
-                // Not moved into the volume: the voxel would not be in the middle.
+                // Not moved into the volume: the voxel would not be in the centre.
                 std::array::from_fn(|axis| at[axis] as isize - size[axis] as isize / 2)
             } else {
                 std::array::from_fn(|axis| {
@@ -93,7 +93,7 @@ fn clamp_start(start: isize, extent: usize, size: usize) -> isize {
     }
 }
 
-/// The blocks of one epoch in their random order.
+/// The blocks of one epoch in random order.
 ///
 /// # Errors
 /// A case cannot be read.
@@ -105,7 +105,7 @@ pub fn epoch_blocks(cases: &dyn Source, samples: &Samples, rng: Rng) -> Result<V
     Ok(rng.stream(0).permutation(blocks.len()).into_iter().map(|number| blocks[number]).collect())
 }
 
-/// Gives each block of an epoch a random orientation, and random numbers of its own for the operators of `augment`.
+/// Gives each block of an epoch a random orientation, and its own random numbers for the operators of `augment`.
 pub fn vary(blocks: &mut [Block], augment: &Augment, [orientations, changes]: [Rng; 2]) {
     for (block, number) in blocks.iter_mut().zip(0..) {
         block.orientation = Orientation::draw(augment, orientations.stream(number));
@@ -118,11 +118,11 @@ pub fn batch_shape(samples: &Samples, batch: usize, channels: usize) -> Shape {
     Shape::new(batch, channels, 1, 1, 1).with_spatial(flat_last(samples.block_size()))
 }
 
-/// Refuses samples of which one step cannot fit: image, label, and the `numbers` of the network are the least that it
-/// holds at once.
+/// Refuses samples if one step does not fit into memory: image, label, and the `numbers` of the network are the least
+/// that it holds at once.
 ///
 /// # Errors
-/// The machine says that it has less memory free.
+/// The machine reports less free memory.
 pub fn expect_room(samples: Shape, numbers: u64) -> Result<()> {
     // Programs on the device count numbers in 32 bits.
     if limits::count(&samples.dims()).at("samples.size")? > 1 << 31 {
@@ -135,7 +135,7 @@ pub fn expect_room(samples: Shape, numbers: u64) -> Result<()> {
         .at("samples.size")
 }
 
-/// Refuses a number of patches per volume whose list for an epoch does not fit into memory.
+/// Refuses a number of patches per volume if the list for an epoch does not fit into memory.
 ///
 /// # Errors
 /// Less memory is free.
@@ -181,7 +181,7 @@ pub struct HostBatch {
 }
 
 impl HostBatch {
-    /// Cuts the blocks out of their volumes, side by side; those that have random numbers are changed by the operators.
+    /// Cuts the blocks out of their volumes in parallel; those that have random numbers are changed by the operators.
     ///
     /// # Errors
     /// A case cannot be read.
@@ -245,10 +245,10 @@ impl HostBatch {
     }
 }
 
-/// Cuts batches beside their use, two ahead of it, and hands them to `consume` one after the other.
+/// Cuts batches in the background, two ahead of their use, and passes them to `consume` one after the other.
 ///
 /// # Errors
-/// A case cannot be read, or `consume` fails; either ends both. The system gives no thread.
+/// A case cannot be read or `consume` fails, each of which ends both sides; or the system cannot start a thread.
 pub fn prefetched(
     cases: &dyn Source,
     blocks: &[Block],
@@ -267,7 +267,7 @@ pub fn prefetched(
                 }
             }
         };
-        // Want of memory, or of numbers for threads: the system does not say which.
+        // Lack of memory, or of thread ids: the system does not say which.
         Builder::new()
             .spawn_scoped(scope, cutting)
             .map_err(|error| memory::shortage(format!("no thread can be started for the batches: {error}")))?;

@@ -1,7 +1,7 @@
-//! A picture of training samples as they are changed at random, to look at before a training.
+//! A picture of augmented training samples, to inspect before training.
 //!
-//! Each row is one sample: first as it lies in its case, then changed as several epochs would. Shown is the first channel of
-//! the middle plane, between the percentiles 1 and 99 of the sample as it lies, with labels in colour.
+//! Each row is one sample: first unchanged, then augmented as in several epochs. It shows the first channel of the
+//! middle plane, between the percentiles 1 and 99 of the unchanged sample, with labels in colour.
 
 use std::path::Path;
 
@@ -14,17 +14,17 @@ use super::samples::{self, HostBatch};
 use super::settings::Settings;
 use super::source::Source;
 
-/// Samples, and pictures of each.
+/// Number of samples, and of pictures of each.
 const ROWS: usize = 6;
 const COLUMNS: usize = 8;
 /// Pixels between two pictures.
 const GAP: usize = 2;
-/// A picture's shorter side is enlarged to about so many pixels.
+/// Approximate length, in pixels, to which a picture's shorter side is enlarged.
 const SIDE: usize = 96;
 /// Colours of the labels from 1 on, in turn (Okabe and Ito 2008).
 const COLOURS: [[u8; 3]; 6] =
     [[230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [213, 94, 0], [204, 121, 167]];
-/// Share of a label's colour.
+/// Opacity of a label's colour.
 const OPAQUE: f32 = 0.35;
 
 /// Writes the picture of the first samples of a training.
@@ -61,7 +61,7 @@ pub fn write(cases: &dyn Source, settings: &Settings, path: &Path) -> Result<()>
     png::write_colours(path, size, &pixels)
 }
 
-/// The intensities that are drawn black and white.
+/// The intensities that are drawn as black and white.
 fn window(sample: &HostBatch) -> (f32, f32) {
     let channel = sample.shape().spatial().iter().product::<usize>();
     percentiles(&sample.images()[..channel], 1.0, 99.0)

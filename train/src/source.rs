@@ -1,4 +1,4 @@
-//! Where the trainer takes its cases from: files or memory.
+//! The source of the trainer's cases: files or memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ pub trait Source: Send + Sync {
         self.len() == 0
     }
 
-    /// What the labels may be.
+    /// The valid labels.
     fn classes(&self) -> Classes;
 
     /// The prepared image and label of a case.
@@ -30,7 +30,7 @@ pub trait Source: Send + Sync {
     /// The case cannot be read.
     fn get(&self, case: usize) -> Result<Arc<Prepared>>;
 
-    /// Reads every case once, and refuses one whose image has another number of channels than the network takes.
+    /// Reads every case once, and refuses one whose number of channels is not that of the network's input.
     ///
     /// # Errors
     /// A case cannot be read or does not fit; or the observer asks to stop.
@@ -43,19 +43,19 @@ pub trait Source: Send + Sync {
             steps.step(&case.name);
             Ok(())
         });
-        // The first in order, whatever the threads do.
+        // The first error in the order of the cases, whatever the threads do.
         checked.find_first(Result::is_err).unwrap_or(Ok(()))
     }
 }
 
-/// Cases that are in memory already.
+/// Cases that are already in memory.
 pub struct Memory {
     cases: Vec<Arc<Prepared>>,
     classes: Classes,
 }
 
 impl Memory {
-    /// These cases; images are what the network sees, so scale them before, for example to `[0, 1]`.
+    /// A source of these cases. The network sees the images as they are, so scale them first, for example to `[0, 1]`.
     ///
     /// # Errors
     /// Image and label of a case lie on different grids, a label is not one of `classes`, or an intensity is not finite.
@@ -94,7 +94,7 @@ struct Kept {
 }
 
 impl Cache {
-    /// A cache over these cases.
+    /// Creates a cache over these cases.
     pub fn new(cases: Vec<Case>, input: Input, classes: Classes) -> Self {
         Self { cases, input, classes, kept: Mutex::default() }
     }

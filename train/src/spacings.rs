@@ -1,11 +1,11 @@
-//! Voxel sizes of the images that a network is trained on. A network sees voxels: of an image whose voxels have another size
-//! it sees structures of another size.
+//! Voxel sizes of the images that a network is trained on. A network sees voxels: if an image has other voxel sizes,
+//! its structures appear in other sizes.
 
 use serde::{Deserialize, Serialize};
 
 use segcal_data::{self as data, Case, Grid};
 
-/// Factor from which on two voxel sizes are told apart: headers round, and scanners of one protocol differ by less.
+/// Factor from which two voxel sizes count as different: headers round, and scanners of one protocol differ by less.
 const TOLERANCE: f64 = 1.1;
 
 /// The voxel sizes of some images along `[d, h, w]`, in mm.
@@ -18,9 +18,9 @@ pub struct Spacings {
 }
 
 impl Spacings {
-    /// Those of the images of these cases, from their headers; none where no image has a voxel size.
+    /// The voxel sizes of the images of these cases, from their headers; none if no image has one.
     pub fn of(cases: &[Case]) -> Option<Self> {
-        // What cannot be read is told when the case is.
+        // Unreadable files are reported when the case is read.
         let grids = cases.iter().filter_map(|case| Some(data::read_grid(case.images.first()?).ok()?.0));
         let each = grids.filter(|grid| grid.sized).map(|grid| grid.spacing_mm());
         each.map(|spacing| Self { smallest: spacing, largest: spacing }).reduce(|all, one| Self {
@@ -29,7 +29,7 @@ impl Spacings {
         })
     }
 
-    /// What is to be said where the images differ among each other.
+    /// The message if the images differ from each other.
     pub fn mixed(&self) -> Option<String> {
         let differ = self.smallest.iter().zip(self.largest).any(|(small, large)| large > TOLERANCE * small);
         differ.then(|| {
@@ -42,7 +42,7 @@ impl Spacings {
         })
     }
 
-    /// What is to be said of an image whose voxels are larger or smaller than all of these.
+    /// The message for an image whose voxels are larger or smaller than all of these.
     pub fn foreign(&self, grid: &Grid) -> Option<String> {
         let own = grid.spacing_mm();
         let beyond =

@@ -1,10 +1,10 @@
-//! How a training that had begun says that it ended before its last epoch.
+//! How a training that had begun reports that it ended before its last epoch.
 
 use std::fmt;
 
 use segcal_core::Error;
 
-/// Marks the error of a training that ended before its last epoch, and whose epochs so far are kept.
+/// Marks the error of a training that ended before its last epoch and whose finished epochs are kept.
 #[derive(Debug)]
 struct Stopped(Error);
 
@@ -30,7 +30,7 @@ pub fn is_stopped(error: &Error) -> bool {
     std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<Stopped>)
 }
 
-/// What ended a training that had begun, without the advice on how to go on: that depends on who asks.
+/// What ended a training that had begun, without the advice on how to continue: that depends on the caller.
 pub fn cause(error: &Error) -> Option<String> {
     let source = std::error::Error::source(error)?;
     source.downcast_ref::<Stopped>().map(ToString::to_string)

@@ -1,10 +1,10 @@
-//! Streams of random numbers, one for each purpose, so that none depends on how many another used.
+//! Streams of random numbers, one for each purpose, so that none depends on how many numbers another used.
 
-/// Order and places of an epoch's blocks.
+/// Order and positions of an epoch's blocks.
 pub(super) const EPOCHS: u64 = 1;
 /// The two views of a step.
 pub(super) const VIEWS: u64 = 2;
-/// What a step drops.
+/// Dropout of a step.
 pub(super) const DROPOUT: u64 = 3;
 /// Flips and turns of an epoch's blocks.
 pub(super) const ORIENTATIONS: u64 = 4;

@@ -1,11 +1,11 @@
-//! The loss of a step whose network gives several logits.
+//! The loss of a step whose network has several outputs.
 
 use segcal_core::{Backend, Tensor, ops};
 use segcal_losses::{Batch, Criterion, Value};
 use segcal_models::{Output, labels_on_grid};
 
-/// The weighted sum of the losses of all outputs, labels (and image) brought to the grid of each; the terms are those of
-/// the first, the finest.
+/// The weighted sum of the losses of all outputs, with labels (and image) resampled to the grid of each; the terms are
+/// those of the first, the finest.
 pub(super) fn loss<B: Backend>(
     criterion: &impl Criterion,
     outputs: Vec<Output<B>>,

@@ -1,11 +1,11 @@
-//! Changes of the intensities of one channel of a sample.
+//! Changes to the intensities of one channel of a sample.
 
 use segcal_core::Rng;
 
 use crate::settings::Cutouts;
 
-/// A factor from a range about 1: below or above with equal probability, uniform on each side; uniform where the range does
-/// not hold 1.
+/// A factor from a range about 1: below or above 1 with equal probability, uniform on each side; uniform over the whole
+/// range if that does not contain 1.
 pub(super) fn about_one(side: f64, share: f64, [low, high]: [f64; 2]) -> f64 {
     let (low, high) = match (low < 1.0, high > 1.0) {
         (true, true) if side < 0.5 => (low, 1.0),
@@ -15,25 +15,25 @@ pub(super) fn about_one(side: f64, share: f64, [low, high]: [f64; 2]) -> f64 {
     low + (high - low) * share
 }
 
-/// Adds independent normal numbers of this standard deviation.
+/// Adds independent normal random numbers of this standard deviation.
 pub(super) fn noise(channel: &mut [f32], sigma: f64, rng: Rng) {
     channel.iter_mut().zip(0..).for_each(|(value, voxel)| *value += (sigma * rng.normal(voxel)) as f32);
 }
 
-/// Intensities times a factor.
+/// Multiplies intensities by a factor.
 pub(super) fn brightness(channel: &mut [f32], factor: f64) {
     channel.iter_mut().for_each(|value| *value *= factor as f32);
 }
 
-/// Distances from the mean times a factor, clipped to the range before.
+/// Multiplies distances from the mean by a factor, clipped to the previous range.
 pub(super) fn contrast(channel: &mut [f32], factor: f64) {
     let (mean, (low, high)) = (mean(channel), range(channel));
     let stretched = |value: f32| (mean + (f64::from(value) - mean) * factor) as f32;
     channel.iter_mut().for_each(|value| *value = stretched(*value).clamp(low, high));
 }
 
-/// Intensities, as shares of their range, to a power; then shifted and scaled to the mean and standard deviation before.
-/// A constant channel stays.
+/// Raises intensities, as fractions of their range, to a power; then restores the previous mean and standard deviation.
+/// A constant channel is left unchanged.
 pub(super) fn gamma(channel: &mut [f32], power: f64) {
     let (low, high) = range(channel);
     let (low, width) = (f64::from(low), f64::from(high) - f64::from(low));
@@ -48,7 +48,7 @@ pub(super) fn gamma(channel: &mut [f32], power: f64) {
     channel.iter_mut().for_each(|value| *value = ((f64::from(*value) - after.0) * scale + before.0) as f32);
 }
 
-/// What a change makes of the inverted channel, inverted back.
+/// Applies a change to the inverted channel, and inverts the result back.
 pub(super) fn inverted(channel: &mut [f32], change: impl FnOnce(&mut [f32])) {
     channel.iter_mut().for_each(|value| *value = -*value);
     change(channel);
@@ -58,7 +58,7 @@ pub(super) fn inverted(channel: &mut [f32], change: impl FnOnce(&mut [f32])) {
 /// A box of a sample: its first voxel and its extent.
 pub(super) type Box3 = ([usize; 3], [usize; 3]);
 
-/// Boxes at random places: from one to the most, each of a share of the extent of its own along each axis.
+/// Boxes at random positions: from one to the maximum number, each with its own fraction of the extent along each axis.
 pub(super) fn boxes(cutouts: &Cutouts, extent: [usize; 3], rng: Rng) -> Vec<Box3> {
     let count = 1 + rng.below(1, cutouts.most);
     let one = |number: usize| {
@@ -73,7 +73,7 @@ pub(super) fn boxes(cutouts: &Cutouts, extent: [usize; 3], rng: Rng) -> Vec<Box3
     (0..count).map(one).collect()
 }
 
-/// Boxes become the channel's mean.
+/// Fills the boxes with the channel's mean.
 pub(super) fn blank(channel: &mut [f32], extent: [usize; 3], boxes: &[Box3]) {
     let mean = mean(channel) as f32;
     for ([d, h, w], size) in boxes {

@@ -1,8 +1,9 @@
-//! Random changes of training samples, drawn from counters: the same for the same seed, epoch and sample, whatever the number
-//! of threads and wherever a run was interrupted.
+//! Random augmentation of training samples, drawn from counters: identical for the same seed, epoch and sample,
+//! whatever the number of threads and wherever a run was interrupted.
 //!
-//! A sample is cut out of its case along moved coordinates (`motion`), so that what turns in from beyond its border is the
-//! case and not padding; then intensities change, channel by channel, and at last flips and quarter turns change places.
+//! A sample is cut out of its case along transformed coordinates (`motion`), so that a rotation brings in voxels of the
+//! case rather than padding. Then intensities change, channel by channel. Finally, flips and quarter turns rearrange
+//! the voxels.
 
 mod intensity;
 mod motion;
@@ -18,7 +19,7 @@ use super::prepared::Prepared;
 use super::settings::{Channels, Operators};
 use motion::Motion;
 
-/// Streams of a sample's random numbers, one for each operator: none depends on whether another happened.
+/// Streams of a sample's random numbers, one for each operator: none depends on whether another operator was applied.
 mod streams {
     pub(super) const MOTION: u64 = 0;
     pub(super) const NOISE: u64 = 1;
@@ -31,7 +32,7 @@ mod streams {
     pub(super) const CUTOUTS: u64 = 8;
 }
 
-/// Image and label of a block, channel by channel, changed by the operators.
+/// Image and label of a block, channel by channel, after the operators.
 pub fn changed(case: &Prepared, block: &Block, operators: &Operators, rng: Rng) -> (Vec<f32>, Vec<f32>) {
     let motion = Motion::draw(operators, block.size, rng.stream(streams::MOTION));
     let (mut image, label) = motion.map_or_else(|| block.cut(case), |motion| motion.cut(case, block));
@@ -39,7 +40,7 @@ pub fn changed(case: &Prepared, block: &Block, operators: &Operators, rng: Rng) 
     (image, label)
 }
 
-/// The operators that leave voxels where they are.
+/// Applies the operators that do not move voxels.
 fn change_intensities(image: &mut [f32], extent: [usize; 3], operators: &Operators, rng: Rng) {
     let voxels = extent.iter().product::<usize>().max(1);
     let mut each = |channels: &Channels, stream: u64, change: &dyn Fn(&mut [f32], Rng, Rng)| {
@@ -82,7 +83,7 @@ fn change_intensities(image: &mut [f32], extent: [usize; 3], operators: &Operato
     }
 }
 
-/// The number of an operator, drawn uniformly.
+/// The strength of an operator, drawn uniformly.
 fn between(rng: Rng, [low, high]: [f64; 2]) -> f64 {
     rng.range(1, low, high)
 }

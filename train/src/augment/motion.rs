@@ -7,7 +7,8 @@ use crate::block::Block;
 use crate::prepared::Prepared;
 use crate::settings::{Elastic, Operators};
 
-/// Where the numbers of a block come from: places about its middle, first deformed, then scaled and rotated.
+/// Maps voxels of a block to positions in the case: relative to the block's centre, first deformed, then scaled and
+/// rotated.
 pub(super) struct Motion {
     matrix: [[f64; 3]; 3],
     field: Option<Field>,
@@ -16,7 +17,7 @@ pub(super) struct Motion {
 const STILL: [[f64; 3]; 3] = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
 
 impl Motion {
-    /// Draws one; none where nothing moves.
+    /// Draws one; `None` if nothing moves.
     pub(super) fn draw(operators: &Operators, extent: [usize; 3], rng: Rng) -> Option<Self> {
         let [rotation, scaling, elastic] = [0, 1, 2].map(|stream| rng.stream(stream));
         let happens = |rng: Rng, p: f64| rng.uniform(0) < p;
@@ -39,7 +40,8 @@ impl Motion {
         (matrix != STILL || field.is_some()).then_some(Self { matrix, field })
     }
 
-    /// Image and label of a block, channel by channel: the image linear, with 0 beyond the case, the label nearest.
+    /// Image and label of a block, channel by channel: the image interpolated linearly, with 0 outside the case, the
+    /// label from the nearest voxel.
     pub(super) fn cut(&self, case: &Prepared, block: &Block) -> (Vec<f32>, Vec<f32>) {
         let (extent, whole) = (block.size, case.image.grid.extent);
         let (voxels, volume) = (extent.iter().product::<usize>(), whole.iter().product::<usize>());
@@ -61,7 +63,7 @@ impl Motion {
         (image, label)
     }
 
-    /// Where a place of a block comes from, counted from the block's first voxel.
+    /// The position that a voxel of a block is taken from, relative to the block's first voxel.
     pub(super) fn source(&self, at: [usize; 3], extent: [usize; 3]) -> [f64; 3] {
         let moved = self.field.as_ref().map_or([0.0; 3], |field| field.displacement(at));
         let middle = extent.map(|voxels| (voxels as f64 - 1.0) / 2.0);
@@ -70,7 +72,7 @@ impl Motion {
     }
 }
 
-/// The matrix, then a rotation from axis `a` to axis `b`.
+/// The matrix, followed by a rotation from axis `a` to axis `b`.
 fn turned(matrix: [[f64; 3]; 3], a: usize, b: usize, angle: f64) -> [[f64; 3]; 3] {
     let (sin, cos) = angle.sin_cos();
     let mut turned = matrix;
@@ -81,7 +83,7 @@ fn turned(matrix: [[f64; 3]; 3], a: usize, b: usize, angle: f64) -> [[f64; 3]; 3
     turned
 }
 
-/// The voxel that a place lies in, if the volume has it.
+/// The voxel that contains a position, if it is in the volume.
 fn nearest(from: [f64; 3], extent: [usize; 3]) -> Option<usize> {
     let at = from.map(|x| (x + 0.5).floor());
     let inside = (0..3).all(|axis| at[axis] >= 0.0 && at[axis] < extent[axis] as f64);
@@ -89,7 +91,7 @@ fn nearest(from: [f64; 3], extent: [usize; 3]) -> Option<usize> {
     inside.then(|| (d * extent[1] + h) * extent[2] + w)
 }
 
-/// The voxels about a place that the volume has and that have weight, with their weights, and how many they are.
+/// The voxels around a position that are in the volume and have weight, with their weights, and their number.
 fn corners(from: [f64; 3], extent: [usize; 3]) -> ([(usize, f64); 8], usize) {
     let (mut corners, mut count) = ([(0, 0.0); 8], 0);
     let low = from.map(f64::floor);
@@ -111,7 +113,7 @@ fn corners(from: [f64; 3], extent: [usize; 3]) -> ([(usize, f64); 8], usize) {
     (corners, count)
 }
 
-/// Displacements between control points, by cubic B-splines; constant along the axes that stay.
+/// Displacements between control points, by cubic B-splines; constant along the axes that are not deformed.
 struct Field {
     points: Vec<[f64; 3]>,
     /// Control points along each axis.
@@ -145,7 +147,7 @@ impl Field {
         sum
     }
 
-    /// The control points along an axis that a place depends on, with their weights.
+    /// The control points along an axis that affect a position, with their weights.
     fn taps(&self, axis: usize, at: usize) -> Vec<(usize, f64)> {
         if self.count[axis] == 1 {
             return vec![(0, 1.0)];

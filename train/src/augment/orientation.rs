@@ -1,11 +1,12 @@
-//! Flips and quarter turns of a sample, as the public code of MEEP and of SVLS has them: voxels change places, none changes its
-//! value.
+//! Flips and quarter turns of a sample, as in the public code of MEEP and SVLS: voxels are rearranged, and no value
+//! changes.
 
 use segcal_core::Rng;
 
 use crate::settings::Augment;
 
-/// Where the voxels of a block go: mirrored along axes, then turned about others. The default leaves them where they are.
+/// How the voxels of a block are rearranged: mirrored along axes, then rotated about others. The default leaves them in
+/// place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Orientation {
     /// Whether it is mirrored along each of `[d, h, w]`.
@@ -15,7 +16,7 @@ pub struct Orientation {
 }
 
 impl Orientation {
-    /// Every way to mirror along some of these axes of `[d, h, w]`, the first leaving all as it is.
+    /// Every combination of mirrorings along these axes of `[d, h, w]`; the first one mirrors nothing.
     pub fn mirrorings(axes: &[usize]) -> Vec<Self> {
         let mirrored = |chosen: usize| {
             let mut one = Self::default();
@@ -37,7 +38,7 @@ impl Orientation {
         drawn
     }
 
-    /// A block of numbers, channel by channel, in this orientation; the planes of quarter turns are square.
+    /// Applies the orientation to a block of numbers, channel by channel; the planes of quarter turns must be square.
     pub fn apply(self, numbers: &mut [f32], extent: [usize; 3]) {
         if self == Self::default() {
             return;
@@ -53,7 +54,7 @@ impl Orientation {
         }
     }
 
-    /// Where the voxel at a place comes from.
+    /// The position that a voxel is taken from.
     fn source(self, mut at: [usize; 3], extent: [usize; 3]) -> [usize; 3] {
         for (axis, &turns) in self.turns.iter().enumerate() {
             let [a, b] = [[1, 2], [0, 2], [0, 1]][axis];

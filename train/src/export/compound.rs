@@ -1,4 +1,4 @@
-//! Layers that take several ONNX operators.
+//! Layers that need several ONNX operators.
 
 use segcal_models::graph::{Layer, Node};
 
@@ -6,7 +6,7 @@ use super::onnx::Attribute;
 use super::writer::Writer;
 
 impl Writer {
-    /// Factors and summands of a norm with these parameters: one number per channel, 1 and 0 without.
+    /// Scale and shift of a norm with these parameters, one number per channel; without parameters, 1 and 0.
     fn affine(&mut self, node: &Node, channels: usize, learnt: [&Option<String>; 2]) -> [String; 2] {
         let [weight, bias] = learnt;
         let mut of = |learnt: &Option<String>, kind: &str, otherwise: f32| match learnt {
@@ -16,7 +16,7 @@ impl Writer {
         [of(weight, "one", 1.0), of(bias, "zero", 0.0)]
     }
 
-    /// A norm; gives operator, further inputs and attributes of the last operator.
+    /// Adds a norm.
     pub(super) fn norm(&mut self, node: &Node, x: String, output: &str) {
         let epsilon = |epsilon: &f64| vec![Attribute::float("epsilon", *epsilon)];
         match &node.layer {
@@ -31,7 +31,7 @@ impl Writer {
             }
             Layer::LayerNorm { weight, bias, epsilon: small, channels } => {
                 let [weight, bias] = self.affine(node, *channels, [weight, bias]);
-                // Channels last and back again; tokens are the pixels of a plane.
+                // Transposes to channels last and back; tokens are the pixels of a plane.
                 let turned = self.transpose(&node.name, x, &format!("{output}_last"), [0, 2, 3, 1]);
                 let attributes = vec![Attribute::float("epsilon", *small), Attribute::int("axis", 3)];
                 let inputs = [turned, weight, bias];
@@ -53,7 +53,7 @@ impl Writer {
         }
     }
 
-    /// An instance norm of groups of channels, without factors.
+    /// An instance norm over groups of channels, without scale and shift.
     fn grouped(&mut self, node: &Node, x: String, output: &str, groups: usize, epsilon: f64) -> String {
         let name = &node.name;
         let shape =
@@ -93,7 +93,7 @@ impl Writer {
         self.push(name, "Reshape", &[mixed, join], output, vec![]);
     }
 
-    /// A learnt table, turned from one row per token to one plane per channel, and added.
+    /// Adds a learnt table, transposed from one row per token to one plane per channel.
     pub(super) fn positions(&mut self, node: &Node, x: String, output: &str) {
         let Layer::Positions { table, grid } = &node.layer else { unreachable!("a table of positions") };
         let (dims, rows) = self.parameter(table);
@@ -103,7 +103,7 @@ impl Writer {
         self.push(&node.name, "Add", &[x, table], output, vec![]);
     }
 
-    /// The weight of a convolution in the extents that ONNX wants, standardised if the layer asks for it.
+    /// The weight of a convolution with the extents that ONNX expects, standardised if the layer requires it.
     pub(super) fn conv_weight(&mut self, weight: &str, kernel: [usize; 3], standardised: Option<f64>) -> String {
         let (dims, mut numbers) = self.parameter(weight);
         let dims = [&dims[..2], &self.spatial(kernel)[..]].concat();

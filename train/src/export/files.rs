@@ -11,10 +11,10 @@ use serde::Serialize;
 use crate::infer::Heads;
 use crate::run::Trained;
 
-/// Writes `model.onnx` and `weights.safetensors` of a run's best epoch into `out` and gives their paths.
+/// Writes `model.onnx` and `weights.safetensors` of a run's best epoch into `out` and returns their paths.
 ///
 /// # Errors
-/// The folder holds no run, its checkpoint is damaged, or a file cannot be written.
+/// The folder contains no run, its checkpoint is damaged, or a file cannot be written.
 pub fn export<B: Backend>(backend: &B, run_folder: &Path, out: &Path) -> Result<Vec<PathBuf>> {
     let trained = Trained::open(run_folder, backend)?;
     let folder = OutputFolder::exclusive(out)?;
@@ -27,7 +27,7 @@ pub fn export<B: Backend>(backend: &B, run_folder: &Path, out: &Path) -> Result<
     Ok(vec![model, weights])
 }
 
-/// What another program must know to use the network.
+/// What another program needs to know to use the network.
 fn metadata<B: Backend>(trained: &Trained<B>) -> Result<Vec<(&'static str, String)>> {
     let mut entries = vec![
         ("classes", text(&trained.class_names)?),

@@ -1,10 +1,10 @@
-//! Trained networks for other programs: ONNX.
+//! Exports trained networks for other programs: ONNX.
 //!
-//! The file holds the network alone, with a softmax behind it, or of regions a sigmoid. What must be done before and after (intensities, tiles,
-//! mixing) stands in its metadata, under the keys that a run's config has.
+//! The file contains only the network, followed by a softmax, or by a sigmoid for regions. What must be done before and
+//! after (intensities, tiles, averaging) is described in its metadata, under the keys of a run's config.
 //!
-//! Who runs the file computes in its own way: an instance norm of ONNX Runtime 1.31 is less exact the larger the map, 2e-5
-//! of a standard deviation at 64 x 64 and 3e-4 at 512 x 512 (`tests/peers/instance_norm.py`, 2026-11-22).
+//! Every runtime computes in its own way: the instance norm of ONNX Runtime 1.31 becomes less exact as the map grows,
+//! 2e-5 of a standard deviation at 64 x 64 and 3e-4 at 512 x 512 (`tests/peers/instance_norm.py`, 2026-11-22).
 
 mod compound;
 mod files;
@@ -23,9 +23,9 @@ pub use files::export;
 use onnx::{Attribute, Entry, GraphProto, IR_VERSION, Model, OPERATORS, OperatorSet, ValueInfo};
 use writer::Writer;
 
-/// The bytes of an ONNX file (operator set 20) that computes a network: input `image`
+/// Returns the bytes of an ONNX file (operator set 20) that computes a network: input `image`
 /// `[batch, in_channels, (depth,) height, width]` with extents that are multiples of the network's stride, outputs
-/// `logits` and `probabilities`. Heads that only training looks at are left out.
+/// `logits` and `probabilities`. Heads used only in training are left out.
 ///
 /// # Errors
 /// The device cannot be read.
@@ -66,7 +66,7 @@ pub fn onnx<B: Backend>(
     Ok(model.encode_to_vec())
 }
 
-/// Adds every layer of a graph; the last gives `logits`.
+/// Adds every layer of a graph; the last one computes `logits`.
 fn layers(writer: &mut Writer, graph: &Graph) {
     let last = graph.nodes().len() - 1;
     let name = |number: usize| match number {

@@ -65,7 +65,7 @@ pub(super) struct NodeProto {
     pub(super) attributes: Vec<Attribute>,
 }
 
-/// One named setting of a node; which field counts is said by `kind`.
+/// One named setting of a node; `kind` says which field is used.
 #[derive(Message)]
 pub(super) struct Attribute {
     #[prost(string, tag = "1")]
@@ -132,7 +132,7 @@ impl TensorProto {
         }
     }
 
-    /// A row of whole numbers.
+    /// A vector of whole numbers.
     pub(super) fn whole(name: &str, numbers: &[i64]) -> Self {
         Self {
             dims: vec![numbers.len() as i64],

@@ -1,4 +1,4 @@
-//! Nodes and tensors of an ONNX graph as they are added.
+//! Collects the nodes and tensors of an ONNX graph.
 
 use segcal_core::{Backend, Elem, Result};
 use segcal_models::Parameters;
@@ -28,7 +28,7 @@ impl Writer {
         Ok(Self { dims, nodes: Vec::new(), tensors: Vec::new(), parameters: host.collect::<Result<_>>()? })
     }
 
-    /// Adds an operator and gives the name of its output.
+    /// Adds an operator and returns the name of its output.
     pub(super) fn push(
         &mut self,
         name: &str,
@@ -47,12 +47,12 @@ impl Writer {
         output.into()
     }
 
-    /// Of `[d, h, w]` what the network's space has.
+    /// The values of `[d, h, w]` for the network's spatial axes.
     pub(super) fn spatial(&self, extents: [usize; 3]) -> Vec<usize> {
         extents[3 - self.dims..].to_vec()
     }
 
-    /// An attribute with the extents that the network's space has.
+    /// An attribute with the extents along the network's spatial axes.
     pub(super) fn extents(&self, name: &str, extents: [usize; 3]) -> Attribute {
         Attribute::ints(name, self.spatial(extents))
     }
@@ -70,7 +70,7 @@ impl Writer {
         self.constant(name, &dims, numbers)
     }
 
-    /// Adds numbers that do not change; those of a name are there once.
+    /// Adds constants; those of one name are stored once.
     pub(super) fn constant(&mut self, name: &str, dims: &[usize], numbers: Vec<f32>) -> String {
         if self.tensors.iter().all(|tensor| tensor.name != name) {
             self.tensors.push(TensorProto::new(name, dims, numbers));
@@ -84,7 +84,7 @@ impl Writer {
         name.into()
     }
 
-    /// The extents of one number per channel before the spatial axes.
+    /// The extents that broadcast one number per channel over the spatial axes.
     pub(super) fn per_channel(&self, channels: usize) -> Vec<usize> {
         let mut dims = vec![1; 2 + self.dims];
         dims[1] = channels;

@@ -1,4 +1,4 @@
-//! Scores from the network's grid back to that of the file, plane by plane.
+//! Maps scores from the network's grid back to that of the file, plane by plane.
 
 use segcal_core::Result;
 use segcal_data::resample::Line;
@@ -6,28 +6,28 @@ use segcal_data::resample::Line;
 use super::planes::Planes;
 use crate::frame::Frame;
 
-/// Takes the planes of the network's grid in order, and gives those of the file's, linear between two planes, or the
-/// nearest. What was cut off is background. Two planes are held.
+/// Takes the planes of the network's grid in order, and emits those of the file's: interpolated linearly between two
+/// planes, or the nearest. Voxels that were cropped off are background. Two planes are kept in memory.
 pub(super) struct Back<'a> {
     frame: &'a Frame,
     lines: [Line; 3],
     axis: usize,
-    /// The newest two planes in the file's voxels of the box, and the number of the last.
+    /// The latest two planes in the file's voxels of the box, and the number of the last one.
     held: [Vec<f32>; 2],
     newest: usize,
-    /// The next plane to be given.
+    /// The next plane to be emitted.
     next: usize,
-    /// The scores of a voxel that was cut off.
+    /// The scores of a voxel that was cropped off.
     outside: Vec<f32>,
 }
 
 impl<'a> Back<'a> {
-    /// Back to this frame, along this axis; `outside` are the scores of a voxel that was cut off.
+    /// Maps back to this frame, along this axis; `outside` are the scores of a voxel that was cropped off.
     pub(super) fn new(frame: &'a Frame, axis: usize, outside: Vec<f32>) -> Self {
         Self { frame, lines: frame.back(), axis, held: Default::default(), newest: 0, next: 0, outside }
     }
 
-    /// Takes plane `number`, `[k][place]`, and gives those that it completes.
+    /// Takes plane `number`, `[k][place]`, and emits the planes that it completes.
     pub(super) fn take(
         &mut self,
         number: usize,
@@ -52,7 +52,7 @@ impl<'a> Back<'a> {
         Ok(())
     }
 
-    /// Gives the planes behind the last that the network saw.
+    /// Emits the planes after the last one that the network saw.
     pub(super) fn finish(&mut self, each: &mut impl FnMut(usize, &[f32]) -> Result<()>) -> Result<()> {
         while self.next < self.frame.whole.extent[self.axis] {
             each(self.next, &self.plane())?;
@@ -61,7 +61,7 @@ impl<'a> Back<'a> {
         Ok(())
     }
 
-    /// A plane of the network in the file's voxels: each score along the plane's two axes.
+    /// A plane of the network in the file's voxels: each score is resampled along the plane's two axes.
     fn in_plane(&self, plane: &[f32]) -> Vec<f32> {
         let voxels = plane.len() / self.outside.len();
         let resampled = plane.chunks_exact(voxels).flat_map(|score| {
@@ -102,7 +102,7 @@ impl<'a> Back<'a> {
         plane
     }
 
-    /// Where the box's places lie in a plane of the file.
+    /// The places of the box in a plane of the file.
     fn places(&self, whole: Planes, boxed: Planes) -> Vec<usize> {
         (0..boxed.voxels())
             .map(|place| {

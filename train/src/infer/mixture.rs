@@ -7,13 +7,13 @@ use segcal_core::Result;
 use super::planes::Planes;
 use crate::block::Block;
 
-/// The mean of tiles that come in the order of the planes that they begin in: a plane is done as soon as a tile begins
-/// behind it, so no more are held than a tile is thick.
+/// The mean of tiles that arrive in the order of the planes in which they begin. A plane is finished as soon as a tile
+/// begins after it, so that no more planes are kept than a tile is thick.
 pub(super) struct Mixture<'a> {
     planes: Planes,
     /// Weight of each voxel of a tile.
     window: &'a [f32],
-    /// Planes begun and not done yet.
+    /// Planes that are begun and not finished yet.
     held: VecDeque<Plane>,
     /// Number of the first of them.
     first: usize,
@@ -30,7 +30,7 @@ impl<'a> Mixture<'a> {
         Self { planes, window, held: VecDeque::new(), first: 0 }
     }
 
-    /// Adds a tile's numbers, `[class][voxel of the tile]`; what lies outside of the volume is dropped.
+    /// Adds a tile's numbers, `[class][voxel of the tile]`; voxels outside the volume are dropped.
     pub(super) fn add(&mut self, tile: &Block, output: &[f32]) {
         let (inside, voxels) = (self.window.len(), self.planes.voxels());
         let classes = output.len() / inside;
@@ -51,7 +51,7 @@ impl<'a> Mixture<'a> {
         }
     }
 
-    /// Hands on the planes that no tile reaches which begins at `start` or behind: number, and means `[class][place]`.
+    /// Passes on the planes that no tile beginning at `start` or later reaches: number, and means `[class][place]`.
     pub(super) fn finish_before(
         &mut self,
         start: isize,

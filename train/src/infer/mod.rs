@@ -1,11 +1,11 @@
 //! Class probabilities and logits of whole volumes, tile by tile.
 //!
-//! A network that sees slices is run over every slice of its axis; one that sees patches over overlapping patches,
-//! mixed with a Gaussian window (standard deviation an eighth of the patch, as nnU-Net does), so that voxels near the
-//! rim of a patch, which the network knows least about, weigh least.
+//! A network trained on slices is run on every slice of its axis, one trained on patches on overlapping patches. These
+//! are averaged with a Gaussian window (standard deviation an eighth of the patch, as in nnU-Net), so that voxels near
+//! the border of a patch, about which the network knows least, have the least weight.
 //!
-//! Results come plane by plane, so that a caller who keeps none needs memory for as many as a tile is thick, however
-//! large the volume and however many its classes.
+//! Results arrive plane by plane, so that a caller who keeps none needs memory only for as many planes as a tile is
+//! thick, however large the volume and however many its classes.
 
 mod back;
 mod mixture;
@@ -28,22 +28,23 @@ use segcal_metrics::measure::Nested;
 pub use spill::{Mean, Spill};
 pub use tiles::Tiling;
 
-/// What the network's outputs are.
+/// What the network's outputs represent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heads {
-    /// Logits of classes that exclude each other: probabilities are their softmax.
+    /// Logits of mutually exclusive classes: probabilities are their softmax.
     Softmax,
-    /// Logits of regions that are problems of their own: probabilities are the sigmoid of each.
+    /// Logits of regions, each a binary problem: probabilities are the sigmoid of each.
     Sigmoid,
 }
 
 impl Heads {
-    /// Those of these regions, or of classes.
+    /// The heads for these regions, or for classes.
     pub const fn of(regions: Option<&Nested>) -> Self {
         if regions.is_some() { Self::Sigmoid } else { Self::Softmax }
     }
 
-    /// The scores of a voxel that was cut off: background. Of classes, the first has all probability; of regions none has any.
+    /// The scores of a voxel that was cropped off: background. The first class has probability 1; every region has
+    /// probability 0.
     fn outside(self, scores: Scores, outputs: usize) -> Vec<f32> {
         let all = |first: f32, other: f32| (0..outputs).map(|k| if k == 0 { first } else { other }).collect::<Vec<_>>();
         let [probabilities, logits] = match self {
@@ -65,13 +66,13 @@ impl Heads {
     }
 }
 
-/// The logit of what is certain where an image was cut off, and less of what is not: probabilities of 1 and 0 in 32 bits.
+/// Magnitude of the logits where an image was cropped: their probabilities are 1 and 0 in 32 bits.
 const SURE: f32 = 20.0;
 
-/// What is wanted of each voxel.
+/// The scores to compute for each voxel.
 ///
-/// Where tiles overlap, probabilities are the weighted mean of the tiles' probabilities and logits that of their logits,
-/// so there the softmax (or sigmoid) of the logits is near the probabilities and not the same.
+/// Where tiles overlap, probabilities are the weighted mean of the tiles' probabilities and logits that of their
+/// logits, so there the softmax (or sigmoid) of the logits is close but not equal to the probabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scores {
     /// The probabilities of the network's output (see [`Heads`]), `k` numbers.
@@ -86,18 +87,18 @@ pub enum Scores {
 pub struct Predictor<'a, B: Backend> {
     /// The network.
     pub network: &'a dyn Network<B>,
-    /// What its outputs are.
+    /// What its outputs represent.
     pub heads: Heads,
     /// Its parameters.
     pub parameters: &'a Parameters<B>,
     /// The device.
     pub backend: &'a B,
-    /// The mirrorings whose mean the scores are.
+    /// The mirrorings over which scores are averaged.
     mirrorings: Vec<Orientation>,
 }
 
 impl<'a, B: Backend> Predictor<'a, B> {
-    /// A network whose outputs are of these regions, or of classes.
+    /// A network whose outputs are these regions, or classes.
     pub fn new(
         network: &'a dyn Network<B>,
         parameters: &'a Parameters<B>,
@@ -107,8 +108,8 @@ impl<'a, B: Backend> Predictor<'a, B> {
         Self { network, heads: Heads::of(regions), parameters, backend, mirrorings: vec![Orientation::default()] }
     }
 
-    /// The same, whose scores are the mean over all mirrorings along these axes of the volume, `[d, h, w]`; what is mirrored is
-    /// each tile, and the mean that of probabilities and of logits, each by itself.
+    /// The same, with scores averaged over all mirrorings along these axes of the volume, `[d, h, w]`. Each tile is
+    /// mirrored, and probabilities and logits are averaged separately.
     #[must_use]
     pub fn mirrored(self, axes: &[usize]) -> Self {
         Self { mirrorings: Orientation::mirrorings(axes), ..self }
@@ -122,7 +123,7 @@ impl<'a, B: Backend> Predictor<'a, B> {
         self.scores(image, tiling, Scores::Probabilities)
     }
 
-    /// What is wanted of one prepared image, `[k, d, h, w]`; of [`Scores::Both`], the probabilities first.
+    /// The requested scores of one prepared image, `[k, d, h, w]`; for [`Scores::Both`], the probabilities come first.
     ///
     /// # Errors
     /// As [`Predictor::probabilities`].
@@ -140,8 +141,8 @@ impl<'a, B: Backend> Predictor<'a, B> {
         collected(planes, |each| self.each_plane_of_file(ready, tiling, scores, each))
     }
 
-    /// As [`Predictor::each_plane`], on the grid of the image's file: linear between what the network sees, and background
-    /// where the image was cut off.
+    /// As [`Predictor::each_plane`], on the grid of the image's file: interpolated linearly between the network's
+    /// voxels, and background where the image was cropped.
     ///
     /// # Errors
     /// As [`Predictor::each_plane`].
@@ -162,7 +163,7 @@ impl<'a, B: Backend> Predictor<'a, B> {
         back.finish(&mut each)
     }
 
-    /// The same plane by plane, in order: `each` is given the number and the scores `[k][place]` of each of
+    /// The same plane by plane, in order: `each` receives the number and the scores `[k][place]` of each of
     /// [`Tiling::planes`].
     ///
     /// # Errors
@@ -189,12 +190,12 @@ impl<'a, B: Backend> Predictor<'a, B> {
         mixture.finish_before(isize::MAX, &mut each)
     }
 
-    /// Refuses an image that the network does not take, or of which one batch of tiles does not fit into memory.
+    /// Refuses an image that the network does not accept, or for which one batch of tiles does not fit into memory.
     fn expect_fit(&self, image: &Volume<f32>, tiling: &Tiling<'_>, tiles: usize) -> Result<()> {
         expect_channels(image, self.network.config().in_channels)?;
         let shape = Shape::new(tiling.batch.min(tiles.max(1)), image.channels(), 1, 1, 1);
         let tile = shape.with_spatial(flat_last(tiling.tile_size(image.grid.extent)));
-        // What the first layer takes and gives is the least that is held at once.
+        // Input and output of the first layer are the least that is held at once.
         let features = self.parameters.iter().next().map_or(1, |weight| weight.dims[0]);
         expect_room(tile, (tile.len() / tile.c() * features) as u64)?;
         self.network.accepts(tile.with(0, 1))
@@ -219,7 +220,7 @@ impl<'a, B: Backend> Predictor<'a, B> {
         Ok(mean)
     }
 
-    /// The scores of mirrored tiles, mirrored as those.
+    /// The scores of mirrored tiles, in the mirrored orientation.
     fn mirrored_batch(
         &self,
         image: &Volume<f32>,
@@ -252,7 +253,7 @@ impl<'a, B: Backend> Predictor<'a, B> {
         if output.iter().all(|p| p.is_finite()) { Ok(output) } else { Err(self.not_finite(&input)) }
     }
 
-    /// Says that the network's output for this input is not finite, and which layer's output is the first that is not.
+    /// Reports that the network's output for this input is not finite, and the first layer whose output is not.
     fn not_finite(&self, input: &Tensor<B>) -> Error {
         let watched = self.parameters.watched();
         self.network.forward(&watched, input, Mode::Evaluate);
@@ -263,7 +264,7 @@ impl<'a, B: Backend> Predictor<'a, B> {
     }
 }
 
-/// Planes that come one after the other, as one array `[k, d, h, w]`.
+/// Collects consecutive planes into one array `[k, d, h, w]`.
 fn collected(
     planes: Planes,
     all: impl FnOnce(&mut dyn FnMut(usize, &[f32]) -> Result<()>) -> Result<()>,

@@ -1,21 +1,22 @@
-//! A volume as planes across one of its axes.
+//! A volume as planes perpendicular to one of its axes.
 
-/// The planes of a volume across `axis`. A place in a plane is counted along the other two axes, the last one fastest.
+/// The planes of a volume perpendicular to `axis`. A place in a plane is counted along the other two axes, the last one
+/// fastest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planes {
-    /// The axis of `[d, h, w]` that they lie across.
+    /// The axis of `[d, h, w]` that is perpendicular to them.
     pub(super) axis: usize,
     /// The volume's extents `[d, h, w]`.
     pub(super) extent: [usize; 3],
 }
 
 impl Planes {
-    /// Voxels of a plane.
+    /// Number of voxels in a plane.
     pub fn voxels(self) -> usize {
         self.across().into_iter().map(|axis| self.extent[axis]).product()
     }
 
-    /// Number in the order of memory, `[d, h, w]`, of a plane's voxel.
+    /// Index in memory order, `[d, h, w]`, of a plane's voxel.
     pub fn voxel(self, plane: usize, place: usize) -> usize {
         let [outer, inner] = self.across();
         let [_, height, width] = self.extent;
@@ -25,7 +26,7 @@ impl Planes {
             + place % self.extent[inner] * strides[inner]
     }
 
-    /// The plane of a voxel, and its place there.
+    /// The plane of a voxel, and its place in that plane.
     pub(super) fn place(self, voxel: [usize; 3]) -> (usize, usize) {
         let [outer, inner] = self.across();
         (voxel[self.axis], voxel[outer] * self.extent[inner] + voxel[inner])
@@ -36,7 +37,7 @@ impl Planes {
         [[1, 2], [0, 2], [0, 1]][self.axis]
     }
 
-    /// What slices `depth` along the first axis hold of the planes: a plane and a range of its places, each.
+    /// The parts of planes within slices `depth` along the first axis: each a plane and a range of its places.
     pub(super) fn parts(self, depth: std::ops::Range<usize>) -> Vec<(usize, std::ops::Range<usize>)> {
         if self.axis == 0 {
             return depth.map(|plane| (plane, 0..self.voxels())).collect();

@@ -1,4 +1,4 @@
-//! Class scores on disk: written in the order in which planes are done, read back in the order of a file.
+//! Class scores on disk: written in the order in which planes are finished, read back in the order of a file.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -10,10 +10,10 @@ use segcal_core::{Context, Result};
 use super::planes::Planes;
 use segcal_data::output::write_failure;
 
-/// Numbers that are read back at a time, about.
+/// Approximate number of values that are read back at a time.
 const PIECE: usize = 1 << 20;
 
-/// What messages call the file, which has no name.
+/// Name of the unnamed file in messages.
 const TEMPORARY: &str = "temporary scores";
 
 /// The planes of a volume in a file without a name, which the system removes however the process ends.
@@ -25,7 +25,7 @@ pub struct Spill {
 }
 
 impl Spill {
-    /// An empty file on the disk of `folder`.
+    /// Creates an empty file on the disk of `folder`.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -44,7 +44,7 @@ impl Spill {
         self.file.write_all(&bytes).map_err(|error| write_failure(&error)).at(TEMPORARY)
     }
 
-    /// Number of classes, once every plane is there.
+    /// Number of classes, once every plane has been written.
     pub fn classes(&self) -> usize {
         self.written / self.planes.extent.iter().product::<usize>().max(1)
     }
@@ -66,7 +66,7 @@ impl Spill {
     }
 }
 
-/// The mean of spills of one volume, of a range of their classes; of one spill they are its own numbers.
+/// The mean of spills of one volume, for a range of their classes; a single spill gives its own numbers.
 pub struct Mean<'a> {
     spills: &'a mut [Spill],
     classes: Range<usize>,
@@ -75,7 +75,7 @@ pub struct Mean<'a> {
 }
 
 impl<'a> Mean<'a> {
-    /// Of these spills, which are of one volume and hold at least these classes.
+    /// The mean of these spills, which belong to one volume and have at least these classes.
     pub fn of(spills: &'a mut [Spill], classes: Range<usize>) -> Self {
         Self { spills, classes, sums: Vec::new() }
     }
@@ -85,7 +85,7 @@ impl<'a> Mean<'a> {
         self.classes.len()
     }
 
-    /// Hands on all numbers in the order `[class, d, h, w]`, a few slices at a time.
+    /// Passes on all numbers in the order `[class, d, h, w]`, a few slices at a time.
     ///
     /// # Errors
     /// The disk cannot be read, or `each` fails.
@@ -100,7 +100,7 @@ impl<'a> Mean<'a> {
         Ok(())
     }
 
-    /// Hands on all numbers in the order `[d, h, w, class]`, a few slices at a time.
+    /// Passes on all numbers in the order `[d, h, w, class]`, a few slices at a time.
     ///
     /// # Errors
     /// The disk cannot be read, or `each` fails.
@@ -119,7 +119,7 @@ impl<'a> Mean<'a> {
         Ok(())
     }
 
-    /// The slices that are read at a time, of so many classes together.
+    /// The slices to read at a time, for this many classes together.
     fn pieces(&self, classes: usize) -> Vec<Range<usize>> {
         let [depth, height, width] = self.spills.first().map_or([0; 3], |spill| spill.planes.extent);
         let step = (PIECE / (height * width * classes).max(1)).clamp(1, depth.max(1));

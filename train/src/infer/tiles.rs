@@ -8,21 +8,21 @@ use crate::settings::{SampleKind, Samples};
 pub struct Tiling<'a> {
     /// What the network was trained on.
     pub samples: &'a Samples,
-    /// What the spatial extents of an input must be multiples of, `[d, h, w]`.
+    /// The spatial extents of an input must be multiples of this, `[d, h, w]`.
     pub stride: [usize; 3],
     /// Tiles that go through the network together.
     pub batch: usize,
 }
 
 impl Tiling<'_> {
-    /// The planes of a volume that are done one after the other: those that the network sees, or for three-dimensional
-    /// patches those across the depth.
+    /// The planes of a volume that are finished one after the other: those that the network sees or, for
+    /// three-dimensional patches, those perpendicular to the depth.
     pub fn planes(&self, extent: [usize; 3]) -> Planes {
         Planes { axis: if self.flat() { self.samples.axis.index() } else { 0 }, extent }
     }
 
-    /// The tiles of a volume: all of one size, a multiple of the stride, together covering every voxel, in the order of
-    /// the [`planes`](Self::planes) that they begin in.
+    /// The tiles of a volume: all of the same size, a multiple of the stride, together covering every voxel, in the
+    /// order of the [`planes`](Self::planes) in which they begin.
     pub(super) fn tiles(&self, extent: [usize; 3]) -> Vec<Block> {
         let size = self.tile_size(extent);
         let starts: [Vec<isize>; 3] = std::array::from_fn(|axis| starts(extent[axis], size[axis]));
@@ -58,7 +58,7 @@ impl Tiling<'_> {
             if self.flat() && axis == along {
                 return 1;
             }
-            // At least the extent of training: instance norm sees how much of a slice is padding.
+            // At least the extent used in training: instance norm depends on how much of a slice is padding.
             let least = if self.slices() { extent[axis].max(block[axis]) } else { block[axis] };
             least.next_multiple_of(*strides.next().expect("as many strides as axes"))
         })
@@ -83,8 +83,8 @@ impl Tiling<'_> {
     }
 }
 
-/// Starts along one axis, evenly spread, at most half a tile apart; one centred tile where it covers the whole axis,
-/// and every place in turn for tiles of extent 1.
+/// Starts along one axis, evenly spread, at most half a tile apart; one centred tile if it covers the whole axis, and
+/// every position in turn for tiles of extent 1.
 fn starts(extent: usize, size: usize) -> Vec<isize> {
     if size >= extent {
         return vec![(extent as isize - size as isize).div_euclid(2)];

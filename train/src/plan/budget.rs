@@ -1,4 +1,4 @@
-//! How large patch and network may be: steps of the training itself are measured on the backend, from a small one up.
+//! How large patch and network may be: steps of the actual training are measured on the backend, from small to large.
 
 use std::sync::Arc;
 
@@ -17,23 +17,23 @@ use crate::run;
 use crate::source::Memory;
 use crate::trainer::{Data, Trainer};
 
-/// Steps that a training is to have at least in its time.
+/// Minimum number of steps that a training must have in its time.
 const STEPS: f64 = 1000.0;
-/// Steps from which on momentum has the time that it needs.
+/// Number of steps above which momentum has the time that it needs.
 const MANY_STEPS: f64 = 25_000.0;
 /// Widths of the first stage, the smallest first.
 const WIDTHS: [usize; 3] = [8, 16, 32];
-/// Patches are not made smaller than this along an axis, in three and in two dimensions.
+/// Smallest extent of a patch along an axis, in three and in two dimensions.
 const SMALLEST: [usize; 2] = [32, 64];
-/// A doubled batch is worth its time up to this factor.
+/// A doubled batch is accepted if a step takes less than this factor of the time.
 const WORTH: f64 = 1.5;
-/// The most epochs, as nnU-Net's.
+/// Maximum number of epochs, as in nnU-Net.
 const MOST_EPOCHS: f64 = 1000.0;
-/// Steps that are measured, after one that is not.
+/// Number of measured steps, after one that is not measured.
 const MEASURED: usize = 3;
 /// Patches of the same shape shrink by this factor along each axis.
 const SHRINK: f64 = 0.85;
-/// Measured are sizes that differ by this factor at least.
+/// Measured sizes differ by at least this factor.
 const GROWTH: f64 = 1.4;
 
 /// A network on patches of an extent.
@@ -44,7 +44,7 @@ struct Candidate {
     batch: usize,
 }
 
-/// What candidates have in common.
+/// What candidates share.
 struct Fit<'a, B: Backend> {
     backend: &'a B,
     seen: &'a Fingerprint,
@@ -52,7 +52,7 @@ struct Fit<'a, B: Backend> {
     minutes: f64,
 }
 
-/// Decides the patch, the network, the batch and the epochs, and gives all decisions.
+/// Chooses the patch, the network, the batch and the epochs, and returns all decisions.
 pub(super) fn fit<B: Backend>(
     backend: &B,
     seen: &Fingerprint,
@@ -69,7 +69,7 @@ pub(super) fn fit<B: Backend>(
     for candidate in ladder {
         observer::check(observer)?;
         bar.step(format_args!("patch {:?}, width {}", candidate.topology.patch, candidate.width));
-        // Time grows at least as the work does; what cannot fit is not tried.
+        // Time grows at least in proportion to the work; candidates that cannot fit are skipped.
         let work = candidate.work();
         if last.is_some_and(|(before, time)| time * work / before > 2.0 * allowed) {
             break;
@@ -90,7 +90,7 @@ pub(super) fn fit<B: Backend>(
 }
 
 impl Candidate {
-    /// Work of a step, in proportion.
+    /// Relative work of a step.
     fn work(&self) -> f64 {
         (self.topology.patch.iter().product::<usize>() * self.width * self.width * self.batch) as f64
     }
@@ -124,7 +124,7 @@ impl<B: Backend> Fit<'_, B> {
         ladder
     }
 
-    /// Doubles the batch while that is worth its time: where the device has room for more at once.
+    /// Doubles the batch while that is worth its time, on devices that can process more at once.
     fn larger_batch(&self, mut candidate: Candidate, mut seconds: f64) -> Result<(Candidate, f64)> {
         let patches = self.patches(&candidate) * self.seen.extents.len();
         while 2 * candidate.batch <= (patches / 20).max(1) {
@@ -138,14 +138,14 @@ impl<B: Backend> Fit<'_, B> {
         Ok((candidate, seconds))
     }
 
-    /// Patches that cover the median image once.
+    /// Number of patches that cover the median image once.
     fn patches(&self, candidate: &Candidate) -> usize {
         let image: f64 = self.frame.extent.iter().product();
         (image / candidate.topology.patch.iter().product::<usize>() as f64).ceil() as usize
     }
 
-    /// Seconds of a step of the training itself on one image of random numbers: the least of a few after the first, since what
-    /// else the machine does only adds.
+    /// Seconds per step of the actual training on one image of random numbers: the minimum of a few steps after the
+    /// first, since other load on the machine only adds time.
     fn seconds(&self, candidate: &Candidate) -> Result<f64> {
         let mut settings = settings(&self.network_and_samples(candidate, true))?;
         (settings.epochs, settings.samples.per_volume) = (1 + MEASURED, candidate.batch);
@@ -169,14 +169,14 @@ impl<B: Backend> Fit<'_, B> {
         Ok(records.iter().skip(1).map(|record| record.seconds).fold(f64::INFINITY, f64::min))
     }
 
-    /// The decisions that a step depends on.
+    /// The decisions that determine the time of a step.
     fn network_and_samples(&self, candidate: &Candidate, fits: bool) -> Vec<Decision> {
         let Candidate { topology, width, batch } = candidate;
         let (patch, extent) = (&topology.patch, self.frame.largest_patch());
         let whole = patch.iter().zip(&extent).all(|(patch, extent)| patch >= extent);
         let minutes = self.minutes;
         let why = match (whole, fits) {
-            (true, _) => "the median image, padded to what the strides divide".to_owned(),
+            (true, _) => "the median image, padded to a multiple of the strides".to_owned(),
             (false, true) => format!("the largest of its shape whose {STEPS} steps fit into {minutes} minutes"),
             (false, false) => {
                 format!("the smallest that is tried: {STEPS} of its steps do not fit into {minutes} minutes")
@@ -205,7 +205,7 @@ impl<B: Backend> Fit<'_, B> {
             Decision::new(
                 "network.strides",
                 list(&topology.strides),
-                "axes are halved while 8 voxels are left and they are not the long ones",
+                "axes are halved while 8 voxels are left, except axes with long voxels",
             ),
             Decision::new("network.deep_supervision", true, "coarser heads are trained too, as in nnU-Net"),
             Decision::new(
@@ -217,12 +217,13 @@ impl<B: Backend> Fit<'_, B> {
         decisions
     }
 
-    /// All decisions, with what follows from the measured step.
+    /// All decisions, including those that follow from the measured step.
     fn decisions(&self, candidate: &Candidate, seconds: f64) -> Vec<Decision> {
         let cases = self.seen.extents.len();
         let per_volume = self.patches(candidate).clamp(1, 16);
         let steps = (cases * per_volume).div_ceil(candidate.batch) as f64;
-        // Prediction is about a third of a step, on tiles that overlap by half along the axes that the patch does not span.
+        // Prediction takes about a third of a step, on tiles that overlap by half along the axes that the patch does
+        // not span.
         let overlapping: f64 =
             self.frame.axes().iter().zip(&candidate.topology.patch).fold(1.0, |tiles, (&axis, &patch)| {
                 let beyond = (self.frame.extent[axis] - patch as f64).max(0.0);
@@ -246,11 +247,11 @@ impl<B: Backend> Fit<'_, B> {
             Decision::new(
                 "samples.foreground_share",
                 0.33,
-                "a third of the patches about a voxel of a structure, as in nnU-Net",
+                "a third of the patches are centred on a foreground voxel, as in nnU-Net",
             ),
         ]);
         if self.seen.classes.len() > 2 {
-            let why = "of each structure alike, however small, as in nnU-Net";
+            let why = "on each structure equally often, however small, as in nnU-Net";
             decisions.push(Decision::new("samples.by_class", true, why));
         }
         decisions.extend(optimiser(epochs * steps));
@@ -258,11 +259,11 @@ impl<B: Backend> Fit<'_, B> {
     }
 }
 
-/// Rule, rate and schedule for so many steps.
+/// Optimiser, learning rate and schedule for this many steps.
 fn optimiser(steps: f64) -> Vec<Decision> {
-    let schedule = Decision::new("schedule.name", "polynomial", "down to 0 along the power 0.9, as in nnU-Net");
+    let schedule = Decision::new("schedule.name", "polynomial", "polynomial decay to 0 with power 0.9, as in nnU-Net");
     if steps < MANY_STEPS {
-        let why = format!("{steps} steps: adaptive steps need fewer than momentum of 0.99 does");
+        let why = format!("{steps} steps: an adaptive optimiser needs fewer than momentum 0.99");
         return vec![
             Decision::new("optimiser.name", "adamw", why),
             Decision::new("optimiser.learning_rate", 1e-3, "the usual rate of Adam"),

@@ -1,4 +1,4 @@
-//! What the training cases of a data set are like.
+//! Statistics of the training cases of a data set.
 
 use rayon::prelude::*;
 use segcal_core::{Context, Error, Result};
@@ -9,42 +9,43 @@ use crate::frame::box_of;
 use crate::normalise::percentiles;
 use crate::prepared::read_channels;
 
-/// Foreground voxels of a case whose intensities are looked at, at most; of more, voxels at equal distances in the list.
+/// Maximum number of foreground voxels of a case whose intensities are used; if there are more, that many are taken at
+/// equal distances in the list.
 const MOST_VOXELS: usize = 1 << 20;
 
-/// What the training cases of a data set are like.
+/// Statistics of the training cases of a data set.
 #[derive(Clone, Debug)]
 pub struct Fingerprint {
-    /// Names of the channels, empty where the data set does not say.
+    /// Names of the channels; empty if the data set does not name them.
     pub channels: Vec<String>,
     /// Number of channels.
     pub channel_count: usize,
     /// Names of the classes, the background first.
     pub classes: Vec<String>,
-    /// The label of voxels that nobody judged.
+    /// The ignore label: voxels without annotation.
     pub ignored: Option<i32>,
     /// Number of validation cases.
     pub validation: usize,
-    /// Voxel size of each case along `[d, h, w]`, in mm; none where a case has none.
+    /// Voxel size of each case along `[d, h, w]`, in mm; none if a case has none.
     pub spacings: Option<Vec<[f64; 3]>>,
-    /// Extent of each case after it was cut to what is not 0.
+    /// Extent of each case after cropping to the nonzero voxels.
     pub extents: Vec<[usize; 3]>,
     /// Share of each case's voxels that was kept.
     pub kept: Vec<f64>,
-    /// Of each channel: percentiles 0.5 and 99.5, mean and standard deviation of the structures' voxels of all cases.
+    /// For each channel: percentiles 0.5 and 99.5, mean and standard deviation of the foreground voxels of all cases.
     pub intensities: Vec<[f64; 4]>,
-    /// Voxels of each class in all cases.
+    /// Number of voxels of each class in all cases.
     pub voxels: Vec<u64>,
-    /// Cases that hold each class.
+    /// Number of cases that contain each class.
     pub holding: Vec<usize>,
 }
 
-/// What one case is like.
+/// Statistics of one case.
 struct Seen {
     spacing: Option<[f64; 3]>,
     extent: [usize; 3],
     kept: f64,
-    /// Intensities of the structures' voxels, channel by channel.
+    /// Intensities of the foreground voxels, channel by channel.
     foreground: Vec<Vec<f32>>,
     voxels: Vec<u64>,
 }
@@ -67,7 +68,7 @@ impl Fingerprint {
         if let Some((other, case)) =
             seen.iter().zip(&data.train).find(|(seen, _)| seen.foreground.len() != channel_count)
         {
-            let problem = format!("has {} channels, but the first case {channel_count}", other.foreground.len());
+            let problem = format!("has {} channels, but the first case has {channel_count}", other.foreground.len());
             return Err(Error::new(problem).at(&case.name));
         }
         let sum = |class: usize| seen.iter().map(|case| case.voxels[class]).sum();
@@ -87,7 +88,7 @@ impl Fingerprint {
         })
     }
 
-    /// The cases in a few words.
+    /// A short description of the cases.
     pub fn in_words(&self) -> String {
         let channels =
             if self.channels.is_empty() { String::new() } else { format!(" ({})", self.channels.join(", ")) };
@@ -130,7 +131,7 @@ impl Seen {
     }
 }
 
-/// Percentiles 0.5 and 99.5, mean and standard deviation over the structures' voxels of all cases.
+/// Percentiles 0.5 and 99.5, mean and standard deviation of the foreground voxels of all cases.
 fn intensities(seen: &[Seen], channel: usize) -> [f64; 4] {
     let all: Vec<f32> = seen.iter().flat_map(|case| &case.foreground[channel]).copied().collect();
     let (low, high) = percentiles(&all, 0.5, 99.5);
@@ -140,7 +141,7 @@ fn intensities(seen: &[Seen], channel: usize) -> [f64; 4] {
     [f64::from(low), f64::from(high), mean, variance.sqrt()]
 }
 
-/// The number at a percentile, between ranks as NumPy does it.
+/// The number at a percentile, interpolated between ranks as in NumPy.
 pub(super) fn percentile(numbers: impl Iterator<Item = f64>, percent: f64) -> f64 {
     let mut sorted: Vec<f64> = numbers.collect();
     sorted.sort_by(f64::total_cmp);

@@ -1,8 +1,8 @@
-//! A training config made from a data set and measured on this machine: every decision with its reason.
+//! A training config derived from a data set and measured on this machine: every decision with its reason.
 //!
-//! A [`Fingerprint`] of the training cases is taken; `rules` decide voxel size, intensities, dimensions and the shape of the
-//! network, as nnU-Net does (Isensee et al. 2021); `budget` measures steps of the training itself on the backend, and
-//! takes the largest patch and network whose steps fit into the time that is given.
+//! A [`Fingerprint`] of the training cases is taken; `rules` decide voxel size, intensities, dimensions and the shape
+//! of the network, as in nnU-Net (Isensee et al. 2021); `budget` measures steps of the actual training on the backend,
+//! and chooses the largest patch and network whose steps fit into the given time.
 
 mod budget;
 mod fingerprint;
@@ -34,7 +34,7 @@ pub struct Request<'a> {
 pub struct Plan {
     /// Each with its reason.
     pub decisions: Vec<Decision>,
-    /// What they were made from.
+    /// The statistics that they are based on.
     pub fingerprint: Fingerprint,
 }
 
@@ -46,11 +46,11 @@ impl Plan {
     }
 }
 
-/// Looks at the training cases of a data set, measures this machine, and decides.
+/// Reads the training cases of a data set, measures this machine, and decides.
 ///
 /// # Errors
-/// The data set or a case cannot be read, it names no training cases or no classes, the minutes are no positive number, or
-/// the observer asks to stop.
+/// The data set or a case cannot be read, it names no training cases or no classes, the minutes are not a positive
+/// number, or the observer asks to stop.
 pub fn plan<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn Observer) -> Result<Plan> {
     if !(request.minutes > 0.0 && request.minutes.is_finite()) {
         let error = Error::new(format!("{} is not a positive number", request.minutes)).at("minutes");
@@ -67,7 +67,7 @@ pub fn plan<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn Obser
     let fitted = budget::fit(backend, &fingerprint, &frame, request.minutes, observer)?;
     let mut decisions = vec![Decision::new("data", request.data.display().to_string(), "the data set")];
     if request.fold > 0 {
-        decisions.push(Decision::new("fold", request.fold as i64, "as asked for"));
+        decisions.push(Decision::new("fold", request.fold as i64, "as requested"));
     }
     decisions.extend(fitted);
     Ok(Plan { decisions, fingerprint })

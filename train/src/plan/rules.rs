@@ -1,4 +1,4 @@
-//! What follows from a fingerprint alone: voxel size, intensities, dimensions, the largest patch.
+//! Decisions that follow from a fingerprint only: voxel size, intensities, dimensions, the largest patch.
 
 use segcal_data::resample;
 
@@ -7,25 +7,25 @@ use super::text::Decision;
 
 /// Ratio of voxel sizes above which slices are thick.
 const ANISOTROPIC: f64 = 3.0;
-/// Median share of the voxels left by the cut below which intensities are those of what is left.
+/// Median fraction of voxels kept by the crop below which intensities are normalised only inside the outline.
 const CUT_MUCH: f64 = 0.75;
-/// Voxels along an axis below which there is no third dimension to learn from.
+/// Number of voxels along an axis below which there is no third dimension to learn from.
 const FLAT: f64 = 8.0;
 
-/// The grid that images are brought to, and what the network sees of it.
+/// The grid that images are resampled to, and what the network sees of it.
 pub(super) struct Frame {
-    /// Voxel size along `[d, h, w]` in mm; 1 where images have none.
+    /// Voxel size along `[d, h, w]` in mm; 1 if images have none.
     pub(super) spacing: [f64; 3],
     /// Median extent of the images in such voxels.
     pub(super) extent: [f64; 3],
     /// The axis that the network does not see, if it is two-dimensional.
     pub(super) across: Option<usize>,
-    /// How that was decided.
+    /// The decisions that led to it.
     pub(super) decisions: Vec<Decision>,
 }
 
 impl Frame {
-    /// By the rules of `docs/plan.md`.
+    /// Follows the rules of `docs/plan.md`.
     pub(super) fn of(seen: &Fingerprint) -> Self {
         let (spacing, why) = spacing(seen);
         let sizes = sizes(seen, spacing);
@@ -35,7 +35,10 @@ impl Frame {
         let mut decisions = vec![Decision::new(
             "input.crop",
             true,
-            format!("images are cut to what is not 0: the median case keeps {:.0} % of its voxels", 100.0 * cut),
+            format!(
+                "images are cropped to their nonzero voxels: the median case keeps {:.0} % of its voxels",
+                100.0 * cut
+            ),
         )];
         if seen.spacings.is_some() {
             decisions.push(Decision::new("input.spacing", spacing.map(rounded).to_vec(), why));
@@ -43,7 +46,11 @@ impl Frame {
         decisions.extend(intensities(seen, cut));
         decisions.push(Decision::new("samples.kind", "patches", flat));
         if let Some(axis) = across {
-            decisions.push(Decision::new("samples.axis", ["z", "y", "x"][axis], "the axis that planes lie across"));
+            decisions.push(Decision::new(
+                "samples.axis",
+                ["z", "y", "x"][axis],
+                "the axis perpendicular to the planes",
+            ));
         }
         Self { spacing, extent, across, decisions }
     }
@@ -53,13 +60,13 @@ impl Frame {
         (0..3).filter(|&axis| Some(axis) != self.across).collect()
     }
 
-    /// Voxel sizes along them.
+    /// Voxel sizes along these axes.
     pub(super) fn seen_spacing(&self) -> Vec<f64> {
         self.axes().into_iter().map(|axis| self.spacing[axis]).collect()
     }
 
-    /// The largest patch that makes sense: of equal lengths in mm, as many voxels as 256 in each of three dimensions or 2048
-    /// in each of two, but no more than the median image has.
+    /// The largest useful patch: of equal lengths in mm, as many voxels as 256 in each of three dimensions or 2048 in
+    /// each of two, but no more than the median image has.
     pub(super) fn largest_patch(&self) -> Vec<usize> {
         let spacing = self.seen_spacing();
         let side = if spacing.len() == 3 { 256.0 } else { 2048.0 };
@@ -71,7 +78,7 @@ impl Frame {
     }
 }
 
-/// Six significant digits.
+/// Rounds to six significant digits.
 fn rounded(mm: f64) -> f64 {
     format!("{mm:.5e}").parse().unwrap_or(mm)
 }
@@ -109,7 +116,7 @@ fn spacing(seen: &Fingerprint) -> ([f64; 3], String) {
     (target, if same { "all images have this voxel size".into() } else { "medians of the training images".into() })
 }
 
-/// What intensities become, and why.
+/// The intensity normalisation, and why.
 fn intensities(seen: &Fingerprint, cut: f64) -> Vec<Decision> {
     let ct = |name: &String| name.eq_ignore_ascii_case("ct");
     let other = if cut < CUT_MUCH { "z-score-masked" } else { "z-score" };
@@ -119,17 +126,17 @@ fn intensities(seen: &Fingerprint, cut: f64) -> Vec<Decision> {
     let any_ct = names.contains(&"ct");
     let why = match (any_ct, cut < CUT_MUCH) {
         (true, _) => {
-            "CT numbers are quantities: clipped and scaled by the whole data set, other channels by their image"
+            "CT numbers are quantitative: clipped and scaled over the whole data set, other channels over their image"
         }
         (false, true) => {
-            "each image by itself, and only what lies inside: the cut takes more than a quarter of the voxels"
+            "each image separately, and only inside the outline: the crop removes more than a quarter of the voxels"
         }
-        (false, false) => "each image by itself: the channels are no CT",
+        (false, false) => "each image separately: the channels are not CT",
     };
     let mut decisions = vec![Decision::new("input.normalise", names, why)];
     if any_ct {
         let rows: Vec<toml::Value> = seen.intensities.iter().map(|row| row.to_vec().into()).collect();
-        let why = "percentiles 0.5 and 99.5, mean and standard deviation of the structures' voxels, of each channel";
+        let why = "percentiles 0.5 and 99.5, mean and standard deviation of the foreground voxels, for each channel";
         decisions.push(Decision::new("input.intensities", rows, why));
     }
     decisions

@@ -1,4 +1,4 @@
-//! A config as text: tables of keys, each beneath the reason for its value.
+//! A config as text: tables of keys, each below the reason for its value.
 
 use segcal_core::Result;
 use segcal_data::config as keys;
@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use crate::settings::{OPEN, Settings};
 
-/// The longest line of a comment.
+/// Maximum length of a comment line.
 const WIDTH: usize = 110;
 
 /// A key of the config, its value, and why.
@@ -21,7 +21,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// A decision.
+    /// Creates a decision.
     pub fn new(key: impl Into<String>, value: impl Into<Value>, reason: impl Into<String>) -> Self {
         Self { key: key.into(), value: value.into(), reason: reason.into() }
     }
@@ -41,7 +41,7 @@ pub(super) fn settings(decisions: &[Decision]) -> Result<Settings> {
     Settings::from_stored(table)
 }
 
-/// The config as a file: first the keys of no table, then table by table.
+/// The config as a file: first the keys outside of tables, then table by table.
 pub(super) fn config(decisions: &[Decision]) -> String {
     let mut tables: Vec<&str> = Vec::new();
     decisions.iter().map(Decision::table).filter(|table| !table.is_empty()).for_each(|table| {
@@ -64,7 +64,7 @@ pub(super) fn config(decisions: &[Decision]) -> String {
     text
 }
 
-/// Words as lines of a comment.
+/// Wraps words into comment lines.
 fn comment(words: &str) -> String {
     let mut lines = vec![String::from("#")];
     for word in words.split_whitespace() {

@@ -11,7 +11,7 @@ pub(super) struct Topology {
     pub(super) kernels: Vec<Vec<usize>>,
     /// 1 in the first stage; then 2 along the axes that are halved.
     pub(super) strides: Vec<Vec<usize>>,
-    /// A multiple of all strides together.
+    /// A multiple of the product of all strides.
     pub(super) patch: Vec<usize>,
 }
 
@@ -44,7 +44,7 @@ impl Topology {
         topology
     }
 
-    /// What an extent along an axis is a multiple of.
+    /// The extent along an axis is a multiple of this.
     pub(super) fn multiple(&self, axis: usize) -> usize {
         self.strides.iter().map(|stride| stride[axis]).product()
     }

@@ -1,4 +1,4 @@
-//! The files of results: what is in them, and their formats.
+//! Result files: their contents and formats.
 
 use std::path::{Path, PathBuf};
 
@@ -10,21 +10,21 @@ use segcal_metrics::volume::Label;
 
 use crate::infer::Mean;
 
-/// What is written of a case, in a folder of its name.
+/// A result that is written for each case, in a folder of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Output {
-    /// The class of the largest probability, the first of equals; of regions, the label of the last in the class order whose
-    /// probability is above a half.
+    /// The class with the largest probability, the first one of equals; for regions, the label of the last one in the
+    /// class order whose probability is above a half.
     Segmentations,
     /// Probabilities of the classes, or of the regions, 4-D, class last.
     Probabilities,
-    /// The network's output, of which the probabilities are the softmax, or of regions the sigmoid of each (but where tiles overlap: see
-    /// [`Scores`](crate::infer::Scores)); 4-D, class last.
+    /// The network's output, of which the probabilities are the softmax, or for regions the sigmoid of each (except
+    /// where tiles overlap: see [`Scores`](crate::infer::Scores)); 4-D, class last.
     Logits,
 }
 
 impl Output {
-    /// All of them.
+    /// Every output.
     pub const ALL: [Self; 3] = [Self::Segmentations, Self::Probabilities, Self::Logits];
 
     /// The name on the command line, and of the folder.
@@ -36,7 +36,7 @@ impl Output {
         }
     }
 
-    /// The file that says what its classes are, as nnU-Net leaves one beside its predictions.
+    /// The file that lists its classes, like the one that nnU-Net writes next to its predictions.
     pub(super) fn description(self) -> PathBuf {
         Path::new(self.name()).join("dataset.json")
     }
@@ -51,14 +51,14 @@ impl Output {
 /// A format that results are written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FileFormat {
-    /// NIfTI, packed: scores as a fourth axis.
+    /// NIfTI, compressed: scores along a fourth axis.
     #[default]
     Nifti,
-    /// MetaImage: the scores of a voxel together.
+    /// MetaImage: the scores of a voxel are contiguous.
     MetaImage,
-    /// NRRD: the scores of a voxel together.
+    /// NRRD: the scores of a voxel are contiguous.
     Nrrd,
-    /// Scores as nnU-Net writes them: `[class, z, y, x]`, with the geometry in `CASE.properties.json` beside them.
+    /// Scores as nnU-Net writes them: `[class, z, y, x]`, with the geometry in `CASE.properties.json` next to them.
     /// Segmentations are NIfTI.
     Npz,
 }
@@ -67,7 +67,7 @@ impl FileFormat {
     /// Every format.
     pub const ALL: [Self; 4] = [Self::Nifti, Self::MetaImage, Self::Nrrd, Self::Npz];
 
-    /// The ending of the names of its files, without the first dot, and its name on the command line.
+    /// Its file extension, without the first dot, and its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Nifti => "nii.gz",
@@ -77,7 +77,7 @@ impl FileFormat {
         }
     }
 
-    /// The ending of label maps.
+    /// The extension of label maps.
     const fn of_labels(self) -> &'static str {
         match self {
             Self::Npz => Self::Nifti.name(),
@@ -86,8 +86,8 @@ impl FileFormat {
     }
 }
 
-/// Writes the scores of a case, and beside an archive its geometry. An array is called after what it holds, as nnU-Net
-/// calls its own.
+/// Writes the scores of a case, and for an archive also its geometry. An array is named after its contents, as in
+/// nnU-Net.
 pub(super) fn write_scores(
     folder: &OutputFolder,
     (output, case): (Output, &str),
@@ -117,7 +117,7 @@ pub(super) fn write_labels(path: &Path, labels: &[Label], classes: usize, grid: 
     write_pieces(path, labels, grid, |label| u8::try_from(label).expect("a class below 256"))
 }
 
-/// Writes the labels a piece at a time, so that they are not held twice.
+/// Writes the labels in pieces, so that they are not held in memory twice.
 fn write_pieces<T: ToFile>(path: &Path, labels: &[Label], grid: &Grid, convert: impl Fn(Label) -> T) -> Result<()> {
     let mut fill = |sink: formats::Sink<'_, T>| {
         let mut pieces = labels.chunks(1 << 16);

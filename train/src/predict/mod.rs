@@ -28,11 +28,11 @@ pub use files::{FileFormat, Output};
 use files::{write_labels, write_scores};
 pub use split::Split;
 
-/// What is to be predicted, and where it goes.
+/// What to predict, and where to write it.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Folders of the runs. Of several, the mean of their probabilities is written, and that of their logits; segmentations
-    /// are of the mean probabilities.
+    /// Folders of the runs. For several runs, the mean of their probabilities and the mean of their logits are written;
+    /// segmentations are derived from the mean probabilities.
     pub runs: &'a [PathBuf],
     /// The images.
     pub cases: &'a [Case],
@@ -40,46 +40,47 @@ pub struct Request<'a> {
     pub out: &'a Path,
     /// Samples that go through the network together.
     pub batch: usize,
-    /// What the files are.
+    /// Format of the files.
     pub format: FileFormat,
-    /// What is written.
+    /// The outputs to write.
     pub write: &'a [Output],
-    /// Whether scores are the mean over all mirrorings along the axes that the training mirrored.
+    /// Whether scores are averaged over all mirrorings along the axes that training mirrored.
     pub mirror: bool,
-    /// What is added to the prepared images.
+    /// Noise added to the prepared images.
     pub noise: Noise,
-    /// Which of the cases are predicted. Parts may share a folder.
+    /// Which of the cases to predict. Parts may share a folder.
     pub part: Part,
-    /// Whether cases are kept whose files stand, made of the same weights, images and options.
+    /// Whether to keep cases whose files exist and were made from the same weights, images and options.
     pub resume: bool,
 }
 
-/// What became of the images.
+/// The outcome for the images.
 #[derive(Debug, Default)]
 pub struct Predicted {
-    /// Names of the cases whose files are there.
+    /// Names of the cases whose files exist.
     pub done: Vec<String>,
-    /// How many of them were there before.
+    /// How many of them existed before.
     pub kept: usize,
-    /// The errors of the others.
+    /// The errors of the other cases.
     pub failed: Vec<Error>,
 }
 
 /// Predicts every image: `segmentations/CASE.nii.gz`, `probabilities/CASE.nii.gz`, `logits/CASE.nii.gz` (or in another
-/// [`FileFormat`]), and `made-of/CASE.json`, by which `resume` knows what stands. A case that fails is reported, and the others continue.
+/// [`FileFormat`]), and `made-of/CASE.json`, by which `resume` recognises finished cases. A case that fails is
+/// reported, and the others continue.
 ///
 /// # Errors
 /// A run cannot be read, the runs do not have the same classes, nothing is to be written, or the folder of the results
-/// cannot be made.
+/// cannot be created.
 pub fn predict<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn Observer) -> Result<Predicted> {
     request.noise.check()?;
     if request.write.is_empty() {
-        return Err(Error::new("nothing is to be written").help("segmentations, probabilities or logits"));
+        return Err(Error::new("there is nothing to write").help("choose segmentations, probabilities or logits"));
     }
     let trained: Vec<Trained<B>> = request.runs.iter().map(|run| Trained::open(run, backend)).collect::<Result<_>>()?;
     expect_same_classes(&trained, request.runs)?;
     if let Some(run) = trained.iter().position(|trained| trained.settings.augment.flips.is_empty() && request.mirror) {
-        let error = Error::new("the training mirrored no samples, so that the mean over mirrorings is none of its own");
+        let error = Error::new("the training mirrored no samples, so there are no mirrorings to average over");
         return Err(error.at(request.runs[run].display()).help("train with augment=nnunet or augment.flips"));
     }
     let folder = OutputFolder::for_part(request.out, request.part)?;
@@ -107,7 +108,7 @@ pub fn predict<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn Ob
     Ok(predicted)
 }
 
-/// The names of the classes, in the form of the Medical Segmentation Decathlon; of regions, in that of nnU-Net.
+/// The names of the classes, in the format of the Medical Segmentation Decathlon; for regions, in that of nnU-Net.
 fn description<B: Backend>(trained: &Trained<B>) -> Value {
     let Some(nested) = &trained.regions else {
         let labels: Map<_, _> =
@@ -119,7 +120,7 @@ fn description<B: Backend>(trained: &Trained<B>) -> Value {
     json!({ "labels": labels, "regions_class_order": nested.order })
 }
 
-/// What every case is made of. The batch is left out: results do not depend on it.
+/// The inputs of every case. The batch is left out: results do not depend on it.
 fn recipe<B: Backend>(backend: &B, request: &Request<'_>) -> Result<Recipe> {
     let Noise { sigma, seed } = request.noise;
     let mut names: Vec<&str> = request.write.iter().map(|output| output.name()).collect();
@@ -144,7 +145,7 @@ fn expect_same_classes<B: Backend>(trained: &[Trained<B>], runs: &[PathBuf]) -> 
     Err(Error::new(problem).at(run.display()).help("average runs that were trained on the same labels"))
 }
 
-/// Predicting the cases of a request.
+/// Predicts the cases of a request.
 struct Job<'a, B: Backend> {
     trained: &'a [Trained<B>],
     backend: &'a B,
@@ -154,7 +155,7 @@ struct Job<'a, B: Backend> {
 }
 
 impl<B: Backend> Job<'_, B> {
-    /// Predicts a case, or keeps what stands: whether it did.
+    /// Predicts a case, or keeps existing files; returns whether they were kept.
     fn case(&self, case: &Case) -> Result<bool> {
         let files: Vec<PathBuf> =
             self.request.write.iter().map(|output| output.file(&case.name, self.request.format)).collect();
@@ -171,7 +172,8 @@ impl<B: Backend> Job<'_, B> {
         self.request.write.contains(&output)
     }
 
-    /// Predicts one case. Scores go to the disk as they come: only an image and the segmentation are held as a whole.
+    /// Predicts one case. Scores are written to disk as they arrive: only an image and the segmentation are held as a
+    /// whole.
     fn predict(&self, case: &Case) -> Result<()> {
         let mut labels: Vec<Label> = Vec::new();
         let (mut spills, mut grid) = (Vec::new(), None);
@@ -184,7 +186,7 @@ impl<B: Backend> Job<'_, B> {
         let first = &self.trained[0];
         let classes = first.outputs();
         let mut start = 0;
-        // The probabilities come first, where both are there.
+        // The probabilities come first if both are written.
         for (output, wanted) in [(Output::Probabilities, self.needs_probabilities()), (Output::Logits, true)] {
             let channels = start..start + classes;
             start += if wanted { classes } else { 0 };
@@ -204,12 +206,12 @@ impl<B: Backend> Job<'_, B> {
         write_labels(&path, &labels, largest.map_or(classes, |&label| usize::from(label) + 1), &grid)
     }
 
-    /// Whether the probabilities are kept, not only looked at as they come.
+    /// Whether the probabilities are kept, rather than only inspected as they arrive.
     fn needs_probabilities(&self) -> bool {
         self.wants(Output::Probabilities) || self.trained.len() > 1 && self.wants(Output::Segmentations)
     }
 
-    /// The scores of one run, where any are kept, with the grid of the image; of a single run the labels as well.
+    /// The scores of one run, if any are kept, with the grid of the image; for a single run, the labels as well.
     fn run(&self, trained: &Trained<B>, case: &Case, labels: &mut Vec<Label>) -> Result<(Option<Spill>, Grid)> {
         let case = case.with_channels(trained.network.config().in_channels);
         let mut ready = prepared::prepare_image(&case, &trained.settings.input)?;
@@ -249,7 +251,7 @@ impl<B: Backend> Job<'_, B> {
     }
 }
 
-/// Tells of voxels of another size than any that the network has seen.
+/// Warns of a voxel size different from all that the network has seen.
 fn warn_of_spacing(name: &str, grid: &Grid, trained: &Spacings, input: &Input) {
     match trained.foreign(grid) {
         Some(foreign) if input.resamples() => log::warn!("{name}: {foreign}; it is resampled as those were"),
@@ -258,8 +260,8 @@ fn warn_of_spacing(name: &str, grid: &Grid, trained: &Spacings, input: &Input) {
     }
 }
 
-/// The class of the largest mean probability of each voxel, the first of equals; of regions, the label of the last in the class
-/// order whose mean probability is above a half.
+/// The class with the largest mean probability of each voxel, the first one of equals; for regions, the label of the
+/// last one in the class order whose mean probability is above a half.
 fn labels_of_mean(spills: &mut [Spill], classes: usize, regions: Option<&Nested>, voxels: usize) -> Result<Vec<Label>> {
     let (mut labels, mut best) = (limits::zeroed::<Label>(voxels)?, limits::zeroed::<f32>(voxels)?);
     let mut at = 0;

@@ -30,10 +30,10 @@ impl Split {
         }
     }
 
-    /// Its cases, sorted by name, in the data set and the fold that these runs were trained on.
+    /// Returns its cases, sorted by name, in the data set and the fold that these runs were trained on.
     ///
     /// # Errors
-    /// A run or the data set cannot be read; the runs were trained on different data sets, or on different folds where
+    /// A run or the data set cannot be read; the runs were trained on different data sets, or on different folds if
     /// that changes the part; the part is empty.
     pub fn cases(self, runs: &[PathBuf]) -> Result<Vec<Case>> {
         let mut found: Option<(Settings, Vec<Case>)> = None;
@@ -43,17 +43,19 @@ impl Split {
             if let Some((first, others)) = &found
                 && *others != cases
             {
-                let what = format!("its part {} is not that of {}", self.name(), runs[0].display());
+                let what = format!("its part {} differs from that of {}", self.name(), runs[0].display());
                 let (data, fold) = (first.data.display(), first.fold);
                 let error = Error::new(what).at(run.display());
-                return Err(error.help(format!("that one was trained on fold {fold} of {data}: predict them apart")));
+                return Err(
+                    error.help(format!("that one was trained on fold {fold} of {data}: predict the runs separately"))
+                );
             }
             found.get_or_insert((settings, cases));
         }
         found.map(|(_, cases)| cases).ok_or_else(|| Error::new("no run is given"))
     }
 
-    /// Its cases, sorted by name, in the data set of these settings.
+    /// Returns its cases, sorted by name, in the data set of these settings.
     ///
     /// # Errors
     /// The data set cannot be read, or the part is empty.

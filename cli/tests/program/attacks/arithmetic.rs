@@ -23,7 +23,7 @@ fn a_run_goes_on_with_the_arithmetic_it_was_begun_with_and_no_other() {
     let refuse = |more: &[&str], now: &str| {
         let arguments = scene.arguments("run", &[&["--resume", "epochs=2"], more].concat());
         let arguments: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
-        let remedy = "go on with --backend cpu --isa baseline, or begin another run with init=RUN/last.safetensors";
+        let remedy = "continue with --backend cpu --isa baseline, or start a new run with init=RUN/last.safetensors";
         refused(2, &arguments, &["run: the run was trained with cpu baseline, this is", now, remedy]);
     };
     let before = scene.state("run");
