@@ -84,8 +84,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// `y[o] = x[start + o]`. Adjoint: [`Backend::place`].
     fn slice(&self, x: View<'_, Self>, start: Index, out: Shape) -> Self::Buffer;
 
-    /// Adds every part to zeros at its start: `y[start_p + i] += part_p[i]`, in the order of the list; overlapping
-    /// parts add. Adjoint: [`Backend::slice`] of each part.
+    /// Starts from zeros and adds every part at its start: `y[start_p + i] += part_p[i]`, in the order of the list;
+    /// overlapping parts add. Adjoint: [`Backend::slice`] of each part.
     fn place(&self, parts: &[(View<'_, Self>, Index)], out: Shape) -> Self::Buffer;
 
     /// Cross-correlation, which deep-learning libraries call convolution:
@@ -111,8 +111,8 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// are equal), both of shape `out`. NaN counts as the largest value. Adjoint: [`Backend::max_unpool`].
     fn max_pool(&self, x: View<'_, Self>, window: &Window, out: Shape) -> (Self::Buffer, Self::Buffer);
 
-    /// The adjoint of [`Backend::max_pool`]: adds each value to zeros at the position given by its index. Where windows
-    /// overlap, values add. `index` is the one that `max_pool` returned.
+    /// The adjoint of [`Backend::max_pool`]: starts from zeros and adds each value at the position given by its index.
+    /// Where windows overlap, values add. `index` is the one that `max_pool` returned.
     fn max_unpool(&self, y: View<'_, Self>, index: View<'_, Self>, window: &Window, x_shape: Shape) -> Self::Buffer;
 
     /// `y[n, c, o] = interpolation of x[n, c, .] at sampling.matrix [o, 1]`; see [`Sampling`].

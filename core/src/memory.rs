@@ -74,7 +74,7 @@ pub fn is_shortage(error: &Error) -> bool {
 ///
 /// # Errors
 /// `what` needs more bytes than are [`free`]. The error is a [`shortage`] if the machine has them but the process, or
-/// its control group, may not use them; otherwise it is an ordinary error, since the request itself is at fault.
+/// its control group, may not use them; otherwise it is an ordinary error, because the request itself is at fault.
 pub fn expect(bytes: u64, what: &str) -> Result<()> {
     match if bytes > SMALL { free() } else { None } {
         Some(free) if bytes > free => Err(refusal(bytes, free, machine(), what)),

@@ -174,7 +174,7 @@ fn choose(adapters: &[Adapter], wanted: Option<&str>) -> Result<usize> {
         let known: Vec<String> = adapters.iter().map(|one| format!("{} {}", one.index, one.name)).collect();
         Error::new(format!("no graphics card matches {wanted:?}"))
             .at("--device")
-            .help(format!("known are: {}", known.join("; ")))
+            .help(format!("available: {}", known.join("; ")))
     })
 }
 

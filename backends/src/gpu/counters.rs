@@ -42,7 +42,7 @@ impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} dispatches in {} submissions, {} bytes up, {} bytes down, {} pipelines made, {} buffers made",
+            "{} dispatches in {} submissions, {} bytes up, {} bytes down, {} pipelines compiled, {} buffers created",
             self.dispatches, self.submissions, self.uploaded, self.downloaded, self.pipelines, self.allocations
         )
     }
@@ -89,6 +89,6 @@ impl Totals {
 
 impl Drop for Totals {
     fn drop(&mut self) {
-        log::info!("gpu, in all: {}", self.now());
+        log::info!("gpu, in total: {}", self.now());
     }
 }

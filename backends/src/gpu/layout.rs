@@ -31,7 +31,7 @@ pub(super) fn slice(context: &Context, (x, x_shape): (&Buffer, Shape), start: In
     context.elementwise("slice", SLICE.code([]), &[x], out.len(), walk(out, x_shape, start))
 }
 
-/// Adds every part to zeros at its start, in the order of the list.
+/// Starts from zeros and adds every part at its start, in the order of the list.
 pub(super) fn place(context: &Context, parts: &[((&Buffer, Shape), Index)], out: Shape) -> Buffer {
     let y = context.buffer("place", out.len());
     let boxes: Vec<(Shape, Index)> = parts.iter().map(|&((_, shape), start)| (shape, start)).collect();

@@ -39,7 +39,7 @@ pub(super) fn max_pool(
     (y, index)
 }
 
-/// Adds each value to zeros at the position given by its index.
+/// Starts from zeros and adds each value at the position given by its index.
 pub(super) fn max_unpool(
     context: &Context,
     (y, out): (&Buffer, Shape),

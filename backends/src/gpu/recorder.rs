@@ -110,7 +110,7 @@ impl Recorder {
             let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
             self.pass = Some(self.encoder(device).begin_compute_pass(&descriptor).forget_lifetime());
         }
-        self.pass.as_mut().expect("just made")
+        self.pass.as_mut().expect("just created")
     }
 
     /// The encoder, outside of any pass.

@@ -183,9 +183,9 @@ fn each_step_tells_what_it_asked_of_the_card() {
     let output = segcal(&folder, &["-v", "train", "tiny.toml", "out=run", "epochs=1", "--backend", "gpu"]);
     let (messages, printed) = (stderr(&output), stdout(&output));
     let line = |step: usize| messages.lines().find(|line| line.contains(&format!("epoch 1, step {step}: "))).unwrap();
-    assert!(line(1).contains(" dispatches in ") && !line(1).contains(" 0 pipelines made"), "{}", line(1));
-    assert!(line(2).ends_with(" 0 pipelines made, 0 buffers made"), "{}", line(2));
-    assert!(messages.contains("gpu, in all: ") && !printed.contains("dispatches"), "{messages}");
+    assert!(line(1).contains(" dispatches in ") && !line(1).contains(" 0 pipelines compiled"), "{}", line(1));
+    assert!(line(2).ends_with(" 0 pipelines compiled, 0 buffers created"), "{}", line(2));
+    assert!(messages.contains("gpu, in total: ") && !printed.contains("dispatches"), "{messages}");
 }
 
 #[test]
@@ -194,5 +194,5 @@ fn an_unknown_card_is_an_error_that_lists_the_known() {
     prepare(&folder);
     let output = segcal(&folder, &["train", "tiny.toml", "--backend", "gpu", "--device", "none such"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("known are: 0 "), "{}", stderr(&output));
+    assert!(stderr(&output).contains("available: 0 "), "{}", stderr(&output));
 }

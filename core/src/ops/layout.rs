@@ -12,7 +12,7 @@ pub fn slice<B: Backend>(x: &Tensor<B>, start: Index, out: Shape) -> Tensor<B> {
     output.record(&[x], move |gradient| vec![Some(place(&[(gradient, start)], whole))])
 }
 
-/// Adds each part to zeros at its start; overlapping parts add. Differentiable in each part.
+/// Starts from zeros and adds each part at its start; overlapping parts add. Differentiable in each part.
 pub fn place<B: Backend>(parts: &[(&Tensor<B>, Index)], out: Shape) -> Tensor<B> {
     let backend = parts.first().expect("place: at least one part").0.backend();
     for (part, start) in parts {

@@ -70,7 +70,7 @@ macro_rules! arithmetic {
     };
 }
 
-/// The transposition of 4 x 4 blocks, each of which lies in one 128-bit lane.
+/// The transposition of 4 x 4 blocks, each of which is within one 128-bit lane.
 macro_rules! turn {
     ($low:ident, $high:ident, $shuffle:ident) => {
         #[inline(always)]
