@@ -145,7 +145,7 @@ fn prove(path: &Path, source: &Numbers, like: Option<&Path>) -> Result<()> {
 }
 
 fn expect_place(source: &Grid, written: &Grid) -> Result<()> {
-    source.expect_same("the source", written, "what was written")
+    source.expect_same("the source", written, "the written file")
 }
 
 fn same_bits(a: &[f32], b: &[f32]) -> bool {

@@ -331,7 +331,7 @@ impl OutputFolder {
         let name = name.as_ref();
         let inside = name.components().all(|part| matches!(part, Component::Normal(_)));
         if !inside || name.file_name().is_none() {
-            return Err(Error::new(format!("the output name \"{}\" leads out of the folder", name.display()))
+            return Err(Error::new(format!("the output name \"{}\" points outside the folder", name.display()))
                 .at(self.path.display())
                 .help("case names must be plain file names"));
         }
@@ -434,7 +434,7 @@ mod tests {
         let out = OutputFolder::create(root.path().join("out")).unwrap();
         for name in ["../x", "/etc/x", "a/../../x", "", ".", "a/..", ".."] {
             let error = out.file(name).unwrap_err().to_string();
-            assert!(error.contains("leads out"), "{name}: {error}");
+            assert!(error.contains("points outside"), "{name}: {error}");
         }
         assert!(out.file("plots/a.svg").unwrap().parent().unwrap().is_dir());
         #[cfg(unix)]

@@ -188,8 +188,10 @@ impl Labels {
             named.into_iter().filter_map(|(name, labels)| Some((*labels.first()?, name))).collect();
         names.sort_unstable();
         match names.iter().zip(0..).find(|((number, _), expected)| number != expected) {
-            Some(((number, name), expected)) => Err(Error::new(format!("{name} is {number}, expected {expected}"))
-                .help("number the classes 0, 1, 2 … without gaps, 0 for the background")),
+            Some(((number, name), expected)) => {
+                Err(Error::new(format!("{name} has the label {number}, expected {expected}"))
+                    .help("number the classes 0, 1, 2 … without gaps, 0 for the background"))
+            }
             None => Ok(Self { classes: names.into_iter().map(|(_, name)| name).collect(), ignored, regions }),
         }
     }
@@ -264,13 +266,13 @@ fn file_ending(value: &Value) -> Result<String> {
         .help(format!("convert them to one of {}", crate::ENDINGS.join(" "))))
 }
 
-/// Returns an error if a path leads out of the folder of the data set.
+/// Returns an error if a path points outside the folder of the data set.
 fn expect_inside(name: &str) -> Result<()> {
     let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
     if Path::new(name).components().all(inside) {
         return Ok(());
     }
-    Err(Error::new(format!("\"{name}\" leads out of the folder of the data set"))
+    Err(Error::new(format!("\"{name}\" points outside the folder of the data set"))
         .help("give paths relative to the folder of the data set"))
 }
 

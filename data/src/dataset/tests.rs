@@ -132,7 +132,10 @@ fn what_is_wrong_is_said() {
         (without("imagesTr/a.nii.gz"), vec!["imagesTr/a.nii.gz", "missing"]),
         (with("dataset.json", "{"), vec!["dataset.json", "line 1"]),
         (with("dataset.json", "[]"), vec!["dataset.json", "object"]),
-        (with("dataset.json", r#"{"labels": {"0": "a", "2": "b"}}"#), vec!["dataset.json: labels", "b is 2"]),
+        (
+            with("dataset.json", r#"{"labels": {"0": "a", "2": "b"}}"#),
+            vec!["dataset.json: labels", "b has the label 2"],
+        ),
         (with("dataset.json", r#"{"labels": {"a": 0, "b": [1, 2]}}"#), vec!["regions_class_order"]),
         (with("dataset.json", r#"{"training": [3]}"#), vec!["training[0]"]),
         (with("splits.json", r#"{"train": ["a", "z"]}"#), vec!["splits.json", "z has no image"]),

@@ -74,7 +74,7 @@ fn a_list_of_cases_names_files_inside_its_folder() {
     for name in ["../elsewhere.nii.gz", "/etc/passwd"] {
         dataset["training"][0]["image"] = name.into();
         fs::write(&path, dataset.to_string()).unwrap();
-        refused(2, &["check", text(&root)], &["dataset.json", "training[0]", "leads out of the folder"]);
+        refused(2, &["check", text(&root)], &["dataset.json", "training[0]", "points outside the folder"]);
     }
 }
 

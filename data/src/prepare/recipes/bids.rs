@@ -159,8 +159,10 @@ fn names_in_table(files: &[PathBuf]) -> Result<Vec<String>> {
             rows.insert(0, (0, "background".into()));
         }
         match rows.iter().zip(0..).find(|((index, _), expected)| index != expected) {
-            Some(((index, name), expected)) => Err(Error::new(format!("{name} is {index}, expected {expected}"))
-                .help("number the classes without gaps, or select masks with --labels")),
+            Some(((index, name), expected)) => {
+                Err(Error::new(format!("{name} has the index {index}, expected {expected}"))
+                    .help("number the classes without gaps, or select masks with --labels"))
+            }
             None => Ok(rows.into_iter().map(|(_, name)| name).collect()),
         }
     };
