@@ -45,7 +45,7 @@ pub(super) fn place(cpu: &Cpu, parts: &[(Array<'_>, Index)], y: &mut [f32], out:
     });
 }
 
-/// A box of numbers to be placed.
+/// A box of values to place.
 struct Part<'a> {
     data: &'a [f32],
     shape: Shape,

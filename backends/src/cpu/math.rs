@@ -151,7 +151,8 @@ fn two_to(n: i32) -> f32 {
     f32::from_bits(((n + 127) << 23) as u32)
 }
 
-/// `e^x = 2^n e^r` with `[-ln 2 / 2, ln 2 / 2]`. The power of two is applied in halves, so that subnormal results round.
+/// `e^x = 2^n e^r` with r in `[-ln 2 / 2, ln 2 / 2]`. The power of two is applied in two halves, so that subnormal
+/// results are rounded.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     let x = clamp(x, -105.0, 89.0);

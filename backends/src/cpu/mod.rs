@@ -45,7 +45,7 @@ const CHUNK: usize = 1 << 15;
 /// The values of a buffer, with their shape.
 type Array<'a> = (&'a [f32], Shape);
 
-/// The backend for processors: f32, all operations, no setup.
+/// The CPU backend: f32, all operations, no setup.
 ///
 /// Cloning is cheap; clones share the threads and the memory pool.
 #[derive(Clone)]

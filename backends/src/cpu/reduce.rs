@@ -51,7 +51,7 @@ struct Layout {
     folded: Vec<(usize, usize)>,
     row: usize,
     row_is_folded: bool,
-    /// Which entry of an axis's strides is the fold's target.
+    /// Index of the target of the fold in the strides of an axis.
     target: usize,
 }
 
@@ -280,7 +280,7 @@ impl<'a, F: Folding> Folder<'a, F> {
         }
     }
 
-    /// Joins pieces that each hold the whole target.
+    /// Combines pieces that each hold the whole target.
     fn join_pieces(&self, output: &mut [f32], pieces: &[F::Part]) {
         let len = output.len();
         self.cpu.chunks(output, CHUNK / 8, |chunk, output| {

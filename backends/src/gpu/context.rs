@@ -282,7 +282,7 @@ impl Context {
 
 #[cfg(test)]
 impl Context {
-    /// Makes the device report an error, by an invalid shader.
+    /// Makes the device report an error, using an invalid shader.
     pub(super) fn report(&self, invalid: &str) {
         let source = wgpu::ShaderSource::Wgsl(invalid.into());
         drop(self.device.raw.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source }));

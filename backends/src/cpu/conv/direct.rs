@@ -28,7 +28,7 @@ const TASKS: usize = 32;
 
 /// One problem: the channels of the groups, and where the outputs are stored.
 pub(super) struct Direct<'a> {
-    /// The common form.
+    /// The stencil of the problem.
     pub(super) stencil: Stencil,
     /// Extents of the kernel.
     pub(super) kernel: [usize; 3],
@@ -51,7 +51,7 @@ pub(super) struct Direct<'a> {
 struct Block {
     /// First channel within the group.
     first: usize,
-    /// Channels.
+    /// Number of channels.
     count: usize,
     /// Rows of the register block, at least `count`; the extra rows have zero weights.
     rows: usize,

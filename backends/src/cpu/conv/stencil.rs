@@ -1,4 +1,4 @@
-//! One form for every convolution: `out[q] = sum over c, t of in[c, q step + offset_t] weight[c, t]`.
+//! A common form for all convolutions: `out[q] = sum over c, t of in[c, q step + offset_t] weight[c, t]`.
 //!
 //! A forward convolution has `step = stride` and `offset_t = t dilation - pad`. The transposed convolution decomposes
 //! into one such problem of step 1 for each remainder `r` of its output position modulo the stride: `p' = r + q stride`
@@ -14,7 +14,7 @@ use segcal_core::{Geometry, Shape};
 
 /// The taps along one axis.
 pub(super) struct Axis {
-    /// Distance of neighbouring samples.
+    /// Distance between neighbouring samples.
     step: usize,
     /// `(tap, plane, shift)`: the tap reads plane `plane` at `q + shift`.
     taps: Vec<(usize, usize, usize)>,

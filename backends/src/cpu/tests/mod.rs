@@ -43,7 +43,7 @@ pub(super) fn counts_of_threads() -> impl Iterator<Item = Cpu> {
     backends.iter().cloned()
 }
 
-/// The same numbers for the reference.
+/// The same values, for the reference.
 pub(super) fn exactly(x: &[f32]) -> Arc<Vec<f64>> {
     Reference.upload(x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>())
 }
