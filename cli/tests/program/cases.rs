@@ -278,7 +278,7 @@ fn messages() {
     case.run("check @notest").expect(1, &["imagesTs/x.nii.gz: dataset.json lists this file, but it is missing"]);
     let config = case.folder.with_file_name("channels-panic").join("c.toml");
     let ran = case.run(&format!("train {} data=@notest out=>run samples.size=[4,4]", text(&config)));
-    ran.expect(0, &["imagesTs/x.nii.gz", "not needed to train"]);
+    ran.expect(0, &["imagesTs/x.nii.gz", "not needed for training"]);
     let ran = case.evaluate("--segmentations @nfd --labels @nfc");
     assert_eq!((ran.status, ran.of("1", "dsc")), (Some(0), 1.0), "{}", ran.messages);
     let ran = case.evaluate("--segmentations @m1 --labels @m255");
