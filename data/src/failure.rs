@@ -25,7 +25,7 @@ impl std::error::Error for WriteFailure {}
 
 /// The error for a result that cannot be written: exit status 1, not 2.
 pub fn write_failure(error: &io::Error) -> Error {
-    Error::from_source(WriteFailure::of(error)).help("check the free space on the disk and the permissions of the folder")
+    Error::from_source(WriteFailure::of(error)).help("check the free space and the folder permissions")
 }
 
 /// Whether an error came from writing a result, as opposed to unreadable input or wrong usage.
