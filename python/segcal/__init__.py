@@ -1,10 +1,10 @@
 """Calibrated image segmentation: losses, metrics, post-hoc calibration, and the program ``segcal``.
 
-Arrays are numpy's, or anything that ``numpy.asarray`` takes without a copy: batches of logits or probabilities are
+Arrays are numpy arrays, or anything that ``numpy.asarray`` takes without a copy: batches of logits or probabilities are
 ``(B, C, *spatial)``, their labels ``(B, *spatial)``; spatial axes are ``(H, W)`` or ``(D, H, W)``.
 
-``segcal.losses``, ``segcal.metrics`` and ``segcal.calibrators`` need numpy alone; ``segcal.torch`` needs PyTorch. Submodules are
-imported when they are first used. ``evaluate``, ``train``, ``predict`` and ``compare`` are the program's verbs.
+``segcal.losses``, ``segcal.metrics`` and ``segcal.calibrators`` need only numpy; ``segcal.torch`` needs PyTorch. Submodules are
+imported on first use. ``evaluate``, ``train``, ``predict`` and ``compare`` run the program's verbs.
 """
 
 from importlib import import_module

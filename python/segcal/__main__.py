@@ -7,8 +7,8 @@ from segcal import _native
 
 
 def main() -> int:
-    """Runs the program with the arguments of this process and gives its exit status."""
-    # Python only notes Ctrl-C and looks at it between its own instructions; the program handles signals itself.
+    """Runs the program with the arguments of this process and returns its exit status."""
+    # Python handles Ctrl-C only between its own instructions; the program handles signals itself.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     return _native.main(["segcal", *sys.argv[1:]])
 

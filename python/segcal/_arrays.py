@@ -1,4 +1,4 @@
-"""Arrays at the border: what becomes a contiguous numpy array, and errors that name the argument."""
+"""Conversion of arguments to contiguous numpy arrays, with errors that name the argument."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def array(name: str, value: Any) -> NDArray[Any]:
-    """Anything that numpy sees without a copy; torch tensors on the CPU and JAX arrays among it."""
+    """Converts anything that numpy can view without a copy, including torch tensors on the CPU and JAX arrays."""
     device = getattr(value, "device", None)
     kind = getattr(device, "type", None)
     if kind is not None and kind != "cpu":
@@ -24,7 +24,7 @@ def array(name: str, value: Any) -> NDArray[Any]:
 
 
 def floats(name: str, value: Any) -> NDArray[Any]:
-    """float32 and float64 as they are, anything else converted; contiguous, in native byte order."""
+    """Keeps float32 and float64 and converts anything else; the result is contiguous, in native byte order."""
     found = array(name, value)
     if found.dtype.kind != "f":
         found = found.astype(np.float64)
@@ -35,17 +35,17 @@ def floats(name: str, value: Any) -> NDArray[Any]:
 
 
 def optional_floats(name: str, value: Any) -> NDArray[Any] | None:
-    """The same for an argument that may be None."""
+    """As ``floats``, for an argument that may be None."""
     return None if value is None else floats(name, value)
 
 
 def singles(name: str, value: Any) -> NDArray[np.float32]:
-    """float32 as it is, anything else converted."""
+    """Keeps float32 and converts anything else."""
     return np.ascontiguousarray(floats(name, value), dtype=np.float32)
 
 
 def labels(name: str, value: Any) -> NDArray[np.uint16]:
-    """Class numbers as the libraries hold them; uint16 as it is."""
+    """Class numbers as uint16, the type of the libraries; uint16 is not converted."""
     found = array(name, value)
     if found.dtype == np.uint16:
         return np.ascontiguousarray(found)
@@ -55,5 +55,5 @@ def labels(name: str, value: Any) -> NDArray[np.uint16]:
             raise ValueError(f"{name}: the labels are not whole numbers")
         smallest, largest = found.min(), found.max()
         if smallest < 0 or largest > 65535:
-            raise ValueError(f"{name}: the labels hold {smallest if smallest < 0 else largest}, classes are 0 to 65535")
+            raise ValueError(f"{name}: {smallest if smallest < 0 else largest} is not a class number (0 to 65535)")
     return np.ascontiguousarray(found, dtype=np.uint16)

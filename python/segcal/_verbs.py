@@ -1,7 +1,7 @@
 """Verbs of the program as functions: the same work, options, files and numbers as on the command line.
 
-The program of this wheel runs in a process of its own; its lines of progress go to ``sys.stderr`` or to a callback, its JSON
-document comes back. Ctrl-C stops the program at its next step, as on a terminal, and raises ``KeyboardInterrupt``.
+The program in this wheel runs in a separate process; its lines of progress go to ``sys.stderr`` or to a callback, and its JSON
+document is returned. Ctrl-C stops the program at its next step, as on a terminal, and raises ``KeyboardInterrupt``.
 """
 
 import json
@@ -35,12 +35,12 @@ def evaluate(
     Args:
         labels: Reference label maps, a file or a folder.
         out: Folder of the results: tables, summary.json, report.html.
-        probabilities: The predictions as class probabilities, a file or a folder; these, or one of the next two.
+        probabilities: The predictions as class probabilities, a file or a folder. Give this or one of the next two.
         logits: The predictions as logits.
         segmentations: The predictions as label maps.
         settings: Keys of the config, such as ``{"bins": 10}``.
         follow: Gets each line of progress; ``sys.stderr`` if None.
-        options: Options of the command, ``voxel_units=True`` for ``--voxel-units``.
+        options: Options of the command, such as ``voxel_units=True`` for ``--voxel-units``.
 
     Returns:
         The document of summary.json; cases that failed are under ``failed``.
@@ -59,7 +59,7 @@ def train(
 
     Args:
         config: A TOML file.
-        settings: Keys that replace those of the config, such as ``{"loss.name": "nacl", "out": "runs/nacl"}``.
+        settings: Keys that override those of the config, such as ``{"loss.name": "nacl", "out": "runs/nacl"}``.
         resume: Whether to continue a run that was interrupted.
         follow: Gets each line of progress; ``sys.stderr`` if None.
         options: Options of the command.
@@ -95,7 +95,7 @@ def predict(run: Path, images: Path | None = None, *, out: Path, follow: Follow 
 
 
 def compare(plan: Path, *, follow: Follow = None, **options: Any) -> dict[str, Any]:
-    """Trains losses x seeds and puts their evaluations side by side, as ``segcal compare``; continues where it stopped.
+    """Trains losses x seeds and compares their evaluations, as ``segcal compare``; continues where it stopped.
 
     Args:
         plan: A TOML file.
@@ -103,7 +103,7 @@ def compare(plan: Path, *, follow: Follow = None, **options: Any) -> dict[str, A
         options: Options of the command.
 
     Returns:
-        The program's document.
+        The program's JSON document.
 
     Raises:
         ValueError: The plan is malformed.
@@ -113,12 +113,12 @@ def compare(plan: Path, *, follow: Follow = None, **options: Any) -> dict[str, A
 
 
 def _settings(settings: Mapping[str, Any] | None) -> list[str]:
-    """``key=value``, with values as TOML has them."""
+    """``key=value`` arguments, with values in TOML syntax."""
     return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in (settings or {}).items()]
 
 
 def _options(options: Mapping[str, Any]) -> Iterable[str]:
-    """Options of the command; True is a flag, None and False are left out."""
+    """Options of the command; True becomes a flag, None and False are left out."""
     for name, value in options.items():
         if value is not None and value is not False:
             option = f"--{name.replace('_', '-')}"
@@ -127,7 +127,7 @@ def _options(options: Mapping[str, Any]) -> Iterable[str]:
 
 def _run(words: list[str], options: Mapping[str, Any], follow: Follow) -> dict[str, Any]:
     command = [sys.executable, "-m", "segcal", *words, *_options(options), "--json"]
-    # A session of its own: Ctrl-C on a terminal then comes here alone, and is passed on once.
+    # A new session: Ctrl-C on a terminal then reaches only this process, which passes it on once.
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -151,7 +151,7 @@ def _run(words: list[str], options: Mapping[str, Any], follow: Follow) -> dict[s
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """Passes Ctrl-C on to a program that still runs, and each that follows while it ends."""
+    """Passes Ctrl-C on to a running program, and every further one until it ends."""
     while process.poll() is None:
         try:
             process.send_signal(signal.SIGINT)
@@ -161,7 +161,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 def _document(status: int, text: str, lines: list[str]) -> dict[str, Any]:
-    """The program's document, or its error. Of cases that failed the document tells."""
+    """Returns the program's document or raises its error. Failed cases are listed in the document."""
     if status == 0 or (status == 1 and text):
         return dict(json.loads(text))
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]

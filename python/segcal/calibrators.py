@@ -1,8 +1,8 @@
 """Post-hoc calibration maps, fitted on held-out scores: the maps and files of ``segcal calibrate``.
 
-Scores are ``(B, C, *spatial)`` logits, or probabilities with ``input="probabilities"``; labels ``(B, *spatial)``. Without spatial
-axes these are scikit-learn's ``(n_samples, n_classes)`` and ``(n_samples,)``, and the maps have its habits: ``get_params``,
-``set_params``, ``clone``, ``fit`` returns the map.
+Scores are ``(B, C, *spatial)`` logits, or probabilities with ``input="probabilities"``; labels are ``(B, *spatial)``. Without
+spatial axes these are scikit-learn's ``(n_samples, n_classes)`` and ``(n_samples,)``, and the maps follow its conventions:
+``get_params``, ``set_params``, ``clone``; ``fit`` returns the map.
 
 >>> import numpy as np
 >>> rng = np.random.default_rng(0)
@@ -28,7 +28,7 @@ __all__ = ["ClassTemperature", "Isotonic", "Platt", "Temperature", "VectorScalin
 
 
 class Calibrator:
-    """What every map does.
+    """Base class of all maps.
 
     Args:
         input: What the scores are, ``"logits"`` or ``"probabilities"``.
@@ -47,11 +47,11 @@ class Calibrator:
         """Sets arguments of the constructor.
 
         Raises:
-            ValueError: There is no such argument.
+            ValueError: An argument does not exist.
         """
         for name, value in parameters.items():
             if name != "input":
-                raise ValueError(f"{name}: {type(self).__name__} has no such parameter (input)")
+                raise ValueError(f"{name}: unknown parameter of {type(self).__name__} (expected input)")
             self.input = value
         return self
 
@@ -76,10 +76,10 @@ class Calibrator:
         return self
 
     def transform(self, X: ArrayLike) -> NDArray[np.float32]:  # noqa: N803
-        """Calibrated probabilities of scores ``(B, C, *spatial)``, in their shape.
+        """Returns calibrated probabilities for scores ``(B, C, *spatial)``, in the same shape.
 
         Raises:
-            ValueError: The map is not fitted, or is of another number of classes.
+            ValueError: The map is not fitted, or was fitted with another number of classes.
         """
         return self._fitted().transform(self._probabilities(), singles("X", X))
 
@@ -94,11 +94,11 @@ class Calibrator:
 
     @property
     def parameters_(self) -> dict[str, Any]:
-        """The fitted parameters, as the file has them."""
+        """The fitted parameters, as in the file."""
         return dict(json.loads(self._fitted().text())["map"]["parameters"])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the file of ``segcal calibrate fit``, whole or not at all."""
+        """Writes the map as ``segcal calibrate fit`` does, completely or not at all."""
         self._fitted().write(os.fspath(path))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -145,23 +145,23 @@ class VectorScaling(Calibrator):
 
 
 class Platt(Calibrator):
-    """A sigmoid of the log-odds per class, then divided by the sum (Platt 1999)."""
+    """A sigmoid of the log-odds per class, divided by the sum over classes (Platt 1999)."""
 
     _method = "platt"
 
 
 class Isotonic(Calibrator):
-    """An increasing function of the probability per class, then divided by the sum (Zadrozny and Elkan 2002)."""
+    """An increasing function of the probability per class, divided by the sum over classes (Zadrozny and Elkan 2002)."""
 
     _method = "isotonic"
 
 
 def load(path: str | os.PathLike[str]) -> Calibrator:
-    """Reads a file of ``segcal calibrate fit`` or of ``Calibrator.save``; the numbers come back to the bit.
+    """Reads a file written by ``segcal calibrate fit`` or ``Calibrator.save``; the parameters are restored to the bit.
 
     Raises:
-        OSError: It cannot be read.
-        ValueError: It is another kind of file.
+        OSError: The file cannot be read.
+        ValueError: The file is not a calibration map.
     """
     found = _native.Calibrator.read(os.fspath(path))
     kinds = {kind._method: kind for kind in (Temperature, ClassTemperature, VectorScaling, Platt, Isotonic)}

@@ -1,8 +1,8 @@
 """Losses and label priors as calculators: value, terms, and the gradient with respect to the logits.
 
-Arithmetic is in 64 bits on ``backend="reference"`` (the default: the meaning of each formula, slow) or in 32 bits on
+Arithmetic is in 64 bits on ``backend="reference"`` (the default: slow, and the definition of each formula) or in 32 bits on
 ``backend="cpu"``. Logits are ``(B, C, *spatial)``, any finite numbers; labels ``(B, *spatial)``, class numbers from 0 (or
-``ignore_index``); images ``(B, 1, *spatial)``. Parameters have the papers' names; ``lambda`` is a word of Python's own, so
+``ignore_index``); images ``(B, 1, *spatial)``. Parameters have the papers' names; ``lambda`` is a Python keyword, so
 write ``lambda_``. For training in PyTorch see ``segcal.torch``.
 
 >>> import numpy as np
@@ -34,7 +34,7 @@ class Parameter(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """What a loss or a prior says about itself; ``source`` names paper and equation."""
+    """Description of a loss or a prior; ``source`` names paper and equation."""
 
     name: str
     title: str
@@ -63,9 +63,9 @@ class Value(NamedTuple):
     total: float
     """The loss."""
     terms: dict[str, float]
-    """Its parts before their weights."""
+    """Its terms, before weighting."""
     gradient: NDArray[np.float64] | None
-    """d total / d logits in the shape of the logits, where it was wanted."""
+    """d total / d logits in the shape of the logits; None unless requested."""
 
 
 def _papers_names(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -83,11 +83,11 @@ class Loss:
         name: One of ``LOSSES``, such as ``"nacl"``.
         convention: ``"authors"``: what the authors' public code computes; ``"paper"``: the formula as printed.
         backend: ``"reference"`` (64 bits), ``"cpu"`` or ``"gpu"`` (32 bits).
-        parameters: By the papers' names, such as ``margin=10`` or ``lambda_=0.1``; ``LOSSES[name].parameters`` lists
+        parameters: Parameters by the papers' names, such as ``margin=10`` or ``lambda_=0.1``; ``LOSSES[name].parameters`` lists
             them with their defaults.
 
     Raises:
-        ValueError: There is no such loss, convention, backend or parameter, or a value is out of range.
+        ValueError: The loss, convention, backend or parameter is unknown, or a value is out of range.
 
     >>> import numpy as np
     >>> loss = Loss("focal", gamma=2)
@@ -104,7 +104,7 @@ class Loss:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Every parameter with its value."""
+        """All parameters with their values."""
         return self._native.parameters
 
     def value(
@@ -117,18 +117,18 @@ class Loss:
         mask: ArrayLike | None = None,
         gradient: bool = False,
     ) -> Value:
-        """The loss of a batch.
+        """Computes the loss of a batch.
 
         Args:
             logits: ``(B, C, *spatial)``.
             labels: ``(B, *spatial)``.
             image: ``(B, 1, *spatial)``, for the image-driven priors.
-            second: ``(B, C, *spatial)``, logits of a second view in the frame of the first, for ``bwcr``.
-            mask: ``(B, *spatial)``, 1 where both views hold a pixel; 1 everywhere if None.
-            gradient: Whether ``d total / d logits`` is wanted.
+            second: ``(B, C, *spatial)``, logits of a second view, mapped to the frame of the first, for ``bwcr``.
+            mask: ``(B, *spatial)``, 1 where both views contain a pixel; 1 everywhere if None.
+            gradient: Whether to compute ``d total / d logits``.
 
         Raises:
-            ValueError: An array has another shape, holds NaN or infinities, or a label is not a class.
+            ValueError: An array has the wrong shape or contains NaN or infinities, or a label is not a class.
         """
         batch = (
             floats("logits", logits),
@@ -140,16 +140,16 @@ class Loss:
         return Value(*self._native.value(batch, gradient))
 
     def observe(self, logits: ArrayLike, labels: ArrayLike) -> None:
-        """Shows a batch of the validation pass to a loss that adapts (``crac``, ``cals``); others ignore it."""
+        """Passes a validation batch to an adaptive loss (``crac``, ``cals``); other losses ignore it."""
         self._native.observe((floats("logits", logits), floats("labels", labels), None, None, None))
 
     def end_epoch(self) -> None:
-        """Updates what the loss remembers from what was observed since the last epoch."""
+        """Updates the state of the loss from the batches observed since the last epoch."""
         self._native.end_epoch()
 
     @property
     def state(self) -> dict[str, list[float]]:
-        """What the loss remembers between epochs: multipliers, penalty parameters; empty for most."""
+        """State kept between epochs: multipliers and penalty parameters; empty for most losses."""
         return dict(self._native.state())
 
     @state.setter
@@ -171,7 +171,7 @@ class Loss:
 
 
 class Prior:
-    """A label prior by name: a distribution over the classes at each pixel, made of the labels around it.
+    """A label prior by name: a distribution over the classes at each pixel, computed from the labels around it.
 
     >>> import numpy as np
     >>> Prior("mean").value(np.array([[[0, 0, 1], [0, 0, 1], [0, 0, 1]]]), classes=2)[0, 1, 1, 1].round(4)
@@ -185,10 +185,11 @@ class Prior:
         self._given = _papers_names(parameters)
 
     def value(self, labels: ArrayLike, classes: int, *, image: ArrayLike | None = None) -> NDArray[np.float64]:
-        """The prior ``(B, classes, *spatial)`` of labels ``(B, *spatial)``; image-driven priors read ``(B, 1, *spatial)``.
+        """Computes the prior ``(B, classes, *spatial)`` of labels ``(B, *spatial)``; image-driven priors need an image
+        ``(B, 1, *spatial)``.
 
         Raises:
-            ValueError: There is no such prior or parameter, an array has another shape, or a label is not a class.
+            ValueError: The prior or a parameter is unknown, an array has the wrong shape, or a label is not a class.
         """
         if not 1 <= classes <= 65535:
             raise ValueError(f"classes: {classes} is not between 1 and 65535")
@@ -197,7 +198,7 @@ class Prior:
 
 
 class Property(NamedTuple):
-    """A theorem, limit or gradient of a loss, and how far random problems were from it."""
+    """A theorem, limit or gradient of a loss, and the largest deviation from it on random problems."""
 
     name: str
     statement: str
@@ -213,7 +214,7 @@ class Property(NamedTuple):
 
 
 def verify(*, backend: str = "reference", cases: int = 20, seed: int = 0) -> list[Property]:
-    """Checks the papers' theorems, limits and gradients on random problems; the same as ``segcal verify``.
+    """Checks the papers' theorems, limits and gradients on random problems, as ``segcal verify`` does.
 
     >>> all(found.holds for found in verify(cases=1))
     True

@@ -1,8 +1,8 @@
 """Metrics of segmentations and of their confidence, from arrays in memory.
 
-``measure`` gives every figure of one case: overlap and surface distances of each structure, calibration of each region;
-the numbers of ``segcal evaluate``. ``Calibration``, ``EqualMass`` and ``Overlap`` are states of streams: they merge
-in any order, across processes and machines, to the same bits.
+``measure`` computes every metric of one case, as ``segcal evaluate`` does: overlap and surface distances of each structure,
+and calibration of each region. ``Calibration``, ``EqualMass`` and ``Overlap`` are streaming states: they merge
+to the same bits in any order, across processes and machines.
 
 Examples:
     >>> import numpy as np
@@ -34,11 +34,11 @@ class Metric(NamedTuple):
     """One metric."""
 
     key: str
-    """Its key in figures and files."""
+    """Its key in results and files."""
     unit: str
     """``1`` for a ratio, ``mm`` for a distance, ``nat`` for a log-likelihood."""
     definition: str
-    """One line."""
+    """A one-line definition."""
     source: str
     """Where the definition comes from."""
     per_structure: bool
@@ -50,8 +50,8 @@ METRICS: dict[str, Metric] = {row[0]: Metric(*row) for row in _native.metrics()}
 
 
 class Figures(dict[str, Any]):
-    """All figures of one case, with the keys of summary.json: ``structures`` and ``regions``, each name -> metric -> value; beside
-    them ``classes`` and ``ignored``, a number of voxels."""
+    """All metrics of one case, with the keys of summary.json: ``structures`` and ``regions``, each name -> metric -> value,
+    ``classes``, and ``ignored``, the number of ignored voxels."""
 
     def to_frame(self) -> Any:
         """A pandas table with the columns ``kind, of, metric, value, unit``.
@@ -84,7 +84,7 @@ def measure(
     empty: str = "nan",
     backend: str = "cpu",
 ) -> Figures:
-    """Every figure of one case; the numbers of ``segcal evaluate``.
+    """Computes every metric of one case, as ``segcal evaluate`` does.
 
     Args:
         prediction: Class scores ``(C, *spatial)``, the background first, or a label map ``(*spatial)``; float32 is not copied.
@@ -92,23 +92,23 @@ def measure(
         input: What the prediction is: ``"probabilities"``, ``"logits"`` or ``"labels"``.
         spacing: Voxel size along each spatial axis, in the array's order; distances, tolerance and band are in its unit.
             Voxels have size 1 if None.
-        regions: Structures beside the single labels: names with the labels that they unite.
+        regions: Additional structures that are unions of labels: names with their labels.
         bins: Number of equal-width or equal-mass bins, 1 to 1000.
         tolerance: Tolerance of ``nsd``.
         band: Half-width of the region ``boundary``.
-        ignore_label: The reference label of voxels that are in no figure.
-        empty: What an empty mask counts: ``nan``, ``papers``, ``worst`` or ``penalise``.
+        ignore_label: The reference label of voxels to leave out of all metrics.
+        empty: How empty masks are scored: ``nan``, ``papers``, ``worst`` or ``penalise``.
         backend: Where distances are computed, ``"cpu"`` or ``"reference"``.
 
     Raises:
-        ValueError: Shapes differ, a label has no class, or scores are not what they are said to be.
+        ValueError: Shapes differ, a label has no class, or the scores do not match ``input``.
     """
     if input not in ("probabilities", "logits", "labels"):
         raise ValueError(f"input: {input!r} is not one of 'probabilities', 'logits', 'labels'")
     given = _labels("prediction", prediction) if input == "labels" else singles("prediction", prediction)
     for name, value in [("tolerance", tolerance), ("band", band)]:
         if not 0 <= value < float("inf"):
-            raise ValueError(f"{name}: {value} is not a number of at least 0")
+            raise ValueError(f"{name}: {value} is not a finite number of at least 0")
     if not 1 <= bins <= 1000:
         raise ValueError(f"bins: {bins} is not between 1 and 1000")
     unions = {str(name): [_label("regions", label) for label in union] for name, union in (regions or {}).items()}
@@ -133,22 +133,22 @@ class Bin(NamedTuple):
 
     voxels: int
     confidence: float
-    """Mean confidence; NaN of an empty bin."""
+    """Mean confidence; NaN for an empty bin."""
     accuracy: float
-    """Share of correct predictions; NaN of an empty bin."""
+    """Share of correct predictions; NaN for an empty bin."""
 
 
 class _State:
-    """What every state does. ``a + b`` and ``merge`` give the same bits in whatever order parts are added."""
+    """Base class of all states. ``a + b`` and ``merge`` give the same bits in whatever order parts are added."""
 
     _kind: Any
     _own: Any
 
     def merge(self, other: Self) -> Self:
-        """Adds the voxels of another state to this one, and gives it.
+        """Adds the voxels of another state to this one and returns it.
 
         Raises:
-            ValueError: The other state has other classes or bins.
+            ValueError: The other state has different classes or bins.
         """
         self._own.merge(other._own)
         return self
@@ -159,19 +159,19 @@ class _State:
         return type(self).from_bytes(self.to_bytes()).merge(other)
 
     def __radd__(self, other: object) -> Self:
-        # `sum` begins with 0.
+        # `sum` starts with 0.
         return self if other == 0 else NotImplemented
 
     def to_bytes(self) -> bytes:
-        """The state; equal states have equal bytes."""
+        """Serialises the state; equal states have equal bytes."""
         return bytes(self._own.to_bytes())
 
     @classmethod
     def from_bytes(cls, state: bytes) -> Self:
-        """The state of some bytes.
+        """Restores a state from bytes.
 
         Raises:
-            ValueError: They are not what ``to_bytes`` gave.
+            ValueError: The bytes were not written by ``to_bytes``.
         """
         found = cls.__new__(cls)
         found._own = cls._kind.from_bytes(state)
@@ -208,12 +208,12 @@ class Calibration(_State):
         ignore_label: int | None = None,
         boundary: ArrayLike | None = None,
     ) -> Self:
-        """Adds cases, all or none of them; float32 is not copied.
+        """Adds a batch of cases, completely or not at all; float32 is not copied.
 
         Args:
             probabilities: ``(B, C, *spatial)``.
             labels: ``(B, *spatial)``.
-            ignore_label: The label of voxels that are in no figure.
+            ignore_label: The label of voxels to leave out.
             boundary: ``(B, *spatial)``, True for the voxels of the region ``boundary``.
 
         Raises:
@@ -225,17 +225,17 @@ class Calibration(_State):
         return self
 
     def compute(self, region: str = "all") -> dict[str, float]:
-        """Every calibration figure of a region; NaN where it holds no voxel."""
+        """Every calibration metric of a region; NaN if it has no voxels."""
         return dict(self._own.compute(region))
 
     def reliability(self, region: str = "all") -> list[Bin]:
-        """The bins of the largest probability, ascending."""
+        """The bins of the confidence (the largest probability), in ascending order."""
         return [Bin(*bin_) for bin_ in self._own.reliability(region)]
 
 
 class EqualMass(_State):
-    """Calibration in bins of equal mass of any number of cases, of the regions without a label. Voxels whose probability ``p``
-    (above a half ``1 - p``) agrees to one part in 16 count as equal; ``measure`` is exact for one case.
+    """Calibration in bins of equal mass over any number of cases, for the regions that are not of a single label. Voxels whose
+    probability ``p`` (or ``1 - p`` above a half) agrees to one part in 16 count as equal; ``measure`` is exact for one case.
 
     Args:
         classes: Number of classes.
@@ -248,20 +248,20 @@ class EqualMass(_State):
         self._own = _native.EqualMass(_size("classes", classes), _size("bins", bins))
 
     def update(self, probabilities: ArrayLike, labels: ArrayLike, *, ignore_label: int | None = None) -> Self:
-        """Adds cases, all or none of them; arguments and errors as ``Calibration.update``."""
+        """Adds a batch of cases, completely or not at all; arguments and errors as in ``Calibration.update``."""
         self._own.update(singles("probabilities", probabilities), _labels("labels", labels), _ignored(ignore_label))
         return self
 
     def compute(self, region: str = "all") -> dict[str, float]:
-        """``aece`` and ``tace`` of a region; NaN where it holds no voxel."""
+        """``aece`` and ``tace`` of a region; NaN if it has no voxels."""
         return dict(self._own.compute(region))
 
 
 class Overlap(_State):
-    """Voxel counts of pairs of labels, of any number of cases.
+    """Voxel counts of pairs of reference and predicted label, over any number of cases.
 
     Args:
-        classes: Number of labels, the background among them.
+        classes: Number of labels, including the background.
 
     >>> Overlap(2).update([0, 1, 1, 1], [0, 0, 1, 1]).compute(1)["dsc"]
     0.8
@@ -273,21 +273,21 @@ class Overlap(_State):
         self._own = _native.Overlap(_size("classes", classes))
 
     def update(self, prediction: ArrayLike, labels: ArrayLike, *, ignore_label: int | None = None) -> Self:
-        """Adds two label maps of one shape.
+        """Adds two label maps of the same shape.
 
         Raises:
-            ValueError: Shapes differ, or a label is not below the number of classes.
+            ValueError: Shapes differ, or a label is not less than the number of classes.
         """
         self._own.update(_labels("prediction", prediction), _labels("labels", labels), _ignored(ignore_label))
         return self
 
     def compute(self, structure: int | Sequence[int]) -> dict[str, float]:
-        """Overlap figures of a label, or of a union of labels, over all cases together; NaN where a figure has no value."""
+        """Overlap metrics of a label or of a union of labels, over all cases together; NaN if a metric has no value."""
         union = [structure] if isinstance(structure, int | np.integer) else structure
         return dict(self._own.compute([_label("structure", label) for label in union]))
 
     def counts(self) -> list[tuple[int, int, int]]:
-        """Reference label, predicted label and number of voxels of each pair that occurs, ascending."""
+        """Reference label, predicted label and number of voxels of each pair that occurs, in ascending order."""
         return list(self._own.counts())
 
 

@@ -1,6 +1,6 @@
 """Trainers for nnU-Net with the losses of ``segcal.torch``.
 
-nnU-Net finds trainers in the folders that the environment variable ``nnUNet_extTrainer`` names; ``folder`` is the one of
+nnU-Net finds trainers in the folders listed in the environment variable ``nnUNet_extTrainer``; ``folder`` returns the one in
 this package::
 
     export nnUNet_extTrainer="$(python -m segcal.nnunet)"
@@ -19,5 +19,5 @@ __all__ = ["folder"]
 
 
 def folder() -> Path:
-    """The folder of the trainers, for ``nnUNet_extTrainer``."""
+    """Returns the folder of the trainers, for ``nnUNet_extTrainer``."""
     return Path(__file__).parent / "trainers"

@@ -1,12 +1,12 @@
 """Losses for training in PyTorch, and the calculators as PyTorch modules.
 
-``NACL``, ``MbLS``, ``CRaC``, ``MEEP``, ``SVLS``, ``ECP``, ``Focal``, ``LabelSmoothing`` and ``MeanL1ACE`` are written in PyTorch
-alone: they run on any device, compile, and compute in at least 32 bits under autocast. ``Calculator`` is any loss of
-``segcal.losses`` on CPU tensors: slower, and the meaning that the others are compared with, value and gradient, to 1e-5.
-``CalibrationMetric`` counts calibration over a validation set in integers.
+``NACL``, ``MbLS``, ``CRaC``, ``MEEP``, ``SVLS``, ``ECP``, ``Focal``, ``LabelSmoothing`` and ``MeanL1ACE`` are pure PyTorch:
+they run on any device, compile, and compute in at least 32 bits under autocast. ``Calculator`` is any loss of
+``segcal.losses`` on CPU tensors: slower, and the reference with which the others agree, in value and gradient, to 1e-5.
+``CalibrationMetric`` accumulates calibration over a validation set in integers.
 
 Logits are ``(B, C, *spatial)``, labels ``(B, *spatial)`` with class numbers from 0 (or ``ignore_index``). Parameters are those
-of ``segcal.losses.LOSSES``, by the papers' names; ``lambda_`` stands for ``lambda``.
+of ``segcal.losses.LOSSES``, with the papers' names; ``lambda_`` stands for ``lambda``.
 
 >>> import torch
 >>> from segcal.torch import NACL

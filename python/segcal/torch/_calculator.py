@@ -30,13 +30,13 @@ class Calculator(nn.Module):
     """Any loss of ``segcal.losses`` by name: an oracle for the others and a tool for small problems.
 
     Args:
-        name: As all arguments, that of ``segcal.losses.Loss``.
+        name: As in ``segcal.losses.Loss``, like the other arguments.
         convention: ``authors`` or ``paper``.
         backend: ``reference`` for 64 bits.
-        parameters: Those of the loss.
+        parameters: Parameters of the loss.
 
     Raises:
-        ValueError: A tensor is not on the CPU, or as ``segcal.losses.Loss``.
+        ValueError: A tensor is not on the CPU, or as in ``segcal.losses.Loss``.
 
     >>> logits = torch.zeros(1, 2, 2, 2, requires_grad=True)
     >>> round(Calculator("ce")(logits, torch.zeros(1, 2, 2, dtype=torch.long)).item(), 6)
@@ -56,23 +56,23 @@ class Calculator(nn.Module):
         second: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """The loss as a scalar of the logits' type; differentiable in ``logits`` once."""
+        """Returns the loss as a scalar of the logits' type, differentiable once with respect to ``logits``."""
         given = {"image": image, "second": second, "mask": mask}
         others = {name: tensor.detach() for name, tensor in given.items() if tensor is not None}
         return _Calculate.apply(logits, labels, self.loss, others)
 
     def observe(self, logits: Tensor, labels: Tensor) -> None:
-        """As ``segcal.losses.Loss.observe``."""
+        """See ``segcal.losses.Loss.observe``."""
         self.loss.observe(logits.detach(), labels)
 
     def end_epoch(self) -> None:
-        """As ``segcal.losses.Loss.end_epoch``."""
+        """See ``segcal.losses.Loss.end_epoch``."""
         self.loss.end_epoch()
 
     def get_extra_state(self) -> dict[str, list[float]]:
-        """What the loss remembers, for checkpoints."""
+        """The state of the loss, for checkpoints."""
         return self.loss.state
 
     def set_extra_state(self, state: dict[str, list[float]]) -> None:
-        """Takes up what ``get_extra_state`` gave."""
+        """Restores the state returned by ``get_extra_state``."""
         self.loss.state = state

@@ -1,4 +1,4 @@
-"""CRaC: adaptive constraints on the logits, with the outer loop that moves its multipliers."""
+"""CRaC: adaptive constraints on the logits, with the outer loop that updates its multipliers."""
 
 from typing import Any
 
@@ -16,16 +16,16 @@ OUTER, INNER = 0, 1
 
 
 class CRaC(Pixelwise):
-    """Class and region-wise adaptive constraints: ``CE + sum_k P(h_k, rho_kr, lambda_kr)`` with multipliers per class and region
-    (CRaC, Murugesan et al. 2024, Eq. 7 to 10).
+    """Class and region-wise adaptive constraints: ``CE + sum_k P(h_k, rho_kr, lambda_kr)`` with multipliers per class and
+    region (CRaC, Murugesan et al. 2024, Eq. 7 to 10).
 
-    In training, call it as any loss. In validation, call ``observe`` on every batch and, at the end of the epoch,
-    ``end_epoch``. Multipliers are buffers, so checkpoints hold them; under ``torch.distributed`` the observations of all
-    ranks are added up.
+    In training, call it like any loss. In validation, call ``observe`` on every batch and, at the end of the epoch,
+    ``end_epoch``. Multipliers are buffers, so checkpoints contain them; under ``torch.distributed`` the observations of all
+    ranks are summed.
 
     Args:
         classes: Number of classes.
-        parameters: Those of ``LOSSES["crac"]``; the region test ``rounding`` is the calculators' alone.
+        parameters: Those of ``LOSSES["crac"]``; only the calculators have the region test ``rounding``.
 
     >>> loss = CRaC(2, margin=5)
     >>> logits, labels = torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long)
@@ -43,9 +43,9 @@ class CRaC(Pixelwise):
     def __init__(self, classes: int, *, convention: str = "authors", **parameters: Any) -> None:
         super().__init__(convention=convention, **parameters)
         if self.parameter("region") != "exact":
-            raise ValueError(f"region: {self.parameter('region')!r} is the calculators' alone (exact; else Calculator)")
+            raise ValueError(f"region: {self.parameter('region')!r} is supported only by Calculator: choose 'exact'")
         self.classes = classes
-        # Which multiplier belongs to a class in a region: outer ones of all classes, then the inner ones.
+        # Index of the multiplier for a class in a region: the outer ones of all classes, then the inner ones.
         layout, class_numbers = self.parameter("multipliers"), range(classes)
         entries = {
             "class-region": [list(class_numbers), [classes + k for k in class_numbers]],
@@ -57,11 +57,11 @@ class CRaC(Pixelwise):
         self.register_buffer("entries", torch.tensor(entries), persistent=False)
         count = max(max(row) for row in entries) + 1
         start = [torch.tensor(self.parameter(name), dtype=torch.float32).expand(count) for name in ("lambda", "rho")]
-        # Multipliers, then penalty parameters.
+        # Multipliers first, then penalty parameters.
         self.register_buffer("multipliers", torch.stack(start))
         self.register_buffer("previous", torch.full((count,), torch.nan))
         self.register_buffer("epochs", torch.zeros((), dtype=torch.long))
-        # Sums over the validation pixels of each multiplier: slopes, constraints, ones.
+        # Sums over the validation pixels for each multiplier: slopes, constraints, counts.
         self._observed: Tensor | None = None
 
     def of_pixels(self, logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
@@ -73,14 +73,14 @@ class CRaC(Pixelwise):
         return cross_entropy(log_softmax(logits, 1), known) + share * penalty
 
     def _of_classes(self, values: Tensor, logits: Tensor) -> list[Tensor]:
-        """Values of the multipliers in the outer and in the inner region, shaped to go with logits."""
+        """Values of the multipliers in the outer and the inner region, shaped to broadcast with logits."""
         shape = [1, self.classes] + [1] * (logits.dim() - 2)
         return [values.to(logits)[entries].view(shape) for entries in self.entries]
 
     def _distance(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The constraint ``h`` and whether a pixel's label patch holds several classes."""
+        """The constraint ``h``, and whether a pixel's label patch contains several classes."""
         if logits.shape[1] != self.classes:
-            raise ValueError(f"logits: {logits.shape[1]} classes, the loss was made for {self.classes}")
+            raise ValueError(f"logits: {logits.shape[1]} classes, but the loss was created for {self.classes}")
         extents = priors.patch_extents(int(self.parameter("patch")), tuple(labels.shape[1:]))
         seen = priors.taps(labels, extents, self.printed)
         weight = 1 / len(seen) if self.parameter("normalise") else 1.0
@@ -98,7 +98,7 @@ class CRaC(Pixelwise):
 
     @torch.no_grad()
     def observe(self, logits: Tensor, labels: Tensor) -> None:
-        """Looks at a batch of the validation pass."""
+        """Accumulates statistics of a validation batch."""
         check(logits, labels)
         logits, labels = at_least_single(logits), labels.long()
         kept = self.kept(labels, logits.dtype).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Losses that are written in PyTorch alone. Each has the formula of the calculator of its name, see its docs there."""
+"""Losses in pure PyTorch. Each computes the formula of the calculator of the same name, which documents it."""
 
 import math
 from typing import Any
@@ -26,7 +26,7 @@ class NACL(Pixelwise):
         super().__init__(convention=convention, **parameters)
         if self.parameter("prior") not in priors.PRIORS:
             known = ", ".join(priors.PRIORS)
-            raise ValueError(f"prior: {self.parameter('prior')!r} needs an image (here: {known}; else Calculator)")
+            raise ValueError(f"prior: {self.parameter('prior')!r} needs an image: choose one of {known}, or use Calculator")
 
     def of_pixels(self, logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
         log_s = log_softmax(logits, 1)
@@ -63,7 +63,7 @@ class MbLS(Pixelwise):
 
 
 class ECP(Pixelwise):
-    """Explicit confidence penalty: ``CE - lambda H(s)`` (Pereyra et al. 2017; MbLS, Sec. 4.2). ``authors`` take the mean over
+    """Explicit confidence penalty: ``CE - lambda H(s)`` (Pereyra et al. 2017; MbLS, Sec. 4.2). ``authors`` takes the mean over
     the classes of the clamped entropy, ``paper`` the Shannon entropy. Parameters: those of ``LOSSES["ecp"]``."""
 
     name = "ecp"
@@ -118,7 +118,7 @@ class SVLS(Pixelwise):
 
 class MEEP(Pixelwise):
     """Maximum entropy on misclassified pixels: a segmentation loss ``- lambda H`` or ``+ lambda KL(u || s)`` over the pixels whose
-    prediction is not the label (MEEP, Larrazabal et al. 2023, Eq. 1 and 2). ``authors`` is the binary form of the public
+    prediction differs from the label (MEEP, Larrazabal et al. 2023, Eq. 1 and 2). ``authors`` is the binary form of the public
     code. Parameters: those of ``LOSSES["meep"]``."""
 
     name = "meep"
@@ -138,14 +138,14 @@ class MEEP(Pixelwise):
         return base + towards_uniform * self.parameter("lambda") * regularizer
 
     def _regularizer(self, log_s: Tensor) -> Tensor:
-        """Of each pixel."""
+        """The regularizer of each pixel."""
         s, divergence = log_s.exp(), self.parameter("regularizer") == "kl"
         if self.printed:
             return -log_s.mean(1) - math.log(log_s.shape[1]) if divergence else -(s * log_s).sum(1)
         return s.clamp_min(1e-7).log().mean(1) if divergence else _binary_cross_entropy(s, s).mean(1)
 
     def _entropy(self, log_s: Tensor, known: Tensor, kept: Tensor) -> Tensor:
-        """Cross entropy, averaged over the pixels that count."""
+        """Cross entropy, averaged over the pixels that are not ignored."""
         if self.printed:
             of_pixels = cross_entropy(log_s, known)
         else:
@@ -153,7 +153,7 @@ class MEEP(Pixelwise):
         return (of_pixels * kept / kept.sum().clamp_min(1)).sum()
 
     def _dice(self, log_s: Tensor, known: Tensor, kept: Tensor) -> Tensor:
-        """Soft Dice over the batch; ``authors``: of channel 1, ``paper``: the mean over the foreground."""
+        """Soft Dice over the batch; ``authors``: for channel 1, ``paper``: the mean over the foreground classes."""
         last = log_s.shape[1] if self.printed else 2
         truth = (one_hot(known, log_s.shape[1], log_s.dtype) * kept.unsqueeze(1))[:, 1:last]
         s = (log_s.exp() * kept.unsqueeze(1))[:, 1:last]
@@ -164,8 +164,8 @@ class MEEP(Pixelwise):
 
 
 def _binary_cross_entropy(target: Tensor, s: Tensor) -> Tensor:
-    """With the clamps of the authors' library. ``1 - s`` is the sum of the other classes' shares: in 32 bits the difference
-    would lose all digits where a class is nearly certain."""
+    """Binary cross entropy with the clamps of the authors' library. ``1 - s`` is computed as the sum of the other classes'
+    shares: in 32 bits the difference would lose all digits if a class is nearly certain."""
     none = torch.zeros_like(s[:, :1])
     below = torch.cat([none, s[:, :-1].cumsum(1)], 1)
     above = torch.cat([s[:, 1:].flip(1).cumsum(1).flip(1), none], 1)
@@ -176,7 +176,7 @@ def _binary_cross_entropy(target: Tensor, s: Tensor) -> Tensor:
 
 class MeanL1ACE(Pixelwise):
     """Average calibration error as a loss: the mean over samples and classes of the mean over occupied bins of
-    ``|conf - freq|`` (Barfoot et al. 2024). A companion of a segmentation loss in a sum. Parameters: those of
+    ``|conf - freq|`` (Barfoot et al. 2024). To be added to a segmentation loss. Parameters: those of
     ``LOSSES["ace-l1"]``."""
 
     name = "ace-l1"
@@ -198,7 +198,7 @@ class MeanL1ACE(Pixelwise):
         return self._mean(gaps, counts)
 
     def _mean(self, gaps: Tensor, counts: Tensor) -> Tensor:
-        """Over samples and classes of the mean over the bins that hold more than a thousandth of a pixel."""
+        """Mean over samples and classes of the mean over the bins that contain more than a thousandth of a pixel."""
         occupied = counts.detach() > 1e-3
         of_bins = torch.where(occupied, gaps.abs() / counts.clamp_min(1e-3), 0)
         of_classes = of_bins.sum(2) / occupied.sum(2).clamp_min(1)

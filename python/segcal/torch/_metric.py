@@ -1,4 +1,4 @@
-"""Calibration over a validation set, counted in integers."""
+"""Calibration over a validation set, accumulated in integers."""
 
 from typing import Any
 
@@ -16,14 +16,14 @@ UNIT = 2**40
 """A probability is counted in units of 2^-40, so that sums are exact."""
 
 CHUNK = 2**20
-"""Pixels whose sum of units fits into 64 bits many times over."""
+"""Number of pixels per chunk; the sum of their units is far below 64 bits."""
 
 
 class CalibrationMetric(_Base):
-    """Expected calibration error of logits, with ``update``, ``compute`` and ``reset`` as in torchmetrics, and a
-    ``torchmetrics.Metric`` where that is installed.
+    """Expected calibration error of logits, with ``update``, ``compute`` and ``reset`` as in torchmetrics; it is a
+    ``torchmetrics.Metric`` if torchmetrics is installed.
 
-    States are integers: the same bits in whatever order batches, devices and ranks are added up. Bins are
+    States are integers, so the bits are the same in whatever order batches, devices and ranks are added. Bins are
     ``(l, u]`` with 0 in the first, as everywhere in segcal.
 
     Args:
@@ -49,7 +49,7 @@ class CalibrationMetric(_Base):
         if not 1 <= bins <= 1000:
             raise ValueError(f"bins: {bins} is not between 1 and 1000")
         self.classes, self.bins, self.region, self.ignore_index = classes, bins, region, ignore_index
-        # Row `classes` is that of the largest probability. Count, hits, and the sum in units as high and low part.
+        # Row `classes` is for the largest probability. Counts, hits, and the sum in units as high and low part.
         for name in ("counts", "hits", "high", "low"):
             zeros = torch.zeros(classes + 1, bins, dtype=torch.long)
             if _Base is torch.nn.Module:
@@ -61,7 +61,7 @@ class CalibrationMetric(_Base):
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Adds a batch of logits ``(B, C, *spatial)`` with labels ``(B, *spatial)``."""
         if logits.shape[1] != self.classes or labels.shape != logits[:, 0].shape:
-            raise ValueError(f"labels {tuple(labels.shape)} do not go with logits {tuple(logits.shape)} of {self.classes} classes")
+            raise ValueError(f"labels {tuple(labels.shape)} do not match logits {tuple(logits.shape)} of {self.classes} classes")
         s = logits.float().softmax(1).movedim(1, 0).flatten(1)
         labels = labels.flatten()
         kept = torch.ones_like(labels, dtype=torch.bool) if self.ignore_index is None else labels != self.ignore_index
@@ -86,7 +86,7 @@ class CalibrationMetric(_Base):
 
     def compute(self) -> dict[str, Tensor]:
         """``ece`` and ``mce`` of the largest probability, ``cece_mean`` (mean over the classes of their one-against-rest error)
-        and ``accuracy``; NaN where no pixel was counted."""
+        and ``accuracy``; NaN if no pixel was counted."""
         counts, hits, high, low = (state.cpu() for state in (self.counts, self.hits, self.high, self.low))
         total = counts.sum(1, keepdim=True)
         gap = (hits.double() - high.double() - low.double() / UNIT).abs()
@@ -100,7 +100,7 @@ class CalibrationMetric(_Base):
         }
 
     def reset(self) -> None:
-        """Forgets every batch."""
+        """Clears the state."""
         if _Base is not torch.nn.Module:
             super().reset()
         else:

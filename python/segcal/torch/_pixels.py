@@ -1,4 +1,4 @@
-"""What the losses share: precision, weights of pixels, and parameters checked by the calculators."""
+"""Code shared by the losses: precision, pixel weights, and parameters checked by the calculators."""
 
 from typing import Any, ClassVar
 
@@ -9,7 +9,7 @@ from segcal.losses import Loss
 
 
 def at_least_single(logits: Tensor) -> Tensor:
-    """Logits in 32 bits if they are narrower: sums over classes and pixels need that under autocast."""
+    """Converts narrower logits to 32 bits, which sums over classes and pixels need under autocast."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
@@ -20,7 +20,7 @@ def one_hot(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
 
 
 def check(logits: Tensor, labels: Tensor) -> None:
-    """Refuses shapes that are not a batch."""
+    """Raises ``ValueError`` unless the shapes form a batch."""
     if logits.dim() not in (4, 5):
         raise ValueError(f"logits: expected (B, C, H, W) or (B, C, D, H, W), got {tuple(logits.shape)}")
     wanted = (logits.shape[0], *logits.shape[2:])
@@ -52,7 +52,7 @@ class Pixelwise(nn.Module):
 
     @property
     def printed(self) -> bool:
-        """Whether the formula is the one as printed."""
+        """Whether the formula is the one printed in the paper."""
         return self.convention == "paper"
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -65,12 +65,12 @@ class Pixelwise(nn.Module):
         return (share * self.of_pixels(logits, labels.long(), known)).sum()
 
     def kept(self, labels: Tensor, dtype: torch.dtype) -> Tensor:
-        """1 for the pixels that count, 0 for the ignored."""
+        """1 for pixels that count, 0 for ignored ones."""
         ignored = self.parameter("ignore_index")
         return torch.ones_like(labels, dtype=dtype) if ignored is None else (labels != int(ignored)).to(dtype)
 
     def share(self, known: Tensor, kept: Tensor) -> Tensor:
-        """What each pixel counts; ``known`` are labels with the ignored replaced by a class."""
+        """The weight of each pixel; ``known`` are the labels, with ignored ones replaced by a class."""
         weights = self.parameters_by_name.get("class_weights")
         if weights is not None:
             kept = kept * torch.tensor(weights, dtype=kept.dtype, device=kept.device)[known]

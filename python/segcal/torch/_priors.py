@@ -1,6 +1,6 @@
-"""Label priors in PyTorch: distributions over the classes at each pixel, made of the labels around it.
+"""Label priors in PyTorch: distributions over the classes at each pixel, computed from the labels around it.
 
-Sums over the patch are additions of shifted maps rather than convolutions, which graphics cards may round to 10 bits.
+Sums over the patch are computed by adding shifted maps, not by convolutions, which graphics cards may round to 10 bits.
 """
 
 import itertools
@@ -16,7 +16,7 @@ PRIORS = ("mean", "gaussian", "max", "min", "median", "mode")
 
 
 def patch_extents(patch: int, spatial: tuple[int, ...]) -> tuple[int, ...]:
-    """Extents of the patch; one slice is filtered in its plane."""
+    """Extents of the patch; a single slice is filtered in its plane."""
     return tuple(1 if len(spatial) == 3 and axis == 0 and spatial[0] == 1 else patch for axis in range(len(spatial)))
 
 
@@ -26,7 +26,7 @@ def patch_size(patch: int, spatial: tuple[int, ...]) -> int:
 
 
 def extend(labels: Tensor, extents: tuple[int, ...], nearest: bool) -> Tensor:
-    """The label map with what patches see beyond its border: the nearest pixel, or background."""
+    """Pads the label map with what patches see beyond its border: the nearest pixel, or background."""
     for axis, extent in enumerate(extents, start=1):
         margin = extent // 2
         if nearest:
@@ -39,7 +39,7 @@ def extend(labels: Tensor, extents: tuple[int, ...], nearest: bool) -> Tensor:
 
 
 def taps(labels: Tensor, extents: tuple[int, ...], nearest: bool) -> list[Tensor]:
-    """The label map as each place of the patch sees it, in the order of the patch."""
+    """The label map shifted to each position of the patch, in the order of the patch."""
     spatial = labels.shape[1:]
     extended = extend(labels, extents, nearest)
 
@@ -61,8 +61,8 @@ def filtered(classes: int, weights: list[float], seen: list[Tensor], dtype: torc
 
 
 def gaussian_weights(extents: tuple[int, ...], sigma: float, plain: bool) -> list[float]:
-    """The patch's weights, which sum to 1. Unless ``plain``, the centre gets what the neighbours had together, read at index
-    1 of each axis as the public code of SVLS does (Islam and Glocker 2021)."""
+    """The patch's weights, which sum to 1. Unless ``plain``, the centre gets the total weight of its neighbours, where its own
+    weight is read at index 1 of each axis, as in the public code of SVLS (Islam and Glocker 2021)."""
     places = list(itertools.product(*(range(extent) for extent in extents)))
     centre = tuple(extent // 2 for extent in extents)
     squares = [sum((at - middle) ** 2 for at, middle in zip(place, centre, strict=True)) for place in places]
@@ -86,14 +86,14 @@ def mean(labels: Tensor, classes: int, patch: int, nearest: bool, dtype: torch.d
 
 
 def gaussian(labels: Tensor, classes: int, patch: int, sigma: float, plain: bool, dtype: torch.dtype) -> Tensor:
-    """Labels of the patch mixed with a Gaussian (NACL, supplement, Eq. 2); outside pixels repeat the nearest."""
+    """Gaussian-weighted shares of the classes in the patch (NACL, supplement, Eq. 2); pixels outside repeat the nearest one."""
     extents = patch_extents(patch, tuple(labels.shape[1:]))
     return filtered(classes, gaussian_weights(extents, sigma, plain), taps(labels, extents, True), dtype)
 
 
 def ranked(labels: Tensor, classes: int, patch: int, which: str, nearest: bool, dtype: torch.dtype) -> Tensor:
-    """One-hot code of the smallest, largest or middle class number of the patch, or of the most frequent class, of equally
-    frequent ones the first (NACL, supplement, Eq. 3)."""
+    """One-hot code of the smallest, largest or median class number in the patch, or of the most frequent class; among equally
+    frequent ones, the first (NACL, supplement, Eq. 3)."""
     seen = taps(labels, patch_extents(patch, tuple(labels.shape[1:])), nearest)
     if which == "mode":
         counts = filtered(classes, [1.0] * len(seen), seen, torch.float32)

@@ -1,4 +1,4 @@
-"""nnU-Net's trainer with the cross-entropy half of its loss replaced; Dice, deep supervision and all else stay nnU-Net's."""
+"""nnU-Net's trainer with the cross-entropy term of its loss replaced; everything else, including Dice, is unchanged."""
 
 from typing import Any, ClassVar
 
@@ -16,12 +16,12 @@ class _SegcalTrainer(nnUNetTrainer):
     parameters_by_name: ClassVar[dict[str, Any]] = {}
 
     def _make(self, **options: Any) -> nn.Module:
-        """The loss, which gets the label to ignore."""
+        """Creates the loss; ``options`` contains the label to ignore."""
         raise NotImplementedError
 
     def _build_loss(self) -> nn.Module:
         if self.label_manager.has_regions:
-            raise RuntimeError("these losses need classes that exclude each other; the data set's labels are regions")
+            raise RuntimeError("these losses need mutually exclusive classes, but the labels of the data set are regions")
         loss = super()._build_loss()
         compound = loss.loss if isinstance(loss, DeepSupervisionWrapper) else loss
         compound.ce = self._make(ignore_index=self.label_manager.ignore_label, **self.parameters_by_name).to(self.device)
@@ -59,7 +59,7 @@ class nnUNetTrainerSVLS(_SegcalTrainer):  # noqa: N801
 
 
 class _Watching(CRaC):
-    """CRaC that also observes the next batch it is given, at full resolution the first of deep supervision."""
+    """CRaC that can also observe the next batch: with deep supervision, its first output, at full resolution."""
 
     watching = False
 
@@ -71,7 +71,7 @@ class _Watching(CRaC):
 
 
 class nnUNetTrainerCRaC(_SegcalTrainer):  # noqa: N801
-    """Dice + CRaC (Murugesan et al. 2024). Its multipliers follow nnU-Net's validation pass and are in the checkpoints."""
+    """Dice + CRaC (Murugesan et al. 2024). The multipliers are updated after nnU-Net's validation and saved in checkpoints."""
 
     def _make(self, **options: Any) -> nn.Module:
         self._crac = _Watching(self.label_manager.num_segmentation_heads, **options)
