@@ -1,6 +1,6 @@
 //! Average calibration error as a loss: `ACE = mean over samples and classes of the mean over occupied bins of
-//! |conf_b - freq_b|`, where the pixels of a sample are binned by `s_k`, `conf_b` is the mean `s_k` of a bin and `freq_b`
-//! the share of its pixels whose label is `k`.
+//! |conf_b - freq_b|`, where the pixels of a sample are binned by `s_k`, `conf_b` is the mean `s_k` of a bin, and
+//! `freq_b` is the share of its pixels whose label is `k`.
 //!
 //! - `binning = hard`: equal-width bins `[b/M, (b+1)/M)`, the last of which includes 1; the assignment of pixels to
 //!   bins is held constant in the gradient.

@@ -292,7 +292,7 @@ impl Crac {
     }
 }
 
-/// 1 where a patch of the extended label map holds more than one class.
+/// 1 where a patch of the extended label map contains more than one class.
 fn is_mixed<B: Backend>(near: &Tensor<B>, extents: [usize; 3]) -> Tensor<B> {
     let last = extents.iter().product::<usize>() - 1;
     let [smallest, largest] = [0, last].map(|rank| ops::rank_filter(near, extents, Rank::Nth(rank)));

@@ -65,8 +65,9 @@ impl Criterion for CracFixed {
     fn check(&self, classes: usize) -> Result<()> {
         if ![1, 2 * classes].contains(&self.lambda.len()) {
             let problem = format!("lambda holds {} numbers, but there are {} classes", self.lambda.len(), classes);
-            return Err(Error::new(problem)
-                .help("give one number, or one per class for outer pixels followed by one per class for inner pixels"));
+            return Err(Error::new(problem).help(
+                "give one number, or one per class for outer pixels followed by one per class for inner pixels",
+            ));
         }
         self.weighting.check(classes)
     }

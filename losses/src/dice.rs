@@ -54,7 +54,7 @@ impl Dice {
 }
 
 words! {
-    /// What the denominator sums.
+    /// What the denominator sums: probabilities or their squares.
     pub(crate) enum Denominator {
         Linear "linear",
         Squared "squared",

@@ -1,5 +1,5 @@
-//! Margin-based label smoothing: cross entropy plus a penalty on logit distances `d_k = max_j l_j - l_k` above a margin,
-//! `MbLS = CE + lambda sum_k P(d_k)`.
+//! Margin-based label smoothing: cross entropy plus a penalty on logit distances `d_k = max_j l_j - l_k` above a
+//! margin, `MbLS = CE + lambda sum_k P(d_k)`.
 //!
 //! - `penalty = l1`: `P(d) = max(0, d - m)`;
 //! - `penalty = l2`: `P(d) = max(0, d - m)^2`;

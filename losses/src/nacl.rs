@@ -39,7 +39,7 @@ words! {
 }
 
 words! {
-    /// What is pulled to the prior.
+    /// What is pulled towards the prior.
     enum Pulled {
         Logits "logits",
         Softmax "softmax",

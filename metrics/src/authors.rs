@@ -92,14 +92,14 @@ mod tests {
         assert_eq!(AuthorsSegmentation::of_nothing(), AuthorsSegmentation { dsc: 1.0, hd95: 0.0 });
     }
 
-    /// Two foreground voxels of labels 1 and 1 of three classes: class 2 is above the largest label present.
+    /// Two foreground voxels, both with label 1, and three classes: class 2 is above the largest label present.
     #[test]
     fn classwise_figures_stop_at_the_largest_label() {
         let values = [0.0, 0.25, 0.75, 0.75, 0.25, 0.0];
         let mut state = Calibration::new(3, 15);
         state.add(Probabilities::new(&values, 3), &[1, 1], None).unwrap();
         let figures = AuthorsCalibration::new(&state);
-        // Class 0: its zero is in no bin, 0.25 weighs 1/2. Class 1: both 0.75, right.
+        // Class 0: its zero is in no bin, 0.25 has weight 1/2. Class 1: both 0.75, correct.
         assert_eq!(figures.cece, f64::midpoint(0.125, 0.25));
         // Class 0 retains one voxel of two.
         assert_eq!(figures.tace, 0.25);

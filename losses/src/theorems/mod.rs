@@ -1,5 +1,5 @@
-//! The theorem suite: propositions, identities, limits, invariances and gradients of the losses and priors, each checked on
-//! random problems. It runs on any backend; `segcal verify` prints it as a table.
+//! The theorem suite: propositions, identities, limits, invariances and gradients of the losses and priors, each
+//! checked on random problems. It runs on any backend; `segcal verify` prints it as a table.
 //!
 //! A theorem consists of a name, a statement with its source, and a function that maps a random [`Problem`] to the
 //! deviation from the statement. To add one, add an entry to the list of its family. Theorems over the lists of losses
@@ -26,9 +26,9 @@ pub use problem::{Draw, Problem};
 pub struct Theorem<B: Backend> {
     /// Name in the table.
     pub name: &'static str,
-    /// What is claimed.
+    /// The claim.
     pub statement: &'static str,
-    /// Where it comes from.
+    /// The source of the claim.
     pub source: &'static str,
     /// The losses and priors that it names; empty if it covers the lists.
     pub about: &'static [&'static str],
@@ -44,9 +44,9 @@ pub struct Theorem<B: Backend> {
 pub struct Outcome {
     /// Name of the theorem.
     pub name: &'static str,
-    /// What is claimed.
+    /// The claim.
     pub statement: &'static str,
-    /// Where it comes from.
+    /// The source of the claim.
     pub source: &'static str,
     /// Number of problems checked.
     pub cases: usize,

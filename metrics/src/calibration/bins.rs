@@ -10,7 +10,7 @@ pub const DEFAULT_BINS: usize = 15;
 /// Probabilities at or below this are excluded from `tace` and `tcece` by default (CRaC, section 3).
 pub const THRESHOLD: f32 = 1e-3;
 
-/// [`THRESHOLD`] as the nearest f64 number.
+/// The same threshold in 64 bits: the f64 nearest to 1e-3.
 pub const DEFAULT_THRESHOLD: f64 = 1e-3;
 
 /// With more classes than this, states keep only data that grows with the number of classes, not with its square.

@@ -3,10 +3,10 @@ use crate::scan::CHUNK;
 use crate::volume::{Label, Probabilities};
 use proptest::prelude::*;
 
-/// One voxel: its probabilities, its label, whether it lies in the band.
+/// One voxel: its probabilities, its label, and whether it is in the band.
 type Voxel = (Vec<f32>, Label, bool);
 
-/// The definitions by plain loops over all voxels of a region.
+/// The definitions, as plain loops over all voxels of a region.
 struct Slow {
     p: Vec<Vec<f64>>,
     y: Vec<usize>,
@@ -85,7 +85,7 @@ fn voxel(classes: usize) -> impl Strategy<Value = Voxel> {
 /// Each addend is rounded by at most 2^-41; a classwise sum has `classes` of them per voxel.
 const ROUNDING: f64 = 4.0 * 4.6e-13;
 
-/// By hand: of class 1 the threshold leaves 0.04 and 0.06, in one bin of equal width and in two of equal mass.
+/// By hand: for class 1 the threshold leaves 0.04 and 0.06, in one equal-width bin and in two equal-mass bins.
 #[test]
 fn another_threshold_leaves_out_other_probabilities() {
     let values = [0.99, 0.96, 0.94, 0.01, 0.04, 0.06];
@@ -189,13 +189,13 @@ fn the_same_bits_for_any_number_of_threads() {
     };
     let one = with(1);
     assert_eq!(one, with(3));
-    // Labels drawn from the probabilities: calibrated but for chance. The ECE of n such voxels is about
-    // sqrt(bins / n) / 2 = 0.005 at most; ten times that would be a wrong definition.
+    // Labels are drawn from the probabilities, so they are calibrated up to chance. The ECE of n such voxels is at most
+    // about sqrt(bins / n) / 2 = 0.005; ten times that would indicate a wrong definition.
     assert!(one.region(Region::All).ece() < 0.01);
 }
 
-/// What only large volumes of many classes have: stretches without a probability above the threshold, beside noisy ones;
-/// runs of one kind of voxel that end inside them; zeros, the threshold itself and what is clamped.
+/// Cases that only occur in large volumes with many classes: chunks without a probability above the threshold next to
+/// noisy ones; runs of one kind of voxel that end inside them; zeros, the threshold itself and clamped values.
 #[test]
 fn quiet_stretches_count_as_any_others() {
     let rng = segcal_core::Rng::new(8);

@@ -10,7 +10,7 @@ fn of_labels(labels: &[Label], reference: &[Label], grid: Grid, options: &Option
     measure(&Reference, Prediction::Labels(labels.into()), reference, grid, options).unwrap()
 }
 
-/// Probabilities that favour the label of each voxel by this much.
+/// Probabilities that favour the label of each voxel by this amount.
 fn favouring(labels: &[Label], classes: usize, by: f32) -> Vec<f32> {
     let other = (1.0 - by) / (classes - 1) as f32;
     (0..classes)
@@ -68,7 +68,7 @@ fn logits_are_their_softmax() {
 
 #[test]
 fn ignored_voxels_are_in_no_figure() {
-    // The last row is ignored, whatever is predicted there.
+    // The last row is ignored, regardless of the prediction there.
     let reference = [0, 1, 1, 0, 2, 0, 9, 9, 9, 9];
     let prediction = [0, 1, 1, 0, 2, 0, 1, 2, 1, 0];
     let options = Options { ignored: Some(9), ..Options::default() };
@@ -129,7 +129,7 @@ fn many_classes_take_room_for_what_occurs() {
 
 #[test]
 fn nested_regions_are_problems_of_two_classes() {
-    // The whole holds the labels 1 and 2, the core 2 alone; the last voxel is ignored.
+    // The region whole contains the labels 1 and 2, core only 2; the last voxel is ignored.
     let nested = Nested {
         regions: vec![
             Structure { name: "whole".into(), labels: vec![1, 2] },

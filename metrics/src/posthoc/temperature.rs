@@ -109,8 +109,8 @@ impl Temperature {
     }
 }
 
-/// Value, gradient and Hessian of `-ln softmax(z)_y` for `z_k = sum_j theta_j features_kj`, where parameter `j` belongs to
-/// class `class[j]` and has the feature `feature[j]`: `(p_k - [k = y]) f_j` and `f_i f_j p_k ([k = k'] - p_k')`.
+/// Value, gradient and Hessian of `-ln softmax(z)_y` for `z_k = sum_j theta_j features_kj`, where parameter `j` belongs
+/// to class `class[j]` and has the feature `feature[j]`: `(p_k - [k = y]) f_j` and `f_i f_j p_k ([k = k'] - p_k')`.
 pub(super) fn add_softmax(z: &mut [f64], label: usize, class: &[usize], feature: &[f64], sums: &mut Sums) {
     let own = z[label];
     sums.value += log_sum_exp(z) - own;

@@ -17,7 +17,7 @@ fn drawn(n: usize, seed: u64, map: impl Fn(usize, f64) -> f64) -> (Vec<f32>, Vec
     (logits, labels)
 }
 
-/// Two chunks, to see that chunks add up.
+/// Two chunks, to test that chunks are summed.
 fn samples<'a>(logits: &'a (Vec<f32>, Vec<f32>), labels: &'a [Label]) -> InMemory<'a> {
     let cut = logits.0.len() / 3;
     let chunk = |logits: &'a [f32], labels: &'a [Label]| Chunk::new(logits, labels, 3).expect("a chunk");
@@ -30,7 +30,7 @@ fn halves(logits: &[f32]) -> (Vec<f32>, Vec<f32>) {
     (part(0, cut), part(cut, n))
 }
 
-/// Mean of `-ln softmax(map(l))_y`, the plain way.
+/// Mean of `-ln softmax(map(l))_y`, computed directly.
 fn nll(logits: &[f32], labels: &[Label], map: impl Fn(usize, f64) -> f64) -> f64 {
     let n = labels.len();
     let loss = |voxel: usize| {
@@ -52,7 +52,7 @@ fn the_temperature_is_a_minimum() {
     let at = |t: f64| nll(&logits, &labels, |_, l| l / t);
     assert!((fitted.fit.after - at(fitted.temperature)).abs() < 1e-12);
     assert!((fitted.fit.before - at(1.0)).abs() < 1e-12);
-    // The slope vanishes: a central difference is exact to h^2.
+    // The gradient vanishes: a central difference is exact to h^2.
     let t = fitted.temperature;
     assert!((at(t * 1.0001) - at(t / 1.0001)).abs() < 1e-11);
     assert_eq!(fitted.nll(&mut samples(&parts, &labels)).expect("samples"), fitted.fit.after);
@@ -65,7 +65,7 @@ fn far_optima_are_found_and_limits_reported() {
         let fitted = Temperature::fit(&mut samples(&halves(&logits), &labels)).expect("a fit");
         assert!(fitted.fit.converged && (fitted.temperature / truth).ln().abs() < 0.7, "{truth}: {fitted:?}");
     }
-    // All right: the colder the better. All wrong: the hotter the better.
+    // All correct: the lower the temperature, the better. All wrong: the higher, the better.
     let logits = [2.0, -1.0, 0.0, 3.0, 1.0, 0.0];
     for (labels, limit) in [([0, 1], 0.01), ([2, 2], 100.0)] {
         let mut samples = InMemory::new(3, vec![Chunk::new(&logits, &labels, 3).expect("a chunk")]);
@@ -93,7 +93,7 @@ fn vector_scaling_finds_scales_and_biases() {
     for k in 0..3 {
         assert!((fitted.scale[k] - scale[k]).abs() < 0.1 && (fitted.bias[k] - bias[k]).abs() < 0.15, "{fitted:?}");
     }
-    // Nothing near is better.
+    // No nearby point is better.
     let at = |dw: [f64; 3], db: [f64; 3]| {
         nll(&logits, &labels, |k, l| (fitted.scale[k] + dw[k]) * l + fitted.bias[k] + db[k])
     };
@@ -197,7 +197,7 @@ proptest! {
 
 #[test]
 fn classes_told_apart_without_error_leave_a_map_at_its_bound() {
-    // The largest logit is always right: ever larger scales are ever better.
+    // The largest logit is always correct, so larger scales are always better.
     let logits: Vec<f32> = (0..300).map(|i| if i / 100 == i % 100 % 3 { 2.0 } else { -1.0 }).collect();
     let labels: Vec<Label> = (0..100).map(|i| i % 3).collect();
     let halves = halves(&logits);
@@ -209,7 +209,7 @@ fn classes_told_apart_without_error_leave_a_map_at_its_bound() {
     assert!(!vector.fit.converged, "{vector:?}");
     assert!(vector.scale.iter().all(|scale| (0.01..=100.0).contains(scale)), "{vector:?}");
     assert!(vector.bias.iter().all(|bias| bias.abs() <= 100.0), "{vector:?}");
-    // One class alone.
+    // A single class.
     let mut one = samples(&halves, &[1; 100]);
     let classwise = ClassTemperature::fit(&mut one).unwrap();
     assert!(

@@ -112,8 +112,8 @@ pub struct Friedman {
     pub p_value: f64,
 }
 
-/// Friedman 1937: with `m` settings, `k` methods and mean ranks `R_j`,
-/// `chi^2 = 12 m / (k (k + 1)) (sum R_j^2 - k (k + 1)^2 / 4) / (1 - sum over settings and ties (t^3 - t) / (m (k^3 - k)))`.
+/// Friedman 1937: with `m` settings, `k` methods and mean ranks `R_j`, `chi^2 = 12 m / (k (k + 1)) (sum R_j^2 - k (k +
+/// 1)^2 / 4) / (1 - sum over settings and ties (t^3 - t) / (m (k^3 - k)))`.
 ///
 /// It is NaN if all methods tie in every setting.
 ///

@@ -16,7 +16,7 @@ const UNET: [([f64; 8], f64); 8] = [
     ([0.877, 1.72, 0.057, 0.058, 0.876, 5.52, 0.029, 0.033], 1.75),
 ];
 
-/// The same with nnUNet (Table 2).
+/// The same for nnUNet (Table 2).
 const NNUNET: [([f64; 8], f64); 8] = [
     ([0.874, 1.60, 0.134, 0.136, 0.893, 3.93, 0.039, 0.061], 6.00),
     ([0.889, 1.44, 0.067, 0.112, 0.873, 5.85, 0.046, 0.131], 6.00),
@@ -122,7 +122,7 @@ fn rank_intervals_hold_the_estimate() {
     let settings = [CaseValues { better: LOWER, group: 0, values: vec![method(0.0), method(1.5), noisy] }];
     let intervals = friedman_rank_intervals(&settings, Ties::Minimum, 500, 1, 0.95);
     assert_eq!(intervals[0].estimate, 1.0);
-    // The first two share their draws, so the first always ranks before the second.
+    // The first two share their draws, so the first always ranks above the second.
     assert!(intervals[0].upper <= 2.0 && intervals[1].lower >= 2.0, "{intervals:?}");
     assert!(intervals.iter().all(|i| i.lower <= i.estimate && i.estimate <= i.upper), "{intervals:?}");
     assert_eq!(intervals, friedman_rank_intervals(&settings, Ties::Minimum, 500, 1, 0.95));

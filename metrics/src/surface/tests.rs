@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 use segcal_core::Reference;
 
-/// The definition by brute force: edges by looking at each face neighbour, distances by trying every pair.
+/// The definition by brute force: edges by checking each face neighbour, distances by checking every pair.
 fn brute(from: &[bool], to: &[bool], grid: Grid) -> Vec<f64> {
     let at = |i: usize| {
         let [_, h, w] = grid.spatial;
