@@ -104,7 +104,7 @@ pub enum Layer {
     Linear {
         /// Factors by which the extents grow.
         factors: [usize; 3],
-        /// Whether the outermost voxels are aligned; otherwise voxel centres lie at half-integers.
+        /// Whether the outermost voxels are aligned; otherwise voxel centres are at half-integers.
         aligned: bool,
     },
     /// Concatenates along the channels.

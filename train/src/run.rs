@@ -197,7 +197,7 @@ fn is_same<B: Backend>(a: &dyn Network<B>, b: &dyn Network<B>) -> bool {
     a.graph() == b.graph() && tensors(a) == tensors(b)
 }
 
-/// Refuses a network if its tensors, held twice, do not fit into memory.
+/// Refuses a network if two copies of its tensors do not fit into memory.
 fn expect_room_for<B: Backend>(network: &dyn Network<B>) -> Result<()> {
     let numbers = (network.parameter_count() as u64).saturating_mul(2);
     memory::expect(numbers.saturating_mul(size_of::<B::Elem>() as u64), "the network").at("network")

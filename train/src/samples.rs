@@ -248,7 +248,7 @@ impl HostBatch {
 /// Cuts batches in the background, two ahead of their use, and passes them to `consume` one after the other.
 ///
 /// # Errors
-/// A case cannot be read or `consume` fails, each of which ends both sides; or the system cannot start a thread.
+/// A case cannot be read or `consume` fails (either stops both sides); or the system cannot start a thread.
 pub fn prefetched(
     cases: &dyn Source,
     blocks: &[Block],

@@ -85,7 +85,7 @@ fn dynunet(config: &NetworkConfig) -> Result<Planned> {
     let levels = keys.widths.len();
     positive("widths", &keys.widths)?;
     if !(2..=12).contains(&levels) {
-        return Err(invalid("widths", format!("there are {levels}"), "give 2 to 12"));
+        return Err(invalid("widths", format!("there are {levels} levels"), "give 2 to 12"));
     }
     if keys.heads + 1 >= levels && keys.heads > 0 {
         return Err(invalid("heads", format!("{} with {levels} levels", keys.heads), "use at most levels - 2"));

@@ -115,7 +115,7 @@ impl Shape {
         let stages = widths.len();
         positive("widths", &widths)?;
         if !(2..=12).contains(&stages) {
-            return Err(invalid("widths", format!("there are {stages}"), "give 2 to 12"));
+            return Err(invalid("widths", format!("there are {stages} stages"), "give 2 to 12"));
         }
         let every = |list: &Option<Vec<Extent>>, extent: fn(usize) -> usize| {
             list.clone().unwrap_or_else(|| (0..stages).map(|stage| Extent::Every(extent(stage))).collect())

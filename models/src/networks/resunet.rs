@@ -62,7 +62,7 @@ fn resunet(config: &NetworkConfig) -> Result<Planned> {
     let Keys { widths, residual } = config.parse()?;
     positive("widths", &widths)?;
     if !(1..=12).contains(&widths.len()) {
-        return Err(invalid("widths", format!("there are {}", widths.len()), "give 1 to 12"));
+        return Err(invalid("widths", format!("there are {} levels", widths.len()), "give 1 to 12"));
     }
     let mut builder = Builder { plan: Plan::default(), space: config.dims, residual };
     let pool = [if config.dims == 3 { 2 } else { 1 }, 2, 2];

@@ -156,7 +156,7 @@ fn widths(keys: &Keys) -> Result<Vec<usize>> {
         return if (1..=MOST_LEVELS).contains(&widths.len()) {
             Ok(widths.clone())
         } else {
-            Err(invalid("widths", format!("there are {}", widths.len()), "give 1 to 12"))
+            Err(invalid("widths", format!("there are {} levels", widths.len()), "give 1 to 12"))
         };
     }
     let (levels, base) = (keys.levels.unwrap_or(5), keys.base.unwrap_or(32));

@@ -7,7 +7,7 @@ use segcal_data::{Grid, Volume};
 use super::*;
 use crate::settings::Settings;
 
-/// Textured numbers about 1, each voxel its own.
+/// Textured numbers about 1, different for each voxel.
 fn texture(extent: [usize; 3], channels: usize) -> Vec<f32> {
     let rng = Rng::new(11);
     (0..channels as u64 * extent.iter().product::<usize>() as u64).map(|i| rng.range(i, 0.2, 1.8) as f32).collect()
@@ -23,7 +23,7 @@ fn case(extent: [usize; 3], channels: usize) -> Prepared {
     }
 }
 
-/// Operators of which only those are on that the keys name.
+/// Operators with only those enabled that the keys name.
 fn operators(keys: &[&str]) -> Operators {
     let patches = ["samples.kind=patches", "samples.size=[12,12,12]"];
     let keys: Vec<&str> = patches.into_iter().chain(keys.iter().copied()).collect();
@@ -34,7 +34,7 @@ fn plane(keys: &[&str]) -> Operators {
     Settings::with(&[&["samples.size=[12,12]"], keys].concat()).unwrap().augment.operators.unwrap()
 }
 
-/// An intensity operator alone, on a copy of a channel.
+/// A single intensity operator on a copy of a channel.
 fn changed_channel(keys: &[&str], extent: [usize; 3], seed: u64) -> Vec<f32> {
     let mut image = texture(extent, 1);
     change_intensities(&mut image, extent, &operators(keys), Rng::new(seed));
@@ -67,11 +67,11 @@ fn nothing_changes_where_nothing_is_asked_for() {
     for number in 0..20 {
         assert_eq!(changed(&case, &block, &none, Rng::new(number)), plain);
         let (image, label) = changed(&case, &block, &still, Rng::new(number));
-        // Contrast takes the mean off and puts it on again.
+        // Contrast subtracts the mean and adds it back.
         assert_near(&image, &plain.0, 1e-6);
         assert_eq!(label, plain.1);
     }
-    // A gamma of 1 ends with the mean and deviation of what went in.
+    // A gamma of 1 preserves the mean and the deviation.
     let one = changed_channel(&["augment.gamma={p=1,range=[1,1]}"], [4, 5, 6], 0);
     assert_near(&one, &texture([4, 5, 6], 1), 1e-6);
 }
@@ -97,8 +97,8 @@ fn a_right_angle_is_a_quarter_turn_and_zero_lies_beyond_the_case() {
     assert!(image.iter().chain(&label).all(|&x| x == 0.0));
 }
 
-/// Rotation, scaling and deformation of a linear function are the function at the moved places; labels are those of the
-/// nearest voxel.
+/// Rotation, scaling and deformation of a linear function give the function at the moved positions; labels are those of
+/// the nearest voxel.
 #[test]
 fn moved_samples_are_those_at_the_moved_places() {
     let extent = [40, 40, 40];
@@ -128,7 +128,7 @@ fn moved_samples_are_those_at_the_moved_places() {
     }
 }
 
-/// Lengths are scaled by the factor, angles stay, and the middle does not move.
+/// Lengths are scaled by the factor, angles are preserved, and the centre does not move.
 #[test]
 fn rotation_and_scaling_are_a_similarity_about_the_middle() {
     let operators = operators(&["augment.rotation={p=1,range=[-180,180]}", "augment.scaling={p=1,range=[1.25,1.25]}"]);
@@ -145,7 +145,7 @@ fn rotation_and_scaling_are_a_similarity_about_the_middle() {
     }
 }
 
-/// In a plane and in thick slices nothing moves across.
+/// In planes and in thick slices, nothing moves perpendicular to them.
 #[test]
 fn nothing_moves_across_the_plane() {
     let flat = plane(&["augment=nnunet", "augment.rotation.p=1", "augment.elastic={p=1,spacing=4}"]);
@@ -213,7 +213,7 @@ fn blur_is_the_sum_over_the_mirrored_neighbourhood() {
         }
         assert!((f64::from(value) - sum).abs() < 1e-6, "{place}");
     }
-    // A plane has no neighbours across.
+    // A plane has no neighbours perpendicular to it.
     let mut flat = texture([1, 6, 7], 1);
     smooth::blur(&mut flat, [1, 6, 7], |axis| if axis == 0 { 9.0 } else { 0.0 });
     assert_eq!(flat, texture([1, 6, 7], 1));
@@ -250,7 +250,7 @@ fn intensities_follow_their_formulas() {
         channel
     };
     assert_eq!(apply(&|c| intensity::brightness(c, 1.5)), [0.0, 1.5, 3.0, 7.5]);
-    // Mean 2; what lies beyond 0 and 5 is clipped.
+    // Mean 2; values below 0 or above 5 are clipped.
     assert_eq!(apply(&|c| intensity::contrast(c, 2.0)), [0.0, 0.0, 2.0, 5.0]);
     assert_eq!(apply(&|c| intensity::contrast(c, 0.5)), [1.0, 1.5, 2.0, 3.5]);
     let bent = |image: [f64; 4], power: f64| {
@@ -302,7 +302,8 @@ fn cutouts_are_boxes_of_the_mean() {
     assert!(counts.iter().all(|count| (59..=141).contains(count)), "{counts:?}");
 }
 
-/// Each happens to its share of the samples and of their channels; five standard deviations of 4000 samples.
+/// Each operator is applied to its share of the samples and of their channels; five standard deviations of 4000
+/// samples.
 #[test]
 fn operators_happen_as_often_as_they_should() {
     let count = 4000_u64;
@@ -321,7 +322,7 @@ fn operators_happen_as_often_as_they_should() {
         ("gamma_inverted", 0.1, 1.0),
         ("gamma", 0.3, 1.0),
     ] {
-        // The preset's, of one operator alone.
+        // The preset's values, for a single operator.
         let nnunet = toml::Table::try_from(plane(&["augment=nnunet"])).unwrap();
         assert_eq!((nnunet[key]["p"].as_float(), nnunet[key]["per_channel"].as_float()), (Some(p), Some(each)));
         let keys = [format!("augment.{key}.p={p}"), format!("augment.{key}.per_channel={each}")];
@@ -355,7 +356,7 @@ fn factors_lie_in_their_range_on_both_sides_of_one() {
     let mean = below.iter().sum::<f64>() / below.len() as f64;
     assert!((mean - 0.875).abs() < 5.0 * 0.25 / (12.0 * 1840.0_f64).sqrt(), "{mean}");
     assert_eq!(intensity::about_one(0.9, 0.5, [0.5, 0.7]), 0.6);
-    // What each factor is, read off a channel of ones.
+    // Each factor, read from a channel of ones.
     for seed in 0..200 {
         let mut ones = vec![1.0_f32; 8];
         let brightness = operators(&["augment.brightness={p=1,range=[0.75,1.25]}"]);
@@ -364,7 +365,7 @@ fn factors_lie_in_their_range_on_both_sides_of_one() {
     }
 }
 
-/// Mean 0 and the standard deviation asked for, within five standard errors.
+/// Mean 0 and the requested standard deviation, within five standard errors.
 #[test]
 fn noise_is_normal_and_of_one_deviation_for_all_channels() {
     let extent = [10, 20, 20];

@@ -136,7 +136,7 @@ mod tests {
         Frame::of(&Volume::new(values, 1, grid), &input).unwrap()
     }
 
-    /// Plane by plane, along any axis, it is all three maps of the whole array, put into its place.
+    /// Plane by plane, along any axis, the result equals all three maps of the whole array, placed in the file's grid.
     #[test]
     fn planes_come_back_as_the_whole_would() {
         let frames = ["[1.7,0.6,1.3]", "[0.4,2.5,0.9]", "[0,0,0]"].map(|mm| frame(&format!("input.spacing={mm}"), 1.0));

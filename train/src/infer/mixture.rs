@@ -13,7 +13,7 @@ pub(super) struct Mixture<'a> {
     planes: Planes,
     /// Weight of each voxel of a tile.
     window: &'a [f32],
-    /// Planes that are begun and not finished yet.
+    /// Planes that have begun and are not finished yet.
     held: VecDeque<Plane>,
     /// Number of the first of them.
     first: usize,

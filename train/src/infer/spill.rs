@@ -66,7 +66,7 @@ impl Spill {
     }
 }
 
-/// The mean of spills of one volume, for a range of their classes; a single spill gives its own numbers.
+/// The mean of spills of one volume, for a range of their classes; for a single spill, its own numbers.
 pub struct Mean<'a> {
     spills: &'a mut [Spill],
     classes: Range<usize>,

@@ -84,7 +84,7 @@ pub(super) fn fit<B: Backend>(
         last = Some((work, measured));
         (best, seconds) = (Some(candidate), measured);
     }
-    let candidate = best.ok_or_else(|| Error::new("there is no network for such images"))?;
+    let candidate = best.ok_or_else(|| Error::new("no network fits these images"))?;
     let (candidate, seconds) = fit.larger_batch(candidate, seconds)?;
     Ok(fit.decisions(&candidate, seconds))
 }

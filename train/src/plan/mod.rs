@@ -18,7 +18,7 @@ use segcal_data::{Dataset, Observer};
 pub use fingerprint::Fingerprint;
 pub use text::Decision;
 
-/// What a plan is for.
+/// What to plan for.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// Folder of the data set.

@@ -16,9 +16,9 @@ pub(super) struct Topology {
 }
 
 impl Topology {
-    /// Halves, stage by stage, the axes with 8 voxels or more left whose voxels are shorter than twice the shortest among
-    /// them, until none is left; a single axis is halved only with 12 or more. A kernel spans an axis from the stage on in
-    /// which its voxels are shorter than twice the shortest.
+    /// Stage by stage, halves the axes that have at least 8 voxels left and whose voxels are shorter than twice the
+    /// shortest among them, until none is left; a single axis is halved only if it has at least 12. A kernel spans an
+    /// axis from the first stage on in which its voxels are shorter than twice the shortest.
     pub(super) fn of(spacing: &[f64], patch: &[usize]) -> Self {
         let axes = spacing.len();
         let (mut spacing, mut left) = (spacing.to_vec(), patch.to_vec());

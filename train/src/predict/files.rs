@@ -109,7 +109,7 @@ pub(super) fn write_scores(
     }
 }
 
-/// Writes a label map in the smallest type that holds every class.
+/// Writes a label map in the smallest type that can represent every class.
 pub(super) fn write_labels(path: &Path, labels: &[Label], classes: usize, grid: &Grid) -> Result<()> {
     if classes > 1 + usize::from(u8::MAX) {
         return write_pieces(path, labels, grid, |label| label);

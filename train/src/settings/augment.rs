@@ -348,7 +348,7 @@ mod tests {
         assert!(augment(&["augment.noise.p=0.5", "augment=none"]).is_none());
         let noise = augment(&["augment.noise.p=0.5"]).operators.unwrap();
         assert_eq!((noise.noise.p, noise.gamma.p, noise.noise.range), (0.5, 0.0, [0.0, 0.1]));
-        // Flips and turns alone are written as they always were.
+        // Flips and turns without operators are written as before.
         let flips = Settings::with(&["augment.flips=[\"x\"]"]).unwrap().to_table()["augment"].to_string();
         assert_eq!(flips, "{ flips = [\"x\"], turns = [] }");
     }
