@@ -51,7 +51,8 @@ impl Link {
         }
         let (backend, level) = self.arithmetic.split_once(' ').unwrap_or((&self.arithmetic, ""));
         let level = if level.is_empty() { String::new() } else { format!(" --isa {level}") };
-        let problem = format!("the run was trained with {}, this is {now}, which gives different bits", self.arithmetic);
+        let problem =
+            format!("the run was trained with {}, this is {now}, which gives different bits", self.arithmetic);
         Err(Error::new(problem).help(format!(
             "continue with --backend {backend}{level}, or start a new run with init=RUN/last.safetensors out=FOLDER"
         )))
