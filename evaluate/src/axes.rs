@@ -1,4 +1,4 @@
-//! The order of the axes of an array, which the array itself does not tell.
+//! The order of the axes of an array, which the array itself does not record.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 /// The axes of class scores in the documented order: class, depth, height, width.
 const DOCUMENTED: &str = "kzyx";
 
-/// The order of the axes of arrays: the letters `k` (class), `z`, `y` and `x`, the slowest axis first. `x` runs as the
-/// first axis of a NIfTI file. Arrays of two dimensions have no `z`, label maps no `k`: those letters are passed over.
+/// The order of the axes of arrays: the letters `k` (class), `z`, `y` and `x`, the slowest axis first. `x` is the first
+/// axis of a NIfTI file. Two-dimensional arrays have no `z` and label maps have no `k`: those letters are ignored.
 ///
 /// ```
 /// use segcal_evaluate::axes::Order;
@@ -23,20 +23,21 @@ const DOCUMENTED: &str = "kzyx";
 pub struct Order(String);
 
 impl Order {
-    /// `kzyx`, the order of nnU-Net and SimpleITK, which is the documented one of arrays.
+    /// `kzyx`, the order of nnU-Net and SimpleITK, which is the documented order of arrays.
     pub fn documented() -> Self {
         Self(DOCUMENTED.into())
     }
 
-    /// Every order with the class first, of volumes or of pictures, the documented one first.
+    /// Every order with the class first, for volumes or for 2-D images, the documented one first.
     pub(super) fn candidates(pictures: bool) -> Vec<Self> {
         let orders: &[&str] =
             if pictures { &["kyx", "kxy"] } else { &["kzyx", "kxyz", "kzxy", "kyzx", "kyxz", "kxzy"] };
         orders.iter().map(|&order| Self(order.into())).collect()
     }
 
-    /// Which axis of an array of `rank` axes becomes the first, second … of `[k, z, y, x]` (without the axes that it
-    /// has not). `classes` says that it holds class scores, `flat` that the reference is one slice.
+    /// The axes of an array with `rank` axes that become the first, second … of `[k, z, y, x]` (without the axes that
+    /// the array does not have). `classes` means that it contains class scores, `flat` that the reference is a single
+    /// slice.
     ///
     /// # Errors
     /// Arrays of this rank have an axis that the order does not name.
@@ -46,12 +47,12 @@ impl Order {
         let axis = |letter: char| own.iter().position(|&other| other == letter);
         let permutation: Option<Vec<usize>> = wanted.chars().map(axis).collect();
         permutation.ok_or_else(|| {
-            Error::new(format!("the order {self} does not name the axes {wanted} of an array of {rank} axes"))
-                .help(format!("an order of all of them, such as --axes {DOCUMENTED}"))
+            Error::new(format!("the order {self} does not name all axes {wanted} of an array with {rank} axes"))
+                .help(format!("name all of them, such as --axes {DOCUMENTED}"))
         })
     }
 
-    /// The spatial extents `[d, h, w]` that an array of this shape has by this order.
+    /// The spatial extents `[d, h, w]` of an array of this shape with this order.
     pub(super) fn extent(&self, shape: &[usize], classes: bool, flat: bool) -> Result<[usize; 3]> {
         match self.spatial(shape.len(), classes, flat)?[..] {
             [h, w] => Ok([1, shape[h], shape[w]]),
@@ -60,21 +61,21 @@ impl Order {
         }
     }
 
-    /// The [`Self::permutation`] without the class: which axes of the array are those of space.
+    /// The [`Self::permutation`] without the class: the spatial axes of the array.
     pub(super) fn spatial(&self, rank: usize, classes: bool, flat: bool) -> Result<Vec<usize>> {
         let axes = self.permutation(rank, classes, flat)?;
         let classes = usize::from(wanted(rank, classes, flat)?.starts_with('k'));
         Ok(axes[classes..].to_vec())
     }
 
-    /// In words: `[class, z, y, x]`.
+    /// The order for messages: `[class, z, y, x]`.
     pub(super) fn in_words(&self) -> String {
         let word = |letter| if letter == 'k' { "class".to_owned() } else { String::from(letter) };
         format!("[{}]", self.0.chars().map(word).collect::<Vec<_>>().join(", "))
     }
 }
 
-/// The axes of an array with this many. An array with an axis less than its class scores need has one score per voxel.
+/// The axes of an array with this rank. Class scores with one axis fewer than expected have one score per voxel.
 fn wanted(rank: usize, classes: bool, flat: bool) -> Result<&'static str> {
     match (rank, classes, flat) {
         (4, true, _) => Ok("kzyx"),
@@ -86,8 +87,8 @@ fn wanted(rank: usize, classes: bool, flat: bool) -> Result<&'static str> {
 }
 
 fn no_volume(rank: usize) -> Error {
-    Error::new(format!("an array of {rank} axes is not a volume"))
-        .help("two or three spatial axes, and one of the classes")
+    Error::new(format!("an array with {rank} axes is not a volume"))
+        .help("expected two or three spatial axes and, for scores, an axis of the classes")
 }
 
 impl fmt::Display for Order {
@@ -106,7 +107,7 @@ impl FromStr for Order {
             return Ok(Self(text.into()));
         }
         Err(Error::new(format!("\"{text}\" is not an order of axes"))
-            .help("the letters k (class), z, y and x, each once, the slowest axis first, such as kzyx or kxyz"))
+            .help("use the letters k (class), z, y and x, each once, the slowest axis first, such as kzyx or kxyz"))
     }
 }
 

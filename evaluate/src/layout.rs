@@ -1,25 +1,25 @@
-//! Where in the folder of an evaluation what is stored of each case lies.
+//! Where the files of each case are stored in the folder of an evaluation.
 
 use segcal_data::hash;
 
-/// Cases whose files lie in one folder; of more, they lie in 256, because file systems are slow with folders of very
-/// many files.
+/// Maximum number of cases whose files are in one folder. If there are more, they are spread over 256 folders, because
+/// file systems are slow with folders of very many files.
 const FEW: usize = 10_000;
 
-/// Where the files of each case lie. It follows from the number of cases, those that failed among them, and so is the
-/// same for one run, for its parts and for what is merged of them.
+/// Where the files of each case are stored. It depends only on the number of cases, including failed ones, so it is the
+/// same for a single run, for its parts, and for the merged result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     many: bool,
 }
 
 impl Layout {
-    /// That of so many cases.
+    /// The layout for this number of cases.
     pub const fn of(cases: usize) -> Self {
         Self { many: cases > FEW }
     }
 
-    /// The name of a case's file of a kind: `states/CASE.json`, or `states/3f/CASE.json` by the hash of the name.
+    /// The name of a file of a case: `states/CASE.json`, or `states/3f/CASE.json` by the hash of the case name.
     ///
     /// ```
     /// use segcal_evaluate::layout::Layout;
@@ -34,7 +34,7 @@ impl Layout {
         format!("{folder}/{shard}/{case}.{ending}")
     }
 
-    /// Whether a folder of such files may have a folder of this name inside.
+    /// Whether a subfolder with this name may contain files of cases.
     pub fn has_shard(name: &str) -> bool {
         name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
     }

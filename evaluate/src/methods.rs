@@ -11,16 +11,16 @@ use super::units::LengthUnit;
 use segcal_data::limits;
 use segcal_data::output::plain;
 
-/// Folders above a file that may serve to tell methods apart.
+/// Maximum number of path components in the name of a method.
 const DEEPEST_NAME: usize = 4;
 
 /// One method's `cases.csv`.
 #[derive(Clone, Debug)]
 pub struct Method {
-    /// Name of the method: that of its folder, or the file's.
+    /// Name of the method: that of its folder or file.
     pub name: String,
     path: PathBuf,
-    /// What its lengths are in.
+    /// The unit of its lengths.
     lengths: LengthUnit,
     /// `cells[case][(structure or region, metric)]`.
     cells: BTreeMap<String, BTreeMap<(String, String), Cell>>,
@@ -30,29 +30,29 @@ pub struct Method {
 #[derive(Clone, Copy, Debug)]
 struct Cell {
     value: f64,
-    /// Undefined because the method found nothing where there was something.
+    /// Whether it is undefined because the prediction is empty but the reference is not.
     missed: bool,
 }
 
-/// One metric of all methods.
+/// One metric for all methods.
 #[derive(Clone, Debug)]
 pub struct Column {
     /// The metric.
     pub metric: &'static Metric,
     /// Its unit in the tables.
     pub unit: &'static str,
-    /// `values[method][case]`: the mean over the structures; NaN where it is undefined. Of a metric that is best at 0
-    /// on either side, the distance from 0.
+    /// `values[method][case]`: the mean over the structures, NaN if undefined. For a metric that is signed and best at
+    /// 0, the absolute value.
     pub values: Vec<Vec<f64>>,
-    /// Number of cases in which a method's value is undefined because it missed a structure entirely.
+    /// Number of cases for which a method's value is undefined because it missed a structure entirely.
     pub missed: Vec<usize>,
-    /// Number of pairs of case and structure (or region) excluded for all methods: absent from the reference and from
-    /// every prediction.
+    /// Number of pairs of case and structure (or region) that are excluded for all methods, because the value of some
+    /// method is undefined although it did not miss the structure.
     pub left_out: usize,
 }
 
 impl Column {
-    /// Which way the values are better.
+    /// Whether higher or lower values are better.
     pub const fn better(&self) -> Better {
         match self.metric.better {
             Better::Zero => Better::Lower,
@@ -64,14 +64,14 @@ impl Column {
 /// The metrics with these keys.
 ///
 /// # Errors
-/// There is no such metric, it is given twice, or it describes rather than judges.
+/// A metric is unknown, appears twice, or is descriptive and cannot be ranked.
 pub fn metrics(keys: &[String]) -> Result<Vec<&'static Metric>> {
     let mut found: Vec<&'static Metric> = Vec::with_capacity(keys.len());
     for key in keys {
         let row = metric(key).ok_or_else(|| {
             let error = Error::new(format!("unknown metric {key}")).at("--metrics");
             match nearest(key, METRICS.iter().map(|metric| metric.key)) {
-                Some(near) => error.help(format!("there is {near}; segcal list metrics shows all")),
+                Some(near) => error.help(format!("did you mean {near}? segcal list metrics shows all")),
                 None => error.help("segcal list metrics shows all"),
             }
         })?;
@@ -89,10 +89,10 @@ pub fn metrics(keys: &[String]) -> Result<Vec<&'static Metric>> {
     Ok(found)
 }
 
-/// Reads the tables and checks that they are about the same cases.
+/// Reads the tables and checks that they have the same cases.
 ///
 /// # Errors
-/// A file is no such table, the methods cannot be told apart by name, or a case is missing in one of them.
+/// A file is not such a table, the methods cannot be distinguished by name, or one of them lacks a case.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<Method>> {
     let files: Vec<PathBuf> =
         paths.iter().map(|path| if path.is_dir() { path.join("cases.csv") } else { path.clone() }).collect();
@@ -106,14 +106,17 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Method>> {
         if !absent.is_empty() {
             return Err(Error::new(format!("is missing cases that other methods have: {}", absent.join(", ")))
                 .at(method.path.display())
-                .help("methods are compared on the same cases: evaluate them all, or leave out the others' rows"));
+                .help(
+                    "methods are compared on the same cases: evaluate the missing ones, or remove them from the other \
+                       tables",
+                ));
         }
     }
     Ok(methods)
 }
 
-/// A name for each file: its folder's where the file is called `cases.csv`, else its own; with the folders above in
-/// front as far as needed to tell them apart.
+/// A unique name for each file: that of its folder if the file is called `cases.csv`, otherwise its own, prefixed with
+/// as many parent folders as are needed to make the names unique.
 fn names(files: &[PathBuf]) -> Result<Vec<String>> {
     let parts = |file: &Path| -> Vec<String> {
         let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
@@ -139,7 +142,7 @@ impl Method {
     /// Reads one table.
     ///
     /// # Errors
-    /// The file is no such table, or holds no case.
+    /// The file is not such a table, or contains no case.
     pub fn read(name: String, path: PathBuf) -> Result<Self> {
         let text = limits::read(&path)?;
         let mut reader = csv::Reader::from_reader(&text[..]);
@@ -177,25 +180,26 @@ impl Method {
             }
         }
         if cells.is_empty() {
-            return Err(Error::new("holds no case").at(path.display()));
+            return Err(Error::new("contains no case").at(path.display()));
         }
         Ok(Self { name, path, lengths, cells })
     }
 
-    /// One method of several tables of the same cases, such as those of several seeds: each figure is the mean over the
-    /// tables, and undefined where it is so in one of them. A case is one patient, however often it was measured.
+    /// Averages several tables of the same cases, such as those of several seeds, into one method. Each value is the
+    /// mean over the tables, and undefined if it is undefined in one of them. A case is one patient, however often it
+    /// was measured.
     ///
     /// # Errors
-    /// There is no table, or one has not the figures of the first.
+    /// There is no table, or one lacks values that the first has.
     pub fn averaged(name: String, tables: Vec<Self>) -> Result<Self> {
         let mut tables = tables.into_iter();
-        let Some(mut first) = tables.next() else { return Err(Error::new("there is no table").at(name)) };
+        let Some(mut first) = tables.next() else { return Err(Error::new("no tables given").at(name)) };
         let mut count = 1.0;
         for table in tables {
             for (case, cells) in &mut first.cells {
                 for ((of, key), cell) in cells {
                     let more = table.cell(case, of, key)?;
-                    // Undefined where nothing is to be found goes before what this method missed.
+                    // Undefined because nothing was to be found overrides missed.
                     let undefined = |cell: &Cell| cell.value.is_nan() && !cell.missed;
                     let missed = (cell.missed || more.missed) && !undefined(cell) && !undefined(&more);
                     *cell = Cell { value: cell.value + more.value, missed };
@@ -212,7 +216,8 @@ impl Method {
         self.cells.keys()
     }
 
-    /// The single labels that any case has figures of; where labels make regions that are problems of their own, those.
+    /// The single labels for which any case has values; if there are none, the structures with other names (regions
+    /// that are separate binary problems).
     pub fn labels(&self) -> Vec<String> {
         let keys = || self.cells.values().flat_map(|case| case.keys());
         let labels: BTreeSet<u16> = keys().filter_map(|(of, _)| of.parse().ok()).collect();
@@ -228,18 +233,18 @@ impl Method {
         found.copied().ok_or_else(|| {
             Error::new(format!("has no {key} of {of} for the case {case}"))
                 .at(self.path.display())
-                .help("evaluate all methods alike, or choose other metrics")
+                .help("evaluate all methods with the same settings, or choose other metrics")
         })
     }
 }
 
-/// A metric of all methods over all cases, as the mean over `subjects` (structures, or one region).
+/// A metric for all methods and cases, averaged over `subjects` (structures, or one region).
 ///
-/// Where there is nothing to find (the reference is empty) and a method's value is undefined, the structure is left out
-/// of the case for every method. Where a method missed what there was, its value of the case is undefined.
+/// If the reference is empty and the value of any method is undefined, the structure is excluded from the case for
+/// every method. If a method missed a structure entirely, its value for the case is undefined.
 ///
 /// # Errors
-/// A method has no such figure for a case, or has its lengths in another unit than the first.
+/// A method has no such value for a case, or its lengths have another unit than those of the first.
 pub fn column(methods: &[Method], metric: &'static Metric, subjects: &[String]) -> Result<Column> {
     let cases: Vec<&String> = methods[0].cells.keys().collect();
     let mut column = Column {
@@ -266,7 +271,7 @@ pub fn column(methods: &[Method], metric: &'static Metric, subjects: &[String]) 
             missed.iter_mut().zip(&cells).for_each(|(missed, cell)| *missed |= cell.missed);
         }
         for (method, (sum, count)) in sums.into_iter().enumerate() {
-            // NaN of 0 / 0 where everything is left out.
+            // 0 / 0 = NaN if everything is excluded.
             column.values[method].push(sum / count as f64);
             column.missed[method] += usize::from(missed[method]);
         }
@@ -280,7 +285,8 @@ fn unit(methods: &[Method], metric: &Metric) -> Result<&'static str> {
     match methods.iter().find(|method| method.lengths.of(metric) != unit) {
         None => Ok(unit),
         Some(other) => {
-            let problem = format!("has {} in {}, {} in {unit}", metric.key, other.lengths.of(metric), methods[0].name);
+            let problem =
+                format!("has {} in {}, but {} has it in {unit}", metric.key, other.lengths.of(metric), methods[0].name);
             Err(Error::new(problem).at(other.path.display()).help("evaluate all methods with or without --voxel-units"))
         }
     }

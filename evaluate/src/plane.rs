@@ -5,7 +5,7 @@ use segcal_metrics::volume::Label;
 
 use super::slices::View;
 
-/// A whole slice of a volume, seen as radiologists see it.
+/// A whole slice of a volume, in radiological convention.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plane {
     /// Rows and columns.
@@ -17,7 +17,7 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// A slice across the axis that overlays look along, counted from 0; `None` where there is not one of this number.
+    /// The slice with this number, counted from 0, along the viewing axis of the overlays; `None` if it does not exist.
     pub fn of(grid: &Grid, number: usize) -> Option<Self> {
         let (view, extent, spacing) = (View::of(grid), grid.extent, grid.spacing_mm());
         if number >= extent[view.normal] {
@@ -37,12 +37,12 @@ impl Plane {
         Some(Self { size, spacing_mm: [spacing[view.rows.0], spacing[view.columns.0]], voxels })
     }
 
-    /// The slice of a map of the volume.
+    /// Extracts the slice from an array of the volume.
     pub fn cut<T: Copy>(&self, values: &[T]) -> Vec<T> {
         self.voxels.iter().map(|&voxel| values[voxel]).collect()
     }
 
-    /// The slice of an image from black, its least value, to white.
+    /// Extracts the slice from an image as grey values, from black for the smallest value to white for the largest.
     pub fn grey(&self, image: &[f32]) -> Vec<u8> {
         let values = self.cut(image);
         let [low, high] = values
@@ -53,7 +53,8 @@ impl Plane {
     }
 }
 
-/// The slice that overlays would look at with the most voxels of any structure, the first of equals.
+/// The number of the slice with the most foreground voxels along the viewing axis of the overlays; the first of equal
+/// ones.
 pub fn fullest(grid: &Grid, labels: &[Label]) -> usize {
     let (view, [_, h, w]) = (View::of(grid), grid.extent);
     let mut counts = vec![0_usize; grid.extent[view.normal]];

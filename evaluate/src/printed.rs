@@ -1,5 +1,4 @@
-//! Ranks from a table of results as papers print it: one row for each method, one column for each metric on each data
-//! set.
+//! Ranks from a table of results as printed in papers: one row per method, one column per metric and data set.
 
 use std::path::Path;
 
@@ -21,12 +20,13 @@ pub struct PrintedTable {
 }
 
 impl PrintedTable {
-    /// Reads a CSV file: in the first row the names of the columns, in the second `higher` or `lower` for each, then
-    /// one row for each method; the first cell of a row is its name, an empty cell a missing value, which ranks last.
+    /// Reads a CSV file. The first row has the names of the columns, the second `higher` or `lower` for each column,
+    /// and the others one method each. The first cell of a row is the name of the method; an empty cell is a missing
+    /// value, which ranks last.
     ///
     /// # Errors
-    /// The file cannot be read, a cell is not a number or direction, there are fewer than two methods, no column, or
-    /// two of one name.
+    /// The file cannot be read, a cell is not a number or direction, there are fewer than two methods or no column, or
+    /// a name is empty or appears twice.
     pub fn read(path: &Path) -> Result<Self> {
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
@@ -41,7 +41,7 @@ impl PrintedTable {
     fn parse(header: &csv::StringRecord, rows: &[csv::StringRecord]) -> Result<Self> {
         let columns: Vec<String> = header.iter().skip(1).map(str::to_owned).collect();
         let Some((directions, rows)) = rows.split_first() else {
-            return Err(Error::new("has no second row").help("it says `higher` or `lower` for each column"));
+            return Err(Error::new("has no second row").help("it must have `higher` or `lower` for each column"));
         };
         let methods: Vec<String> = rows.iter().map(|row| row[0].to_owned()).collect();
         expect_unique("method", &methods)?;
@@ -62,7 +62,7 @@ impl PrintedTable {
         Ok(Self { methods, columns, settings })
     }
 
-    /// The ranks of the methods.
+    /// Ranks the methods.
     pub fn ranks(&self, ties: Ties) -> PrintedRanks {
         let friedman_rank = friedman_rank(&self.settings, ties);
         PrintedRanks {
@@ -74,7 +74,7 @@ impl PrintedTable {
         }
     }
 
-    /// The document `segcal.ranking/1` of a printed table.
+    /// The JSON document `segcal.ranking/1` of a printed table.
     pub fn to_json(&self, ties: Ties) -> Value {
         let ranks = self.ranks(ties);
         let by_method = |values: &[f64]| -> Value {

@@ -1,8 +1,8 @@
-//! Scores of regions that are independent problems: whether the files of a cohort hold them.
+//! Decides whether the files of a cohort contain scores of regions, each a separate binary problem.
 //!
-//! A region-based data set of nnU-Net says which regions there are. Its models give one sigmoid for each, without a
-//! background; other models of the same data give classes. The number of channels tells which, and where it fits both,
-//! the sums do: probabilities of classes sum to 1 in every voxel, those of regions nowhere but by chance.
+//! A region-based nnU-Net data set lists its regions. Its models output one sigmoid for each, without background; other
+//! models of the same data output classes. The number of channels decides, and if it fits both, the sums do: class
+//! probabilities sum to 1 in every voxel, those of regions only by chance.
 
 use segcal_core::Result;
 use segcal_metrics::guard::{Evidence, Kind};
@@ -13,13 +13,13 @@ use super::inputs::{Files, Pair};
 use super::reading::{Background, Reading};
 use super::scores::{self, Scores};
 
-/// The regions that the scores of these cases are of; none where they are of classes.
+/// The regions that the scores of these cases are of; `None` if they are of classes.
 ///
 /// # Errors
-/// A file that must be looked at cannot be read.
+/// A file that is needed for the decision cannot be read.
 pub fn decide(nested: Option<Nested>, pairs: &[Pair], kind: Scores, how: &Reading) -> Result<Option<Nested>> {
     let Some(nested) = nested.filter(|_| how.background == Background::Stored) else { return Ok(None) };
-    // A file that cannot be read fails as a case of its own.
+    // A file that cannot be read fails later, when its case is measured.
     let count = |pair: &Pair| {
         let extent = scores::extent(pair.reference_file()).ok()?;
         scores::channels(&pair.prediction, Some(extent)).ok()
@@ -43,8 +43,8 @@ fn of_channels(nested: Nested, channels: usize, files: &Files, kind: Scores) -> 
         && kinds.contains(&Evidence::new(Probabilities::new(&values, channels)).verdict().kind);
     let (what, sums) = if of_classes { ("classes", "") } else { ("regions", "not ") };
     log::warn!(
-        "{}: {channels} channels may be regions or classes; they do {sums}sum to 1 and are taken for {what} (--dataset \
-         names a dataset.json with or without regions)",
+        "{}: {channels} channels may be regions or classes; they do {sums}sum to 1 and are taken as {what} (to override, \
+         use --dataset with a dataset.json with or without regions)",
         files.first().display()
     );
     Ok((!of_classes).then_some(nested))

@@ -16,13 +16,13 @@ use super::structures;
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Number of bins of confidence, 1 to 1000.
+    /// Number of confidence bins, 1 to 1000.
     pub bins: usize,
-    /// Probabilities at or below this are left out of tace and tcece; below the first edge, 1 / bins.
+    /// Probabilities at or below this are excluded from tace and tcece; must be below the first edge, 1 / bins.
     pub tace_threshold: f64,
-    /// Tolerance of nsd, in the unit of the lengths.
+    /// Tolerance of nsd, in the unit of lengths.
     pub tolerance_mm: f64,
-    /// Half-width of the regions `boundary` and `near`, in the unit of the lengths.
+    /// Half-width of the regions `boundary` and `near`, in the unit of lengths.
     pub band_mm: f64,
     /// Unions of labels, by name.
     pub regions: Unions,
@@ -41,35 +41,35 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The defaults with the keys of a file, if there is one, and of `key=value` overrides laid over them.
+    /// The defaults, overridden by the keys of a file, if there is one, and then by `key=value` overrides.
     ///
     /// # Errors
-    /// A key is unknown or its value has another type.
+    /// A key is unknown or its value has the wrong type.
     pub fn read(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
         let defaults = Table::try_from(Self::default()).expect("the defaults are a table");
         let keys = from_table(config::layered(&defaults, file, overrides, &["regions"])?);
         if let Some(path) = file { keys.at(path.display()) } else { keys }
     }
 
-    /// How predictions of this kind are measured.
+    /// The settings of the measurement of predictions of this kind.
     ///
     /// # Errors
-    /// A value is out of range, or a union has a name that something else has.
+    /// A value is out of range, or the name of a union is already taken.
     pub fn measure(self, kind: Prediction, voxel_units: bool) -> Result<Measure> {
         structures::expect_names(&self.regions)?;
         for (key, value) in [("tolerance_mm", self.tolerance_mm), ("band_mm", self.band_mm)] {
             if !(value >= 0.0 && value.is_finite()) {
-                return Err(Error::new(format!("{value} is not a number of at least 0")).at(key));
+                return Err(Error::new(format!("expected a number of at least 0, got {value}")).at(key));
             }
         }
         if !(1..=1000).contains(&self.bins) {
-            return Err(Error::new(format!("{} is not in 1 to 1000", self.bins)).at("bins"));
+            return Err(Error::new(format!("expected 1 to 1000, got {}", self.bins)).at("bins"));
         }
-        // The threshold that counts is the nearest f32, and the edge an f32, too.
+        // Compared as f32, since both the threshold and the edge are used as f32.
         let (threshold, edge) = (self.tace_threshold, 1.0 / self.bins as f32);
         if !(threshold >= 0.0 && (threshold as f32) < edge) {
-            let problem = format!("{threshold} is not in the first bin, from 0 to below {edge}");
-            return Err(Error::new(problem).at("tace_threshold").help("0.001 is that of the paper"));
+            let problem = format!("{threshold} is not in the first bin: expected at least 0 and below {edge}");
+            return Err(Error::new(problem).at("tace_threshold").help("the paper uses 0.001"));
         }
         Ok(Measure {
             kind,

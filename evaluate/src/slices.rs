@@ -1,8 +1,8 @@
-//! The slice of a case in which each structure fares worst, for the report's overlays.
+//! The slice of a case in which each structure is segmented worst, for the overlays of the report.
 //!
-//! A slice is kept as 8-bit numbers of a window around the structure, a few kilobytes, beside the state of its case, so
-//! that reports of parts and of whole cohorts show the same without reading a volume again. It is seen as radiologists
-//! see it: patient's right on the left, front or top upwards.
+//! A slice is stored as 8-bit numbers of a window around the structure, a few kilobytes, beside the state of its case,
+//! so that reports of parts and of whole cohorts show the same without reading a volume again. It is in radiological
+//! convention: the patient's right is on the left, and front or top is up.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -13,58 +13,59 @@ use serde::{Deserialize, Serialize};
 
 use segcal_data::{Grid, npy};
 
-/// Room around the structure: this share of its size, but at least this many voxels, each side.
+/// Margin on each side of the structure: this fraction of its size, but at least this many voxels.
 const ROOM: (f64, usize) = (0.35, 6);
 
-/// Windows are at least this wide and high, where the grid allows.
+/// Minimum width and height of a window, if the grid is large enough.
 const SMALLEST: usize = 32;
 
-/// Which slice, and how it lies.
+/// The position and orientation of a slice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Slice {
     /// The structure.
     pub structure: String,
-    /// `axial`, `coronal`, `sagittal`; `plane` where the file does not say.
+    /// `axial`, `coronal` or `sagittal`; `plane` if the file has no orientation.
     pub view: String,
-    /// Number of the slice along its axis of the file, from 0.
+    /// Index of the slice along its axis of the file, from 0.
     pub number: usize,
     /// Number of slices along that axis.
     pub of: usize,
-    /// Size of a voxel along rows and columns of the picture, top to bottom and left to right, in mm.
+    /// Voxel size from row to row and from column to column (top to bottom, left to right), in mm.
     pub spacing_mm: [f64; 2],
-    /// What is at the left, right, top and bottom: letters of the patient's directions, if they are known.
+    /// The anatomical directions at the left, right, top and bottom, if known.
     pub sides: Option<[char; 4]>,
     /// Rows and columns of the window.
     pub size: [usize; 2],
-    /// Voxels of the slice that are in one mask only.
+    /// Number of voxels of the slice that are in exactly one of the two masks.
     pub differing: usize,
 }
 
-/// What a window shows, row by row.
+/// The layers of a window, row by row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layers {
     /// 1 inside the reference's structure.
     pub reference: Vec<u8>,
     /// 1 inside the predicted structure.
     pub prediction: Vec<u8>,
-    /// Largest probability, 255 is 1. Empty for a segmentation.
+    /// Largest probability of each voxel; 255 means 1. Empty for a segmentation.
     pub confidence: Vec<u8>,
     /// Grey values from black to white. Empty without an image.
     pub image: Vec<u8>,
 }
 
-/// A slice with its window's voxels.
+/// A slice with the voxels of its window.
 #[derive(Clone, Debug)]
 pub struct Chosen {
-    /// Which.
+    /// The slice.
     pub slice: Slice,
-    /// What it shows.
+    /// The layers of its window.
     pub layers: Layers,
     /// Offsets of the window's voxels in the volume.
     voxels: Vec<usize>,
 }
 
-/// How a volume is looked at: array axis and whether it is shown backwards, for the normal, the rows and the columns.
+/// How a volume is viewed: the array axis of the normal, and for rows and columns the array axis and whether it is
+/// shown backwards.
 pub(crate) struct View {
     name: &'static str,
     pub(crate) normal: usize,
@@ -74,7 +75,7 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Along the coarsest axis, since the slices across it are what was acquired; axial where no axis is coarser.
+    /// Views along the coarsest axis, since the slices were acquired across it; axial if no axis is coarser.
     pub(crate) fn of(grid: &Grid) -> Self {
         let (spacing, axes) = (grid.spacing_mm(), grid.axes());
         let known = grid.space != 0;
@@ -92,7 +93,7 @@ impl View {
         };
         let along = |wanted: usize| {
             let axis = (0..3).find(|&axis| world(axis) == wanted).unwrap_or(0);
-            // Pictures run to the patient's left, back and feet.
+            // Images run towards the patient's left, back and feet.
             (axis, known && axes.positive[2 - axis])
         };
         let names = if known { ["sagittal", "coronal", "axial"] } else { ["plane"; 3] };
@@ -108,11 +109,11 @@ impl View {
     }
 }
 
-/// Structures beyond which only those with the most voxels in one mask only get a slice.
+/// With more structures than this, only those with the most differing voxels get a slice.
 const MOST: usize = 150;
 
-/// Chooses for each structure that either map holds the slice with the most voxels in one mask only; without any, that
-/// with the most voxels of the structure.
+/// Chooses the slice with the most differing voxels for each structure that is in either map. If no voxel differs, it
+/// is the slice with the most voxels of the structure.
 pub fn choose(grid: &Grid, prediction: &[Label], reference: &[Label], structures: &[Structure]) -> Vec<Chosen> {
     let view = View::of(grid);
     let singles = single_labels(grid, &view, prediction, reference);
@@ -135,8 +136,8 @@ pub fn choose(grid: &Grid, prediction: &[Label], reference: &[Label], structures
     worst.into_iter().map(window).collect()
 }
 
-/// For each label that either map holds its slice, and there how many voxels are in one mask only and in either, in one
-/// pass over both maps.
+/// For each label that is in either map, the number of its slice, and how many voxels of that slice are in exactly one
+/// mask and in either mask. Takes one pass over both maps.
 fn single_labels(
     grid: &Grid,
     view: &View,
@@ -160,7 +161,7 @@ fn single_labels(
     let mut worst: BTreeMap<Label, (usize, [usize; 2])> = BTreeMap::new();
     for ((label, number), count) in counts {
         let own = worst.entry(label).or_insert((number, count));
-        // The first of equals.
+        // The first of equal ones.
         if count > own.1 || (count == own.1 && number < own.0) {
             *own = (number, count);
         }
@@ -181,7 +182,7 @@ impl Scene<'_> {
         [self.reference[voxel], self.prediction[voxel]].map(|label| self.structure.contains(label))
     }
 
-    /// Number of the slice, and how many of its voxels are in one mask only and in either.
+    /// The number of the slice, and how many of its voxels are in exactly one mask and in either mask.
     fn worst(&self) -> Option<(usize, [usize; 2])> {
         let [d, h, w] = self.grid.extent;
         let mut counts = vec![[0_usize; 2]; self.grid.extent[self.view.normal]];
@@ -194,12 +195,12 @@ impl Scene<'_> {
                 count[1] += 1;
             }
         }
-        // The first of equals.
+        // The first of equal ones.
         let best = counts.iter().enumerate().rev().max_by_key(|(_, count)| **count)?;
         (best.1[1] > 0).then_some((best.0, *best.1))
     }
 
-    /// Offset of a place of the picture in the volume.
+    /// The offset in the volume of a pixel of the slice.
     fn voxel(&self, number: usize, row: usize, column: usize) -> usize {
         let extent = self.grid.extent;
         let place = |(axis, backwards): (usize, bool), at: usize| if backwards { extent[axis] - 1 - at } else { at };
@@ -244,7 +245,7 @@ impl Scene<'_> {
     }
 }
 
-/// A range with room around it, inside `0..size`.
+/// A range with a margin around it, inside `0..size`.
 fn widened(start: usize, end: usize, size: usize) -> std::ops::Range<usize> {
     let room = ((ROOM.0 * (end - start) as f64) as usize).max(ROOM.1);
     let length = (end - start + 2 * room).max(SMALLEST).min(size);
@@ -254,13 +255,13 @@ fn widened(start: usize, end: usize, size: usize) -> std::ops::Range<usize> {
 }
 
 impl Chosen {
-    /// Takes the largest probability of each voxel of the window from that of every voxel, 255 for 1; nothing where a
-    /// label map has none.
+    /// Adds the largest probabilities of the window's voxels from those of the whole volume, where 255 means 1. Empty
+    /// for a label map, which has none.
     pub fn add_confidence(&mut self, confidence: &[u8]) {
         self.layers.confidence = self.voxels.iter().filter_map(|&voxel| confidence.get(voxel)).copied().collect();
     }
 
-    /// Takes the grey values of an image on the same grid, from the 1st to the 99th percentile of the window.
+    /// Adds the grey values of an image on the same grid, scaled from the 1st to the 99th percentile of the window.
     pub fn add_image(&mut self, image: &[f32]) {
         let grey: Vec<f64> = self.voxels.iter().map(|&voxel| f64::from(image[voxel])).collect();
         let mut sorted: Vec<f64> = grey.iter().copied().filter(|value| value.is_finite()).collect();
@@ -297,10 +298,10 @@ pub fn write(path: &Path, chosen: &[Chosen]) -> Result<()> {
     npy::write_archive(path, &arrays)
 }
 
-/// Reads the window of one slice back.
+/// Reads the window of one slice.
 ///
 /// # Errors
-/// The file is missing or malformed, or does not hold windows of this size.
+/// The file is missing or malformed, or its windows have another size.
 pub fn read(path: &Path, number: usize, size: [usize; 2]) -> Result<Layers> {
     let stored = npy::names(path)?;
     let layer = |name: &str| -> Result<Vec<u8>> {
@@ -310,7 +311,7 @@ pub fn read(path: &Path, number: usize, size: [usize; 2]) -> Result<Layers> {
         }
         let array = npy::read::<f32>(path, &key)?;
         if array.shape != size {
-            let problem = format!("{key} has the shape {:?}, the state says {size:?}", array.shape);
+            let problem = format!("{key} has shape {:?}, but the state says {size:?}", array.shape);
             return Err(segcal_core::Error::new(problem).help("evaluate the case again"));
         }
         Ok(array.data.into_iter().map(|value| value as u8).collect())

@@ -1,14 +1,14 @@
-//! What lengths are in: mm where the labels have a voxel size, else voxels.
+//! The unit of lengths: mm if the labels have a voxel size, otherwise voxels.
 
 use segcal_core::{Error, Result};
 use segcal_metrics::metric::Metric;
 use serde::{Deserialize, Serialize};
 
-/// What lengths are counted in.
+/// The unit of lengths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LengthUnit {
-    /// Millimetres, by the file's voxel size.
+    /// Millimetres, from the voxel size of the file.
     Mm,
     /// Voxels, each of size 1 along every axis.
     Voxels,
@@ -23,20 +23,20 @@ impl LengthUnit {
         }
     }
 
-    /// The unit of a metric whose lengths are in this one.
+    /// The unit of a metric, if lengths are in this unit.
     pub fn of(self, metric: &Metric) -> &'static str {
         if metric.unit == Self::Mm.name() { self.name() } else { metric.unit }
     }
 
-    /// A metric's key with its unit, as heads of tables have it.
+    /// A metric's key with its unit, for the heads of tables.
     pub fn headed(self, metric: &Metric) -> String {
         if metric.unit == "1" { metric.key.to_owned() } else { format!("{} ({})", metric.key, self.of(metric)) }
     }
 
-    /// The one unit of the lengths of all cases, given by name; mm of none.
+    /// The common unit of the lengths of all cases, given as `(name, unit)`; mm if there are no cases.
     ///
     /// # Errors
-    /// The lengths of some are in mm, those of others in voxels.
+    /// Some lengths are in mm and others in voxels.
     pub fn common<'a>(mut cases: impl Iterator<Item = (&'a str, Self)>) -> Result<Self> {
         let Some((first, unit)) = cases.next() else { return Ok(Self::Mm) };
         match cases.find(|&(_, other)| other != unit) {
@@ -44,7 +44,8 @@ impl LengthUnit {
             Some((other, own)) => {
                 let problem = format!("its lengths are in {}, those of {first} in {}", own.name(), unit.name());
                 Err(Error::new(problem).at(other).help(
-                    "PNG, .npy and .npz labels have no voxel size: --voxel-units counts all in voxels, or evaluate them apart",
+                    "PNG, .npy and .npz labels have no voxel size: use --voxel-units to measure all cases in voxels, or \
+                     evaluate them separately",
                 ))
             }
         }

@@ -234,7 +234,7 @@ fn maps_of_regions_are_those_of_each_against_the_rest() {
         let given = ["--logits", text(&scores), "--labels", text(&labels), "--axes=kzyx", "--out", text(&out)];
         stderr(&segcal(&[&["calibrate", "fit"], arguments, &given].concat()))
     };
-    assert!(refused(&["vector"]).contains("one logit against the rest"), "{}", refused(&["vector"]));
+    assert!(refused(&["vector"]).contains("single logit against the rest"), "{}", refused(&["vector"]));
 }
 
 #[test]

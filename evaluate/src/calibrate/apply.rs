@@ -1,4 +1,4 @@
-//! What a map does to one case.
+//! Applies a map to one case.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use segcal_data::made::{Note, Recipe};
 use segcal_data::output::OutputFolder;
 use segcal_data::{Volume, nifti, npy};
 
-/// Calibration before and after a map, of each region by its name, or of all under one.
+/// Calibration before and after a map, for each region by name, or under an empty name for classes.
 pub type BeforeAfter = Vec<(String, [Calibration; 2])>;
 
 /// Recalibrates the scores of a case.
@@ -27,12 +27,12 @@ pub trait Mend: Sync {
     /// Number of classes, or of regions.
     fn classes(&self) -> usize;
 
-    /// The regions that the scores are of, where they are problems of their own.
+    /// The regions that the scores are of, if they are separate binary problems.
     fn nested(&self) -> Option<&Nested> {
         None
     }
 
-    /// The files that it needs of a case beside the scores.
+    /// The files of a case that the map needs in addition to the scores.
     fn inputs(&self, _case: &str) -> Vec<PathBuf> {
         Vec::new()
     }
@@ -40,7 +40,7 @@ pub trait Mend: Sync {
     /// Turns logits `[k, d, h, w]` into calibrated probabilities, in place.
     ///
     /// # Errors
-    /// What else it needs of the case cannot be read.
+    /// Another input of the case cannot be read.
     fn recalibrate(&self, case: &str, logits: &mut [f32], frame: &Frame) -> Result<()>;
 }
 
@@ -62,17 +62,17 @@ impl Mend for MapFile<Map> {
 /// How the files of the cases are read.
 #[derive(Clone, Copy, Debug)]
 pub struct How<'a> {
-    /// What the scores are.
+    /// The kind of the scores.
     pub kind: Scores,
-    /// What is believed of them on their own grids.
+    /// How they are read on their own grids.
     pub own: &'a Reading,
-    /// What is believed of them on the grids of their references.
+    /// How they are read on the grids of their references.
     pub reading: &'a Reading,
-    /// The reference label of voxels that are in no figure.
+    /// The reference label of voxels that are excluded from all metrics.
     pub ignored: Option<Label>,
 }
 
-/// What is known of a case after the map.
+/// The result of applying a map to a case.
 #[derive(Clone, Debug)]
 pub struct Applied {
     /// Name of the case.
@@ -81,15 +81,15 @@ pub struct Applied {
     pub file: PathBuf,
     /// Number of voxels.
     pub voxels: usize,
-    /// Number of voxels whose most probable class is another one now.
+    /// Number of voxels whose most probable class has changed.
     pub changed: usize,
-    /// Calibration before and after, where there is a reference; of regions for each, by its name.
+    /// Calibration before and after, if there is a reference; for regions, one for each, by name.
     pub states: Option<BeforeAfter>,
-    /// Whether the file was there before.
+    /// Whether the file already existed and was kept.
     pub kept: bool,
 }
 
-/// A map, what it is applied to, and where the results go.
+/// A map, how its inputs are read, and where the results are written.
 pub struct Application<'a> {
     /// The map.
     pub map: &'a dyn Mend,
@@ -97,19 +97,19 @@ pub struct Application<'a> {
     pub how: How<'a>,
     /// The folder of the results.
     pub folder: &'a OutputFolder,
-    /// The map and the options, of which every file is made.
+    /// The map and the options, from which every file is made.
     pub recipe: Recipe,
-    /// Whether cases are kept whose files stand, made of the same.
+    /// Whether existing files are kept if they were made from the same inputs.
     pub resume: bool,
 }
 
-/// The names of what is counted of a case.
+/// The names of the counts of a case.
 const COUNTS: [&str; 2] = ["voxels", "changed_labels"];
 
 impl Application<'_> {
     /// Reads a case on its own grid, applies the map, and writes the calibrated probabilities on that grid: NIfTI as
-    /// one volume with the class last (`.nii.gz`), `.npy` and `.npz` as they came. With a reference, both files are
-    /// then measured against it.
+    /// one volume with the class last (`.nii.gz`), `.npy` and `.npz` in the same format. With a reference, both files
+    /// are then measured against it.
     ///
     /// # Errors
     /// The case cannot be read, has another number of classes, or cannot be written; or the reference does not fit.
@@ -125,7 +125,7 @@ impl Application<'_> {
         Ok(Applied { states, ..applied })
     }
 
-    /// What the note of a case says of it.
+    /// The result of a kept case, from its note.
     fn kept(&self, case: &str, note: &Note) -> Option<Applied> {
         let file = self.folder.path().join(note.files().next()?);
         let [voxels, changed] = COUNTS.map(|name| usize::try_from(*note.counts.get(name)?).ok());
@@ -143,7 +143,7 @@ impl Application<'_> {
             }
         };
         if classes != map.classes() {
-            let problem = format!("has {classes} classes, the map {}", map.classes());
+            let problem = format!("has {classes} classes, but the map has {}", map.classes());
             return Err(Error::new(problem).at(files.first().display()));
         }
         let before = labels(&values, how.kind, map);
@@ -171,7 +171,7 @@ impl Application<'_> {
 fn labels(values: &[f32], kind: Scores, map: &dyn Mend) -> Vec<Label> {
     match map.nested() {
         None => Probabilities::new(values, map.classes()).argmax(),
-        // The logit 0 is a half.
+        // A logit of 0 is a probability of 1/2.
         Some(nested) if kind == Scores::Logits => {
             nested.label_map(&values.iter().map(|&z| f32::from(u8::from(z > 0.0))).collect::<Vec<_>>())
         }
@@ -179,7 +179,7 @@ fn labels(values: &[f32], kind: Scores, map: &dyn Mend) -> Vec<Label> {
     }
 }
 
-/// Writes the probabilities of a case, and gives the name of the file in the folder.
+/// Writes the probabilities of a case, and returns the name of the file in the folder.
 fn write(values: Vec<f32>, classes: usize, frame: Frame, case: &str, folder: &OutputFolder) -> Result<PathBuf> {
     let ending = match &frame {
         Frame::Grid(_) => "nii.gz",
@@ -198,7 +198,7 @@ fn write(values: Vec<f32>, classes: usize, frame: Frame, case: &str, folder: &Ou
     Ok(name)
 }
 
-/// Calibration of what was given and of what was written.
+/// Calibration of the original scores and of the calibrated ones.
 fn states(
     files: &Files,
     how: &How<'_>,
@@ -222,7 +222,7 @@ fn states(
         state.add(Probabilities::new(&values, classes), &labels, None)?;
         Ok(vec![state])
     };
-    // What was written has every class; an array that was put into another order has the documented one.
+    // The file that was written has every class; an array whose axes were permuted has the documented order.
     let axes = if how.own.axes.is_some() { Some(Order::documented()) } else { how.reading.axes.clone() };
     let after = Reading { axes, background: Background::Stored, ..how.reading.clone() };
     let written = Files::One(written.to_path_buf());
@@ -232,7 +232,7 @@ fn states(
     Ok(both.enumerate().map(|(number, (before, after))| (name(number), [before, after])).collect())
 }
 
-/// The scores and labels of the voxels that are judged.
+/// The scores and labels of the voxels that are not ignored.
 fn kept<'a>(
     values: &'a [f32],
     classes: usize,

@@ -1,4 +1,4 @@
-//! Fitting a map on the cases of a folder, and applying one to them.
+//! Fits a map on the cases of a folder, or applies one to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -27,26 +27,26 @@ use crate::reading::Reading;
 use crate::scores::Scores;
 use crate::{one_a_thread, regional};
 
-/// What a map is fitted on.
+/// A request to fit a map.
 #[derive(Clone, Copy, Debug)]
 pub struct FitRequest<'a> {
     /// Stored scores, a file or a folder.
     pub scores: &'a Path,
-    /// What the scores are.
+    /// The kind of the scores.
     pub kind: Scores,
-    /// What else is believed of their files.
+    /// How their files are read.
     pub reading: &'a Reading,
-    /// The reference label of voxels that nothing is fitted on [default: that which `dataset.json` beside the labels
-    /// calls `ignore`].
+    /// The reference label of voxels that are excluded from the fit [default: the label named `ignore` in the
+    /// `dataset.json` beside the labels].
     pub ignored: Option<Label>,
     /// Reference label maps, a file or a folder.
     pub labels: &'a Path,
     /// The `dataset.json` that names regions [default: that beside the labels].
     pub dataset: Option<&'a Path>,
-    /// The cases, wherever their files lie, instead of those of the two paths.
+    /// The cases, wherever their files are, instead of those of the two paths.
     pub pairs: Option<&'a [Pair]>,
-    /// The voxels to fit on. Maps are applied to all voxels: only a temperature fitted on another region leaves the
-    /// background in its place.
+    /// The voxels to fit on. Maps are applied to all voxels. If it is not fitted on all voxels, only a temperature
+    /// leaves the background labels unchanged.
     pub region: Region,
     /// Where the map is written.
     pub out: &'a Path,
@@ -59,12 +59,12 @@ impl FitRequest<'_> {
         }
         let (pairs, missing) = inputs::pairs(self.scores, self.labels, Holds::Scores)?.every_prediction()?;
         for case in &missing {
-            log::warn!("{case}: has a reference but no prediction; it is not fitted on");
+            log::warn!("{case}: has a reference but no prediction; it is excluded from the fit");
         }
         Ok(pairs)
     }
 
-    /// The regions that the scores are of; none where they are of classes.
+    /// The regions that the scores are of; `None` if they are of classes.
     fn nested(&self, pairs: &[Pair]) -> Result<Option<Nested>> {
         let described = self.dataset.map_or_else(|| Ok(Described::beside(self.labels)), Described::read)?;
         regional::decide(described.nested, pairs, self.kind, self.reading)
@@ -74,7 +74,7 @@ impl FitRequest<'_> {
         self.ignored.or_else(|| Described::beside(self.labels).ignored)
     }
 
-    /// Claims the place of the map, which must not be that of what it is fitted on.
+    /// Claims the output path, which must not be one of the input files.
     fn claim(&self, pairs: &[Pair], images: &[PathBuf]) -> Result<Lock> {
         let files = pairs.iter().flat_map(|pair| pair.prediction.all().iter().chain([&pair.reference]));
         output::claim(self.out, files.chain(images).map(PathBuf::as_path))
@@ -83,7 +83,7 @@ impl FitRequest<'_> {
     fn warn_of_region(&self, method: Method) {
         if self.region != Region::All && method != Method::Temperature {
             log::warn!(
-                "{} fitted on {} alone knows too little of the background, but is applied everywhere: --region all",
+                "{} fitted only on {} sees too little background, but is applied to all voxels: use --region all",
                 method.name(),
                 self.region
             );
@@ -91,11 +91,11 @@ impl FitRequest<'_> {
     }
 }
 
-/// A map with the calibration of the voxels that it was fitted on, as they were and with it.
+/// A map with the calibration of the voxels that it was fitted on, before and after.
 pub struct Fitted {
     /// The file that was written.
     pub file: MapFile,
-    /// Calibration without the map and with it; of regions one for each, by its name.
+    /// Calibration without and with the map; for regions, one for each, by name.
     pub states: BeforeAfter,
 }
 
@@ -128,7 +128,7 @@ pub fn fit(method: Method, request: &FitRequest<'_>) -> Result<Fitted> {
     Ok(Fitted { file, states })
 }
 
-/// A map with calibration before and after it.
+/// Fits a map, and computes the calibration before and after it.
 fn fit_on(method: Method, samples: &mut RegionSamples<'_>) -> Result<(Map, [Calibration; 2])> {
     let map = Map::fit(method, samples)?;
     let before = calibration(samples, None)?;
@@ -136,7 +136,7 @@ fn fit_on(method: Method, samples: &mut RegionSamples<'_>) -> Result<(Map, [Cali
     Ok((map, [before, after]))
 }
 
-/// A map of each region against the rest.
+/// Fits a map of each region against the rest.
 fn fit_regions(
     method: Method,
     pairs: &[Pair],
@@ -155,8 +155,8 @@ fn fit_regions(
     Ok((Map::Regions(RegionMaps::new(nested.clone(), maps)), states))
 }
 
-/// Fits local temperatures, which see `images` (a file or a folder) as well, and writes their file; given pairs bring
-/// theirs.
+/// Fits local temperatures, which also see `images` (a file or a folder), and writes their file. Pairs given in the
+/// request bring their own images.
 ///
 /// # Errors
 /// As [`fit`]; a training key is out of range, or the observer asks to stop.
@@ -169,10 +169,10 @@ pub fn fit_local<B: Backend>(
 ) -> Result<MapFile<Local>> {
     if !is_local(request.out) {
         let error = Error::new("local temperatures are stored as .safetensors").at(request.out.display());
-        return Err(error.help("give --out a name with that ending"));
+        return Err(error.help("give --out a name with that extension"));
     }
     if !(training.rate > 0.0 && training.rate.is_finite()) {
-        return Err(Error::new(format!("{} is not a number above 0", training.rate)).at("--learning-rate"));
+        return Err(Error::new(format!("expected a number above 0, got {}", training.rate)).at("--learning-rate"));
     }
     let pairs = request.pairs()?;
     request.warn_of_region(Method::Local);
@@ -196,29 +196,29 @@ pub fn fit_local<B: Backend>(
     Ok(file)
 }
 
-/// Whether the name of a map's file says that it holds local temperatures.
+/// Whether the extension of a map's file is that of local temperatures.
 pub fn is_local(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "safetensors")
 }
 
 fn images(path: Option<&Path>) -> Result<BTreeMap<String, Files>> {
-    let path = path.ok_or_else(|| Error::new("local temperatures need images").help("--images X"))?;
+    let path = path.ok_or_else(|| Error::new("local temperatures need images").help("give them with --images"))?;
     inputs::predictions(path, Holds::Other)
 }
 
-/// What a map is applied to.
+/// A request to apply a map.
 #[derive(Clone, Copy, Debug)]
 pub struct ApplyRequest<'a> {
     /// The map's file.
     pub map: &'a Path,
     /// Stored scores, a file or a folder.
     pub scores: &'a Path,
-    /// What the scores are.
+    /// The kind of the scores.
     pub kind: Scores,
-    /// What else is believed of their files.
+    /// How their files are read.
     pub reading: &'a Reading,
-    /// The reference label of voxels that are in no figure [default: that which `dataset.json` beside the labels calls
-    /// `ignore`].
+    /// The reference label of voxels that are excluded from all metrics [default: the label named `ignore` in the
+    /// `dataset.json` beside the labels].
     pub ignored: Option<Label>,
     /// Reference label maps, for the calibration before and after.
     pub labels: Option<&'a Path>,
@@ -226,28 +226,28 @@ pub struct ApplyRequest<'a> {
     pub images: Option<&'a Path>,
     /// Folder of the calibrated probabilities.
     pub out: &'a Path,
-    /// Which of the cases are calibrated. Parts may share a folder.
+    /// The part of the cases that is calibrated. Parts may share a folder.
     pub part: Part,
-    /// Whether cases are kept whose files stand, made of the same map, scores and options.
+    /// Whether existing files are kept if they were made from the same map, scores and options.
     pub resume: bool,
 }
 
-/// What became of the cases.
+/// The results of applying a map.
 pub struct AppliedAll {
     /// The kind of the map.
     pub method: Method,
-    /// What is known of it, in one line.
+    /// The parameters of the map, in one line.
     pub summary: String,
-    /// Cases of which one of the same name was fitted on.
+    /// Cases with the same name as a case that the map was fitted on.
     pub fitted_on: Vec<String>,
     /// The cases that were calibrated.
     pub cases: Vec<Applied>,
-    /// The errors of the others.
+    /// The errors of the other cases.
     pub failed: Vec<Error>,
 }
 
 impl AppliedAll {
-    /// The voxels of all cases together, before and after, where there are references.
+    /// Calibration of the pooled voxels of all cases, before and after, if there are references.
     pub fn pooled(&self) -> Option<BeforeAfter> {
         self.cases.iter().filter_map(|case| case.states.clone()).reduce(|mut total, more| {
             let own = total.iter_mut().flat_map(|(_, states)| states);
@@ -278,12 +278,12 @@ pub fn apply_all<B: Backend>(backend: B, request: &ApplyRequest<'_>, observer: &
     apply_to(&file, about, request, observer)
 }
 
-/// What is said of a map.
+/// Information about a map.
 struct About<'a> {
     method: Method,
     summary: String,
     fitted_on: &'a [String],
-    /// What the bits of its network depend on, where it is one.
+    /// The arithmetic that the bits of its results depend on, if it is a network.
     arithmetic: String,
 }
 
@@ -304,10 +304,10 @@ fn apply_to(
     }
     let folder = other_folder(request)?;
     carry_names(request.scores, &folder)?;
-    // Of all cases, so that every part decides alike.
+    // Decided from all cases, so that every part decides the same.
     let reading = decide(&pairs, map.nested().map_or(Content::Classes, Content::Regions), request.reading)?;
     let ignored = request.ignored.or_else(|| request.labels.and_then(|labels| Described::beside(labels).ignored));
-    // The order that the references decide is not needed to write a file as it came.
+    // The order that the references decide is not needed to write a file in its own order.
     let how = How { kind: request.kind, own: request.reading, reading: &reading, ignored };
     let work = Application { map, how, folder: &folder, recipe: recipe(request, &about)?, resume: request.resume };
     let steps = Steps::begin(observer, "calibrate", items.len());
@@ -335,14 +335,14 @@ fn apply_to(
     Ok(AppliedAll { method: about.method, summary: about.summary, fitted_on, cases, failed })
 }
 
-/// What every case is made of beside its own files.
+/// The inputs that all cases share, in addition to their own files.
 fn recipe(request: &ApplyRequest<'_>, about: &About<'_>) -> Result<Recipe> {
     let own = serde_json::to_string(request.reading).map_err(Error::from_source)?;
     let kind = if request.kind == Scores::Logits { "logits" } else { "probabilities" };
     Recipe::of(&made::options(&[&kind, &own, &about.arithmetic]), [request.map.to_path_buf()])
 }
 
-/// Copies the `dataset.json` that lies with the scores, so that their classes keep their names.
+/// Copies the `dataset.json` in the folder of the scores, so that their classes keep their names.
 fn carry_names(scores: &Path, folder: &OutputFolder) -> Result<()> {
     let description = scores.join("dataset.json");
     if !description.is_file() {
@@ -351,7 +351,7 @@ fn carry_names(scores: &Path, folder: &OutputFolder) -> Result<()> {
     output::write_text(&folder.file("dataset.json")?, &limits::read_text(&description)?)
 }
 
-/// The folder of the results, which must not be that of the scores.
+/// Creates the folder of the results, which must not be that of the scores.
 fn other_folder(request: &ApplyRequest<'_>) -> Result<OutputFolder> {
     let folder = OutputFolder::create(request.out)?;
     let whole = std::fs::canonicalize(request.scores).at(request.scores.display())?;

@@ -1,4 +1,4 @@
-//! Local temperature scaling of stored volumes: fitting the network slice by slice, and applying it.
+//! Local temperature scaling of stored volumes: fits the network slice by slice, and applies it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,56 +21,56 @@ use crate::reading::Reading;
 use crate::scores::{self, Frame, Scores};
 use segcal_data::Grid;
 
-/// Slices of one step, as in the paper.
+/// Number of slices per step, as in the paper.
 const BATCH: usize = 4;
-/// One case in this many is held out from the steps; its likelihood selects the epoch.
+/// One case in this many is held out from the updates; the negative log-likelihood of these cases selects the epoch.
 const HELD_OUT: usize = 5;
 /// Key of the description in the file's metadata.
 const KEY: &str = "map";
 /// Key of the metadata under which the hash of the weights is stored.
 const HASH: &str = "sha256";
 
-/// What is known of a fitted network; its weights are the tensors of the same file.
+/// The description of a fitted network. Its weights are the tensors of the same file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Local {
-    /// Channels of the images.
+    /// Number of image channels.
     pub image_channels: usize,
     /// Lower bound of the temperatures; 0 in files of earlier versions and of the public recipe.
     #[serde(default)]
     pub least_temperature: f64,
-    /// The epoch that was kept, 0 being the initial weights.
+    /// The selected epoch; 0 means the initial weights.
     pub epoch: usize,
-    /// Mean negative log-likelihood of the cases that chose it, before.
+    /// Mean negative log-likelihood, without the map, of the cases that selected the epoch.
     pub before: f64,
-    /// The same with its temperatures.
+    /// The same with the temperatures of the map.
     pub after: f64,
 }
 
-/// Slices of one case.
+/// The slices of one case.
 struct Slices {
     logits: Vec<f32>,
     image: Vec<f32>,
     extent: [usize; 3],
-    /// The reference label of the voxels that count, else none.
+    /// The reference label of each voxel in the fit; `None` for the others.
     targets: Vec<Option<usize>>,
     classes: usize,
     channels: usize,
 }
 
-/// The image of a case by its name, or with nnU-Net's ending of the first channel.
+/// The image of a case, by its name or with nnU-Net's suffix of the first channel.
 ///
 /// # Errors
-/// There is none.
+/// There is no such image.
 pub fn image_of<'a>(images: &'a BTreeMap<String, Files>, case: &str) -> Result<&'a Path> {
     let found = images.get(case).or_else(|| images.get(&format!("{case}_0000")));
     match found {
         Some(Files::One(path)) => Ok(path),
-        _ => Err(Error::new("has no image").at(case).help("--images needs one file for each case, of the same name")),
+        _ => Err(Error::new("has no image").at(case).help("--images needs one file per case, with the same name")),
     }
 }
 
-/// An image with mean 0 and deviation 1 in each channel.
+/// Reads an image, normalised to mean 0 and standard deviation 1 in each channel.
 fn normalised(path: &Path, grid: &Grid) -> Result<(Vec<f32>, usize)> {
     let (mut image, channels) = scores::read_image(path, grid)?;
     for channel in image.chunks_mut(grid.extent.iter().product::<usize>().max(1)) {
@@ -93,7 +93,7 @@ fn expect_extent([_, h, w]: [usize; 3]) -> Result<()> {
     )))
 }
 
-/// A host array `[c, d, h, w]` as slices `[number, c, 1, h, w]`.
+/// Slices of a host array `[c, d, h, w]` as a tensor `[number, c, 1, h, w]`.
 fn gathered<B: Backend>(backend: &B, values: &[f32], extent: [usize; 3], slices: &[usize]) -> Tensor<B> {
     let plane = extent[1] * extent[2];
     let channels = values.len() / (extent[0] * plane);
@@ -106,7 +106,7 @@ fn gathered<B: Backend>(backend: &B, values: &[f32], extent: [usize; 3], slices:
 }
 
 impl Slices {
-    /// On the grid of the scores, as a map is applied later.
+    /// Reads a case on the grid of the scores, on which the map is applied later.
     fn read(pair: &Pair, image: &Path, source: Source<'_>, region: Region) -> Result<Self> {
         let (mut logits, classes, frame) = scores::read_own(&pair.prediction, source.kind, source.reading)?;
         let grid = frame.grid();
@@ -125,7 +125,7 @@ impl Slices {
         Ok(Self { logits, image, extent: grid.extent, targets, classes, channels })
     }
 
-    /// Batches of slices with voxels that count, in this order.
+    /// Batches of the slices that have voxels in the fit, in this order.
     fn batches(&self, order: &[usize]) -> Vec<Vec<usize>> {
         let counting: Vec<usize> = order.iter().copied().filter(|&slice| self.count(&[slice]) > 0).collect();
         counting.chunks(BATCH).map(<[usize]>::to_vec).collect()
@@ -137,7 +137,7 @@ impl Slices {
         slices.iter().map(|&slice| of(slice)).sum()
     }
 
-    /// Sum over the voxels of a batch of `-ln p` of the reference label, with these weights or as it is.
+    /// Sum of `-ln p` of the reference label over the voxels of a batch, after the network or without it.
     fn loss<B: Backend>(
         &self,
         backend: &B,
@@ -167,17 +167,17 @@ impl Slices {
 
 /// The cases of a fit.
 pub struct Fit<'a, B: Backend> {
-    /// Where to compute.
+    /// The backend to compute on.
     pub backend: &'a B,
     /// Cases with scores and references.
     pub pairs: &'a [Pair],
-    /// Their images.
+    /// The images of the cases.
     pub images: Vec<PathBuf>,
-    /// What the scores are.
+    /// How the scores are read.
     pub source: Source<'a>,
-    /// The voxels that count.
+    /// The region to fit on.
     pub region: Region,
-    /// How to fit.
+    /// Settings of the fit.
     pub training: Training,
 }
 
@@ -198,18 +198,19 @@ impl<B: Backend> Fit<'_, B> {
             }
         }
         if count == 0 {
-            return Err(Error::new("there is no voxel to fit on").help("choose another region or other cases"));
+            return Err(Error::new("there are no voxels to fit on").help("choose another region or other cases"));
         }
         Ok(sum / count as f64)
     }
 
-    /// Adam on batches of four slices; every fifth case is held out (with fewer than five, none), and the weights of
-    /// the epoch with the smallest mean negative log-likelihood there are kept, those at the start among them.
+    /// Fits with Adam on batches of four slices. Every fifth case is held out, and the weights with the smallest mean
+    /// negative log-likelihood on the held-out cases are kept, among those of all epochs and the initial ones. With
+    /// fewer than five cases, none is held out and all cases select the epoch.
     ///
-    /// `said` hears of each epoch and its figure.
+    /// `said(epoch, nll)` is called after each epoch.
     ///
     /// # Errors
-    /// A case cannot be read, the cases differ in classes or channels, or no voxel counts.
+    /// A case cannot be read, the cases differ in classes or channels, or there are no voxels to fit on.
     pub fn run(&self, mut said: impl FnMut(usize, f64)) -> Result<(MapFile<Local>, Parameters<B>)> {
         let first = self.case(0)?;
         let (classes, channels) = (first.classes, first.channels);
@@ -229,7 +230,7 @@ impl<B: Backend> Fit<'_, B> {
             for place in rng.permutation(stepped.len()) {
                 let slices = self.case(stepped[place])?;
                 if (slices.classes, slices.channels) != (classes, channels) {
-                    let problem = "has another number of classes or of image channels than the first case";
+                    let problem = "differs from the first case in the number of classes or image channels";
                     return Err(Error::new(problem).at(&self.pairs[stepped[place]].case));
                 }
                 for batch in slices.batches(&rng.stream(place as u64).permutation(slices.extent[0])) {
@@ -254,7 +255,7 @@ impl<B: Backend> Fit<'_, B> {
     }
 }
 
-/// Hash of the weights, in hexadecimal.
+/// The hash of the weights, in hexadecimal.
 fn hash<B: Backend>(parameters: &Parameters<B>) -> Result<String> {
     let mut hash = Hash::default();
     checkpoint::add_to(&mut hash, parameters)?;
@@ -271,20 +272,21 @@ pub fn save<B: Backend>(path: &Path, file: &MapFile<Local>, parameters: &Paramet
     checkpoint::save(path, &[("", parameters)], &metadata)
 }
 
-/// The description in a file of [`save`].
+/// Reads the description from a file written by [`save`].
 ///
 /// # Errors
-/// It is another kind of file.
+/// The file is of another kind, or malformed.
 pub fn describe(path: &Path) -> Result<MapFile<Local>> {
     let stored = checkpoint::load(path)?;
     let file: MapFile<Local> = serde_json::from_str(stored.value(KEY)?)
-        .map_err(|error| Error::from_source(error).help("give a file of segcal calibrate fit local"))
+        .map_err(|error| Error::from_source(error).help("give a file written by segcal calibrate fit local"))
         .at(path.display())?;
     file.expect_schema().at(path.display())?;
     let least = file.map.least_temperature;
     if file.classes < 2 || file.map.image_channels == 0 || !(least.is_finite() && least >= 0.0) {
         let channels = file.map.image_channels;
-        let problem = format!("{} classes, {channels} image channels, temperatures of {least} and more", file.classes);
+        let problem =
+            format!("invalid map: {} classes, {channels} image channels, temperatures from {least}", file.classes);
         return Err(Error::new(problem).at(path.display()).help("fit it again"));
     }
     Ok(file)
@@ -316,15 +318,15 @@ impl<B: Backend> LocalMap<B> {
         if let Some(expected) = stored.metadata().get(HASH)
             && *expected != hash(&stored.restore("", &Parameters::blank(&specs, &Reference))?)?
         {
-            let error = Error::new("the numbers do not have the hash that was stored with them").at(path.display());
-            return Err(error.help("the file was changed or is damaged: fit it again"));
+            let error = Error::new("the weights do not match their stored hash").at(path.display());
+            return Err(error.help("the file was changed or damaged: fit it again"));
         }
         let parameters = stored.restore("", &Parameters::blank(&specs, &backend))?;
         let (classes, channels) = (file.classes, file.map.image_channels);
         Ok(Self { backend, network, parameters, classes, channels, images })
     }
 
-    /// What the bits of its results depend on beside its inputs.
+    /// The arithmetic that the bits of its results depend on, in addition to its inputs.
     pub fn arithmetic(&self) -> String {
         self.backend.arithmetic()
     }
@@ -345,7 +347,7 @@ impl<B: Backend> Mend for LocalMap<B> {
         expect_extent(grid.extent)?;
         let (image, channels) = normalised(path, &grid)?;
         if channels != self.channels {
-            let problem = format!("has {channels} channels, the map was fitted on {}", self.channels);
+            let problem = format!("has {channels} channels, but the map was fitted on {}", self.channels);
             return Err(Error::new(problem).at(path.display()));
         }
         let ([d, h, w], plane) = (grid.extent, grid.extent[1] * grid.extent[2]);

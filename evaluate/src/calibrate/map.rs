@@ -1,4 +1,4 @@
-//! A fitted map and the small JSON file that holds it.
+//! A fitted map, and the small JSON file that stores it.
 
 use std::path::Path;
 
@@ -51,20 +51,20 @@ impl Method {
         }
     }
 
-    /// Refuses maps that have no meaning for a region's problem, in which the logit of the rest is always 0.
+    /// Checks that the method makes sense for regions, where the logit of the rest is always 0.
     ///
     /// # Errors
-    /// It is such a one.
+    /// The method needs one logit per class.
     pub fn expect_of_regions(self) -> Result<()> {
         if [Self::Temperature, Self::Platt, Self::Isotonic].contains(&self) {
             return Ok(());
         }
         let problem =
-            format!("{} is of classes that have a logit each; a region has one logit against the rest", self.name());
-        Err(Error::new(problem).at("METHOD").help("temperature, platt or isotonic"))
+            format!("{} needs one logit per class, but a region has a single logit against the rest", self.name());
+        Err(Error::new(problem).at("METHOD").help("use temperature, platt or isotonic"))
     }
 
-    /// What it is, in one line.
+    /// A one-line description.
     pub const fn summary(self) -> &'static str {
         match self {
             Self::Temperature => "One temperature for all classes: keeps the labels",
@@ -79,7 +79,7 @@ impl Method {
     }
 }
 
-/// A fitted map of the scores of one voxel.
+/// A fitted map, which acts on the scores of single voxels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "method", content = "parameters", rename_all = "kebab-case")]
 pub enum Map {
@@ -101,7 +101,7 @@ impl Map {
     /// Fits a map.
     ///
     /// # Errors
-    /// There is no sample, or one cannot be read; or the method needs more than single voxels.
+    /// There are no samples, one cannot be read, or the method needs more than single voxels.
     pub fn fit(method: Method, samples: &mut dyn Samples) -> Result<Self> {
         Ok(match method {
             Method::Temperature => Self::Temperature(Temperature::fit(samples)?),
@@ -125,17 +125,17 @@ impl Map {
         }
     }
 
-    /// The regions that the scores are of, where they are problems of their own.
+    /// The regions that the scores are of, if they are separate binary problems.
     pub const fn nested(&self) -> Option<&Nested> {
         if let Self::Regions(maps) = self { Some(&maps.nested) } else { None }
     }
 
-    /// Turns probabilities into the logits that the map takes, in place.
+    /// Converts probabilities to the logits that the map takes, in place.
     pub fn logits_of(&self, probabilities: &mut [f32]) {
         if self.nested().is_some() { log_odds_of(probabilities) } else { logits_of(probabilities) }
     }
 
-    /// Refuses parameters that no fit gives: of another number of classes, not finite, or out of range.
+    /// Checks that the parameters are finite, in range, and match the number of classes.
     fn check(&self, classes: usize) -> Result<()> {
         match self {
             Self::Regions(maps) => {
@@ -173,7 +173,7 @@ impl Map {
     /// Turns logits `[k, d, h, w]`, of classes or of regions, into calibrated probabilities, in place.
     ///
     /// # Panics
-    /// The map is of another number of classes.
+    /// The map has another number of classes.
     pub fn apply(&self, logits: &mut [f32], classes: usize) {
         match self {
             Self::Temperature(map) => map.apply(logits),
@@ -186,7 +186,7 @@ impl Map {
         softmax(logits, classes);
     }
 
-    /// Why the fit has no optimum, if so.
+    /// A warning if the fit did not converge.
     pub fn doubt(&self) -> Option<&'static str> {
         let converged = match self {
             Self::Temperature(map) => map.fit.converged,
@@ -196,10 +196,11 @@ impl Map {
             Self::Isotonic(_) => true,
             Self::Regions(maps) => maps.each().all(|(_, map)| map.doubt().is_none()),
         };
-        (!converged).then_some("the fit did not converge: the cases may be too few, or told apart without error")
+        (!converged)
+            .then_some("the fit did not converge: there may be too few cases, or classes that separate perfectly")
     }
 
-    /// The parameters in words; of isotonic regression their number.
+    /// The parameters as text; for isotonic regression, the number of functions.
     pub fn summary(&self) -> String {
         let list = |values: &[f64]| values.iter().map(|x| format!("{x:.4}")).collect::<Vec<_>>().join(", ");
         match self {
@@ -215,8 +216,8 @@ impl Map {
         }
     }
 
-    /// Whether adding a number to all logits of a voxel changes nothing, so that logits and log-probabilities give the
-    /// same.
+    /// Whether adding a constant to all logits of a voxel changes nothing, so that logits and log-probabilities give
+    /// the same result.
     pub const fn ignores_offsets(&self) -> bool {
         matches!(self, Self::Temperature(_) | Self::Platt(_) | Self::Isotonic(_) | Self::Regions(_))
     }
@@ -233,7 +234,7 @@ fn sized(name: &str, found: usize, classes: usize) -> Result<()> {
     Err(refused(format!("{found} values for {classes} classes")).at(name))
 }
 
-/// Refuses what is not a number or too large for the 32 bits that the maps are computed in.
+/// Checks that values are numbers and not too large for the 32-bit floats in which maps are computed.
 fn finite(name: &str, values: &[f64]) -> Result<()> {
     let fits = |value: &f64| value.abs() <= f64::from(f32::MAX);
     values
@@ -251,7 +252,7 @@ fn positive(name: &str, values: &[f64]) -> Result<()> {
         .map_or(Ok(()), |bad| Err(refused(format!("{bad} is not positive")).at(name)))
 }
 
-/// Refuses knots that are not those of an increasing function from probabilities to probabilities.
+/// Checks that the knots are those of an increasing function from probabilities to probabilities.
 fn increasing(function: &StepFunction) -> Result<()> {
     let (x, y) = function.knots();
     if x.len() != y.len() {
@@ -265,7 +266,7 @@ fn increasing(function: &StepFunction) -> Result<()> {
     Err(refused("x and y are not ascending values in [0, 1]".to_owned()))
 }
 
-/// What `calibrate fit` writes.
+/// The file that `calibrate fit` writes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MapFile<M = Map> {
@@ -274,47 +275,47 @@ pub struct MapFile<M = Map> {
     pub version: String,
     /// Number of classes, or of regions.
     pub classes: usize,
-    /// Whether logits or probabilities were given.
+    /// Whether it was fitted on logits or probabilities.
     pub input: Scores,
-    /// The region it was fitted on.
+    /// The region that it was fitted on.
     pub region: String,
-    /// The cases it was fitted on.
+    /// The cases that it was fitted on.
     pub cases: Vec<String>,
     /// The map.
     pub map: M,
 }
 
 impl<M> MapFile<M> {
-    /// A map with what it was fitted on.
+    /// A map, with the data that it was fitted on.
     pub fn new(map: M, classes: usize, input: Scores, region: String, cases: Vec<String>) -> Self {
         Self { schema: SCHEMA.into(), version: env!("CARGO_PKG_VERSION").into(), classes, input, region, cases, map }
     }
 
-    /// Refuses another format.
+    /// Checks the format of the file.
     ///
     /// # Errors
-    /// It is another kind of file.
+    /// The file has another format.
     pub fn expect_schema(&self) -> Result<()> {
-        let problem = || Error::new(format!("is of the format {}, not {SCHEMA}", self.schema));
+        let problem = || Error::new(format!("has the format {}, not {SCHEMA}", self.schema));
         if self.schema == SCHEMA { Ok(()) } else { Err(problem()) }
     }
 
-    /// Refuses scores of another kind than it was fitted on, unless that does not matter.
+    /// Checks that the scores are of the kind that the map was fitted on, unless it does not matter.
     ///
     /// # Errors
-    /// They are of the other kind.
+    /// They are of the other kind, and it matters.
     pub fn expect(&self, kind: Scores, ignores_offsets: bool) -> Result<()> {
         if kind == self.input || ignores_offsets {
             return Ok(());
         }
         let name = |kind| if kind == Scores::Logits { "logits" } else { "probabilities" };
-        let problem = format!("was fitted on {}, and {} are given", name(self.input), name(kind));
-        Err(Error::new(problem).help("give what it was fitted on, or use temperature, platt or isotonic"))
+        let problem = format!("was fitted on {}, but {} were given", name(self.input), name(kind));
+        Err(Error::new(problem).help("give the kind it was fitted on, or use temperature, platt or isotonic"))
     }
 }
 
 impl MapFile {
-    /// Reads the file; the numbers come back to the bit.
+    /// Reads the file; numbers are restored bit for bit.
     ///
     /// # Errors
     /// It is missing, malformed, or another kind of file.
@@ -322,12 +323,13 @@ impl MapFile {
         Self::parse(&limits::read_text(path)?).at(path.display())
     }
 
-    /// The map of a file's text.
+    /// Parses the text of a file.
     ///
     /// # Errors
     /// It is malformed, or another kind of file.
     pub fn parse(text: &str) -> Result<Self> {
-        let refused = |error: serde_json::Error| Error::from_source(error).help("give a file of segcal calibrate fit");
+        let refused =
+            |error: serde_json::Error| Error::from_source(error).help("give a file written by segcal calibrate fit");
         let file: Self = serde_json::from_str(text).map_err(refused)?;
         file.expect_schema()?;
         file.map.check(file.classes).at("map")?;
@@ -337,12 +339,12 @@ impl MapFile {
     /// The text of the file.
     ///
     /// # Errors
-    /// Those of the serializer.
+    /// The file cannot be serialised.
     pub fn to_text(&self) -> Result<String> {
         Ok(output::to_json(self)? + "\n")
     }
 
-    /// Writes the file, whole or not at all.
+    /// Writes the file atomically.
     ///
     /// # Errors
     /// It cannot be written.

@@ -1,7 +1,8 @@
 //! Post-hoc calibration of stored predictions: a map is fitted on some cases and applied to others.
 //!
-//! [`map`] is the file that holds a map, [`samples`] the voxels it is fitted on, [`apply`] what it does to one case.
-//! [`job`] does both for a folder. [`local`] is the map that is a network: it sees whole slices and their images.
+//! [`map`] is the file of a map, [`samples`] provides the voxels it is fitted on, and [`apply`] applies it to one case.
+//! [`job`] fits and applies maps for a folder. [`local`] is a map that is a network: it sees whole slices and their
+//! images.
 
 pub mod apply;
 pub mod job;
@@ -26,7 +27,7 @@ pub fn figures(state: &Calibration, region: Region) -> Value {
     json!({ "ece": number(bins.ece()), "nll": number(bins.nll()) })
 }
 
-/// Calibration over all the samples, as they are or, with a map, after it.
+/// Calibration over all samples, as they are or after applying a map.
 ///
 /// # Errors
 /// A sample cannot be read.

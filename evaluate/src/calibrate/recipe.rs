@@ -1,14 +1,14 @@
-//! How the network of local temperatures is fitted.
+//! The settings for fitting the network of local temperatures.
 
-/// Temperatures that a fit may give are at least this.
+/// Lower bound of the temperatures.
 pub const LEAST_TEMPERATURE: f64 = 0.25;
 
-/// Where the weights begin, and what bounds the temperatures.
+/// The initial weights, and the bound of the temperatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recipe {
-    /// Near `T = 1`, and never below [`LEAST_TEMPERATURE`].
+    /// Starts near `T = 1`, and never goes below [`LEAST_TEMPERATURE`].
     Bounded,
-    /// That of the public code: at `T = 2`, down to 1e-8; 200 epochs at a rate of 1e-4.
+    /// As in the public code: starts at `T = 2`, goes down to 1e-8; 200 epochs at a learning rate of 1e-4.
     Public,
 }
 
@@ -24,7 +24,7 @@ impl Recipe {
         }
     }
 
-    /// Its passes over the cases and its learning rate.
+    /// The recipe's number of epochs and learning rate.
     pub fn training(self) -> Training {
         let (epochs, rate) = match self {
             Self::Bounded => (20, 1e-3),
@@ -41,16 +41,16 @@ impl Recipe {
     }
 }
 
-/// How the network is fitted.
+/// Settings for fitting the network.
 #[derive(Clone, Copy, Debug)]
 pub struct Training {
-    /// Where it begins.
+    /// Initial weights and bound.
     pub recipe: Recipe,
     /// Passes over the cases.
     pub epochs: usize,
     /// Learning rate of Adam.
     pub rate: f64,
-    /// Seed of the weights and of the order.
+    /// Seed of the weights and of the order of cases and slices.
     pub seed: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Maps of regions that are problems of their own: one for each, of two classes, region and rest.
+//! Maps for regions that are separate binary problems: one map of two classes, rest and region, for each.
 
 use segcal_core::{Error, Result};
 use segcal_metrics::calibration::Calibration;
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::scores::Scores;
 
-/// The label of ignored voxels in the problem of a region.
+/// The label of ignored voxels in the binary problem of a region.
 pub(super) const IGNORED: Label = 2;
 
-/// A map for each region. Their logits are `(0, z)`, rest and region.
+/// A map for each region, of logits `(0, z)` for rest and region.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RegionMaps<M> {
     /// The regions in the order of the channels.
@@ -33,18 +33,19 @@ impl<M> RegionMaps<M> {
         self.nested.regions.iter().zip(&self.maps)
     }
 
-    /// Refuses numbers of regions, labels and maps that differ.
+    /// Checks that the numbers of regions, labels and maps equal the number of channels.
     pub(super) fn expect_channels(&self, channels: usize) -> Result<()> {
         let counts = [self.nested.regions.len(), self.nested.order.len(), self.maps.len()];
         if channels > 0 && counts == [channels; 3] {
             return Ok(());
         }
         let [regions, order, maps] = counts;
-        let problem = format!("{channels} channels, {regions} regions, {order} labels of their order, {maps} maps");
+        let problem = format!("numbers differ: {channels} channels, {regions} regions, {order} labels, {maps} maps");
         Err(Error::new(problem).help("fit the map again"))
     }
 
-    /// Turns logits `[r, d, h, w]` into calibrated probabilities, in place: `map` does so with the pair of a region.
+    /// Turns logits `[r, d, h, w]` into calibrated probabilities, in place. `map` does so for the pair of logits of one
+    /// region.
     pub(super) fn apply(&self, logits: &mut [f32], map: impl Fn(&M, &mut [f32])) {
         let voxels = logits.len() / self.maps.len().max(1);
         for (own, of_region) in logits.chunks_mut(voxels.max(1)).zip(&self.maps) {
@@ -55,7 +56,7 @@ impl<M> RegionMaps<M> {
     }
 }
 
-/// The logits of region and rest.
+/// The logits `(0, z)` of rest and region.
 pub(super) fn with_rest(own: Vec<f32>) -> Vec<f32> {
     let mut pair = vec![0.0; own.len()];
     pair.extend(own);
@@ -72,13 +73,13 @@ pub(super) fn logits(scores: &[f32], kind: Scores, nested: &Nested, channel: usi
     own
 }
 
-/// Whether each voxel lies in a region: 1 or 0, and [`IGNORED`] where nobody judges.
+/// Whether each voxel is in a region: 1 or 0, or [`IGNORED`] for voxels with the ignore label.
 pub(super) fn membership(region: &Structure, labels: &[Label], ignored: Option<Label>) -> Vec<Label> {
     let judge = |&label: &Label| if Some(label) == ignored { IGNORED } else { region.contains(label).into() };
     labels.iter().map(judge).collect()
 }
 
-/// Calibration of each region against the rest, of probabilities `[r, n]`.
+/// Calibration of each region against the rest, from probabilities `[r, n]`.
 ///
 /// # Errors
 /// The numbers are not probabilities.

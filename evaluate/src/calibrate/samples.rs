@@ -1,4 +1,4 @@
-//! The voxels of a region of many cases, read as often as a fit needs them.
+//! The voxels of a region over many cases, read again for every pass of a fit.
 
 use segcal_core::{Context, Error, Result};
 use segcal_metrics::calibration::Region;
@@ -11,17 +11,17 @@ use crate::inputs::Pair;
 use crate::reading::Reading;
 use crate::scores::{self, Notes, Scores};
 
-/// Bytes of voxels that stay in memory between passes; what is beyond is read again for each pass.
+/// Bytes of voxels that are kept in memory between passes; the rest is read again for each pass.
 const KEPT_BYTES: usize = 1 << 30;
 
-/// What the files of a fit hold.
+/// How the files of a fit are read.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// What the scores are.
+    /// The kind of the scores.
     pub kind: Scores,
-    /// What else is believed of the files.
+    /// How the files are read.
     pub reading: &'a Reading,
-    /// The reference label of voxels that nothing is fitted on.
+    /// The reference label of voxels that are excluded from the fit.
     pub ignored: Option<Label>,
 }
 
@@ -31,7 +31,7 @@ pub struct RegionSamples<'a> {
     pairs: &'a [Pair],
     source: Source<'a>,
     region: Region,
-    /// A region against the rest, by its channel.
+    /// A region against the rest, given by its channel.
     problem: Option<(&'a Nested, usize)>,
     classes: usize,
     kept: Vec<Option<Voxels>>,
@@ -42,7 +42,7 @@ pub struct RegionSamples<'a> {
 type Voxels = (Vec<f32>, Vec<Label>);
 
 impl<'a> RegionSamples<'a> {
-    /// The voxels of `region` of these cases. The first case tells the number of classes.
+    /// The voxels of `region` in these cases. The first case determines the number of classes.
     ///
     /// # Errors
     /// The region needs more than labels, or the first case cannot be read.
@@ -50,7 +50,7 @@ impl<'a> RegionSamples<'a> {
         Self::begin(pairs, source, region, None)
     }
 
-    /// The voxels of `region` in the problem of one of some regions against the rest, by its channel: logits `(0, z)`.
+    /// The voxels of `region` in the binary problem of one channel, a region against the rest, with logits `(0, z)`.
     ///
     /// # Errors
     /// As [`RegionSamples::new`].
@@ -70,9 +70,9 @@ impl<'a> RegionSamples<'a> {
         problem: Option<(&'a Nested, usize)>,
     ) -> Result<Self> {
         if matches!(region, Region::Boundary | Region::Near) {
-            return Err(Error::new(format!("a map is not fitted on the region {region}"))
+            return Err(Error::new(format!("a map cannot be fitted on the region {region}"))
                 .at("--region")
-                .help("all or foreground"));
+                .help("use, for example, all or foreground"));
         }
         let kept = vec![None; pairs.len()];
         let mut samples = Self { pairs, source, region, problem, classes: 0, kept, room: KEPT_BYTES };
@@ -81,7 +81,7 @@ impl<'a> RegionSamples<'a> {
         Ok(samples)
     }
 
-    /// The voxels of a case that lie in the region.
+    /// Reads the voxels of a case that are in the region.
     fn read(&mut self, case: usize) -> Result<Voxels> {
         let pair = &self.pairs[case];
         let reference = scores::read_reference(&pair.reference)?;
@@ -100,7 +100,7 @@ impl<'a> RegionSamples<'a> {
             self.classes = classes;
         }
         if classes != self.classes {
-            return Err(Error::new(format!("has {classes} classes, the first case {}", self.classes)).at(place));
+            return Err(Error::new(format!("has {classes} classes, but the first case has {}", self.classes)).at(place));
         }
         scores::expect_labels(reference.values(), classes, ignored).at(pair.reference.display())?;
         if kind == Scores::Probabilities {

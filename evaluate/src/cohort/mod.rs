@@ -1,4 +1,4 @@
-//! What a cohort gives: means with intervals and bounds, as JSON and CSV.
+//! The results of a cohort: means with intervals and bounds, as JSON and CSV.
 
 mod tables;
 
@@ -19,13 +19,13 @@ use super::pooled::Pooled;
 use super::state::{CaseState, Measure};
 use super::units::LengthUnit;
 
-/// Whose definitions the figures follow.
+/// Whose definitions the metrics follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Convention {
-    /// Those of the table of metrics.
+    /// The definitions of the table of metrics.
     Segcal,
-    /// Those of the papers' public evaluation code, so that published tables can be compared.
+    /// The definitions of the papers' public evaluation code, for comparison with published tables.
     Authors,
 }
 
@@ -41,7 +41,7 @@ impl Convention {
         }
     }
 
-    /// Whether it has a figure.
+    /// Whether the convention has this metric.
     fn has(self, kind: Kind, of: &str, key: &str) -> bool {
         match (self, kind) {
             (Self::Segcal, _) => true,
@@ -54,9 +54,9 @@ impl Convention {
 /// How a cohort is summarised.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// What an empty mask counts.
+    /// How empty masks are scored.
     pub empty: Policy,
-    /// Whose definitions.
+    /// Whose definitions the metrics follow.
     pub convention: Convention,
     /// Seed of the bootstrap.
     pub seed: u64,
@@ -71,16 +71,16 @@ pub struct Row {
     pub of: String,
     /// The metric.
     pub metric: &'static Metric,
-    /// The value of each case under the policy, in the order of the cases; NaN where it has none.
+    /// The value of each case under the policy, in the order of the cases; NaN if it has none.
     pub values: Vec<f64>,
     /// Mean and bounds.
     pub summary: Summary,
-    /// 95 % BCa bootstrap interval of the mean over cases; none of one case or of an infinite mean.
+    /// 95 % BCa bootstrap interval of the mean over cases; `None` for a single case or an infinite mean.
     pub interval: Option<[f64; 2]>,
 }
 
 impl Row {
-    /// Standard deviation over the cases that have a value, with one degree of freedom less; NaN of fewer than two.
+    /// Sample standard deviation (`n - 1`) over the cases that have a value; NaN for fewer than two.
     pub fn deviation(&self) -> f64 {
         let defined: Vec<f64> = self.values.iter().copied().filter(|value| !value.is_nan()).collect();
         let centre = defined.iter().sum::<f64>() / defined.len() as f64;
@@ -94,7 +94,7 @@ impl Row {
     }
 }
 
-/// What a figure is about.
+/// Whether a metric is of a structure or of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A structure: overlap and surface.
@@ -113,22 +113,22 @@ impl Kind {
     }
 }
 
-/// All figures of a cohort. The same states in any order give the same figures.
+/// All results of a cohort. They do not depend on the order of the states.
 #[derive(Clone, Debug)]
 pub struct Cohort {
-    /// Cases by name.
+    /// The cases, sorted by name.
     pub cases: Vec<CaseState>,
     /// Every metric of every structure, then of every region.
     pub rows: Vec<Row>,
-    /// Number of the first row of each structure and region.
+    /// Index of the first row of each structure and region.
     first: BTreeMap<(Kind, String), usize>,
-    /// The counters of all cases together.
+    /// The counters pooled over all cases.
     pub pooled: Pooled,
-    /// How the cases were measured.
+    /// The settings of the measurement.
     pub measure: Measure,
-    /// The unit that they were measured in: that of the band and of the tolerance of NSD.
+    /// The unit of measurement: that of the boundary band and of the NSD tolerance.
     pub measured_in: LengthUnit,
-    /// Cases that are in none of the figures, by name.
+    /// Cases that failed and are in none of the results, sorted by name.
     pub failed: Vec<Failure>,
     plan: Plan,
 }
@@ -137,8 +137,7 @@ impl Cohort {
     /// Summarises the states of some cases.
     ///
     /// # Errors
-    /// The lengths of some are in mm, those of others in voxels, or a state does not hold the figures of the
-    /// convention.
+    /// Some lengths are in mm and others in voxels, or a state lacks the metrics of the convention.
     pub fn new(mut cases: Vec<CaseState>, pooled: Pooled, measure: Measure, plan: Plan) -> Result<Self> {
         cases.sort_by(|a, b| a.case.cmp(&b.case));
         expect_convention(&cases, plan.convention)?;
@@ -161,7 +160,7 @@ impl Cohort {
         Ok(Self { cases, rows, first, pooled, measure, measured_in, failed: Vec::new(), plan })
     }
 
-    /// The unit of the distances; the authors' are in voxels whatever the voxel size.
+    /// The unit of distances. In the authors' convention it is always voxels.
     pub fn length_unit(&self) -> LengthUnit {
         if self.plan.convention == Convention::Authors { LengthUnit::Voxels } else { self.measured_in }
     }
@@ -171,22 +170,22 @@ impl Cohort {
         self.length_unit().of(metric)
     }
 
-    /// A metric's key with its unit, as heads of tables have it.
+    /// A metric's key with its unit, for the heads of tables.
     pub fn headed(&self, metric: &Metric) -> String {
         self.length_unit().headed(metric)
     }
 
-    /// The tolerance of NSD with its unit.
+    /// The NSD tolerance with its unit.
     pub fn tolerance(&self) -> String {
         format!("{} {}", self.measure.tolerance, self.measured_in.name())
     }
 
-    /// The half-width of the boundary with its unit.
+    /// The half-width of the boundary band with its unit.
     pub fn band(&self) -> String {
         format!("{} {}", self.measure.band, self.measured_in.name())
     }
 
-    /// The same cohort with the cases that are missing in it.
+    /// The same cohort with a list of the cases that failed.
     #[must_use]
     pub fn without(mut self, failed: Vec<Failure>) -> Self {
         self.failed = failed;
@@ -194,7 +193,7 @@ impl Cohort {
         self
     }
 
-    /// Where the files of each case lie.
+    /// Where the files of each case are stored.
     pub const fn layout(&self) -> Layout {
         Layout::of(self.cases.len() + self.failed.len())
     }
@@ -219,7 +218,7 @@ impl Cohort {
         names
     }
 
-    /// A label with what it is called, if that is known: `1 liver`. Other names are as they are.
+    /// A label followed by its name, if known: `1 liver`. Other names are returned unchanged.
     pub fn name(&self, label: &str) -> String {
         let name =
             label.parse().ok().and_then(|number: Label| self.cases.iter().find_map(|case| case.names.get(&number)));
@@ -230,7 +229,7 @@ impl Cohort {
         }
     }
 
-    /// Mean over the structures of a metric's means: what a single figure of a cohort usually is.
+    /// The mean over single-label structures of a metric's means: the usual single number for a cohort.
     pub fn mean_over_structures(&self, key: &str) -> f64 {
         let single = |row: &&Row| row.kind == Kind::Structure && row.metric.key == key && row.of.parse::<u16>().is_ok();
         let means: Vec<f64> = self.rows.iter().filter(single).map(|row| row.summary.mean).collect();
@@ -241,12 +240,13 @@ impl Cohort {
 fn names<'a, I: Iterator<Item = &'a String>>(cases: &'a [CaseState], of: impl Fn(&'a CaseState) -> I) -> Vec<String> {
     let unique: BTreeSet<&String> = cases.iter().flat_map(of).collect();
     let mut names: Vec<String> = unique.into_iter().cloned().collect();
-    // Labels by number, not 1, 10, 2; names after them.
+    // Labels in numeric order rather than 1, 10, 2; names after them.
     names.sort_by_key(|name| (rank(name), name.clone()));
     names
 }
 
-/// Order of the tables: the regions that every number of classes has, then by label, first of the reference.
+/// The order of the tables: first the regions that do not depend on the classes, then by label, those of the reference
+/// first.
 fn rank(name: &str) -> u32 {
     const LABELS: u32 = 1 << 16;
     let common = (0..).zip(Region::COMMON).find(|(_, region)| region.to_string() == name).map(|(number, _)| number);
@@ -256,13 +256,13 @@ fn rank(name: &str) -> u32 {
     common.or(of_reference).or_else(predicted).unwrap_or(u32::MAX)
 }
 
-/// Refuses the authors' convention where a state does not hold its figures.
+/// Checks that every state has the metrics of the convention.
 fn expect_convention(cases: &[CaseState], convention: Convention) -> Result<()> {
     match cases.iter().find(|case| convention == Convention::Authors && case.authors.is_none()) {
         None => Ok(()),
-        Some(case) => Err(Error::new("its state does not hold the figures of the authors' convention")
+        Some(case) => Err(Error::new("its state lacks the metrics of the authors' convention")
             .at(&case.case)
-            .help("evaluate with --convention authors, which measures them too")),
+            .help("evaluate with --convention authors, which computes them too")),
     }
 }
 
@@ -281,8 +281,8 @@ fn row(cases: &[CaseState], kind: Kind, of: &str, metric: &'static Metric, plan:
     Row { kind, of: of.to_owned(), metric, values, summary, interval }
 }
 
-/// Overlap and distance: the policy says what an empty mask counts. Cases that have no class for the structure have no
-/// part in it.
+/// Overlap and distance. The policy decides how empty masks are scored. Cases without a class for the structure are
+/// excluded.
 fn of_structure(cases: &[CaseState], of: &str, metric: &Metric, plan: Plan) -> (Vec<f64>, Summary) {
     let outcome = |case: &CaseState| match plan.convention {
         Convention::Segcal => case.outcome(of, metric.key),
@@ -296,7 +296,7 @@ fn of_structure(cases: &[CaseState], of: &str, metric: &Metric, plan: Plan) -> (
     (values, Summary::new(metric, &scored, plan.empty))
 }
 
-/// Calibration: a region without voxels has none, whatever the policy. Cases without a class for it have no part in it.
+/// Calibration. A region without voxels has no value, whatever the policy. Cases without a class for it are excluded.
 fn of_region(cases: &[CaseState], of: &str, metric: &Metric, plan: Plan) -> (Vec<f64>, Summary) {
     let value = |case: &CaseState| {
         let figures = match plan.convention {
@@ -310,7 +310,7 @@ fn of_region(cases: &[CaseState], of: &str, metric: &Metric, plan: Plan) -> (Vec
     (found.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect(), Summary::of_defined(&scored))
 }
 
-/// Whether a key is one of the table of metrics; for tests of the contract.
+/// Whether a key is in the table of metrics; for contract tests.
 pub fn is_metric(key: &str) -> bool {
     metric(key).is_some()
 }

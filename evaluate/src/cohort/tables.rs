@@ -1,4 +1,4 @@
-//! A cohort as files: `summary.json`, `cases.csv`, `summary.csv`.
+//! Writes a cohort as files: `summary.json`, `cases.csv`, `summary.csv`.
 
 use std::fmt::Display;
 
@@ -57,7 +57,7 @@ impl Cohort {
         })
     }
 
-    /// What is to be known of the files: of each case, then of all together.
+    /// Warnings about the files: those of each case, then those of the whole cohort.
     fn warnings(&self) -> Vec<String> {
         let of_case =
             |case: &CaseState| case.warnings.iter().map(|text| format!("{}: {text}", case.case)).collect::<Vec<_>>();
@@ -66,7 +66,7 @@ impl Cohort {
         self.cases.iter().flat_map(of_case).chain(apart).collect()
     }
 
-    /// `{region: {metric: …}}` of the voxels of all cases together.
+    /// `{region: {metric: …}}` over the pooled voxels of all cases.
     fn pooled_json(&self) -> Value {
         let figures = |figures: Figures| -> Value {
             figures.into_iter().map(|(key, value)| (key, number(value.0))).collect::<Map<_, _>>().into()
@@ -101,7 +101,7 @@ impl Cohort {
         document.into()
     }
 
-    /// The rows whose counts of empty masks are those of every metric: one for each structure and region.
+    /// One row for each structure and region, whose counts of empty masks hold for all its metrics.
     pub fn emptiness(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| match row.kind {
             Kind::Structure => row.metric.key == "dsc",
@@ -113,7 +113,7 @@ impl Cohort {
         self.emptiness().map(|row| (row.of.clone(), counts(row))).collect::<Map<_, _>>().into()
     }
 
-    /// `cases.csv`, long form.
+    /// `cases.csv`, in long form.
     pub fn cases_csv(&self) -> String {
         let mut csv = Csv::new(&["case", "structure", "region", "metric", "value", "unit", "note"]);
         for (number, case) in self.cases.iter().enumerate() {
@@ -136,7 +136,7 @@ impl Cohort {
         csv.finish()
     }
 
-    /// `summary.csv`: one line for each metric of each structure and region.
+    /// `summary.csv`: one row for each metric of each structure and region.
     pub fn summary_csv(&self) -> String {
         let mut csv = Csv::new(&SUMMARY_COLUMNS);
         for row in &self.rows {
@@ -159,7 +159,7 @@ impl Cohort {
     }
 }
 
-/// How many cases had which empty masks, and how many have no class for the structure.
+/// The numbers of cases with each kind of empty mask, and of cases without a class for the structure.
 fn counts(row: &Row) -> Value {
     let EmptyCounts { prediction, reference, both, neither } = row.summary.empty;
     json!({
@@ -167,7 +167,7 @@ fn counts(row: &Row) -> Value {
     })
 }
 
-/// What an empty mask means for a figure.
+/// The note for a structure with an empty mask.
 const fn note(which: Emptiness) -> &'static str {
     match which {
         Emptiness::Neither => "",
@@ -177,10 +177,10 @@ const fn note(which: Emptiness) -> &'static str {
     }
 }
 
-/// The note of a structure or region that the scores of a case have no class for.
+/// The note for a structure or region without a class in the scores of a case.
 const NO_CLASS: &str = "no class in the prediction";
 
-/// Why a region's figure has no value.
+/// The reason why a metric of a region is undefined.
 fn region_note(figures: Option<&Figures>) -> &'static str {
     match figures.and_then(|figures| figures.get("accuracy")) {
         None => NO_CLASS,

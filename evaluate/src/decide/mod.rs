@@ -1,9 +1,9 @@
-//! Which order the axes of a cohort's arrays have.
+//! Decides the order of the axes of a cohort's arrays.
 //!
-//! The order is a property of the tool that wrote the folder, so it is decided once for all cases: by the option, by a
-//! shape that only one order fits in any case, by nnU-Net's properties files beside the arrays, or by the agreement of
-//! the cohort with its references where one order wins clearly. Where none decides, nothing is measured. Once the order
-//! is known, a case is measured however bad its prediction is.
+//! The order is a property of the tool that wrote the folder, so it is decided once for all cases: by the option, by
+//! shapes that only one order fits, by nnU-Net's properties files beside the arrays, or by the agreement of the cohort
+//! with its references if one order wins clearly. If nothing decides, nothing is measured. Once the order is known,
+//! every case is measured, however bad its prediction is.
 
 use std::path::Path;
 
@@ -17,26 +17,27 @@ use super::inputs::{Files, Pair};
 use super::reading::Reading;
 use super::{one_a_thread, scores};
 
-/// Agreement (share of foreground voxels with the right label) by which a flipped array must win to be in doubt.
+/// The agreement (fraction of foreground voxels with the right label) by which a flipped array must win to cast doubt.
 const MARGIN: f64 = 0.2;
 
-/// What the agreement of an order must be at least to be believed, and the share of the next order's error that its own
-/// error may be at most.
+/// An order is accepted if its agreement is at least the first number, and its error is less than the second number
+/// times the error of the next best order.
 const BELIEVED: (f64, f64) = (0.5, 0.75);
 
-/// Foreground voxels of a case that orders are compared on; of more, as many at equal distances.
+/// Maximum number of foreground voxels per case on which orders are compared. If there are more, they are sampled at
+/// equal distances.
 const WITNESSES: usize = 1 << 16;
 
-/// Foreground voxels from which on a case counts in full; one with fewer counts less.
+/// Number of foreground voxels from which a case has full weight; with fewer, it has less.
 const FULL_WEIGHT: f64 = 64.0;
 
-/// Foreground voxels of a cohort below which flips are not asked about: a few are right by chance.
+/// Number of foreground voxels in a cohort below which flips are not considered, since a few are right by chance.
 const FEWEST: f64 = 4.0;
 
-/// Cases that are read for the agreement; of more, as many at equal distances.
+/// Maximum number of cases read for the agreement. If there are more, they are sampled at equal distances.
 const CASES: usize = 64;
 
-/// What the predictions of a cohort are.
+/// The content of the predictions of a cohort.
 #[derive(Clone, Copy, Debug)]
 pub enum Content<'a> {
     /// Label maps.
@@ -54,13 +55,13 @@ impl Content<'_> {
     }
 }
 
-/// An array with what decides about its axes.
+/// An array, with the information that decides the order of its axes.
 struct Array<'a> {
     pair: &'a Pair,
     path: &'a Path,
     shape: Vec<usize>,
     extent: [usize; 3],
-    /// Whether the reference is an array too, of the documented order.
+    /// Whether the reference is an array too, in the documented order.
     documented: bool,
 }
 
@@ -74,10 +75,10 @@ impl Array<'_> {
     }
 }
 
-/// The reading with the order of the axes decided for these cases.
+/// Returns the reading with the order of the axes decided for these cases.
 ///
 /// # Errors
-/// The order is in doubt.
+/// The order is ambiguous.
 pub fn decide(pairs: &[Pair], content: Content<'_>, reading: &Reading) -> Result<Reading> {
     let arrays: Vec<Array<'_>> = pairs.iter().filter_map(array).collect();
     if reading.axes.is_some() || arrays.is_empty() {
@@ -87,8 +88,8 @@ pub fn decide(pairs: &[Pair], content: Content<'_>, reading: &Reading) -> Result
     Ok(Reading { axes: Some(order), ..reading.clone() })
 }
 
-/// The array of a case; none where the prediction is not an array, or cannot be read, which fails later as a case of
-/// its own.
+/// The array of a case; `None` if the prediction is not an array, or cannot be read, which fails later when the case is
+/// measured.
 fn array(pair: &Pair) -> Option<Array<'_>> {
     let Files::One(path) = &pair.prediction else { return None };
     if !npy::is_array(path) {
@@ -103,7 +104,7 @@ fn order(arrays: &[Array<'_>], content: Content<'_>) -> Result<Order> {
     let classes = content.has_channels();
     let pictures = arrays.iter().all(|array| array.shape.len() == 2 + usize::from(classes) && array.flat());
     let all = Order::candidates(pictures);
-    // What fits by no order is refused as a case of its own.
+    // An array that fits no order fails later, when its case is measured.
     let fitting: Vec<&Array<'_>> =
         arrays.iter().filter(|array| all.iter().any(|order| array.fits(order, classes))).collect();
     let Some(first) = fitting.first() else { return Ok(Order::documented()) };
@@ -118,12 +119,12 @@ fn order(arrays: &[Array<'_>], content: Content<'_>) -> Result<Order> {
     }
 }
 
-/// nnU-Net writes what it did to an image beside its probabilities; their order is `[class, z, y, x]`.
+/// Whether nnU-Net's properties of the image are beside the probabilities, whose order is then `[class, z, y, x]`.
 fn has_properties(path: &Path) -> bool {
     npy::is_archive(path) && ["pkl", "properties.json"].iter().any(|ending| path.with_extension(ending).is_file())
 }
 
-/// Arrays whose shapes leave no order that fits them all.
+/// The error if no order fits the shapes of all arrays.
 fn contradiction(arrays: &[&Array<'_>], all: &[Order], classes: bool) -> Error {
     let fits = |array: &Array<'_>| -> Vec<&Order> { all.iter().filter(|order| array.fits(order, classes)).collect() };
     let first = arrays[0];
@@ -137,23 +138,23 @@ fn contradiction(arrays: &[&Array<'_>], all: &[Order], classes: bool) -> Error {
         Some(other) => format!("{}, but {}", shown(first), shown(other)),
         None => "no order of the axes fits the references of all cases".to_owned(),
     };
-    Error::new(problem).help("evaluate what one tool wrote at a time, or say the order: --axes kzyx")
+    Error::new(problem).help("evaluate the output of one tool at a time, or give the order, such as --axes kzyx")
 }
 
-/// How well an order agrees, as it is and in the best of its flips.
+/// The agreement of an order as it is, and with the best of its flips.
 struct Agreement {
     order: Order,
     straight: f64,
     flipped: (f64, String),
 }
 
-/// The agreement of each order over the cohort, and how many voxels witness it.
+/// The agreement of each order over the cohort, and the total weight of the voxels behind it.
 struct Agreements {
     orders: Vec<Agreement>,
     witnesses: f64,
 }
 
-/// Weights and agreements of one case: for each order, those of its eight ways to be flipped.
+/// The weight and the agreements of one case: for each order, one for each of its eight flips.
 type Counted = (f64, Vec<[f64; 8]>);
 
 fn agreements(arrays: &[&Array<'_>], orders: &[Order], content: Content<'_>) -> Agreements {
@@ -162,7 +163,7 @@ fn agreements(arrays: &[&Array<'_>], orders: &[Order], content: Content<'_>) -> 
         one_a_thread(&chosen, |array| agreement(array, orders, content).at(array.path.display()));
     let mut sums = vec![[0.0; 8]; orders.len()];
     let mut witnesses = 0.0;
-    // A case that cannot be read fails as a case of its own.
+    // A case that cannot be read fails later, when it is measured.
     for (weight, shares) in cases.into_iter().flatten() {
         witnesses += weight;
         for (sum, share) in sums.iter_mut().zip(shares) {
@@ -178,7 +179,8 @@ fn agreements(arrays: &[&Array<'_>], orders: &[Order], content: Content<'_>) -> 
     Agreements { orders: orders.iter().zip(&sums).map(found).collect(), witnesses }
 }
 
-/// The share of the reference's foreground that one case has right by each order.
+/// Computes, for each order and flip, the fraction of the reference's foreground voxels that the prediction labels
+/// correctly.
 fn agreement(array: &Array<'_>, orders: &[Order], content: Content<'_>) -> Result<Counted> {
     let reference = array.pair.read_reference()?;
     let labels = reference.values();
@@ -200,7 +202,7 @@ fn agreement(array: &Array<'_>, orders: &[Order], content: Content<'_>) -> Resul
     Ok(((witnesses.len() as f64).min(FULL_WEIGHT), shares))
 }
 
-/// The labels of an array, in its own order without the class.
+/// The predicted labels of an array, in its own order without the class axis.
 fn predicted(array: &Array<'_>, content: Content<'_>) -> Result<Vec<Label>> {
     if !content.has_channels() {
         let map = npy::read::<i32>(array.path, "labels")?;
@@ -213,7 +215,7 @@ fn predicted(array: &Array<'_>, content: Content<'_>) -> Result<Vec<Label>> {
     }
     match scores.data.len() / voxels {
         1 => {
-            // One score per voxel: a probability, or a logit where any is not.
+            // One score per voxel: probabilities, or logits if any value is outside [0, 1].
             let half = if scores.data.iter().all(|p| (0.0..=1.0).contains(p)) { 0.5 } else { 0.0 };
             Ok(scores.data.into_iter().map(|score| Label::from(score > half)).collect())
         }
@@ -221,7 +223,7 @@ fn predicted(array: &Array<'_>, content: Content<'_>) -> Result<Vec<Label>> {
     }
 }
 
-/// Where a voxel of the reference lies in an array of some order.
+/// Maps voxels of the reference to offsets in an array with some order of axes.
 struct Place {
     extent: [usize; 3],
     steps: [usize; 3],
@@ -248,7 +250,7 @@ impl Place {
     }
 }
 
-/// The only order that fits, unless a flipped one agrees far better.
+/// Returns the only order that fits, unless a flip of it agrees far better.
 fn expect_unflipped(order: &Order, found: &Agreements, first: &Array<'_>) -> Result<Order> {
     let Some(best) = found.orders.first() else { return Ok(order.clone()) };
     if found.witnesses < FEWEST || best.flipped.0 <= best.straight + MARGIN {
@@ -257,7 +259,7 @@ fn expect_unflipped(order: &Order, found: &Agreements, first: &Array<'_>) -> Res
     Err(doubt(found, order, first.path))
 }
 
-/// The order that wins clearly.
+/// Returns the order that wins clearly.
 fn most_agreeing(possible: &[Order], found: &Agreements, arrays: &[&Array<'_>]) -> Result<Order> {
     let documented = &possible[0];
     let mut ranked: Vec<&Agreement> = found.orders.iter().collect();
@@ -270,7 +272,7 @@ fn most_agreeing(possible: &[Order], found: &Agreements, arrays: &[&Array<'_>]) 
     }
     let (least, share) = BELIEVED;
     let clear = best.straight >= least && 1.0 - best.straight < share * (1.0 - second.straight);
-    // Arrays of one tool on both sides have the documented order, unless they say clearly that they have not.
+    // Arrays on both sides have the documented order, unless another one wins clearly.
     if arrays.iter().all(|array| array.documented) {
         return if clear && best.order != *documented { refused() } else { Ok(documented.clone()) };
     }
@@ -278,7 +280,8 @@ fn most_agreeing(possible: &[Order], found: &Agreements, arrays: &[&Array<'_>]) 
         return refused();
     }
     let text = format!(
-        "the arrays are read as {}, which agrees with {:.1} % of the references' foreground, {} with {:.1} %; --axes sets the order",
+        "the arrays are read as {}, which agrees with {:.1} % of the references' foreground; {} agrees with {:.1} %; --axes \
+         sets the order",
         best.order.in_words(),
         100.0 * best.straight,
         second.order.in_words(),
@@ -292,7 +295,7 @@ fn most_agreeing(possible: &[Order], found: &Agreements, arrays: &[&Array<'_>]) 
     Ok(best.order.clone())
 }
 
-/// The error of an order that nothing decides, with what each agrees with.
+/// The error if the order is ambiguous, with the agreement of each order.
 fn doubt(found: &Agreements, documented: &Order, path: &Path) -> Error {
     let straight = |found: &Agreement| format!("{:.0} % read as {}", 100.0 * found.straight, found.order.in_words());
     let mut shown: Vec<String> = found.orders.iter().map(straight).collect();
@@ -302,12 +305,12 @@ fn doubt(found: &Agreements, documented: &Order, path: &Path) -> Error {
         shown.push(format!("{:.0} % read as {} flipped along {letters}", 100.0 * share, best.order.in_words()));
     }
     let problem = format!(
-        "the order of the axes is in doubt: the arrays agree with the references' foreground by {}",
+        "the order of the axes is ambiguous: agreement with the references' foreground is {}",
         shown.join(", ")
     );
     Error::new(problem)
         .at(path.display())
-        .help(format!("say the order if you know it, for example --axes {documented}; turn flipped arrays round"))
+        .help(format!("if you know the order, give it, for example --axes {documented}; flip flipped arrays back"))
 }
 
 #[cfg(test)]

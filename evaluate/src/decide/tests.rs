@@ -5,7 +5,7 @@ use super::*;
 
 const EXTENT: [usize; 3] = [8, 8, 8];
 
-/// Label maps with a block at a place that no exchange of axes maps onto itself.
+/// Label maps with a block that no permutation of axes maps onto itself.
 fn block(extent: [usize; 3], shift: usize) -> Vec<i32> {
     let [d, h, w] = extent;
     let inside = |voxel: usize| {
@@ -23,7 +23,7 @@ fn scores_of(labels: &[i32], extent: [usize; 3]) -> Array4<f32> {
     Array4::from_shape_vec((2, d, h, w), both).unwrap()
 }
 
-/// A folder of cases: reference, and prediction whose axes are `order` of `[class, z, y, x]`.
+/// A folder of cases: references, and predictions whose axes are the permutation `order` of `[class, z, y, x]`.
 struct Folder(tempfile::TempDir, Vec<Pair>);
 
 impl Folder {

@@ -1,4 +1,4 @@
-//! Ranks as a JSON document.
+//! Writes ranks as a JSON document.
 
 use segcal_data::output::number;
 use segcal_metrics::bootstrap::Interval;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{ColumnFigures, Difference, GroupFigures, Pair, Ranking};
 
 impl Ranking {
-    /// The document `segcal.ranking/1`.
+    /// The JSON document `segcal.ranking/1`.
     pub fn to_json(&self) -> Value {
         let options = &self.options;
         let by_method = |figure: &dyn Fn(usize) -> Value| -> Value {

@@ -1,4 +1,4 @@
-//! Ranks of methods by their evaluations of the same cases, with intervals and tests.
+//! Ranks methods by their evaluations of the same cases, with intervals and tests.
 
 mod document;
 
@@ -25,9 +25,9 @@ pub struct Options {
     pub metrics: Vec<String>,
     /// Region of the calibration metrics.
     pub region: String,
-    /// Structures over which overlap and surface metrics are averaged; empty: every single label.
+    /// Structures over which overlap and surface metrics are averaged; empty for all single labels.
     pub structures: Vec<String>,
-    /// The rank of equal values.
+    /// How equal values are ranked.
     pub ties: Ties,
     /// Number of bootstrap replicates.
     pub replicates: usize,
@@ -37,18 +37,18 @@ pub struct Options {
 
 /// The methods' evaluations of one data set.
 pub struct Group {
-    /// Name of the data set; empty where there is one alone.
+    /// Name of the data set; empty if there is only one.
     pub name: String,
     /// The methods, in the same order in every group.
     pub methods: Vec<Method>,
-    /// Structures over which overlap and surface metrics are averaged here; empty: those of the options.
+    /// Structures over which overlap and surface metrics are averaged here; empty for those of the options.
     pub structures: Vec<String>,
-    /// Number of the first group that is of the same cases (the same patients seen by another network, say): they are
-    /// drawn together. Its own number where no other is.
+    /// Index of the first group with the same cases (for example, the same patients with another network): their cases
+    /// are drawn together. The group's own index if there is no earlier one.
     pub cases_of: usize,
 }
 
-/// Every figure of a comparison.
+/// All results of a comparison.
 pub struct Ranking {
     /// Names of the methods.
     pub methods: Vec<String>,
@@ -66,7 +66,7 @@ pub struct Ranking {
     pub case_ranks: Vec<Interval>,
     /// Friedman's test with the columns as blocks.
     pub over_metrics: Friedman,
-    /// Every two methods under each metric over all data sets; none of one data set.
+    /// Every pair of methods under each metric over all data sets; empty for a single data set.
     pub over_datasets: Vec<Difference>,
     options: Options,
 }
@@ -75,15 +75,15 @@ pub struct Ranking {
 pub struct Difference {
     /// The metric.
     pub metric: &'static Metric,
-    /// Numbers of the methods.
+    /// Indices of the methods.
     pub methods: [usize; 2],
-    /// Mean over the data sets of the mean of first less second; cases are drawn within each data set.
+    /// Mean over the data sets of the mean of first minus second; cases are drawn within each data set.
     pub difference: Interval,
 }
 
-/// What is known of one data set.
+/// One data set.
 pub struct GroupFigures {
-    /// Its name; empty where there is one alone.
+    /// Its name; empty if there is only one.
     pub name: String,
     /// Number of cases.
     pub cases: usize,
@@ -95,7 +95,7 @@ pub struct GroupFigures {
 
 /// One metric on one data set.
 pub struct ColumnFigures {
-    /// Number of the data set.
+    /// Index of the data set.
     pub group: usize,
     /// The values of each method in each case.
     pub column: Column,
@@ -107,15 +107,15 @@ pub struct ColumnFigures {
     pub case_ranks: Vec<f64>,
     /// Friedman's test with the cases as blocks.
     pub over_cases: Friedman,
-    /// Every two methods.
+    /// Every pair of methods.
     pub pairs: Vec<Pair>,
 }
 
 /// Two methods under one metric.
 pub struct Pair {
-    /// Numbers of the methods.
+    /// Indices of the methods.
     pub methods: [usize; 2],
-    /// Mean of first less second.
+    /// Mean of first minus second.
     pub difference: Interval,
     /// Wilcoxon's signed-rank test of the differences.
     pub test: SignedRank,
@@ -156,21 +156,21 @@ impl Ranking {
         })
     }
 
-    /// Refuses metrics that are defined nowhere: there is nothing to rank.
+    /// Checks that every metric is defined somewhere; otherwise there is nothing to rank.
     ///
     /// # Errors
-    /// There is one.
+    /// A metric is undefined for every case of every method.
     pub fn expect_defined(&self) -> Result<()> {
         match self.columns.iter().find(|column| column.means.iter().all(|mean| mean.is_nan())) {
             None => Ok(()),
             Some(column) => {
-                let problem = format!("{} is defined for no case of any method", self.name(column));
-                Err(Error::new(problem).help("choose other metrics, or another --empty for evaluate"))
+                let problem = format!("{} is undefined for every case of every method", self.name(column));
+                Err(Error::new(problem).help("choose other metrics, or evaluate with another --empty"))
             }
         }
     }
 
-    /// A column's name: the metric's key, behind the data set's name where there are several.
+    /// The name of a column: the metric's key, preceded by the name of the data set if there are several.
     pub fn name(&self, column: &ColumnFigures) -> String {
         let (dataset, key) = (&self.groups[column.group].name, column.column.metric.key);
         if dataset.is_empty() { key.to_owned() } else { format!("{dataset} {key}") }
@@ -185,7 +185,7 @@ fn method_names(groups: &[Group]) -> Result<Vec<String>> {
         None => Ok(first),
         Some(other) => {
             let problem = format!("has the methods {}, not {}", names(other).join(", "), first.join(", "));
-            let help = "give the folders of the same methods in the same order; the name of a folder is the method's";
+            let help = "give the folders of the same methods in the same order; methods are named after their folders";
             Err(Error::new(problem).at(&other.name).help(help))
         }
     }
@@ -201,7 +201,7 @@ impl GroupFigures {
     }
 }
 
-/// Friedman's test; without any statistic of fewer than two methods.
+/// Friedman's test; with fewer than two methods its statistics are NaN.
 fn test_of(settings: &[Setting]) -> Friedman {
     match settings.first() {
         Some(first) if first.values.len() > 1 => friedman(settings),
@@ -209,7 +209,7 @@ fn test_of(settings: &[Setting]) -> Friedman {
     }
 }
 
-/// The mean over the cases of all data sets of the [`ranks::within_cases`]; cases are drawn within each data set.
+/// The mean of [`ranks::within_cases`] over the cases of all data sets; cases are drawn within each data set.
 fn case_ranks(columns: &[ColumnFigures], groups: &[GroupFigures], options: &Options) -> Vec<Interval> {
     let of_cases = |group: usize| {
         let own = columns.iter().filter(|figures| groups[figures.group].cases_of == group);
@@ -231,7 +231,7 @@ fn case_ranks(columns: &[ColumnFigures], groups: &[GroupFigures], options: &Opti
     (0..columns[0].means.len()).map(interval).collect()
 }
 
-/// The BCa interval, or none where no replicate has a value.
+/// The BCa interval; NaN if no replicate has a value.
 fn interval_of(drawn: &Bootstrap) -> Interval {
     if drawn.replicates().is_empty() {
         return Interval { estimate: f64::NAN, lower: f64::NAN, upper: f64::NAN };
@@ -239,8 +239,8 @@ fn interval_of(drawn: &Bootstrap) -> Interval {
     drawn.bca(LEVEL)
 }
 
-/// Every two methods under each metric: the mean over the groups of the mean paired difference. Cases are drawn within
-/// each data set, once for all groups that are of them.
+/// Every pair of methods under each metric: the mean over the groups of the mean paired difference. Cases are drawn
+/// within each data set, once for all groups that share them.
 fn over_datasets(columns: &[ColumnFigures], groups: &[GroupFigures], options: &Options) -> Result<Vec<Difference>> {
     let mut found = Vec::new();
     for metric in methods::metrics(&options.metrics)?.into_iter().filter(|_| groups.len() > 1) {
@@ -278,7 +278,7 @@ fn difference_of(
     interval_of(&Bootstrap::stratified(&counts, options.replicates, options.seed, figure))
 }
 
-/// Every pair of this many.
+/// Every pair of indices below `count`.
 fn two_of(count: usize) -> impl Iterator<Item = [usize; 2]> {
     (0..count).flat_map(move |a| (a + 1..count).map(move |b| [a, b]))
 }
@@ -292,7 +292,7 @@ impl ColumnFigures {
         Self {
             group,
             ranks: setting.ranks(options.ties),
-            // Without any case there are no ranks.
+            // Without cases there are no ranks.
             case_ranks: if blocks.is_empty() {
                 vec![f64::NAN; means.len()]
             } else {

@@ -78,7 +78,7 @@ fn nothing_of_an_earlier_evaluation_stays() {
     // Going on would leave the third case to a later merge.
     let (status, messages, _) = folder.evaluate(&[&THREE[..], &["--resume"]].concat());
     assert_eq!(status, Some(2));
-    assert!(messages.contains("states/c.json: is of a case"), "{messages}");
+    assert!(messages.contains("states/c.json: belongs to a case"), "{messages}");
     assert_eq!(folder.evaluate(&THREE).0, Some(0));
     for left in ["states/c.json", "states/c.npz", "plots/worst-1-c.svg", "plots/worst-1-c.csv", "plots/worst-1-c.png"] {
         assert!(!folder.at("out").join(left).exists(), "{left}");
