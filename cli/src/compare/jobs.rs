@@ -1,4 +1,4 @@
-//! What is left of a comparison, as steps for people and as jobs for machines that work side by side.
+//! The remaining work of a comparison, as steps for people and as jobs that machines can run in parallel.
 
 use std::collections::BTreeMap;
 
@@ -10,26 +10,26 @@ use super::selection::Selection;
 use super::step::Step;
 use super::unit::{Training, Unit};
 
-/// What one machine can do by itself.
+/// Work that one machine can do on its own.
 pub struct Job<'a, 'p> {
     /// `METHOD/DATASET/SEED`, with network and value of the grid where there are several.
     pub id: String,
-    /// The trainings it may be about: one, or every trial of which one is chosen.
+    /// The trainings it may work on: one, or every trial of a grid, of which one is chosen.
     pub units: Vec<&'a Unit<'p>>,
-    /// What it does.
+    /// Its steps.
     pub steps: Vec<Step>,
-    /// The jobs that must be done before.
+    /// The jobs that must be done first.
     pub needs: Vec<String>,
 }
 
-/// How far a job is.
+/// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// All of it is done.
     Done,
     /// It can be done now.
     Ready,
-    /// Others come first.
+    /// Other jobs must be done first.
     Waits,
 }
 
@@ -43,8 +43,8 @@ impl State {
     }
 }
 
-/// Every job of a plan: a training with all that is made from it; with a grid, each trial up to its validation, and what
-/// is made from the chosen one.
+/// Every job of a plan: a training and everything computed from it; with a grid, each trial up to its validation, and
+/// everything computed from the chosen one.
 pub fn jobs<'a, 'p>(plan: &Plan, units: &'a [Unit<'p>]) -> Vec<Job<'a, 'p>> {
     let mut jobs: Vec<Job<'a, 'p>> = Vec::new();
     for unit in units {
@@ -63,7 +63,7 @@ pub fn jobs<'a, 'p>(plan: &Plan, units: &'a [Unit<'p>]) -> Vec<Job<'a, 'p>> {
 }
 
 impl<'p> Job<'_, 'p> {
-    /// The training it is about, if that can be said.
+    /// The training it works on, if already known.
     pub fn unit(&self, selection: &Selection) -> Option<&Unit<'p>> {
         match self.units[..] {
             [unit] => Some(unit),
@@ -71,7 +71,7 @@ impl<'p> Job<'_, 'p> {
         }
     }
 
-    /// How far it is.
+    /// Returns its state.
     ///
     /// # Errors
     /// As [`Unit::done`].
@@ -81,7 +81,7 @@ impl<'p> Job<'_, 'p> {
     }
 }
 
-/// The jobs of this name, or below it; a seed may be given as its number.
+/// The jobs with this name or below it; a seed may be given as its number.
 ///
 /// # Errors
 /// There is none.
@@ -93,7 +93,7 @@ pub fn named<'j, 'a, 'p>(jobs: &'j [Job<'a, 'p>], name: &str) -> Result<Vec<&'j 
     if found.is_empty() {
         let error = Error::new(format!("unknown job {name}")).at("--only");
         return Err(match nearest(&name, jobs.iter().map(|job| job.id.as_str())) {
-            Some(near) => error.help(format!("there is {near}; --jobs lists all")),
+            Some(near) => error.help(format!("did you mean {near}? --jobs lists all")),
             None => error.help("--jobs lists all"),
         });
     }
@@ -112,7 +112,7 @@ pub fn to_json(jobs: &[Job<'_, '_>], selection: &Selection) -> Result<Value> {
     Ok(json!({ "jobs": jobs.iter().map(job).collect::<Result<Vec<_>>>()? }))
 }
 
-/// The jobs as lines.
+/// The jobs as table rows.
 ///
 /// # Errors
 /// As [`Unit::done`].
@@ -127,20 +127,20 @@ pub fn rows(jobs: &[Job<'_, '_>], selection: &Selection) -> Result<Vec<[String; 
     jobs.iter().map(row).collect()
 }
 
-/// One step, and how far it is.
+/// One step and its state.
 pub struct Told {
-    /// Of which training.
+    /// The training it belongs to.
     pub place: String,
-    /// What it does.
+    /// What it does, in a few words.
     pub what: String,
-    /// `done`, `to do`, `to do from epoch 3 of 9 on`.
+    /// `done`, `to do`, `to do from epoch 3 of 9`.
     pub state: String,
 }
 
-/// What a step that is done says.
+/// The state of a step that is done.
 pub const DONE: &str = "done";
 
-/// Every step of every training, as far as the values are chosen.
+/// Every step of every training, as far as values have been chosen.
 ///
 /// # Errors
 /// As [`Unit::done`].
@@ -155,9 +155,9 @@ pub fn told(units: &[Unit<'_>], selection: &Selection) -> Result<Vec<Told>> {
             let state = match (*step, training) {
                 _ if done => DONE.into(),
                 (Step::Train, Training::Begun(epochs)) => {
-                    format!("to do from epoch {} of {} on", epochs + 1, unit.settings().epochs)
+                    format!("to do from epoch {} of {}", epochs + 1, unit.settings().epochs)
                 }
-                _ if number >= first && !known => "to do with the value that is chosen".into(),
+                _ if number >= first && !known => "to do with the chosen value".into(),
                 _ => "to do".into(),
             };
             told.push(Told { place: unit.place.clone(), what: step.what(), state });
@@ -166,7 +166,7 @@ pub fn told(units: &[Unit<'_>], selection: &Selection) -> Result<Vec<Told>> {
     Ok(told)
 }
 
-/// How many trainings there are and are left, and how long those take by the epochs that were measured.
+/// The number of trainings, how many are left, and how long they will take, estimated from completed epochs.
 ///
 /// # Errors
 /// As [`Unit::training`].
@@ -191,13 +191,13 @@ pub fn trainings(units: &[Unit<'_>]) -> Result<String> {
         todo.iter().map(|(arm, epochs)| if *epochs > 0 { *epochs as f64 * of_arm(arm) } else { 0.0 }).sum();
     let long = match left {
         0 => String::new(),
-        _ if total.is_finite() => format!(", about {} of training by the epochs that are measured", duration(total)),
-        _ => ", how long is known after the first epoch".into(),
+        _ if total.is_finite() => format!(", about {} of training, judging by completed epochs", duration(total)),
+        _ => ", with an estimate of the time after the first epoch".into(),
     };
     Ok(format!("{} trainings, {left} to do{long}", units.len()))
 }
 
-/// The seconds of the epochs in the log of a run.
+/// The duration in seconds of each epoch in the log of a run.
 fn seconds(unit: &Unit<'_>) -> Vec<f64> {
     let log = std::fs::read_to_string(unit.settings().out.join("log.jsonl")).unwrap_or_default();
     let record = |line: &str| serde_json::from_str::<Value>(line).ok()?.get("seconds")?.as_f64();

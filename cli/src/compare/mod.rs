@@ -1,9 +1,9 @@
-//! Comparisons of trainings: the papers' experiment as a plan, done step by step and put side by side.
+//! Comparisons of trainings: the papers' experiment as a plan, run step by step, with the results side by side.
 //!
-//! [`plan`] reads what is to be done, [`part`] finds the cases, [`mod@unit`] is one training with what is made from it and knows
-//! which [`step`]s are done, [`running`] does the others, [`selection`] chooses values of grids, [`jobs`] tells what is left;
-//! [`results`] puts the evaluations side by side, [`tables`] writes them as CSV, JSON, Markdown, LaTeX and text, [`page`] as
-//! one page with [`figures`].
+//! [`plan`] reads the plan, [`part`] finds the cases, [`mod@unit`] is one training with everything computed from it and
+//! knows which [`step`]s are done, [`running`] runs the others, [`selection`] chooses grid values, [`jobs`] lists the
+//! remaining work; [`results`] collects the evaluations, [`tables`] writes them as CSV, JSON, Markdown, LaTeX and text,
+//! [`page`] as one page with [`figures`].
 
 pub mod figures;
 pub mod jobs;

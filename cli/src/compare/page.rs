@@ -1,4 +1,4 @@
-//! The page of a comparison: methods side by side, ranks, cases, noise, what was compared and where everything lies.
+//! The page of a comparison: methods side by side, ranks, cases, noise, what was compared and where the files are.
 
 use std::collections::BTreeSet;
 
@@ -60,37 +60,37 @@ const SECTIONS: [(Section, &str, &str); 5] = [
     (
         Section::Subject,
         "One subject",
-        "The same slice under every method: contours of reference and prediction, the largest probability of each voxel, and \
-         the reliability of the subject's foreground. Without noise, first seed.",
+        "The same slice for every method: contours of reference and prediction, the largest class probability of each \
+         voxel, and the reliability diagram of the subject's foreground. Without noise, first seed.",
     ),
     (
         Section::Networks,
         "Networks",
-        "The same losses with each network: means over the seeds, bars of one standard deviation.",
+        "The same losses with each network: means over the seeds, with error bars of one standard deviation.",
     ),
     (
         Section::Shares,
         "Shares",
-        "Each bar is one data set with one network; a method's share of the bar is its mean over the sum of all means.",
+        "Each bar is one data set with one network; a method's share of the bar is its mean divided by the sum of all means.",
     ),
     (
         Section::Sensitivity,
         "Sensitivity",
-        "What each value of a grid gives on the validation part: means over the seeds, bars of one standard deviation. The \
-         test part was measured with the chosen value alone.",
+        "The result of each grid value on the validation part: means over the seeds, with error bars of one standard \
+         deviation. The test part was evaluated only with the chosen value.",
     ),
     (
         Section::Cases,
         "Cases",
-        "Every case, seeds averaged within it, without noise: quartiles, whiskers to the furthest case within 1.5 \
-         interquartile ranges.",
+        "Every case, averaged over the seeds, without noise. Boxes show quartiles; whiskers reach the furthest case within \
+         1.5 interquartile ranges.",
     ),
 ];
 
 fn head(results: &Results<'_>) -> String {
     let plan = results.plan;
     let mut html = format!(
-        "<h1>Comparison of {}</h1>\n<p class=\"lead\">{}; {} of each method. Figures are means over the cases, then mean \
+        "<h1>Comparison of {}</h1>\n<p class=\"lead\">{}; {} per method. Values are means over the cases, then mean \
          &plusmn; standard deviation over the seeds. segcal {}.</p>\n",
         counted(results.methods.len(), "method"),
         escape(&measured_on(results).join("; ")),
@@ -109,10 +109,10 @@ fn head(results: &Results<'_>) -> String {
 fn ranks(results: &Results<'_>, plots: &[Plot]) -> String {
     let ranking = &results.overall[0];
     format!(
-        "<h2>Ranks</h2>\n<p class=\"lead\">Of every method in every column, without noise: 1 is the best, equal values share \
-         the smaller rank. Sum rank and Friedman rank are sum and mean over the columns, the final rank is that of the \
-         Friedman rank; the mean case rank is that of the ranks within each case, whose seeds are averaged first. In brackets \
-         95 % intervals over cases, drawn within each data set.</p>\n{}{}{}",
+        "<h2>Ranks</h2>\n<p class=\"lead\">Ranks of every method in every column, without noise: 1 is the best; equal values \
+         share the smaller rank. The sum rank and the Friedman rank are the sum and the mean over the columns; the final rank \
+         orders the methods by their Friedman ranks. The mean case rank averages the ranks within each case, after averaging \
+         over the seeds. Brackets show 95 % bootstrap intervals over cases, resampled within each data set.</p>\n{}{}{}",
         ranks_over_all(ranking),
         ranks_by_column(ranking),
         section_of(Section::Ranks, plots)
@@ -139,7 +139,7 @@ fn ranks_over_all(ranking: &Ranking) -> String {
     format!("<div class=\"wide\"><table><thead><tr><th>Method</th>{heads}</tr></thead>\n{lines}</table></div>\n")
 }
 
-/// One line for each column: columns may be many, methods are few.
+/// One row for each column: there may be many columns, but few methods.
 fn ranks_by_column(ranking: &Ranking) -> String {
     let heads: String =
         ranking.methods.iter().map(|method| format!("<th class=\"n\">{}</th>", escape(method))).collect();
@@ -191,14 +191,14 @@ fn main_table(results: &Results<'_>, level: &Level) -> String {
     let maps = if results.plan.calibrate.is_empty() {
         ""
     } else {
-        " Maps were fitted on the validation part; their lines are not ranked."
+        " Maps were fitted on the validation part; their rows are not ranked."
     };
     format!(
-        "<p class=\"lead\">Without noise. Best in bold, second best underlined; arrows say which way is better.{maps}</p>\n\
+        "<p class=\"lead\">Without noise. Best in bold, second best underlined; arrows show which direction is better.{maps}</p>\n\
          <div class=\"wide\"><table><thead><tr><th>Method</th>{heads}<th class=\"n\">sum<br>rank</th>\
          <th class=\"n\">mean case<br>rank</th><th class=\"n\">Friedman<br>rank</th></tr></thead>\n{lines}</table></div>\n\
-         <p class=\"note\">A spread over seeds says how far trainings differ, not how far patients do: standard deviations \
-         over cases are in tables.md, intervals of differences over cases in differences.csv.</p>\n"
+         <p class=\"note\">The spread over seeds shows how much trainings differ, not how much patients do: standard \
+         deviations over cases are in tables.md, intervals of differences over cases in differences.csv.</p>\n"
     )
 }
 
@@ -232,7 +232,7 @@ fn head_of(results: &Results<'_>, arm: usize, metric: &Metric, of: &str) -> Stri
     format!("<th class=\"n\" title=\"{definition}\">{key} {way}<br><small>{}</small></th>", escape(of))
 }
 
-/// A metric of every line as cells of a table.
+/// The table cells of a metric, one for each row.
 fn cells(metric: &Metric, spreads: &[Spread]) -> Vec<String> {
     let marked = |(spread, place): (&Spread, Option<usize>)| {
         let mean = emphasised(shown(spread.mean()), place, spreads.len());
@@ -245,7 +245,7 @@ fn with_deviation(mean: String, sd: f64) -> String {
     if sd.is_nan() { mean } else { format!("{mean} <small>&plusmn; {}</small>", shown(sd)) }
 }
 
-/// The same of each structure.
+/// The same table for each structure.
 fn structures(results: &Results<'_>, level: &Level) -> String {
     let metrics: Vec<&Metric> = results.plan.metrics.iter().copied().filter(|metric| metric.per_structure()).collect();
     let labels = results.structures(level.arm);
@@ -277,7 +277,8 @@ fn structures(results: &Results<'_>, level: &Level) -> String {
     )
 }
 
-/// Robustness: a table of each metric and of the sum rank on each arm, one column a level, and the plots.
+/// Robustness to noise: for each arm a table of each metric and of the sum rank, with one column per level, and the
+/// plots.
 fn noise(results: &Results<'_>, plots: &[Plot]) -> String {
     let heads: String =
         results.plan.noise.iter().map(|noise| format!("<th class=\"n\">&sigma; = {noise}</th>")).collect();
@@ -309,14 +310,14 @@ fn noise(results: &Results<'_>, plots: &[Plot]) -> String {
         tables += &table(&format!("{on}Sum rank"), &levels.iter().map(ranks).collect::<Vec<_>>());
     }
     format!(
-        "<h2>Robustness to noise</h2>\n<p class=\"lead\">Gaussian noise of standard deviation &sigma; added to the images of \
-         the cases, which are scaled to [0, 1]; nothing is clipped. Trainings never saw it. The noise of a case is the same \
-         for every method.</p>\n{}<details><summary>Tables</summary>{tables}</details>\n",
+        "<h2>Robustness to noise</h2>\n<p class=\"lead\">Gaussian noise of standard deviation &sigma; is added to the images \
+         of the cases, which are scaled to [0, 1]; nothing is clipped. Training never used this noise. The noise of a case is \
+         the same for every method.</p>\n{}<details><summary>Tables</summary>{tables}</details>\n",
         section_of(Section::Noise, plots)
     )
 }
 
-/// What the methods are, and where their evaluations lie.
+/// The methods, with links to their evaluations.
 fn methods(results: &Results<'_>) -> String {
     let line = |(number, method): (usize, &&crate::compare::plan::Method)| {
         let keys = method.keys.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ");
@@ -339,10 +340,10 @@ fn methods(results: &Results<'_>) -> String {
     };
     let lines: String = results.methods.iter().enumerate().map(line).collect();
     format!(
-        "<h2>What was compared</h2>\n<p class=\"lead\">The keys of the training config in which each method differs from what \
-         all share (plan.toml), and the reports of its evaluations.</p>\n<details><summary>Keys and reports</summary>\
+        "<h2>What was compared</h2>\n<p class=\"lead\">The training config keys in which each method differs from the shared \
+         ones (plan.toml), and the reports of its evaluations.</p>\n<details><summary>Keys and reports</summary>\
          <div class=\"wide\"><table><thead><tr><th>Method</th><th>keys</th><th>evaluations</th></tr></thead>\n{lines}</table>\
-         </div></details>\n<details><summary>What all share</summary><pre>{}</pre></details>\n",
+         </div></details>\n<details><summary>Shared keys</summary><pre>{}</pre></details>\n",
         escape(&results.plan.resolved["train"].as_table().map(ToString::to_string).unwrap_or_default())
     )
 }
@@ -360,9 +361,9 @@ fn settings(results: &Results<'_>) -> String {
     ];
     let lines: String = rows.iter().map(|(key, value)| format!("<dt>{key}</dt><dd>{}</dd>\n", escape(value))).collect();
     format!(
-        "<h2>Settings and files</h2>\n<dl>\n{lines}</dl>\n<p class=\"note\">results.csv holds every mean of every evaluation, \
-         summary.csv and summary.json mean and standard deviation over the seeds, ranks.csv and differences.csv ranks and \
-         differences with intervals, tables.md and tables.tex the tables, plan.toml the whole plan. Every plot lies in the \
-         folder plots as SVG and PNG, with the numbers behind it as CSV.</p>\n"
+        "<h2>Settings and files</h2>\n<dl>\n{lines}</dl>\n<p class=\"note\">results.csv contains every mean of every evaluation; \
+         summary.csv and summary.json, the mean and standard deviation over the seeds; ranks.csv and differences.csv, ranks \
+         and differences with intervals; tables.md and tables.tex, the tables; plan.toml, the complete plan. The folder plots \
+         contains every plot as SVG and PNG, with its data as CSV.</p>\n"
     )
 }

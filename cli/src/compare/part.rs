@@ -1,4 +1,4 @@
-//! The cases of a comparison: what everything is measured on, and what values and maps are chosen on.
+//! The cases of a comparison: those that everything is evaluated on, and those that grid values and maps are chosen on.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,11 +14,11 @@ use super::plan::Plan;
 /// The parts of a data set.
 #[derive(Clone, Debug)]
 pub struct Parts {
-    /// What everything is measured on.
+    /// The cases that everything is evaluated on.
     pub measured: Part,
-    /// What chooses: values of a grid, and maps.
+    /// The cases that grid values and maps are chosen on.
     pub validation: Part,
-    /// What each of the plan's folds holds out; all of them together are measured.
+    /// The held-out cases of each of the plan's folds; all of them together are evaluated.
     pub folds: Vec<Part>,
 }
 
@@ -29,7 +29,7 @@ pub struct Part {
     pub name: &'static str,
     /// Its labelled cases.
     pub cases: Vec<Case>,
-    /// Of each case, the SHA-256 of its images, and that of its images and label.
+    /// For each case, the SHA-256 of its images, and that of its images and label.
     pub(super) contents: BTreeMap<String, [String; 2]>,
 }
 
@@ -56,14 +56,14 @@ impl Parts {
         let all: Vec<Case> = folds.iter().flat_map(|fold| fold.cases.iter().cloned()).collect();
         let measured = Part::new("validation", all)?;
         if measured.contents.len() < measured.cases.len() || folds.iter().any(|fold| fold.cases.is_empty()) {
-            let error = Error::new("two of the folds hold out the same case, or one holds out none");
-            return Err(error.at(settings.data.display()).help("segcal prepare --folds deals each case into one fold"));
+            let error = Error::new("two folds hold out the same case, or a fold holds out none");
+            return Err(error.at(settings.data.display()).help("segcal prepare --folds puts each case into one fold"));
         }
         Ok(Self { validation: measured.clone(), measured, folds })
     }
 
-    /// The labelled cases of the test part, or else the validation part. Lists of the decathlon name no labels of test
-    /// images: those in the folder `labelsX` beside the images' `imagesX` count as well.
+    /// The labelled cases of the test part, or else the validation part. The lists of the decathlon name no labels for
+    /// test images, so labels in the folder `labelsX` beside `imagesX` count as well.
     fn new(settings: &Settings) -> Result<Self> {
         let data = Dataset::open_fold(&settings.data, settings.fold)?;
         let with_label = |case: Case| Case { label: case.label.clone().or_else(|| label_beside(&case)), ..case };
@@ -71,19 +71,19 @@ impl Parts {
         let validation = Part::new("validation", data.val)?;
         let measured = if labelled.is_empty() { validation.clone() } else { Part::new("test", labelled)? };
         if measured.cases.is_empty() {
-            let error = Error::new("neither the test nor the validation part holds a labelled case");
-            return Err(error.at(settings.data.display()).help("divide the data set in a splits.json"));
+            let error = Error::new("neither the test nor the validation part contains a labelled case");
+            return Err(error.at(settings.data.display()).help("define the split in a splits.json"));
         }
         Ok(Self { measured, validation, folds: Vec::new() })
     }
 }
 
-/// Folder of the probabilities of the subject where the others are removed.
+/// Folder that keeps the subject's probabilities when the others are removed.
 pub const KEPT: &str = "subject";
 
 impl Part {
-    /// The case that a figure shows under every method: the plan's, or else the first by name; `None` where the plan's is
-    /// not here.
+    /// The case that a figure shows for every method: the plan's, or else the first by name; `None` if the plan's is
+    /// not in this part.
     pub fn subject(&self, plan: &Plan) -> Option<&Case> {
         match &plan.subject.0 {
             Some(name) => self.cases.iter().find(|case| &case.name == name),

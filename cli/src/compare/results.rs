@@ -17,52 +17,52 @@ use super::selection::{self, Mean};
 use super::step::View;
 use super::unit::Unit;
 
-/// The rank of equal values: as in the papers, and as `segcal rank` has it unless asked otherwise.
+/// The rank of equal values: as in the papers, and the default of `segcal rank`.
 const TIES: Ties = Ties::Minimum;
 
-/// Everything that the evaluations of the methods say, of those methods whose every training is done.
+/// The results of all evaluations of the methods whose trainings are all done.
 pub struct Results<'a> {
-    /// What was to be done.
+    /// The plan.
     pub plan: &'a Plan,
-    /// What each arm was measured on.
+    /// The cases that each arm was evaluated on.
     pub parts: &'a [Parts],
     /// The methods.
     pub methods: Vec<&'a Method>,
-    /// The lines of the tables: each method as it was trained, and after each map.
+    /// The rows of the tables: each method as trained, and after each map.
     pub rows: Vec<Row>,
     /// Every mean of every evaluation.
     pub figures: Vec<Figure>,
-    /// One for each arm and level of noise, the arms of a level together.
+    /// One for each arm and level of noise, grouped by level.
     pub levels: Vec<Level>,
     /// The ranks over all arms at each level of noise.
     pub overall: Vec<Ranking>,
-    /// What the values of grids gave on the validation part.
+    /// The results of grid values on the validation part.
     pub trials: Vec<Tried>,
-    /// Number of the trial that is measured, of each method on each arm.
+    /// Index of the trial that is evaluated, for each method on each arm.
     pub chosen: Vec<Vec<usize>>,
-    /// Where each evaluation lies.
+    /// Where each evaluation is stored.
     pub folders: Vec<Folder>,
-    /// What went wrong elsewhere.
+    /// What failed.
     pub failed: Vec<String>,
 }
 
-/// A line of the tables.
+/// A row of the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its name: that of the method, and of the map after it.
+    /// Its name: the method's, followed by the map's.
     pub name: String,
-    /// Number of the method.
+    /// Index of the method.
     pub method: usize,
-    /// The map.
+    /// The map, if any.
     pub map: Option<Map>,
 }
 
-/// Where an evaluation lies.
+/// Where an evaluation is stored.
 #[derive(Clone, Debug)]
 pub struct Folder {
-    /// Number of the row.
+    /// Index of the row.
     pub row: usize,
-    /// Number of the arm.
+    /// Index of the arm.
     pub arm: usize,
     /// The seed.
     pub seed: u64,
@@ -77,44 +77,44 @@ pub struct Folder {
 /// One mean over the cases of one evaluation.
 #[derive(Clone, Debug)]
 pub struct Figure {
-    /// Number of the row.
+    /// Index of the row.
     pub row: usize,
-    /// Number of the arm.
+    /// Index of the arm.
     pub arm: usize,
     /// The seed.
     pub seed: u64,
     /// Standard deviation of the noise.
     pub noise: f64,
-    /// What it is of, and its value.
+    /// What was measured, and its value.
     pub of: Mean,
 }
 
 /// One data set with one network at one level of noise.
 pub struct Level {
-    /// Number of the arm.
+    /// Index of the arm.
     pub arm: usize,
     /// Standard deviation of the noise.
     pub noise: f64,
-    /// Each metric of the plan of each row in each case, seeds averaged within the case.
+    /// Each metric of the plan for each row in each case, averaged over the seeds within the case.
     pub columns: Vec<Column>,
     /// The ranks of the methods here.
     pub ranking: Ranking,
 }
 
-/// What one value of a grid gave on the validation part of an arm.
+/// The results of one grid value on the validation part of an arm.
 #[derive(Clone, Debug)]
 pub struct Tried {
-    /// Number of the method.
+    /// Index of the method.
     pub method: usize,
-    /// Number of the arm.
+    /// Index of the arm.
     pub arm: usize,
-    /// Number of the trial.
+    /// Index of the trial.
     pub trial: usize,
-    /// Of each metric of the plan, over the seeds; empty where the trial failed.
+    /// Each metric of the plan, over the seeds; empty if the trial failed.
     pub values: Vec<Spread>,
 }
 
-/// A figure over the seeds.
+/// A metric over the seeds.
 #[derive(Clone, Debug)]
 pub struct Spread {
     /// One value for each seed.
@@ -127,13 +127,13 @@ impl Spread {
         self.values.iter().sum::<f64>() / self.values.len() as f64
     }
 
-    /// The standard deviation over the seeds, `sqrt(sum (x - mean)^2 / (n - 1))`; NaN of fewer than two.
+    /// The standard deviation over the seeds, `sqrt(sum (x - mean)^2 / (n - 1))`; NaN for fewer than two.
     pub fn sd(&self) -> f64 {
         deviation(&self.values)
     }
 }
 
-/// The standard deviation with one degree of freedom less; NaN of fewer than two values.
+/// The standard deviation with `n - 1` degrees of freedom; NaN for fewer than two values.
 pub fn deviation(values: &[f64]) -> f64 {
     if values.len() < 2 {
         return f64::NAN;
@@ -144,11 +144,11 @@ pub fn deviation(values: &[f64]) -> f64 {
 }
 
 impl<'a> Results<'a> {
-    /// Reads the evaluations of the units `done`, which are the chosen ones of some of the plan's methods, on every arm with
-    /// every seed; of `units`, all there are, what the values of grids gave.
+    /// Reads the evaluations of the units `done`, which are the chosen ones of some of the plan's methods, on every arm
+    /// with every seed; from `units`, all units of the plan, reads the results of grid values.
     ///
     /// # Errors
-    /// There is none, or a file cannot be read.
+    /// `done` is empty, or a file cannot be read.
     pub fn read(
         plan: &'a Plan,
         parts: &'a [Parts],
@@ -159,7 +159,7 @@ impl<'a> Results<'a> {
         let mut numbers: Vec<usize> = done.iter().map(|unit| unit.method).collect();
         numbers.dedup();
         if numbers.is_empty() {
-            return Err(Error::new("no method is done with all its seeds").at(plan.out.display()));
+            return Err(Error::new("no method is complete with all its seeds").at(plan.out.display()));
         }
         let methods: Vec<&Method> = numbers.iter().map(|&number| &plan.methods[number]).collect();
         let rows = rows(plan, &methods);
@@ -215,14 +215,14 @@ impl<'a> Results<'a> {
         self.figures.iter().filter(own).map(|figure| figure.of.clone()).collect()
     }
 
-    /// The structures of an arm whose mean its tables show: the plan's regions, or else the single labels.
+    /// The structures that an arm's tables average over: the plan's regions, or else the single labels.
     pub fn structures(&self, arm: usize) -> Vec<String> {
         let own: Vec<Mean> =
             self.figures.iter().filter(|figure| figure.arm == arm).map(|figure| figure.of.clone()).collect();
         selection::structures(self.plan, arm, &own)
     }
 
-    /// A figure of a structure or a region, over the seeds.
+    /// A metric of a structure or a region, over the seeds.
     pub fn spread(&self, row: usize, arm: usize, noise: f64, metric: &Metric, of: &str) -> Spread {
         let wanted = |figure: &&Figure| {
             let name = if metric.per_structure() { &figure.of.structure } else { &figure.of.region };
@@ -231,8 +231,8 @@ impl<'a> Results<'a> {
         Spread { values: self.figures.iter().filter(wanted).map(|figure| figure.of.value).collect() }
     }
 
-    /// The figure of a table's cell, over the seeds: of overlap and surface the mean over the structures, of calibration
-    /// that of the plan's region.
+    /// The value of a table cell, over the seeds: for overlap and surface metrics the mean over the structures, for
+    /// calibration metrics that of the plan's region.
     pub fn headline(&self, row: usize, arm: usize, noise: f64, metric: &Metric) -> Spread {
         let structures = self.structures(arm);
         let of_seed = |&seed: &u64| {
@@ -247,7 +247,7 @@ impl<'a> Results<'a> {
         found.expect("every arm has every level")
     }
 
-    /// The row of a method as it was trained.
+    /// The row of a method as trained, without a map.
     pub fn row_of(&self, method: usize) -> usize {
         let own = |row: &Row| row.method == method && row.map.is_none();
         self.rows.iter().position(own).expect("every method has a row")
@@ -264,7 +264,7 @@ impl<'a> Results<'a> {
         }
     }
 
-    /// Every row of an arm at a level of noise, seeds averaged within the case.
+    /// Every row of an arm at a level of noise, averaged over the seeds within each case.
     fn group(&self, arm: usize, noise: f64) -> Result<Group> {
         let averaged = |number: usize| {
             let own = self.folders.iter().filter(|of| (of.row, of.arm, of.noise) == (number, arm, noise));
@@ -277,7 +277,7 @@ impl<'a> Results<'a> {
         Ok(Group { name, methods, structures: self.structures(arm), cases_of })
     }
 
-    /// The methods alone, as they were trained: maps are not ranked.
+    /// Only the methods as trained: maps are not ranked.
     fn ranked(&self, mut group: Group) -> Group {
         let mut rows = self.rows.iter();
         group.methods.retain(|_| rows.next().is_some_and(|row| row.map.is_none()));
@@ -294,7 +294,7 @@ impl<'a> Results<'a> {
     }
 }
 
-/// The training of the fold that holds out the subject of the figure; without folds, the training itself.
+/// The training of the fold whose held-out cases include the subject of the figure; without folds, the training itself.
 fn of_subject<'u, 'a>(plan: &Plan, parts: &[Parts], unit: &'u Unit<'a>, done: &'u [&'u Unit<'a>]) -> &'u Unit<'a> {
     let subject = parts[unit.arm].measured.subject(plan);
     let holds = |other: &&&Unit<'_>| other.is_with(unit) && other.measured().iter().any(|case| Some(case) == subject);
@@ -314,7 +314,7 @@ fn rows(plan: &Plan, methods: &[&Method]) -> Vec<Row> {
     methods.iter().enumerate().flat_map(of_method).collect()
 }
 
-/// The validation figures of every trial of the methods with a grid.
+/// The validation results of every trial of the methods with a grid.
 fn trials(plan: &Plan, numbers: &[usize], units: &[Unit<'_>]) -> Result<Vec<Tried>> {
     let mut found = Vec::new();
     for (method, &number) in numbers.iter().enumerate().filter(|(_, number)| plan.methods[**number].has_grid()) {
@@ -333,7 +333,7 @@ fn trials(plan: &Plan, numbers: &[usize], units: &[Unit<'_>]) -> Result<Vec<Trie
     Ok(found)
 }
 
-/// The places (1 for the best) of values, as far as there are two different ones; a tie shares a place.
+/// The places (1 for the best) of values, if at least two of them differ; equal values share a place.
 #[expect(clippy::cast_possible_truncation, reason = "ranks count the values")]
 pub fn places(better: Better, values: &[f64]) -> Vec<Option<usize>> {
     let ranks = Setting { better, values: values.to_vec() }.ranks(Ties::Minimum);

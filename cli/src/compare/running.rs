@@ -1,4 +1,4 @@
-//! Doing the steps of a unit.
+//! Runs the steps of a unit.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,14 +23,14 @@ use super::unit::Unit;
 use crate::output::{self, OutputFolder};
 use crate::{Common, doors};
 
-/// Samples that go through the network together when it predicts.
+/// Number of samples per forward pass in prediction.
 const BATCH: usize = 16;
-/// What is predicted; the last for maps alone.
+/// The outputs that are predicted; the last only for maps.
 const ALL_OUTPUTS: [Output; 3] = [Output::Segmentations, Output::Probabilities, Output::Logits];
 const PROBABILITIES: Prediction = Prediction::Scores(Scores::Probabilities);
 
 impl Unit<'_> {
-    /// Does what is not done of these steps, in their order.
+    /// Runs those of these steps that are not done, in order.
     ///
     /// # Errors
     /// A step fails.
@@ -48,7 +48,7 @@ impl Unit<'_> {
         Ok(())
     }
 
-    /// Removes probabilities, but for those of the subject without noise, which a figure shows.
+    /// Removes probabilities, except those of the subject without noise, which a figure shows.
     fn discard(&self, view: View) -> Result<()> {
         let folder = self.predictions(view);
         remove_folder(&folder.join(LOGITS))?;
@@ -76,7 +76,7 @@ impl Unit<'_> {
         }
     }
 
-    /// Whether the training that the plan describes can begin.
+    /// Checks that the training that the plan describes can begin.
     ///
     /// # Errors
     /// Those of [`segcal_train::job::check`].
@@ -84,7 +84,7 @@ impl Unit<'_> {
         doors::check_training(&self.settings).at(&self.of().name)
     }
 
-    /// Predicts the cases that are left.
+    /// Predicts the remaining cases.
     fn predict(&self, view: View, common: &Common) -> Result<()> {
         let left = self.unpredicted(view)?;
         let path = self.predictions(view);
@@ -97,7 +97,7 @@ impl Unit<'_> {
             format: FileFormat::Nifti,
             write: if self.keeps_logits(view) { &ALL_OUTPUTS[..] } else { &ALL_OUTPUTS[..2] },
             mirror: false,
-            // The same for every method, another one for each seed, level and case.
+            // The same for every method, but different for each seed, level and case.
             noise: Noise { sigma: view.noise(), seed: self.seed },
             part: Part::WHOLE,
             resume: false,
@@ -108,7 +108,7 @@ impl Unit<'_> {
         }
     }
 
-    /// Marks a folder as made from what it is to be made from now; one that is made from something else is emptied.
+    /// Marks a folder with its current inputs; a folder computed from other inputs is emptied first.
     fn begin(&self, path: &Path, step: Step) -> Result<()> {
         let mark = self.mark(step)?;
         if Mark::of_folder(path).as_ref() != Some(&mark) {
@@ -161,7 +161,7 @@ impl Unit<'_> {
         } else {
             evaluate::calibrate::job::fit(map, &request)?;
         }
-        // The mark says that the map is there, so it comes last.
+        // The mark declares the map complete, so it is written last.
         self.mark(Step::Fit(map))?.write(&made)
     }
 
@@ -170,7 +170,7 @@ impl Unit<'_> {
         let view = View::Calibrated(map, noise);
         let path = self.predictions(view);
         self.begin(&path, Step::Predict(view))?;
-        // Local temperatures see the image as its file is, without noise.
+        // Local temperatures read the image from its file, without noise.
         let mut images = self.part(view).cases.iter().filter_map(|case| case.images.first()?.parent());
         let request = ApplyRequest {
             map: &self.map_file(map),
@@ -209,12 +209,13 @@ impl Unit<'_> {
         if !doors::evaluate(&request, Some(&self.pairs(view, "probabilities")), common)?.failed.is_empty() {
             return Err(Error::new("some cases could not be evaluated").at(path.display()));
         }
-        // The mark says that all of it is there, so it comes last.
+        // The mark declares the evaluation complete, so it is written last.
         self.mark(Step::Evaluate(view))?.write(&OutputFolder::create(&path)?)
     }
 }
 
-/// Joins the evaluations of the folds of each training: every case once, by a network that was not trained on it.
+/// Joins the evaluations of the folds of each training: every case once, predicted by a network that was not trained on
+/// it.
 ///
 /// # Errors
 /// An evaluation cannot be read, or the joined one cannot be written.
@@ -232,7 +233,7 @@ pub fn pool(units: &[&Unit<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// Removes a folder that a comparison made, if it is there. A link in its place is refused.
+/// Removes a folder that a comparison created, if it exists. Refuses a symbolic link in its place.
 fn remove_folder(path: &Path) -> Result<()> {
     if path.is_symlink() {
         return Err(Error::new("is a symbolic link").at(path.display()).help("remove the link"));
@@ -240,7 +241,7 @@ fn remove_folder(path: &Path) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    // Without its mark, what is left of a folder is that of nothing.
+    // The mark goes first: without it, a partly removed folder counts as nothing.
     let mark = path.join(MARK);
     let removed = if mark.exists() { fs::remove_file(&mark) } else { Ok(()) };
     removed.and_then(|()| fs::remove_dir_all(path)).map_err(|error| output::write_failure(&error)).at(path.display())

@@ -1,4 +1,4 @@
-//! Which value of each method's grid is measured: that of the best validation DSC.
+//! Selects the value of each method's grid to evaluate: the one with the best validation DSC.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::unit::Unit;
 /// The chosen trial of each method on each arm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// `chosen[method][arm]`; `None` where it cannot be said yet.
+    /// `chosen[method][arm]`; `None` if not known yet.
     pub chosen: Vec<Vec<Option<usize>>>,
 }
 
@@ -57,7 +57,8 @@ pub fn means(folder: &Path) -> Result<Vec<Mean>> {
     reader.deserialize().map(figure).collect()
 }
 
-/// The structures whose mean is a headline: the regions of the plan, or else the single labels, in their order.
+/// The structures that headline metrics average over: the regions of the plan, or else the single labels, in their
+/// order.
 pub fn structures(plan: &Plan, arm: usize, means: &[Mean]) -> Vec<String> {
     let regions = &plan.arms[arm].measuring.settings.regions;
     if !regions.is_empty() {
@@ -67,7 +68,7 @@ pub fn structures(plan: &Plan, arm: usize, means: &[Mean]) -> Vec<String> {
     labels.sort_unstable();
     labels.dedup();
     if labels.is_empty() {
-        // Regions that are problems of their own.
+        // Regions that are separate problems.
         let names: BTreeSet<&String> =
             means.iter().map(|mean| &mean.structure).filter(|name| !name.is_empty()).collect();
         return names.into_iter().cloned().collect();
@@ -75,7 +76,8 @@ pub fn structures(plan: &Plan, arm: usize, means: &[Mean]) -> Vec<String> {
     labels.into_iter().map(|label| label.to_string()).collect()
 }
 
-/// The figure of a table's cell: of overlap and surface the mean over the structures, of calibration that of the region.
+/// The value of a table cell: for overlap and surface metrics the mean over the structures, for calibration metrics
+/// that of the region.
 pub fn headline(means: &[Mean], metric: &Metric, structures: &[String], region: &str) -> f64 {
     let of = |name: &str| {
         let own = |mean: &&Mean| {
@@ -89,7 +91,8 @@ pub fn headline(means: &[Mean], metric: &Metric, structures: &[String], region: 
     structures.iter().map(|name| of(name)).sum::<f64>() / structures.len() as f64
 }
 
-/// A trial's figure on the validation part, one value for each seed; `None` where it is not evaluated with every seed.
+/// A trial's metric on the validation part, one value for each seed; `None` if it has not been evaluated with every
+/// seed.
 ///
 /// # Errors
 /// A file cannot be read.
@@ -107,7 +110,7 @@ pub fn validation(units: &[&Unit<'_>], plan: &Plan, metric: &Metric) -> Result<O
 }
 
 impl Selection {
-    /// Chooses where every trial is evaluated on the validation part but for those that `failed`.
+    /// Chooses a trial wherever all trials, except those that `failed`, have been evaluated on the validation part.
     ///
     /// # Errors
     /// A file cannot be read.
@@ -116,7 +119,7 @@ impl Selection {
         Ok(Self { chosen: (0..plan.methods.len()).map(of_method).collect::<Result<_>>()? })
     }
 
-    /// Whether a unit's trial is the one that is measured.
+    /// Whether a unit's trial is the one to evaluate.
     pub fn has(&self, unit: &Unit<'_>) -> bool {
         self.chosen[unit.method][unit.arm] == Some(unit.trial)
     }
@@ -148,7 +151,8 @@ fn of_method(
     Ok(choose(method, &scores))
 }
 
-/// The first of the best trials on each arm, or of their mean over the arms. A trial without a value is never chosen.
+/// Selects the best trial on each arm, or by the mean over the arms; the first one if several are equally good. A trial
+/// without a value is never chosen.
 fn choose(method: &Method, scores: &[Option<Vec<f64>>]) -> Vec<Option<usize>> {
     let best = |scores: &[f64]| {
         let known = scores.iter().enumerate().filter(|(_, score)| **score > f64::NEG_INFINITY);

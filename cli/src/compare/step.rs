@@ -1,4 +1,4 @@
-//! The steps of a comparison, and the marks that say what a folder was made from.
+//! The steps of a comparison, and the marks that record what a folder was computed from.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::output::{self, OutputFolder};
 
-/// Name of the file that bears a folder's mark.
+/// Name of the file that contains a folder's mark.
 pub const MARK: &str = "made-of.json";
 
 /// Folder of the logits, which maps are fitted on and applied to.
@@ -23,7 +23,7 @@ pub enum View {
     Validation,
     /// The measured part at a level of noise.
     Noise(f64),
-    /// The same after a map.
+    /// The same, calibrated by a map.
     Calibrated(Map, f64),
 }
 
@@ -46,16 +46,16 @@ impl View {
     }
 }
 
-/// One thing to do.
+/// One step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {
     /// Train.
     Train,
-    /// Make class probabilities: by the network, or by a map.
+    /// Compute class probabilities, with the network or a map.
     Predict(View),
     /// Fit a map on the validation part.
     Fit(Map),
-    /// Measure them.
+    /// Evaluate them.
     Evaluate(View),
 }
 
@@ -86,7 +86,7 @@ impl Step {
     }
 }
 
-/// What predictions, a map or an evaluation were made from.
+/// The inputs that predictions, a map or an evaluation were computed from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mark {
     /// SHA-256 of the file of the weights.
@@ -96,12 +96,12 @@ pub struct Mark {
     pub arithmetic: String,
     /// Standard deviation of the noise.
     pub noise: f64,
-    /// Name of each case, with the SHA-256 of its images (of predictions) or of its images and label.
+    /// Name of each case, with the SHA-256 of its images (for predictions) or of its images and label.
     pub cases: BTreeMap<String, String>,
-    /// What an empty mask counts; of evaluations.
+    /// How empty masks are scored; for evaluations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub empty: Option<String>,
-    /// How it is measured, where that is not the default; of evaluations.
+    /// How it is measured, if not by the defaults; for evaluations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measuring: Option<String>,
     /// SHA-256 of the map that was applied, or the kind of the map that was fitted.
@@ -110,12 +110,12 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// What a folder was made from; `None` where it does not say so.
+    /// Reads a folder's mark; `None` if it has none.
     pub fn of_folder(folder: &Path) -> Option<Self> {
         serde_json::from_str(&limits::read_text(&folder.join(MARK)).ok()?).ok()
     }
 
-    /// Says in a folder what it was made from.
+    /// Writes the mark into a folder.
     ///
     /// # Errors
     /// The folder cannot be written.

@@ -1,7 +1,8 @@
-//! One training of a comparison and what is made from it: a method's trial on a data set with a network and a seed.
+//! One training of a comparison and everything computed from it: a method's trial on a data set with a network and a
+//! seed.
 //!
-//! A training knows how to go on by itself. A folder of predictions, of a map or of an evaluation bears a [`Mark`] of what
-//! it was made from; where that is not what it would be made from now, it is made again.
+//! Training resumes by itself. A folder of predictions, of a map or of an evaluation contains a [`Mark`] of the inputs
+//! it was computed from; if they have changed, it is computed again.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -18,12 +19,12 @@ use super::part::{Part, Parts};
 use super::plan::{Arm, Method, Plan, Trial};
 use super::step::{LOGITS, Mark, Step, View};
 
-/// How far a training is.
+/// The state of a training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Training {
     /// No epoch is finished.
     Missing,
-    /// So many epochs are done, more are asked for.
+    /// This many epochs are done, and the plan asks for more.
     Begun(usize),
     /// All epochs are done.
     Done,
@@ -34,27 +35,27 @@ pub enum Training {
 pub struct Unit<'a> {
     pub(super) plan: &'a Plan,
     pub(super) parts: &'a Parts,
-    /// Number of the method.
+    /// Index of the method.
     pub method: usize,
-    /// Number of the trial among the method's.
+    /// Index of the trial among the method's.
     pub trial: usize,
-    /// Number of the arm.
+    /// Index of the arm.
     pub arm: usize,
     /// The seed.
     pub seed: u64,
-    /// Number of the fold among the plan's; none where the data set is divided once.
+    /// Index of the fold among the plan's; `None` if the data set has only one split.
     pub fold: Option<usize>,
     /// `method 2/3 nacl, seed 1/3`.
     pub place: String,
     pub(super) settings: Settings,
     folder: PathBuf,
-    /// What predictions and evaluations are made with now.
+    /// The arithmetic that predictions and evaluations are computed with now.
     arithmetic: &'a str,
-    /// SHA-256 of the weights, once it is known.
+    /// SHA-256 of the weights, once known.
     weights: Mutex<Option<String>>,
 }
 
-/// Every unit of the plan: of a method the arms, of an arm the trials, of a trial the seeds.
+/// Every unit of the plan, ordered by method, then arm, trial and seed.
 pub fn units<'a>(plan: &'a Plan, parts: &'a [Parts], arithmetic: &'a str) -> Vec<Unit<'a>> {
     let mut units = Vec::new();
     for method in 0..plan.methods.len() {
@@ -130,24 +131,24 @@ impl<'a> Unit<'a> {
         &self.settings
     }
 
-    /// The cases that it is measured on.
+    /// The cases that it is evaluated on.
     pub fn measured(&self) -> &'a [Case] {
         &self.part(View::Noise(0.0)).cases
     }
 
-    /// Whether another one is the same but for the fold.
+    /// Whether another unit differs only in the fold.
     pub fn is_with(&self, other: &Unit<'_>) -> bool {
         let of = |unit: &Unit<'_>| (unit.method, unit.trial, unit.arm, unit.seed);
         of(self) == of(other)
     }
 
-    /// Folder of the evaluation of all folds; its own where there are none.
+    /// Folder of the evaluation over all folds; the unit's own folder if there are none.
     pub fn pooled_evaluation(&self, view: View) -> PathBuf {
         let above = self.fold.and(self.folder.parent()).unwrap_or(&self.folder);
         above.join(format!("evaluation-{}", view.name()))
     }
 
-    /// What is done before values of a grid are chosen. It sees nothing of the measured part.
+    /// The steps before grid values are chosen. They see nothing of the measured part.
     pub fn first_steps(&self) -> Vec<Step> {
         let mut steps = vec![Step::Train];
         if self.of().has_grid() {
@@ -156,7 +157,7 @@ impl<'a> Unit<'a> {
         steps
     }
 
-    /// What is done with the value that is chosen.
+    /// The steps for the chosen value.
     pub fn last_steps(&self) -> Vec<Step> {
         let (mut steps, maps) = (Vec::new(), &self.plan.calibrate);
         if !maps.is_empty() {
@@ -175,7 +176,7 @@ impl<'a> Unit<'a> {
         steps
     }
 
-    /// What is done before the choice, and with a trial that is measured what is done after it.
+    /// The steps before the choice and, for a trial that is measured, those after it.
     pub fn steps(&self, measured: bool) -> Vec<Step> {
         let mut steps = self.first_steps();
         let more = if measured { self.last_steps() } else { Vec::new() };
@@ -187,10 +188,11 @@ impl<'a> Unit<'a> {
         steps
     }
 
-    /// How far the training is.
+    /// Returns the state of the training.
     ///
     /// # Errors
-    /// The run in the folder was started with another config, or has more epochs than the plan; the message names the key.
+    /// The run in the folder was started with a different config, or has more epochs than the plan; the message names
+    /// the key.
     pub fn training(&self) -> Result<Training> {
         let run = &self.settings.out;
         if !run.join("config.toml").exists() {
@@ -198,26 +200,26 @@ impl<'a> Unit<'a> {
         }
         let refused = |what: String| {
             let error = Error::new(what).at(run.display()).at(&self.place);
-            Err(error.help("give the changed method another name, or the plan another out"))
+            Err(error.help("rename the changed method, or set another out in the plan"))
         };
         if let Some(key) = run_folder::changed_key(run, &self.settings.to_table())? {
-            return refused(format!("was trained with another {key}"));
+            return refused(format!("was trained with a different {key}"));
         }
         let last = run.join("last.safetensors");
-        // A checkpoint that cannot be read counts as none here; resuming reports what is wrong with it.
+        // An unreadable checkpoint counts as missing here; resuming reports what is wrong with it.
         match Verified::open(&last, &self.settings).map_or(0, |checkpoint| checkpoint.epoch) {
             0 => Ok(Training::Missing),
             done if done < self.settings.epochs && !run_folder::is_stopped_early(run, &self.settings)? => {
                 Ok(Training::Begun(done))
             }
             done if done > self.settings.epochs => {
-                refused(format!("was trained for {done} epochs, the plan has epochs = {}", self.settings.epochs))
+                refused(format!("was trained for {done} epochs, but the plan has epochs = {}", self.settings.epochs))
             }
             _ => Ok(Training::Done),
         }
     }
 
-    /// Refuses links among the folders that the comparison makes: it would write elsewhere.
+    /// Refuses symbolic links among the comparison's folders, which would make it write elsewhere.
     ///
     /// # Errors
     /// One is a symbolic link.
@@ -266,7 +268,7 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// The weights may be others from now on.
+    /// Forgets the hash of the weights, which may change from now on.
     pub(super) fn forget_weights(&self) {
         *self.known_weights() = None;
     }
@@ -286,10 +288,10 @@ impl<'a> Unit<'a> {
         Ok(known.insert(hash.hex()).clone())
     }
 
-    /// What a step's folder is made from.
+    /// The inputs that a step's folder is computed from.
     ///
     /// # Errors
-    /// The run holds no weights, or the map to apply is missing.
+    /// The run contains no weights, or the map to apply is missing.
     pub(super) fn mark(&self, step: Step) -> Result<Mark> {
         let (view, labels) = match step {
             Step::Train | Step::Fit(_) => (View::Validation, true),
@@ -314,12 +316,12 @@ impl<'a> Unit<'a> {
         })
     }
 
-    /// Whether the network's logits are stored, which maps read.
+    /// Whether the network's logits, which maps need, are stored.
     pub(super) fn keeps_logits(&self, view: View) -> bool {
         !self.plan.calibrate.is_empty() && !matches!(view, View::Calibrated(..))
     }
 
-    /// The cases that are to be predicted; all of them where the predictions are of other weights.
+    /// The cases still to be predicted; all of them if the predictions come from other weights.
     pub(super) fn unpredicted(&self, view: View) -> Result<Vec<Case>> {
         let folder = self.predictions(view);
         let current = Mark::of_folder(&folder) == Some(self.mark(Step::Predict(view))?);
@@ -332,8 +334,8 @@ impl<'a> Unit<'a> {
         Ok(self.part(view).cases.iter().filter(|case| !done(case)).cloned().collect())
     }
 
-    /// Which of these steps, in the order in which they are done, are done. Of predictions nothing is asked once all that
-    /// needs them is.
+    /// Which of these steps, in the order in which they run, are done. Predictions count as done once every step that
+    /// needs them is done.
     ///
     /// # Errors
     /// As [`Unit::training`].
@@ -366,7 +368,7 @@ impl<'a> Unit<'a> {
         }
     }
 
-    /// Whether a map is there that was fitted on what the network gives now.
+    /// Whether there is a map that was fitted on the network's current outputs.
     fn is_fitted(&self, map: Map) -> Result<bool> {
         let marked = Mark::of_folder(&self.map_folder(map)) == Some(self.mark(Step::Fit(map))?);
         Ok(marked && self.map_file(map).is_file())

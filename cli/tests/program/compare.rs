@@ -226,7 +226,7 @@ fn a_longer_training_is_gone_on_with_and_measured_anew() {
     fs::write(scene.path("short.toml"), plan).unwrap();
     succeeded(&scene.compare("short.toml", "longer", &[]));
     let dry = stdout(&scene.compare("short.toml", "longer", &["--dry-run", "epochs=2"]));
-    assert!(dry.contains("to do from epoch 2 of 2 on") && dry.ends_with("6 of 6 steps to do\n"), "{dry}");
+    assert!(dry.contains("to do from epoch 2 of 2") && dry.ends_with("6 of 6 steps to do\n"), "{dry}");
     succeeded(&scene.compare("short.toml", "longer", &["epochs=2"]));
     succeeded(&scene.compare("short.toml", "two", &["epochs=2"]));
     assert_eq!(scene.results("longer"), scene.results("two"));
@@ -237,9 +237,9 @@ fn a_longer_training_is_gone_on_with_and_measured_anew() {
     assert!(dry.ends_with("2 of 6 steps to do\n"), "{dry}");
     // What was done with another plan is refused.
     let message = scene.refused("short.toml", "two", &["epochs=1"]);
-    assert!(message.contains("was trained for 2 epochs, the plan has epochs = 1"), "{message}");
+    assert!(message.contains("was trained for 2 epochs, but the plan has epochs = 1"), "{message}");
     let message = scene.refused("short.toml", "two", &["epochs=2", "optimiser.learning_rate=0.01"]);
-    assert!(message.contains("ce") && message.contains("another optimiser.learning_rate"), "{message}");
+    assert!(message.contains("ce") && message.contains("a different optimiser.learning_rate"), "{message}");
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn a_method_that_fails_is_left_out_and_the_others_are_compared() {
     let names: Vec<&String> = summary["methods"].as_object().unwrap().keys().collect();
     assert_eq!(names, ["ce", "nacl"]);
     assert!(summary["failed"][0].as_str().unwrap().starts_with("method 3/3 bad"));
-    assert!(stdout(&output).contains("Left out, as it failed: method 3/3 bad"));
+    assert!(stdout(&output).contains("Left out because it failed: method 3/3 bad"));
 }
 
 #[cfg(unix)]

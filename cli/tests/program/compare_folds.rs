@@ -87,9 +87,11 @@ fn nothing_is_chosen_on_what_folds_measure() {
         assert_eq!(output.status.code(), Some(2));
         stderr(&output)
     };
-    assert!(refused(&format!("calibrate = ['temperature']\n{plan}")).contains("folds: a grid and maps"));
-    assert!(refused(&format!("{plan}grid = {{ smooth = [1e-5, 1e-3] }}\n")).contains("folds: a grid and maps"));
-    assert!(refused(&plan.replace("[0, 1, 2]", "[0, 0]")).contains("folds: is one fold or holds one twice"));
+    assert!(refused(&format!("calibrate = ['temperature']\n{plan}")).contains("folds: grids and maps"));
+    assert!(refused(&format!("{plan}grid = {{ smooth = [1e-5, 1e-3] }}\n")).contains("folds: grids and maps"));
+    assert!(
+        refused(&plan.replace("[0, 1, 2]", "[0, 0]")).contains("folds: has only one fold or contains a fold twice")
+    );
     assert!(refused(&plan.replace("[0, 1, 2]", "[0, 3]")).contains("fold 3 does not exist"));
 }
 

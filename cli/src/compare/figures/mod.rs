@@ -39,7 +39,7 @@ pub fn of(results: &Results<'_>) -> Result<Vec<Plot>> {
     Ok(plots)
 }
 
-/// `dsc, mean of the structures, hippocampus`, and the end of a file name.
+/// `dsc, mean of the structures, hippocampus`, and the ending of a file name.
 pub(super) fn titled(results: &Results<'_>, arm: usize, metric: &Metric) -> (String, String) {
     let (name, of) = (results.plan.arms[arm].name(), tables::of(results, metric));
     let title = if name.is_empty() { format!("{}, {of}", metric.key) } else { format!("{name}: {}, {of}", metric.key) };
@@ -48,7 +48,7 @@ pub(super) fn titled(results: &Results<'_>, arm: usize, metric: &Metric) -> (Str
     (title, file)
 }
 
-/// A box for each row: every case, seeds averaged, without noise.
+/// A box for each row: every case, averaged over the seeds, without noise.
 fn cases_plot(results: &Results<'_>, arm: usize, place: usize, metric: &Metric) -> Result<Option<Plot>> {
     let column = &results.at(arm, 0.0).columns[place];
     let finite = |values: &Vec<f64>| values.iter().copied().filter(|value| value.is_finite()).collect::<Vec<_>>();
@@ -63,7 +63,7 @@ fn cases_plot(results: &Results<'_>, arm: usize, place: usize, metric: &Metric) 
         values.iter().for_each(|value| csv.row(&[&row.name, value]));
     }
     let (title, file) = titled(results, arm, metric);
-    let caption = format!("{title}: each case is a dot, seeds averaged, without noise.");
+    let caption = format!("{title}: each dot is a case, averaged over the seeds, without noise.");
     let chart = Boxes { title, unit: results.lengths_at(arm).headed(metric), groups };
     Plot::new(&format!("box-{file}"), Section::Cases, caption, &chart, csv).map(Some)
 }
@@ -86,7 +86,7 @@ fn noise_plot(results: &Results<'_>, arm: usize, metric: &Metric) -> Result<Plot
         }
     }
     let (title, file) = titled(results, arm, metric);
-    let caption = format!("{title}: mean over the seeds, bars of one standard deviation, side by side.");
+    let caption = format!("{title}: mean over the seeds, with error bars of one standard deviation, side by side.");
     let chart = Lines {
         title,
         along: "standard deviation of the noise".into(),

@@ -25,7 +25,7 @@ pub(super) fn of(results: &Results<'_>) -> Result<Vec<Plot>> {
     Ok(plots)
 }
 
-/// Bars of each method in a group of each network, on one data set (MbLS Fig. 7).
+/// Bars of each method, grouped by network, on one data set (MbLS Fig. 7).
 fn bars(results: &Results<'_>, first: usize, metric: &Metric) -> Result<Plot> {
     let arms: Vec<usize> =
         (0..results.plan.arms.len()).filter(|&arm| results.plan.arms[arm].cases_of == first).collect();
@@ -46,7 +46,8 @@ fn bars(results: &Results<'_>, first: usize, metric: &Metric) -> Result<Plot> {
     let on = if dataset.is_empty() { String::new() } else { format!("{dataset}: ") };
     let file = if dataset.is_empty() { metric.key.to_owned() } else { format!("{}-{dataset}", metric.key) };
     let title = format!("{on}{}, {}", metric.key, tables::of(results, metric));
-    let caption = format!("{title}: means over the seeds by network, bars of one standard deviation, without noise.");
+    let caption =
+        format!("{title}: means over the seeds by network, with error bars of one standard deviation, without noise.");
     let chart = Bars { title, unit: results.lengths_at(first).headed(metric), groups, series };
     Plot::new(&format!("network-{file}"), Section::Networks, caption, &chart, csv)
 }
@@ -64,7 +65,7 @@ fn shares(results: &Results<'_>, metric: &Metric) -> Result<Plot> {
     for (name, values) in names.iter().zip(&values) {
         groups.iter().zip(values).for_each(|(group, value)| csv.row(&[name, group, value]));
     }
-    let better = if metric.key == "dsc" { "the larger a share the better" } else { "the smaller a share the better" };
+    let better = if metric.key == "dsc" { "a larger share is better" } else { "a smaller share is better" };
     let title = format!("{}: shares of the methods", metric.key);
     let caption = format!("{title}, {better}.");
     Plot::new(

@@ -43,7 +43,7 @@ fn heat(
     }
     let digits = if name == "rank" { 0 } else { 2 };
     let (title, rows) = (title.to_owned(), ranking.methods.clone());
-    let caption = format!("{title}: the darker the better, each column on its own scale. Without noise.");
+    let caption = format!("{title}: darker is better; each column has its own scale. Without noise.");
     Plot::new(
         &format!("heat-{name}"),
         Section::Ranks,
@@ -53,8 +53,8 @@ fn heat(
     )
 }
 
-/// A metric of every method on every data set with every network, and of each of their structures where these are fewer
-/// than three (MbLS Fig. 2). `None` of fewer than three axes.
+/// A metric of every method on every data set with every network, and of each of their structures if these are fewer
+/// than three (MbLS Fig. 2). `None` if there are fewer than three axes.
 fn radar(results: &Results<'_>, key: &str, title: &str, inverted: bool) -> Result<Option<Plot>> {
     let Some(metric) = results.plan.metrics.iter().find(|metric| metric.key == key) else { return Ok(None) };
     let value = |value: f64| if inverted { 1.0 - value } else { value };
@@ -88,7 +88,7 @@ fn radar(results: &Results<'_>, key: &str, title: &str, inverted: bool) -> Resul
     }
     let of_method = |method: usize| axes.iter().map(|(_, values)| values[method]).collect();
     let values = (0..names.len()).map(of_method).collect();
-    let caption = format!("{title}: the further outwards the better. Means over cases and seeds, without noise.");
+    let caption = format!("{title}: further outwards is better. Means over cases and seeds, without noise.");
     let chart = Radar { title: title.into(), axes: axes.into_iter().map(|(name, _)| name).collect(), names, values };
     Plot::new(&format!("radar-{key}"), Section::Ranks, caption, &chart, csv).map(Some)
 }

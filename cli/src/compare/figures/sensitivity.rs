@@ -1,4 +1,4 @@
-//! Figures against the parameter of a grid, on the validation part.
+//! Metrics against the parameter of a grid, on the validation part.
 
 use segcal_core::Result;
 use segcal_evaluate::report::charts::{Line, Lines, Panels};
@@ -7,8 +7,8 @@ use segcal_evaluate::report::plot::{Plot, Section};
 use crate::compare::results::{Results, Spread, Tried};
 use crate::output::Csv;
 
-/// DSC and ECE of each method with a grid of one key of numbers, side by side (MbLS Fig. 6, CRaC Fig. 1); a line for each
-/// data set with each network.
+/// DSC and ECE, side by side, of each method with a grid over one numeric key (MbLS Fig. 6, CRaC Fig. 1); a line for
+/// each data set with each network.
 pub(super) fn of(results: &Results<'_>) -> Result<Vec<Plot>> {
     let mut plots = Vec::new();
     for (number, method) in results.methods.iter().enumerate().filter(|(_, method)| method.has_grid()) {
@@ -34,7 +34,7 @@ pub(super) fn of(results: &Results<'_>) -> Result<Vec<Plot>> {
     Ok(plots)
 }
 
-/// A metric against the key; `None` where a value of it is not a number.
+/// A metric against the key; `None` if one of its values is not a number.
 fn panel(results: &Results<'_>, method: usize, key: &str, place: usize) -> Option<Lines> {
     let (metric, of) = (results.plan.metrics[place], results.methods[method]);
     let line = |arm: usize| {

@@ -1,4 +1,4 @@
-//! One slice of one subject under every method.
+//! One slice of one subject for every method.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ pub(super) fn of(results: &Results<'_>) -> Result<Vec<Plot>> {
         let described = label.parent().map(Described::beside).unwrap_or_default();
         if described.nested.is_some() {
             log::warn!(
-                "subject: the figure of one subject is of classes; of {} there is none, whose labels are regions",
+                "subject: the figure of one subject shows classes; there is none of {}, whose labels are regions",
                 case.name
             );
             continue;
@@ -54,7 +54,7 @@ pub(super) fn of(results: &Results<'_>) -> Result<Vec<Plot>> {
         }
     }
     if let Some(name) = wanted.as_ref().filter(|_| plots.is_empty()) {
-        log::warn!("subject: no case {name} with probabilities is there; the page shows none");
+        log::warn!("subject: there is no case {name} with probabilities; the page shows no subject");
     }
     Ok(plots)
 }
@@ -72,7 +72,7 @@ fn subject(
         Some(number) => number,
     };
     let plane = Plane::of(&reference.grid, number).ok_or_else(|| {
-        Error::new(format!("there is no slice {number}")).at("subject.slice").help("slices count from 0")
+        Error::new(format!("slice {number} does not exist")).at("subject.slice").help("slices are counted from 0")
     })?;
     let image = match case.images.first() {
         Some(path) => plane.grey(&scores::read_image(path, &reference.grid)?.0),
@@ -90,7 +90,8 @@ fn subject(
     let on = if arm.is_empty() { String::new() } else { format!("{arm}: ") };
     let title = format!("{on}{}, slice {number}", case.name);
     let csv = table(&reference, &image, &methods);
-    let caption = format!("{title}: contours on the image, the largest probability of each voxel, reliability.");
+    let caption =
+        format!("{title}: contours on the image, the largest class probability of each voxel, reliability diagram.");
     let (size, spacing_mm) = (plane.size, plane.spacing_mm);
     let file = if arm.is_empty() { "subject".into() } else { format!("subject-{}", arm.replace(' ', "-")) };
     let chart = Subject { title, size, spacing_mm, image, reference, classes, methods };

@@ -7,8 +7,8 @@ use segcal_evaluate::report::plot::{Plot, Section};
 use crate::compare::results::Results;
 use crate::output::Csv;
 
-/// DSC against ECE at each level of noise, the circles as large as the noise (MbLS Fig. 5), one figure for each data set with
-/// each network.
+/// DSC against ECE at each level of noise, with circles that grow with the noise (MbLS Fig. 5), one figure for each
+/// data set with each network.
 pub(super) fn of(results: &Results<'_>) -> Result<Vec<Plot>> {
     let metric = |key: &str| results.plan.metrics.iter().find(|metric| metric.key == key);
     let (Some(dsc), Some(ece)) = (metric("dsc"), metric("ece")) else { return Ok(Vec::new()) };
@@ -32,7 +32,7 @@ pub(super) fn of(results: &Results<'_>) -> Result<Vec<Plot>> {
         } else {
             (format!("{name}: dsc against ece under noise"), format!("trade-{}", name.replace(' ', "-")))
         };
-        let caption = format!("{title}: the larger a circle, the more noise; best is at the lower right.");
+        let caption = format!("{title}: larger circles mean more noise; the lower right is best.");
         let axes = ["dsc".to_owned(), format!("ece, region {}", results.plan.region)];
         Plot::new(&file, Section::Noise, caption, &Scatter { title, axes, points }, csv)
     };

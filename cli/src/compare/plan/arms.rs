@@ -14,31 +14,32 @@ use super::keys;
 /// One data set with one network.
 #[derive(Clone, Debug)]
 pub struct Arm {
-    /// Name of the data set; empty where the plan has one alone.
+    /// Name of the data set; empty if the plan has only one.
     pub dataset: String,
-    /// Number of the first arm that has the same data set.
+    /// Index of the first arm that has the same data set.
     pub cases_of: usize,
-    /// Name of the network; empty where the plan has one alone.
+    /// Name of the network; empty if the plan has only one.
     pub network: String,
     /// How its predictions are measured.
     pub measuring: Measuring,
-    /// The keys of a training config in which it differs from the plan's `[train]`, in the order they are laid.
+    /// The keys of a training config in which it differs from the plan's `[train]`, in the order in which they are
+    /// applied.
     pub keys: Vec<Table>,
 }
 
-/// How predictions are measured, beside the rule for empty masks.
+/// How predictions are measured, apart from the rule for empty masks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measuring {
     /// Bins, tolerance, band and regions.
     pub settings: Evaluation,
     /// Whether lengths are in voxels.
     pub voxel_units: bool,
-    /// Whose definitions.
+    /// Which definitions.
     pub convention: Convention,
 }
 
 impl Arm {
-    /// `hippocampus unet`; empty where there is one arm alone.
+    /// `hippocampus unet`; empty if there is only one arm.
     pub fn name(&self) -> String {
         [&self.dataset, &self.network]
             .into_iter()
@@ -55,7 +56,7 @@ impl Arm {
 }
 
 impl Measuring {
-    /// In a file that says what an evaluation was made with; `None` of the defaults.
+    /// As recorded in the mark of an evaluation; `None` for the defaults.
     pub fn mark(&self) -> Option<String> {
         (*self != Self::default()).then(|| self.to_table().to_string())
     }
@@ -99,7 +100,7 @@ fn unions(table: &Table) -> Result<Unions> {
     config::from_table(table.clone()).at("regions")
 }
 
-/// Every data set with every network, a data set's networks together.
+/// Every data set with every network, grouped by data set.
 pub(super) fn arms(table: &Table) -> Result<Vec<Arm>> {
     let (given, regions) = (table["evaluate"].as_table(), table["regions"].as_table());
     let shared = Measuring::of(given.expect("laid over a table"), regions.expect("laid over a table"))?;
@@ -110,7 +111,7 @@ pub(super) fn arms(table: &Table) -> Result<Vec<Arm>> {
         let cases_of = arms.len();
         for (network, more) in &networks {
             let (dataset, network, measuring) = (dataset.clone(), network.clone(), measuring.clone());
-            // A data set may change single keys of every network, so it comes last.
+            // A data set may override single keys of every network, so it is applied last.
             let keys = vec![more.clone(), own.clone()];
             arms.push(Arm { dataset, cases_of, network, measuring, keys });
         }
@@ -139,7 +140,7 @@ fn dataset(mut own: Table, shared: &Measuring) -> Result<Named> {
     let name = keys::take_name(&mut own, "hippocampus")?;
     keys::refuse_given(&own).at(&name)?;
     if !own.contains_key("data") {
-        return Err(Error::new("is missing").at("data").at(&name).help("the folder of the data set"));
+        return Err(Error::new("is missing").at("data").at(&name).help("set it to the folder of the data set"));
     }
     let mut measuring = shared.clone();
     match own.remove("regions") {
@@ -166,7 +167,7 @@ fn networks(table: &Table) -> Result<Vec<(String, Table)>> {
             let label = network.remove("label").or_else(|| network.get("name").cloned());
             match label {
                 Some(Value::String(label)) => Ok((label, network)),
-                _ => Err(Error::new("names no network").help("for example { name = \"unet\", levels = 3 }")),
+                _ => Err(Error::new("has no name").help("for example { name = \"unet\", levels = 3 }")),
             }
         }
         other => Err(Error::new(format!("{other} is not a network")).help("for example [\"unet\", \"resunet\"]")),
@@ -174,7 +175,7 @@ fn networks(table: &Table) -> Result<Vec<(String, Table)>> {
     let found: Vec<(String, Table)> = items.iter().map(one).collect::<Result<_>>().at("networks")?;
     found.iter().try_for_each(|(name, _)| keys::check_name(name)).at("networks")?;
     keys::expect_once(found.iter().map(|(name, _)| name), "networks")
-        .map_err(|error| error.help("give a label beside the name"))?;
+        .map_err(|error| error.help("give a label in addition to the name"))?;
     let wrapped =
         |(name, keys): (String, Table)| (name, Table::from_iter([("network".to_owned(), Value::Table(keys))]));
     Ok(found.into_iter().map(wrapped).collect())

@@ -1,4 +1,4 @@
-//! Keys of training configs in a plan, and values of its own.
+//! Training config keys in a plan, and the plan's own values.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
@@ -8,10 +8,10 @@ use segcal_data::config;
 use segcal_train::settings::{OPEN, Settings};
 use toml::{Table, Value};
 
-/// Keys of a training config that the plan itself gives, and by which of its own.
+/// Training config keys that the plan sets itself, and which of its own keys sets them.
 pub(super) const GIVEN: [(&str, &str); 2] =
-    [("seed", "the plan's key seeds gives the seeds"), ("out", "the plan's key out gives the folder")];
-/// Names in the folder of a comparison that are not those of methods.
+    [("seed", "the plan's key seeds sets the seeds"), ("out", "the plan's key out sets the folder")];
+/// Names in the folder of a comparison that methods cannot have.
 const RESULTS: [&str; 13] = [
     "plan.toml",
     "plots",
@@ -43,7 +43,7 @@ pub(super) fn seeds(table: &Table) -> Result<Vec<u64>> {
     let found: Option<Vec<u64>> = items.map(|item| item.as_integer()?.try_into().ok()).collect();
     let found = found.ok_or_else(|| Error::new("a seed is a whole number of at least 0"))?;
     if found.is_empty() || found.iter().collect::<BTreeSet<_>>().len() < found.len() {
-        return Err(Error::new("is empty or holds a seed twice").help("for example seeds = [1, 2, 3]"));
+        return Err(Error::new("is empty or contains a seed twice").help("for example seeds = [1, 2, 3]"));
     }
     Ok(found)
 }
@@ -53,7 +53,9 @@ pub(super) fn folds(table: &Table) -> Result<Vec<usize>> {
     let found: Option<Vec<usize>> = items.map(|item| item.as_integer()?.try_into().ok()).collect();
     let found = found.ok_or_else(|| Error::new("a fold is a whole number of at least 0"))?;
     if found.len() == 1 || found.iter().collect::<BTreeSet<_>>().len() < found.len() {
-        return Err(Error::new("is one fold or holds one twice").help("for example folds = [0, 1, 2, 3, 4]"));
+        return Err(
+            Error::new("has only one fold or contains a fold twice").help("for example folds = [0, 1, 2, 3, 4]")
+        );
     }
     Ok(found)
 }
@@ -70,7 +72,7 @@ pub(super) fn noise(table: &Table) -> Result<Vec<f64>> {
     levels.push(0.0);
     levels.sort_by(f64::total_cmp);
     levels.dedup_by(|a, b| *a == *b);
-    // Of 0 and -0 one is left, whichever.
+    // Of 0 and -0 either may be left.
     levels[0] = 0.0;
     Ok(levels)
 }
@@ -94,14 +96,14 @@ pub(super) fn base(table: &Table, path: &Path, overrides: &[String]) -> Result<T
     Ok(base)
 }
 
-/// The shared config as it is shown: without the keys that are written only where they say something.
+/// The shared config for display, without the keys that are only written if they differ from their defaults.
 pub(super) fn shown(mut base: Table) -> Table {
     GIVEN.iter().for_each(|(given, _)| drop(base.remove(*given)));
     drop_unwritten(&mut base, &Settings::known_keys(), &Settings::default().to_table());
     base
 }
 
-/// Takes out keys at their defaults that a config of defaults does not write.
+/// Removes keys that have their default values and that a default config does not write.
 fn drop_unwritten(table: &mut Table, known: &Table, written: &Table) {
     for (key, default) in known {
         match (table.get_mut(key), default, written.get(key)) {
@@ -116,7 +118,7 @@ fn drop_unwritten(table: &mut Table, known: &Table, written: &Table) {
 
 pub(super) fn refuse_given(table: &Table) -> Result<()> {
     match GIVEN.iter().find(|(key, _)| table.contains_key(*key)) {
-        Some((key, remedy)) => Err(Error::new("is not given here").at(key).help(*remedy)),
+        Some((key, remedy)) => Err(Error::new("cannot be set here").at(key).help(*remedy)),
         None => Ok(()),
     }
 }
@@ -137,14 +139,14 @@ pub(super) fn take_name(keys: &mut Table, example: &str) -> Result<String> {
     Ok(name)
 }
 
-/// What has a folder of its name.
+/// Checks a name that becomes the name of a folder.
 pub(super) fn check_name(name: &str) -> Result<()> {
     let mut parts = Path::new(name).components();
     let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
-    // Folders of these names lie inside a method's.
+    // A method's folder contains folders with these names.
     let own = ["seed-", "run", "evaluation-", "predictions-", "map-"].iter().any(|start| name.starts_with(start));
     if !plain || own || name.starts_with('.') || name.contains(['/', '\\']) || RESULTS.contains(&name) {
-        let error = Error::new(format!("\"{name}\" cannot name a folder of its own"));
+        let error = Error::new(format!("\"{name}\" cannot be the name of a folder"));
         return Err(error.help("use letters, digits, - and _"));
     }
     Ok(())

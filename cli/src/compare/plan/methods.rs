@@ -10,7 +10,7 @@ use super::keys::{self, lay};
 
 /// Keys of a training config that all methods share: they are compared on the same cases.
 const SHARED: [&str; 2] = ["data", "fold"];
-/// Values of a grid beyond which a plan is a mistake.
+/// The most grid points; a plan with more is taken for a mistake.
 const MOST_TRIALS: usize = 200;
 
 /// One way to train.
@@ -20,16 +20,16 @@ pub struct Method {
     pub name: String,
     /// The keys in which it differs from the plan's `[train]`.
     pub keys: Table,
-    /// Over what one value of the grid is chosen.
+    /// The scope for which one grid value is chosen.
     pub select: Select,
-    /// What is tried: one trial without a name, or one for each point of the grid.
+    /// The trials: one without a name, or one for each point of the grid.
     pub trials: Vec<Trial>,
 }
 
-/// Over what the best value of a grid is chosen.
+/// The scope for which the best value of a grid is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Select {
-    /// On each data set with each network by itself.
+    /// Each data set with each network separately.
     Dataset,
     /// One value for all of them.
     All,
@@ -64,13 +64,13 @@ pub struct Trial {
 }
 
 impl Method {
-    /// Whether values are to be chosen from.
+    /// Whether there are values to choose from.
     pub fn has_grid(&self) -> bool {
         self.trials.len() > 1
     }
 }
 
-/// The methods, each laid over the keys of each arm over what all share.
+/// The methods: the keys of each override those of each arm, which override the shared ones.
 pub(super) fn methods(table: &Table, base: &Table, arms: &[Arm]) -> Result<Vec<Method>> {
     let items = table["method"].as_array().expect("laid over a list");
     let select = Select::named(&keys::text(table, "select"))?;
@@ -116,12 +116,12 @@ impl Reading<'_> {
 
     fn refuse_shared(&self, keys: &Table) -> Result<()> {
         if let Some(key) = SHARED.iter().find(|key| keys.contains_key(**key)) {
-            let error = Error::new("is the same for all methods").at(key);
-            return Err(error.help("give it in [train], or a [[dataset]] for each"));
+            let error = Error::new("must be the same for all methods").at(key);
+            return Err(error.help("set it in [train], or write a [[dataset]] for each value"));
         }
         if self.networks && keys.contains_key("network") {
-            let error = Error::new("is given by the plan's networks").at("network");
-            return Err(error.help("leave it out here, or give no networks"));
+            let error = Error::new("is already set by the plan's networks").at("network");
+            return Err(error.help("remove it here, or remove the plan's networks"));
         }
         Ok(())
     }
@@ -184,7 +184,7 @@ fn points(grid: &Value) -> Result<Vec<Vec<(String, Value)>>> {
     }
     let shown: Vec<String> = points.iter().map(|point| format!("{point:?}")).collect();
     if shown.iter().enumerate().any(|(number, point)| shown[..number].contains(point)) {
-        return Err(Error::new("holds a value twice"));
+        return Err(Error::new("contains a value twice"));
     }
     Ok(points)
 }

@@ -21,25 +21,26 @@ pub use methods::{Method, Select, Trial, plain};
 /// A comparison, resolved.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Folder of everything it makes.
+    /// Output folder.
     pub out: PathBuf,
     /// Seeds of the trainings of each method.
     pub seeds: Vec<u64>,
-    /// Folds that each training is repeated on, whose held-out cases are measured together; none: the data set is divided once.
+    /// Folds on which each training is repeated, with all held-out cases evaluated together; empty if the data set has
+    /// only one split.
     pub folds: Vec<usize>,
     /// Standard deviations of the noise, ascending; the first is 0.
     pub noise: Vec<f64>,
-    /// What is compared.
+    /// Metrics to compare.
     pub metrics: Vec<&'static Metric>,
     /// Region of the calibration metrics.
     pub region: String,
-    /// What an empty mask counts.
+    /// How empty masks are scored.
     pub empty: Policy,
     /// Maps that are fitted on the validation part.
     pub calibrate: Vec<Map>,
     /// Each data set with each network.
     pub arms: Vec<Arm>,
-    /// What is compared, in the order of the plan.
+    /// Methods to compare, in the order of the plan.
     pub methods: Vec<Method>,
     /// The case, and its slice, of the figure that shows one subject.
     pub subject: (Option<String>, Option<usize>),
@@ -58,7 +59,7 @@ fn defaults() -> Table {
 const OPEN: [&str; 4] = ["train", "evaluate", "regions", "subject"];
 
 impl Plan {
-    /// Reads a plan; `overrides` (`key=value`) are laid onto its `[train]`, `out` goes before its own.
+    /// Reads a plan; `overrides` (`key=value`) override the keys of its `[train]`, and `out` overrides its own `out`.
     ///
     /// # Errors
     /// The file cannot be read, a key is unknown (the message names the nearest one) or out of its range.
@@ -72,7 +73,7 @@ impl Plan {
             table.insert("out".into(), format!("runs/{stem}").into());
         }
         let plan = Self::of(table, path, overrides).at(path.display())?;
-        // A path that is not text stays what it is.
+        // A path that is not valid UTF-8 is kept as it is.
         Ok(Self { out: out.map_or(plan.out, Path::to_path_buf), ..plan })
     }
 
@@ -113,14 +114,14 @@ impl Plan {
         Ok(Self { resolved: table, ..plan })
     }
 
-    /// Refuses folds beside what is chosen on the validation part: with folds that is what is measured.
+    /// Refuses folds together with anything chosen on the validation part: with folds, that part is evaluated.
     fn expect_no_choice(&self) -> Result<()> {
         let chosen = !self.calibrate.is_empty() || self.methods.iter().any(Method::has_grid);
         if self.folds.is_empty() || !chosen {
             return Ok(());
         }
-        let error = Error::new("a grid and maps are chosen on the cases that folds hold out to be measured");
-        Err(error.help("leave out folds, or grid and calibrate"))
+        let error = Error::new("grids and maps are chosen on the held-out cases, which the folds use for evaluation");
+        Err(error.help("remove folds, or grid and calibrate"))
     }
 
     /// The training config of a method's first trial on an arm.
@@ -141,7 +142,7 @@ fn maps(table: &Table) -> Result<Vec<Map>> {
         let found = Map::ALL.into_iter().find(|map| map.name() == name);
         found.ok_or_else(|| {
             let known = Map::ALL.map(Map::name).join(", ");
-            Error::new(format!("unknown map {name}")).at("calibrate").help(format!("known are {known}"))
+            Error::new(format!("unknown map {name}")).at("calibrate").help(format!("expected one of {known}"))
         })
     };
     names.iter().map(map).collect()
@@ -156,14 +157,14 @@ fn subject(table: &Table) -> Result<(Option<String>, Option<usize>)> {
     let slice =
         given.get("slice").map(|value| value.as_integer().and_then(|slice| slice.try_into().ok()).ok_or("slice"));
     let wrong = |key: &str| {
-        Error::new("has no such value").at(key).help("for example subject = { case = \"patient_007\", slice = 12 }")
+        Error::new("invalid value").at(key).help("for example subject = { case = \"patient_007\", slice = 12 }")
     };
     Ok((case.transpose().map_err(wrong)?, slice.transpose().map_err(wrong)?))
 }
 
 fn check_region(name: &str) -> Result<()> {
     const NAMES: [&str; 4] = ["all", "foreground", "union", "boundary"];
-    // Of a region of the data set that is a problem of its own: whole/all.
+    // For a region of the data set that is a separate problem: whole/all.
     let name = name.rsplit_once('/').map_or(name, |(_, region)| region);
     let label = name.strip_prefix("structure:").is_some_and(|label| label.parse::<u16>().is_ok());
     if label || NAMES.contains(&name) {
@@ -172,6 +173,6 @@ fn check_region(name: &str) -> Result<()> {
     let error = Error::new(format!("unknown region {name}"));
     Err(match nearest(name, NAMES) {
         Some(near) => error.help(format!("did you mean {near}?")),
-        None => error.help(format!("known are {}, structure:1, structure:2 …", NAMES.join(", "))),
+        None => error.help(format!("expected one of {}, structure:1, structure:2 …", NAMES.join(", "))),
     })
 }

@@ -23,7 +23,7 @@ fn a_method_is_laid_over_what_all_share() {
     let [a, b] = &plan.methods[..] else { panic!("two methods") };
     let [a, b] = [a, b].map(|method| &method.trials[0].settings[0]);
     assert_eq!((a.epochs, a.batch), (5, 7));
-    // Another loss brings its own parameters; the convention is everyone's.
+    // A different loss brings its own parameters; the convention is shared.
     assert_eq!(a.loss.to_string(), "name = \"ce\"\nconvention = \"paper\"\n");
     assert_eq!((b.loss["lambda"].as_float(), b.loss["name"].as_str()), (Some(0.5), Some("nacl")));
 }
@@ -49,10 +49,10 @@ fn mistakes_are_named() {
     assert!(changed("loss.lambda", "lss.lambda").contains("method 2: b: lss: unknown config key"));
     assert!(changed("base.toml", "none.toml").contains("none.toml"));
     assert!(changed("\"b\"", "\"a\"").contains("the name a appears twice"));
-    assert!(changed("\"b\"", "\"../b\"").contains("cannot name a folder"));
+    assert!(changed("\"b\"", "\"../b\"").contains("cannot be the name of a folder"));
     assert!(changed("0.05", "-0.05").contains("noise: -0.05 is not a standard deviation"));
-    assert!(changed("batch = 3", "seed = 3").contains("train: seed: is not given here (the plan's key seeds"));
-    assert!(changed("loss.lambda = 0.5", "data = \"e\"").contains("method 2: b: data: is the same for all"));
+    assert!(changed("batch = 3", "seed = 3").contains("train: seed: cannot be set here (the plan's key seeds"));
+    assert!(changed("loss.lambda = 0.5", "data = \"e\"").contains("method 2: b: data: must be the same for all"));
     assert!(message("[train]\ndata = \"d\"\n", &[]).contains("method: the plan lists no methods"));
     assert!(message(&format!("metrics = [\"dcs\"]\n{TWO}"), &[]).contains("there is dsc"));
     assert!(message(&format!("region = \"foregroud\"\n{TWO}"), &[]).contains("did you mean foreground?"));
@@ -104,10 +104,11 @@ fn mistakes_of_wide_plans_are_named() {
     assert!(changed("\"authors\"", "\"author\"").contains("evaluate.convention: author is not one of segcal, authors"));
     assert!(changed("\"vector\"", "\"vectr\"").contains("calibrate: unknown map vectr"));
     assert!(changed("[0.1, 0.2]", "0.1").contains("b: grid: lambda: is not a list of values (for example grid"));
-    assert!(changed("[0.1, 0.2]", "[0.1, 0.1]").contains("b: grid: holds a value twice"));
+    assert!(changed("[0.1, 0.2]", "[0.1, 0.1]").contains("b: grid: contains a value twice"));
     assert!(changed("\"all\"", "\"some\"").contains("b: select: some is not one of dataset, all"));
     assert!(
-        changed("name = \"a\"", "name = \"a\"\nnetwork.base = 2").contains("network: is given by the plan's networks")
+        changed("name = \"a\"", "name = \"a\"\nnetwork.base = 2")
+            .contains("network: is already set by the plan's networks")
     );
     assert!(changed("batch = 3", "batches = 3").contains("x unet: batches: unknown config key"));
 }

@@ -16,10 +16,10 @@ pub use document::to_json;
 pub use printed::{latex, markdown};
 pub use text::{measured_on, notes, text};
 
-/// The name of the mean over the structures, beside those of single ones.
+/// The name of the mean over the structures, alongside the names of single ones.
 const MEAN: &str = "mean";
 
-/// Writes every table but the summary that programs read.
+/// Writes every table except the summary that programs read.
 ///
 /// # Errors
 /// The folder cannot be written.
@@ -36,7 +36,7 @@ pub fn write(results: &Results<'_>, folder: &OutputFolder) -> Result<()> {
     write("tables.tex", &latex(results))
 }
 
-/// A table whose lines begin with data set and network where the plan has several.
+/// A table whose rows begin with data set and network if the plan has several.
 struct Long {
     csv: Csv,
     wide: bool,
@@ -94,7 +94,7 @@ fn summary_csv(results: &Results<'_>) -> String {
     csv.csv.finish()
 }
 
-/// A metric's figures: the mean over the structures and each of them, or the one of the region.
+/// A metric's values: the mean over the structures and each of them, or the one of the region.
 fn spreads(results: &Results<'_>, row: usize, level: &Level, metric: &Metric) -> Vec<(String, Spread)> {
     let head = results.headline(row, level.arm, level.noise, metric);
     if !metric.per_structure() {
@@ -107,7 +107,7 @@ fn spreads(results: &Results<'_>, row: usize, level: &Level, metric: &Metric) ->
     std::iter::once((MEAN.to_owned(), head)).chain(each).collect()
 }
 
-/// Standard deviation over the cases, seeds averaged within a case, of the plan's metric at a place.
+/// Standard deviation over the cases of the plan's metric with index `place`, averaged over the seeds within each case.
 pub fn case_sd(level: &Level, row: usize, place: usize) -> f64 {
     let values = &level.columns[place].values[row];
     deviation(&values.iter().copied().filter(|value| !value.is_nan()).collect::<Vec<_>>())
@@ -135,7 +135,7 @@ fn ranks_csv(results: &Results<'_>) -> String {
     csv.finish()
 }
 
-/// `differences.csv`: every two methods under every metric, on each data set and over all of them.
+/// `differences.csv`: the differences of every two methods in every metric, on each data set and over all of them.
 fn differences_csv(results: &Results<'_>) -> String {
     let mut csv = Csv::new(&["noise", "column", "first", "second", "difference", "lower", "upper", "p", "p_holm"]);
     for (noise, ranking) in results.plan.noise.iter().zip(&results.overall) {
@@ -165,7 +165,7 @@ fn differences_csv(results: &Results<'_>) -> String {
     csv.finish()
 }
 
-/// `sensitivity.csv`: what every value of every grid gave on the validation part.
+/// `sensitivity.csv`: the results of every grid value on the validation part.
 fn sensitivity_csv(results: &Results<'_>) -> String {
     let mut csv = Long::new(results, &["method", "value", "metric", "mean", "sd", "seeds", "chosen"]);
     for tried in &results.trials {
@@ -179,7 +179,7 @@ fn sensitivity_csv(results: &Results<'_>) -> String {
     csv.csv.finish()
 }
 
-/// Whether a trial is the one that is measured.
+/// Whether a trial is the one that is evaluated.
 pub fn is_chosen(results: &Results<'_>, tried: &super::results::Tried) -> bool {
     results.chosen[tried.method][tried.arm] == tried.trial
 }
@@ -195,13 +195,13 @@ pub fn column(results: &Results<'_>, level: &Level, metric: &Metric) -> Vec<Spre
     (0..results.rows.len()).map(|row| results.headline(row, level.arm, level.noise, metric)).collect()
 }
 
-/// The same of the methods as they were trained.
+/// The same for the methods alone, without maps.
 pub fn column_of_methods(results: &Results<'_>, level: &Level, metric: &Metric) -> Vec<Spread> {
     let row = |method: usize| results.row_of(method);
     (0..results.methods.len()).map(|method| results.headline(row(method), level.arm, level.noise, metric)).collect()
 }
 
-/// The places of the lines by the means over the seeds.
+/// The places of the rows by their means over the seeds.
 pub fn marks(metric: &Metric, spreads: &[Spread]) -> Vec<Option<usize>> {
     places(metric.better, &spreads.iter().map(Spread::mean).collect::<Vec<_>>())
 }
@@ -217,7 +217,7 @@ pub fn rank_columns(ranking: &Ranking) -> [(&'static str, Vec<f64>, usize); 4] {
     ]
 }
 
-/// What a metric's figure is of.
+/// What a metric is measured on.
 pub fn of(results: &Results<'_>, metric: &Metric) -> String {
     if metric.per_structure() { "mean of the structures".into() } else { format!("region {}", results.plan.region) }
 }

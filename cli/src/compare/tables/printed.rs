@@ -1,11 +1,11 @@
-//! The tables of a paper: lines of methods, columns of metrics on data sets with networks, in Markdown and LaTeX.
+//! Tables for a paper, in Markdown and LaTeX: a row for each method, a column for each metric, data set and network.
 
 use segcal_metrics::metric::{Better, Metric};
 
 use super::{case_sd, column, marks, rank_columns};
 use crate::compare::results::{Level, Results, Spread};
 
-/// The marks of a format around the best and the second best.
+/// The markup of a format around the best and the second best.
 struct Format {
     best: [&'static str; 2],
     second: [&'static str; 2],
@@ -41,7 +41,7 @@ fn latex_text(text: &str) -> String {
     text.chars().map(escaped).collect()
 }
 
-/// A table: its title, heads and lines.
+/// A table: its title, column heads and rows.
 struct Table {
     title: String,
     heads: Vec<String>,
@@ -105,7 +105,7 @@ fn marked_ranks(ranks: &[f64], digits: usize, format: &Format) -> Vec<String> {
     ranks.iter().zip(places).map(|(rank, place)| mark(format!("{rank:.digits$}"), place, ranks.len(), format)).collect()
 }
 
-/// A value between the marks of its place.
+/// A value with the markup of its place.
 fn mark(text: String, place: Option<usize>, count: usize, format: &Format) -> String {
     match place {
         Some(1) => format!("{}{text}{}", format.best[0], format.best[1]),
@@ -144,7 +144,7 @@ pub fn markdown(results: &Results<'_>) -> String {
     format!("{}\nWithout noise; the best is bold, the second underlined.\n", tables.join("\n"))
 }
 
-/// `tables.tex`: tabulars of booktabs, to be input.
+/// `tables.tex`: booktabs tabulars for `\input`.
 pub fn latex(results: &Results<'_>) -> String {
     let table = |table: &Table| {
         let line = |cells: &[String]| format!("{} \\\\\n", cells.join(" & "));

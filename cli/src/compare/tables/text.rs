@@ -6,13 +6,13 @@ use super::{column, marks, rank_columns};
 use crate::compare::results::{Level, Results, Spread};
 use crate::output::{self, counted};
 
-/// What is printed: a table for each data set with each network at each level of noise, and the ranks over all.
+/// The printed text: a table for each data set, network and level of noise, and the ranks over all of them.
 pub fn text(results: &Results<'_>) -> String {
     let plan = results.plan;
     let seeds: Vec<String> = plan.seeds.iter().map(ToString::to_string).collect();
     let seeds = if seeds.len() == 1 { format!("seed {}", seeds[0]) } else { format!("seeds {}", seeds.join(", ")) };
     let mut text = format!(
-        "{}, {seeds}; mean ± standard deviation over the seeds, * the best of a column\n",
+        "{}, {seeds}; mean ± standard deviation over the seeds, * marks the best of a column\n",
         measured_on(results).join("; ")
     );
     for level in &results.levels {
@@ -28,7 +28,7 @@ pub fn text(results: &Results<'_>) -> String {
         let (method, arm) = (&results.methods[tried.method].name, plan.arms[tried.arm].name());
         let on = if arm.is_empty() { String::new() } else { format!(" on {arm}") };
         let values = super::values_of(results, tried.method, tried.trial);
-        text += &format!("\n{method}{on}: {values}, by the DSC of the validation part\n");
+        text += &format!("\n{method}{on}: {values}, chosen by the validation DSC\n");
     }
     text += &notes(results);
     text + &format!("\n{}\n", plan.out.join("report.html").display())
@@ -89,7 +89,8 @@ fn shown(spread: &Spread) -> String {
     }
 }
 
-/// What the numbers do not show: structures that were missed, what failed, and figures on the part that chose the epoch.
+/// What the numbers do not show: missed structures, failures, and results on the part that was also used to choose the
+/// epoch.
 pub fn notes(results: &Results<'_>) -> String {
     let mut lines: Vec<String> = Vec::new();
     for (number, parts) in results.parts.iter().enumerate() {
@@ -101,12 +102,12 @@ pub fn notes(results: &Results<'_>) -> String {
     if !missed.is_empty() {
         lines.extend(missed);
         lines.push(
-            "Cases with a missed structure rank last but are not in the means, and a mean without any case is –: empty = \
-             \"penalise\" in the plan counts them."
+            "Cases with a missed structure rank last but are not in the means; a mean over no cases is shown as –. Set \
+             empty = \"penalise\" in the plan to count them."
                 .into(),
         );
     }
-    lines.extend(results.failed.iter().map(|failed| format!("Left out, as it failed: {failed}")));
+    lines.extend(results.failed.iter().map(|failed| format!("Left out because it failed: {failed}")));
     lines.iter().map(|line| format!("\n{line}")).collect::<String>() + if lines.is_empty() { "" } else { "\n" }
 }
 
@@ -121,7 +122,7 @@ fn untested(results: &Results<'_>, number: usize) -> String {
         chose.push("the maps");
     }
     let chose = chose.join(" and ");
-    format!("The test part{of} has no labels: these are the validation cases, which chose {chose} as well.")
+    format!("The test part{of} has no labels: these are the validation cases, which were also used to choose {chose}.")
 }
 
 fn missed(results: &Results<'_>, level: &Level) -> Vec<String> {
@@ -132,7 +133,7 @@ fn missed(results: &Results<'_>, level: &Level) -> Vec<String> {
         let missed = results.rows.iter().zip(&column.missed).filter(|(_, missed)| **missed > 0);
         let missed: Vec<String> = missed.map(|(row, missed)| format!("{} in {missed}", row.name)).collect();
         let (key, missed) = (metric.key, (!missed.is_empty()).then(|| missed.join(", "))?);
-        Some(format!("{on}noise {noise}, {key}: missed a structure, of {cases} cases: {missed}."))
+        Some(format!("{on}noise {noise}, {key}: cases with a missed structure, out of {cases}: {missed}."))
     };
     results.plan.metrics.iter().zip(&level.columns).filter_map(of_column).collect()
 }
