@@ -8,7 +8,7 @@ use segcal_core::{Context, Error, Result, nearest};
 use segcal_data::{self as data, npy};
 use segcal_metrics::volume::Label;
 
-/// Files that hold one case.
+/// The files of one case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Files {
     /// One file: NIfTI (class last, or one label map), PNG, `.npy` or `.npz`.

@@ -130,8 +130,8 @@ fn tissue_maps_of_8_bits() {
     let words = ["p/s_0.nii.gz: these are scaled probabilities, not logits", "255", "--background implied"];
     case.evaluate("--logits @p --labels @y").expect(2, &words);
     let ran = case.evaluate("--probabilities @p --labels @y --background implied");
-    ran.expect(0, &["taken for a probability of 1"]);
-    assert!(ran.summary["warnings"].to_string().contains("taken for a probability of 1"));
+    ran.expect(0, &["taken as a probability of 1"]);
+    assert!(ran.summary["warnings"].to_string().contains("taken as a probability of 1"));
     assert_eq!(ran.summary["cases"][0]["regions"]["structure:1"]["ece"].as_f64().map(f64::is_finite), Some(true));
 }
 

@@ -314,7 +314,7 @@ impl<B: Backend> LocalMap<B> {
         let least = file.map.least_temperature;
         let network = LocalTemperature::new(file.classes, file.map.image_channels).bounded(least);
         let specs = network.specs();
-        // Files of earlier versions hold no hash.
+        // Files of earlier versions have no hash.
         if let Some(expected) = stored.metadata().get(HASH)
             && *expected != hash(&stored.restore("", &Parameters::blank(&specs, &Reference))?)?
         {

@@ -308,9 +308,9 @@ fn doubt(found: &Agreements, documented: &Order, path: &Path) -> Error {
         "the order of the axes is ambiguous: agreement with the references' foreground is {}",
         shown.join(", ")
     );
-    Error::new(problem)
-        .at(path.display())
-        .help(format!("if you know the order, give it, for example --axes {documented}; flip flipped arrays back"))
+    Error::new(problem).at(path.display()).help(format!(
+        "if you know the order, give it, for example --axes {documented}; if arrays are flipped, flip them"
+    ))
 }
 
 #[cfg(test)]

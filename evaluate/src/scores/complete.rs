@@ -45,7 +45,7 @@ pub(super) fn complete(
     }
     let scale = evidence.full_scale().filter(|_| evidence.outside > 0);
     if let Some(scale) = scale {
-        notes.warn(format!("the scores are whole numbers up to {scale}, which is taken for a probability of 1"));
+        notes.warn(format!("the scores are whole numbers up to {scale}, which is taken as a probability of 1"));
         values.iter_mut().for_each(|value| *value = (f64::from(*value) / scale) as f32);
     }
     let classes = if missing { classes + 1 } else { classes };

@@ -65,7 +65,7 @@ pub(super) fn stored(
             Error::new(format!("these are not probabilities of regions: {range}")).help("for logits use --logits")
         );
     };
-    notes.warn(format!("the scores are whole numbers up to {scale}, which is taken for a probability of 1"));
+    notes.warn(format!("the scores are whole numbers up to {scale}, which is taken as a probability of 1"));
     values.par_iter_mut().for_each(|value| *value /= scale);
     Ok(values)
 }
