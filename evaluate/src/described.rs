@@ -131,7 +131,9 @@ mod tests {
         let references = named(["Anterior", "Posterior"]);
         let doubt = named(["Posterior", "Anterior"]).differs(&references).unwrap();
         assert!(
-            doubt.contains("calls label 1 \"Posterior\", the one beside the references calls it \"Anterior\""),
+            doubt.starts_with(
+                "its dataset.json calls label 1 \"Posterior\", the one beside the references calls it \"Anterior\""
+            ),
             "{doubt}"
         );
         assert_eq!(named(["anterior", " Posterior"]).differs(&references), None);
