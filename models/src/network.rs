@@ -10,6 +10,7 @@ use crate::graph::Graph;
 use crate::init::Spec;
 use crate::layers::Mode;
 use crate::params::Parameters;
+use crate::parts::Parts;
 
 /// A network: a pure description from which tensors and forward passes are made.
 pub trait Network<B: Backend>: Send + Sync {
@@ -48,6 +49,17 @@ pub trait Network<B: Backend>: Send + Sync {
     /// weighted sum of the losses of each. Several with deep supervision, otherwise one of weight 1.
     fn outputs(&self, parameters: &Parameters<B>, x: &Tensor<B>) -> Vec<Output<B>> {
         vec![Output { logits: self.forward(parameters, x, Mode::Train), weight: 1.0 }]
+    }
+
+    /// The same for each part of a batch (see [`Parts`]); without the coarser ones where they are not wanted. A network of your
+    /// own that looks across the samples of a batch has a method of its own for it.
+    fn outputs_of_parts(&self, parts: &Parts<'_, B>, x: Vec<Tensor<B>>, coarser: bool) -> Vec<Vec<Output<B>>> {
+        let each = parts.leaves().iter().zip(x).map(|(leaves, x)| {
+            let mut outputs = self.outputs(leaves, &x);
+            outputs.truncate(if coarser { outputs.len() } else { 1 });
+            outputs
+        });
+        each.collect()
     }
 
     /// What [`Network::forward`] computes in [`Mode::Evaluate`], in terms of standard layers.

@@ -55,6 +55,8 @@ pub struct Parameters<B: Backend> {
     watch: Option<Arc<Mutex<Passed>>>,
     /// Where dropout takes its random numbers from.
     dropout: Option<Rng>,
+    /// The number in its batch of the first sample of a part.
+    first_sample: usize,
 }
 
 impl<B: Backend> Parameters<B> {
@@ -67,7 +69,7 @@ impl<B: Backend> Parameters<B> {
             assert_eq!(dims.iter().product::<usize>(), value.shape().len(), "parameter {name}: {dims:?} do not fit");
             assert!(index.insert(name.clone(), number).is_none(), "parameter {name} appears twice");
         }
-        Self { list, index: Arc::new(index), observed: Arc::default(), watch: None, dropout: None }
+        Self { list, index: Arc::new(index), observed: Arc::default(), watch: None, dropout: None, first_sample: 0 }
     }
 
     /// Fresh tensors as `specs` describe them: the same numbers for the same seed and name, on every backend.
@@ -134,6 +136,7 @@ impl<B: Backend> Parameters<B> {
             observed: Arc::default(),
             watch: None,
             dropout: None,
+            first_sample: 0,
         }
     }
 
@@ -166,9 +169,15 @@ impl<B: Backend> Parameters<B> {
         Self { dropout: Some(rng), ..self }
     }
 
-    /// The random numbers of a dropout layer in this step.
-    pub(crate) fn dropout(&self, layer: &str) -> Option<Rng> {
-        self.dropout.map(|rng| rng.stream(name_hash(layer)))
+    /// The same tensors for a part of a batch that begins with this sample of it: dropout drops what it drops of the whole.
+    #[must_use]
+    pub fn beginning_at(self, first_sample: usize) -> Self {
+        Self { first_sample, ..self }
+    }
+
+    /// The random numbers of a dropout layer in this step, and the number of the first sample.
+    pub(crate) fn dropout(&self, layer: &str) -> Option<(Rng, usize)> {
+        self.dropout.map(|rng| (rng.stream(name_hash(layer)), self.first_sample))
     }
 
     /// The output of a layer on its way to the next.
@@ -231,6 +240,13 @@ impl<B: Backend> Gradients<B> {
     /// see [`Gradients::scale`].
     pub fn get(&self, number: usize) -> Option<&Tensor<B>> {
         self.values[number].as_ref()
+    }
+
+    /// The same with other tensors in place of these, one for each parameter.
+    #[must_use]
+    pub fn with_values(self, values: Vec<Option<Tensor<B>>>) -> Self {
+        assert_eq!(values.len(), self.values.len(), "with_values: one for each parameter");
+        Self { values, ..self }
     }
 
     /// The scalar by which the optimiser multiplies every gradient, if they were clipped.

@@ -8,6 +8,7 @@ use crate::init::{Init, Spec};
 use crate::layers::{Block, Mode};
 use crate::network::{Network, NetworkConfig, Output};
 use crate::params::Parameters;
+use crate::parts::Parts;
 
 /// A value in a [`Plan`]: the image or the output of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,23 +62,30 @@ impl Plan {
         readers
     }
 
-    /// The values of some wires. A value is let go of when its last reader has it.
-    fn run<B: Backend>(&self, p: &Parameters<B>, x: &Tensor<B>, mode: Mode, wanted: &[Wire]) -> Vec<Tensor<B>> {
-        let mut readers = self.readers(wanted);
-        let mut values: Vec<Option<Tensor<B>>> = vec![None; self.steps.len() + 1];
-        values[0] = Some(x.clone());
-        let take = |values: &mut Vec<Option<Tensor<B>>>, readers: &mut Vec<usize>, Wire(number): Wire| {
+    /// The values of some wires, each of all parts. A value is let go of when its last reader has it.
+    fn run<B: Backend>(
+        &self,
+        parts: &Parts<'_, B>,
+        x: Vec<Tensor<B>>,
+        mode: Mode,
+        wanted: &[Wire],
+    ) -> Vec<Vec<Tensor<B>>> {
+        let (count, mut readers) = (x.len(), self.readers(wanted));
+        let mut values: Vec<Option<Vec<Tensor<B>>>> = vec![None; self.steps.len() + 1];
+        values[0] = Some(x);
+        let mut take = |values: &mut Vec<Option<Vec<Tensor<B>>>>, Wire(number): Wire| {
             readers[number] -= 1;
             let value = if readers[number] == 0 { values[number].take() } else { values[number].clone() };
             value.expect("a value is computed before it is read and kept until its last reader")
         };
+        let needed = self.readers(wanted);
         for (number, step) in self.steps.iter().enumerate() {
-            if readers[number + 1] > 0 {
-                let inputs = step.inputs.iter().map(|&input| take(&mut values, &mut readers, input)).collect();
-                values[number + 1] = Some(step.block.forward(p, inputs, mode));
+            if needed[number + 1] > 0 {
+                let inputs = step.inputs.iter().map(|&input| take(&mut values, input)).collect();
+                values[number + 1] = Some(step.block.forward_parts(parts, turned(inputs, count), mode));
             }
         }
-        wanted.iter().map(|&wire| take(&mut values, &mut readers, wire)).collect()
+        wanted.iter().map(|&wire| take(&mut values, wire)).collect()
     }
 
     /// Shapes of all values for an image of this shape; `None` where a layer does not fit.
@@ -101,6 +109,13 @@ impl Plan {
         }
         graph
     }
+}
+
+/// Lists of equal length, turned: the first of each, the second of each, and so on.
+fn turned<T>(lists: Vec<Vec<T>>, length: usize) -> Vec<Vec<T>> {
+    let mut turned: Vec<Vec<T>> = (0..length).map(|_| Vec::with_capacity(lists.len())).collect();
+    lists.into_iter().for_each(|list| turned.iter_mut().zip(list).for_each(|(to, item)| to.push(item)));
+    turned
 }
 
 /// A network that is a [`Plan`].
@@ -176,16 +191,24 @@ impl<B: Backend> Network<B> for Planned {
     }
 
     fn forward(&self, parameters: &Parameters<B>, x: &Tensor<B>, mode: Mode) -> Tensor<B> {
-        self.plan.run(parameters, x, mode, &[self.plan.heads[0].0]).remove(0)
+        let finest = [self.plan.heads[0].0];
+        self.plan.run(&Parts::whole(parameters), vec![x.clone()], mode, &finest).remove(0).remove(0)
     }
 
     fn outputs(&self, parameters: &Parameters<B>, x: &Tensor<B>) -> Vec<Output<B>> {
-        let (finest, coarser) = self.plan.heads.split_first().expect("a network has logits");
-        let coarser = coarser.iter().filter(|(_, weight)| *weight != 0.0);
-        let heads: Vec<(Wire, f64)> = [finest].into_iter().chain(coarser).copied().collect();
-        let wires: Vec<Wire> = heads.iter().map(|(wire, _)| *wire).collect();
-        let logits = self.plan.run(parameters, x, Mode::Train, &wires);
-        logits.into_iter().zip(heads).map(|(logits, (_, weight))| Output { logits, weight }).collect()
+        self.outputs_of_parts(&Parts::whole(parameters), vec![x.clone()], true).remove(0)
+    }
+
+    fn outputs_of_parts(&self, parts: &Parts<'_, B>, x: Vec<Tensor<B>>, coarser: bool) -> Vec<Vec<Output<B>>> {
+        let (finest, others) = self.plan.heads.split_first().expect("a network has logits");
+        let others = others.iter().filter(|(_, weight)| coarser && *weight != 0.0);
+        let heads: Vec<(Wire, f64)> = [finest].into_iter().chain(others).copied().collect();
+        let (wires, count): (Vec<Wire>, usize) = (heads.iter().map(|(wire, _)| *wire).collect(), x.len());
+        let logits = turned(self.plan.run(parts, x, Mode::Train, &wires), count);
+        let outputs = |logits: Vec<Tensor<B>>| {
+            logits.into_iter().zip(&heads).map(|(logits, &(_, weight))| Output { logits, weight }).collect()
+        };
+        logits.into_iter().map(outputs).collect()
     }
 
     fn graph(&self) -> Graph {

@@ -3,10 +3,13 @@
 use segcal_core::{Backend, Shape, Tensor, axis, ops};
 
 use super::conv::add_bias;
-use super::{Activation, Attention, Dropout, MaxPool, Mode, NormLayer, Positions, Unit, Upsample, average_pool};
+use super::{
+    Activation, Attention, Dropout, MaxPool, Mode, Norm, NormLayer, Positions, Unit, Upsample, average_pool, joint_norm,
+};
 use crate::graph::{Graph, Layer, Value};
 use crate::init::{Init, Spec};
 use crate::params::Parameters;
+use crate::parts::Parts;
 
 /// One layer with what it is called; a new kind of layer is an arm of each function here.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +70,24 @@ impl Block {
             Self::Positions(positions) => parameters.passed(&positions.name, positions.forward(parameters, &x[0])),
             Self::Dropout(dropout) if mode == Mode::Train => dropout.forward(parameters, &x[0]),
             Self::Dropout(_) => x.remove(0),
+        }
+    }
+
+    /// The outputs of the parts of a batch, given the inputs of each part.
+    pub fn forward_parts<B: Backend>(
+        &self,
+        parts: &Parts<'_, B>,
+        x: Vec<Vec<Tensor<B>>>,
+        mode: Mode,
+    ) -> Vec<Tensor<B>> {
+        let leaves = parts.leaves();
+        let together = |norm: &NormLayer| parts.together().filter(|_| norm.kind == Norm::Batch && mode == Mode::Train);
+        match self {
+            Self::Unit(unit) if let Some(together) = together(&unit.norm) => unit.forward_together(leaves, together, x),
+            Self::Norm(norm) if let Some(together) = together(norm) => {
+                joint_norm::forward(norm, leaves, together, &x.concat(), Activation::Identity)
+            }
+            _ => leaves.iter().zip(x).map(|(leaves, x)| self.forward(leaves, x, mode)).collect(),
         }
     }
 

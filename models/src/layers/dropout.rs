@@ -1,13 +1,13 @@
 //! Dropout (Srivastava et al. 2014).
 
-use segcal_core::{Backend, Tensor, ops};
+use segcal_core::{Backend, Tensor, axis, ops};
 
 use crate::params::Parameters;
 
 /// In training, each number becomes 0 with probability `rate`, and `1 / (1 - rate)` times itself otherwise.
 ///
 /// What is dropped depends on the source of random numbers that the parameters carry
-/// ([`Parameters::with_dropout`]), the layer's name and the number's offset alone, so that a run that goes on from a
+/// ([`Parameters::with_dropout`]), the layer's name and the number's offset in the batch alone, so that a run that goes on from a
 /// checkpoint drops the same numbers on every backend. Without a source nothing is dropped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dropout {
@@ -20,10 +20,12 @@ pub struct Dropout {
 impl Dropout {
     /// What is left of `x`.
     pub fn forward<B: Backend>(&self, parameters: &Parameters<B>, x: &Tensor<B>) -> Tensor<B> {
-        let Some(rng) = parameters.dropout(&self.name).filter(|_| self.rate > 0.0) else { return x.clone() };
+        let dropout = parameters.dropout(&self.name).filter(|_| self.rate > 0.0);
+        let Some((rng, first)) = dropout else { return x.clone() };
         let kept = (1.0 - self.rate).recip();
         let factor = |i: u64| if rng.uniform(i) < self.rate { 0.0 } else { kept };
-        let mask: Vec<f64> = (0..x.shape().len() as u64).map(factor).collect();
+        let (len, before) = (x.shape().len() as u64, (first * x.shape().with(axis::N, 1).len()) as u64);
+        let mask: Vec<f64> = (before..before + len).map(factor).collect();
         let mask = Tensor::from_f64(x.backend(), x.shape(), &mask);
         ops::map(&[x, &mask], |p| p.input(0) * p.input(1))
     }

@@ -5,6 +5,7 @@ mod attention;
 mod block;
 mod conv;
 mod dropout;
+mod joint_norm;
 mod norm;
 mod pool;
 mod unit;

@@ -79,7 +79,7 @@ impl NormLayer {
     }
 
     /// `gamma` and `beta`, both `[1, c, 1, 1, 1]`.
-    fn affine_map<B: Backend>(&self, parameters: &Parameters<B>, backend: &B) -> [Tensor<B>; 2] {
+    pub(super) fn affine_map<B: Backend>(&self, parameters: &Parameters<B>, backend: &B) -> [Tensor<B>; 2] {
         if self.affine {
             return ["weight", "bias"].map(|tensor| parameters.get(&self.tensor(tensor)).clone());
         }
@@ -130,7 +130,7 @@ impl NormLayer {
     }
 
     /// Moves the running statistics towards those of a batch.
-    fn observe<B: Backend>(&self, parameters: &Parameters<B>, batch: &Statistics<B>) {
+    pub(super) fn observe<B: Backend>(&self, parameters: &Parameters<B>, batch: &Statistics<B>) {
         let note = |tensor: &str, batch: &Tensor<B>, factor: f64| {
             let name = self.tensor(tensor);
             let moved = ops::map_over(batch.shape(), &[MOMENTUM * factor], &[parameters.get(&name), batch], |p| {
@@ -183,10 +183,25 @@ impl<B: Backend> Statistics<B> {
     /// Over the axes that are 1 in `over`. Two passes, so that a large mean does not swallow the variance.
     pub(super) fn of(x: &Tensor<B>, over: Shape, epsilon: f64) -> Self {
         let count = (x.shape().len() / over.len()) as f64;
-        let share = [1.0 / count];
-        let [mean] = reduce(&[x], &share, over, &Program::new(|p| p.input(0) * p.scalar(0)));
+        let mean = Self::share_of_mean(x, over, count);
+        let variance = Self::share_of_variance(x, &mean, count);
+        Self::new(mean, variance, count, epsilon)
+    }
+
+    /// `1 / count` of the sum of `x`.
+    pub(super) fn share_of_mean(x: &Tensor<B>, over: Shape, count: f64) -> Tensor<B> {
+        let [sum] = reduce(&[x], &[1.0 / count], over, &Program::new(|p| p.input(0) * p.scalar(0)));
+        sum
+    }
+
+    /// `1 / count` of the sum of `(x - mean)^2`.
+    pub(super) fn share_of_variance(x: &Tensor<B>, mean: &Tensor<B>, count: f64) -> Tensor<B> {
         let squared = Program::new(|p| (p.input(0) - p.input(1)).square() * p.scalar(0));
-        let [variance] = reduce(&[x, &mean], &share, over, &squared);
+        let [sum] = reduce(&[x, mean], &[1.0 / count], mean.shape(), &squared);
+        sum
+    }
+
+    pub(super) fn new(mean: Tensor<B>, variance: Tensor<B>, count: f64, epsilon: f64) -> Self {
         let inverse_deviation = ops::map(&[&variance], |p| 1.0 / (p.input(0) + epsilon).sqrt());
         Self { mean, variance, inverse_deviation, count }
     }
@@ -205,41 +220,85 @@ pub(super) fn normalise<B: Backend>(
     statistics: &Statistics<B>,
     activation: Activation,
 ) -> Tensor<B> {
-    let (values, mean, shift) = (x.detach(), statistics.mean.clone(), beta.detach());
-    let (r, scale) = (statistics.inverse_deviation.clone(), gamma.detach());
-    let s = ops::map(&[&r, &scale], |p| p.input(0) * p.input(1));
-    let output = ops::map(&[&values, &mean, &s, &shift], |p| activation.value(affine(p)));
-    let (share, channels) = (1.0 / statistics.count, gamma.shape());
-    // The output is one cheap pass over `x`, which is kept anyway: the layers behind need not keep it too.
-    let again = [&values, &mean, &s, &shift].map(Clone::clone);
-    let recipe = move || ops::map(&again.each_ref(), |p| activation.value(affine(p)));
+    let pass = Pass::new(x, [gamma, beta], statistics, activation);
+    let (output, again) = (pass.output(), pass.clone());
     let output = custom(&[x, gamma, beta], &output, move |gradient| {
+        let sums = pass.sums(gradient);
+        let [to_gamma, to_beta] = pass.to_affine_map(&sums);
+        vec![Some(pass.to_x(gradient, &sums)), Some(to_gamma), Some(to_beta)]
+    });
+    // The output is one cheap pass over `x`, which is kept anyway: the layers behind need not keep it too.
+    output.with_recipe(move || again.output())
+}
+
+/// What [`normalise`] and its gradient are made of.
+#[derive(Clone)]
+pub(super) struct Pass<B: Backend> {
+    values: Tensor<B>,
+    mean: Tensor<B>,
+    /// `1 / sqrt(variance + epsilon)`.
+    r: Tensor<B>,
+    gamma: Tensor<B>,
+    s: Tensor<B>,
+    beta: Tensor<B>,
+    activation: Activation,
+    /// `1 / M`.
+    share: f64,
+}
+
+impl<B: Backend> Pass<B> {
+    pub(super) fn new(
+        x: &Tensor<B>,
+        [gamma, beta]: [&Tensor<B>; 2],
+        statistics: &Statistics<B>,
+        activation: Activation,
+    ) -> Self {
+        let (mean, r, gamma) = (statistics.mean.clone(), statistics.inverse_deviation.clone(), gamma.detach());
+        let s = ops::map(&[&r, &gamma], |p| p.input(0) * p.input(1));
+        let (values, beta, share) = (x.detach(), beta.detach(), 1.0 / statistics.count);
+        Self { values, mean, r, gamma, s, beta, activation, share }
+    }
+
+    pub(super) fn output(&self) -> Tensor<B> {
+        ops::map(&[&self.values, &self.mean, &self.s, &self.beta], |p| self.activation.value(affine(p)))
+    }
+
+    /// `sum g` and `sum g (x - mean)` over the numbers of a channel of a group.
+    pub(super) fn sums(&self, gradient: &Tensor<B>) -> [Tensor<B>; 2] {
         let sums = Program::with_outputs(|p| {
-            let g = activation.gradient(affine(p), p.input(4));
+            let g = self.activation.gradient(affine(p), p.input(4));
             vec![g, g * (p.input(0) - p.input(1))]
         });
-        let [sum, moment] = reduce(&[&values, &mean, &s, &shift, gradient], &[], s.shape(), &sums);
+        reduce(&[&self.values, &self.mean, &self.s, &self.beta, gradient], &[], self.s.shape(), &sums)
+    }
+
+    /// The gradients of `gamma` and `beta`.
+    pub(super) fn to_affine_map(&self, [sum, moment]: &[Tensor<B>; 2]) -> [Tensor<B>; 2] {
+        let channels = self.gamma.shape();
+        let to_gamma = ops::sum(&[&self.r, moment], channels, |p| p.input(0) * p.input(1));
+        [to_gamma, ops::sum(&[sum], channels, |p| p.input(0))]
+    }
+
+    /// The gradient of `x`, given the sums over all numbers of each group.
+    pub(super) fn to_x(&self, gradient: &Tensor<B>, [sum, moment]: &[Tensor<B>; 2]) -> Tensor<B> {
+        let (r, s) = (&self.r, &self.s);
         // Where a group is a channel, its gamma is in `s` already.
-        let of_group = |part: &Tensor<B>| ops::sum(&[&scale, part], r.shape(), |p| p.input(0) * p.input(1));
+        let of_group = |part: &Tensor<B>| ops::sum(&[&self.gamma, part], r.shape(), |p| p.input(0) * p.input(1));
         let [factor, group_sum, group_moment] = if s.shape() == r.shape() {
             [s.clone(), sum.clone(), moment.clone()]
         } else {
-            [r.clone(), of_group(&sum), of_group(&moment)]
+            [r.clone(), of_group(sum), of_group(moment)]
         };
-        let coefficients = ops::maps(r.shape(), &[share], &[&factor, &r, &group_sum, &group_moment], |p| {
+        let coefficients = ops::maps(r.shape(), &[self.share], &[&factor, r, &group_sum, &group_moment], |p| {
             let factor = p.input(0) * p.scalar(0);
             vec![factor * p.input(2), factor * p.input(1).square() * p.input(3)]
         });
         let [constant, slope] = &coefficients[..] else { unreachable!("two outputs") };
-        let to_x = ops::map(&[&values, &mean, &s, &shift, gradient, constant, slope], |p| {
-            let g = activation.gradient(affine(p), p.input(4));
+        ops::map(&[&self.values, &self.mean, s, &self.beta, gradient, constant, slope], |p| {
+            let g = self.activation.gradient(affine(p), p.input(4));
             p.input(2) * g - p.input(5) - p.input(6) * (p.input(0) - p.input(1))
-        });
-        let to_gamma = ops::sum(&[&r, &moment], channels, |p| p.input(0) * p.input(1));
-        let to_beta = ops::sum(&[&sum], channels, |p| p.input(0));
-        vec![Some(to_x), Some(to_gamma), Some(to_beta)]
-    });
-    output.with_recipe(recipe)
+        })
+    }
 }
 
 /// `z` of inputs `x, mean, s, beta`.

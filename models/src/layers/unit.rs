@@ -1,11 +1,14 @@
 //! The brick of every network here: convolution, normalisation, activation.
 
+use std::sync::Arc;
+
 use segcal_core::{Backend, Tensor};
 
-use super::{Activation, Conv, Mode, Norm, NormLayer};
+use super::{Activation, Conv, Mode, Norm, NormLayer, joint_norm};
 use crate::graph::{Graph, Value};
 use crate::init::{Init, Spec};
 use crate::params::Parameters;
+use crate::parts::Together;
 
 /// `activation(norm(conv(x)))`.
 ///
@@ -60,6 +63,17 @@ impl Unit {
         }
         let y = parameters.passed(&self.conv.name, self.conv.forward_joined(parameters, x, Activation::Identity));
         parameters.passed(&self.norm.name, self.norm.forward(parameters, &y, self.activation, mode))
+    }
+
+    /// The same for the parts of a batch, over whose samples the normalisation looks together.
+    pub(super) fn forward_together<B: Backend>(
+        &self,
+        leaves: &[Parameters<B>],
+        together: &Arc<dyn Together>,
+        x: Vec<Vec<Tensor<B>>>,
+    ) -> Vec<Tensor<B>> {
+        let convolved = leaves.iter().zip(x).map(|(p, x)| self.conv.forward_joined(p, x, Activation::Identity));
+        joint_norm::forward(&self.norm, leaves, together, &convolved.collect::<Vec<_>>(), self.activation)
     }
 
     /// Puts the unit behind values whose channels lie one after the other.
