@@ -12,7 +12,7 @@ use segcal_data::observer::{self, Observer, Steps};
 use segcal_data::{Case, Dataset};
 
 /// Checksums (SHA-256) of images and label by the name of the case, for both parts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cases {
     train: BTreeMap<String, String>,
@@ -43,18 +43,39 @@ impl Cases {
     /// # Errors
     /// They differ; the message names the first case.
     pub fn expect(&self, begun: &Self) -> Result<()> {
-        for (part, now, before) in [("train", &self.train, &begun.train), ("val", &self.val, &begun.val)] {
-            let names = before.keys().chain(now.keys());
-            let changed = names.into_iter().find(|name| now.get(*name) != before.get(*name));
-            let Some(name) = changed else { continue };
-            let what = match (now.contains_key(name), before.contains_key(name)) {
-                (true, true) => format!("the files of the case {name} are not those that the run was started with"),
-                (true, false) => format!("the case {name} is new in the part {part} since the run was started"),
-                _ => format!("the case {name} of the part {part} is gone since the run was started"),
-            };
-            return Err(Error::new(what).help("resume with the same data, or start a new run with out=FOLDER"));
-        }
-        Ok(())
+        let Some((part, name)) = self.differing(begun) else { return Ok(()) };
+        let [now, before] = [self, begun].map(|cases| cases.part(part).contains_key(name));
+        let what = match (now, before) {
+            (true, true) => format!("the files of the case {name} are not those that the run was started with"),
+            (true, false) => format!("the case {name} is new in the part {part} since the run was started"),
+            _ => format!("the case {name} of the part {part} is gone since the run was started"),
+        };
+        Err(Error::new(what).help("resume with the same data, or start a new run with out=FOLDER"))
+    }
+
+    /// What is different here from the cases of the first rank, if something is.
+    pub(super) fn first_difference(&self, first: &Self) -> Option<String> {
+        let (part, name) = self.differing(first)?;
+        let [here, there] = [self, first].map(|cases| cases.part(part).contains_key(name));
+        Some(match (here, there) {
+            (true, true) => format!("has other files of the case {name} than rank 0"),
+            (true, false) => format!("has the case {name} in the part {part}, rank 0 does not"),
+            _ => format!("does not have the case {name} in the part {part}, rank 0 does"),
+        })
+    }
+
+    /// The first case that is not the same, and its part.
+    fn differing<'a>(&'a self, other: &'a Self) -> Option<(&'static str, &'a String)> {
+        let in_part = |part: &'static str| {
+            let (own, others) = (self.part(part), other.part(part));
+            let changed = others.keys().chain(own.keys()).find(|name| own.get(*name) != others.get(*name));
+            changed.map(|name| (part, name))
+        };
+        in_part("train").or_else(|| in_part("val"))
+    }
+
+    fn part(&self, part: &str) -> &BTreeMap<String, String> {
+        if part == "train" { &self.train } else { &self.val }
     }
 }
 

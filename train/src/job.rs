@@ -12,10 +12,12 @@ use segcal_losses::Criterion;
 use super::cases::Cases;
 use super::objective::{Target, target};
 use super::prepared::Classes;
+use super::ranks::passport::Passport;
+use super::ranks::{Alone, Ranks, agree};
 use super::record::Finished;
 use super::regions;
 use super::run;
-use super::run_folder::RunFolder;
+use super::run_folder::{LAST, RunFolder};
 use super::samples;
 use super::settings::{Input, Settings};
 use super::sheet;
@@ -36,6 +38,58 @@ pub fn train<B: Backend>(
     resume: bool,
     observer: &dyn Observer,
 ) -> Result<Finished> {
+    let ranks: Arc<dyn Ranks> = Arc::new(Alone);
+    train_among(&ranks, backend, watch, settings, resume, observer)
+}
+
+/// The same as one of several ranks, which all do this with the same settings and data; the first one writes, and has the figures.
+///
+/// # Errors
+/// Those of [`train()`], the same on all ranks before the first step; a rank differs from the others or has ended.
+pub fn train_among<B: Backend>(
+    ranks: &Arc<dyn Ranks>,
+    backend: &B,
+    watch: Watch,
+    settings: &Settings,
+    resume: bool,
+    observer: &dyn Observer,
+) -> Result<Finished> {
+    let (leads, hushed) = (ranks.rank() == 0, Hushed(observer));
+    let observer = if leads { observer } else { &hushed };
+    let (trainer, cases) = agree(&**ranks, begun(ranks, backend, settings, observer))?;
+    let (mut trainer, config) = (trainer.watched(watch), settings.to_table());
+    let (version, arithmetic) = (env!("CARGO_PKG_VERSION").to_owned(), backend.arithmetic());
+    Passport { version, arithmetic, config, cases: cases.clone(), resume }.expect_same(&**ranks)?;
+    let folder = leads.then(|| folder(&mut trainer, settings, &cases, resume)).transpose();
+    let Some(mut folder) = agree(&**ranks, folder)? else {
+        let beside = if resume { trainer.restore_beside(&settings.out.join(LAST)) } else { Ok(()) };
+        beside.and_then(|()| trainer.run_beside(observer)).at(settings.out.display())?;
+        ranks.finish();
+        return Ok(Finished { best_epoch: None, epochs: Vec::new() });
+    };
+    trainer.run_in(&mut folder, observer).at(settings.out.display())?;
+    ranks.finish();
+    Ok(Finished { best_epoch: folder.best_epoch(), epochs: folder.records().to_vec() })
+}
+
+/// Follows nothing, and stops as another does: what all ranks do is told by the first.
+struct Hushed<'a>(&'a dyn Observer);
+
+impl Observer for Hushed<'_> {
+    fn event(&self, _: Event<'_>) {}
+
+    fn stop(&self) -> Option<Error> {
+        self.0.stop()
+    }
+}
+
+/// The trainer of the settings, and the checksums of its cases, all of which can be used.
+fn begun<'a, B: Backend>(
+    ranks: &Arc<dyn Ranks>,
+    backend: &'a B,
+    settings: &'a Settings,
+    observer: &dyn Observer,
+) -> Result<(Trainer<'a, B, Target>, Cases)> {
     let data = open(settings)?;
     if data.val.is_empty() {
         let what = format_args!("{}: no validation cases: the last epoch is kept", settings.data.display());
@@ -53,22 +107,29 @@ pub fn train<B: Backend>(
         data.val.len(),
         data.classes.len()
     );
-    let mut trainer = trainer(backend, settings, data)?.watched(watch);
+    let trainer = trainer(backend, settings, data)?.among(ranks.clone())?;
     observer.event(Event::Line(&format_args!("{parts}; {}", described(&trainer, backend, settings))));
     trainer.check_cases(observer)?;
+    Ok((trainer, cases))
+}
+
+/// The run folder, new or with the run that the trainer goes on with.
+fn folder<B: Backend>(
+    trainer: &mut Trainer<'_, B, Target>,
+    settings: &Settings,
+    cases: &Cases,
+    resume: bool,
+) -> Result<RunFolder> {
     let table = settings.to_table();
-    let mut folder = if resume {
+    if resume {
         let mut folder = RunFolder::resume(&settings.out, &table)?;
-        folder.expect_cases(&cases)?;
+        folder.expect_cases(cases)?;
         trainer.restore(&mut folder)?;
-        folder
-    } else {
-        let folder = RunFolder::create(&settings.out, &table)?;
-        folder.expect_cases(&cases)?;
-        folder
-    };
-    trainer.run_in(&mut folder, observer).at(settings.out.display())?;
-    Ok(Finished { best_epoch: folder.best_epoch(), epochs: folder.records().to_vec() })
+        return Ok(folder);
+    }
+    let folder = RunFolder::create(&settings.out, &table)?;
+    folder.expect_cases(cases)?;
+    Ok(folder)
 }
 
 /// Network, device and size of a step, in words.

@@ -31,6 +31,8 @@ pub struct RunFolder {
 const CASES: &str = "cases.json";
 const CONFIG: &str = "config.toml";
 const LOG: &str = "log.jsonl";
+/// The newest weights.
+pub(super) const LAST: &str = "last.safetensors";
 /// TensorBoard knows its files by this name.
 const EVENTS: &str = "events.out.tfevents.segcal";
 
@@ -171,7 +173,7 @@ impl RunFolder {
     /// # Errors
     /// Those of [`OutputFolder::file`].
     pub fn last(&self) -> Result<PathBuf> {
-        self.folder.file("last.safetensors")
+        self.folder.file(LAST)
     }
 
     /// Where the best weights go.
@@ -240,17 +242,17 @@ pub fn is_stopped_early(path: &Path, settings: &Settings) -> Result<bool> {
 /// # Errors
 /// The folder holds no run, or its config cannot be read.
 pub fn changed_key(path: &Path, config: &Table) -> Result<Option<String>> {
-    Ok(first_difference(&stored_config(path)?, config))
+    // A finished run can be extended, and folders can be moved.
+    Ok(first_difference(&stored_config(path)?, config, &["epochs", "out", "data"]))
 }
 
-/// The first key, dotted, whose value differs; `epochs` may, so that a finished run can be extended, and `out` and
-/// `data` may, so that folders can be moved.
-fn first_difference(stored: &Table, given: &Table) -> Option<String> {
+/// The first key, dotted, whose value differs, apart from those that may.
+pub(super) fn first_difference(stored: &Table, given: &Table, apart: &[&str]) -> Option<String> {
     let keys = stored.keys().chain(given.keys().filter(|key| !stored.contains_key(*key)));
-    for key in keys.filter(|key| !["epochs", "out", "data"].contains(&key.as_str())) {
+    for key in keys.filter(|key| !apart.contains(&key.as_str())) {
         match (stored.get(key), given.get(key)) {
             (Some(toml::Value::Table(a)), Some(toml::Value::Table(b))) => {
-                if let Some(inner) = first_difference(a, b) {
+                if let Some(inner) = first_difference(a, b, apart) {
                     return Some(format!("{key}.{inner}"));
                 }
             }

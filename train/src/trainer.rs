@@ -1,13 +1,13 @@
 //! The training loop.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use segcal_backends::Watch;
 use segcal_core::{Backend, Context, Error, Result, Rng, Tensor};
-use segcal_losses::bwcr::TwoViews;
-use segcal_losses::{Batch, Criterion, Value};
-use segcal_models::{Gradients, Mode, Network, Optimiser, Parameters, Schedule, Stored};
+use segcal_losses::Criterion;
+use segcal_models::{Gradients, Network, Optimiser, Parameters, Schedule, Stored};
 
 use segcal_data::config::from_table;
 use segcal_data::hash::Hash;
@@ -17,19 +17,25 @@ use segcal_metrics::measure::Nested;
 
 use super::best::{expect_best, offer_best};
 use super::chain::{self, Link};
+use super::divergence;
 use super::infer::{Predictor, Tiling};
+use super::ranks::share::Share;
+use super::ranks::{Alone, Ranks};
 use super::record::EpochRecord;
 use super::run::{self, Checkpoint};
 use super::run_folder::RunFolder;
 use super::samples::{self, HostBatch};
-use super::settings::{Samples, Settings};
+use super::settings::Settings;
 use super::source::Source;
 use super::spacings::Spacings;
-use super::stopped::{is_stopped, stopped};
+use super::step::Step;
+use super::stopped::stopped;
 use super::streams::{CHANGES, DROPOUT, EPOCHS, ORIENTATIONS, VIEWS};
 use super::term_means::TermMeans;
 use super::validation::{self, Judged, Validation};
-use super::{divergence, patience, supervision};
+
+mod epochs;
+mod observation;
 
 /// What a network is trained on and measured by.
 #[derive(Clone)]
@@ -57,6 +63,7 @@ pub struct Trainer<'a, B: Backend, L> {
     watch: Watch,
     spacings: Option<Spacings>,
     regions: Option<Nested>,
+    ranks: Arc<dyn Ranks>,
 }
 
 /// A step that the device works on.
@@ -107,6 +114,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
             watch: Watch::default(),
             spacings: None,
             regions: None,
+            ranks: Arc::new(Alone),
         })
     }
 
@@ -122,6 +130,18 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
     #[must_use]
     pub fn described_by(self, spacings: Option<Spacings>, regions: Option<Nested>) -> Self {
         Self { spacings, regions, ..self }
+    }
+
+    /// Trains with others, each of which has a trainer of the same settings and data: every one ends with the same bits.
+    ///
+    /// # Errors
+    /// The settings do not say in which parts batches are computed.
+    pub fn among(self, ranks: Arc<dyn Ranks>) -> Result<Self> {
+        if ranks.size() > 1 && self.settings.micro_batch == 0 {
+            let error = Error::new("is 0, but several ranks share a batch in parts of a fixed size").at("micro_batch");
+            return Err(error.help("set micro_batch=1"));
+        }
+        Ok(Self { ranks, ..self })
     }
 
     /// Has what each step asks of a graphics card told, as a message of level info: of the first two steps of an epoch,
@@ -155,6 +175,18 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         folder.go_on_after(self.epoch, &self.settings.to_table())
     }
 
+    /// The same on another rank than the first, beside whose [`Trainer::restore`] it reads the same checkpoint.
+    ///
+    /// # Errors
+    /// The checkpoint cannot be read from here.
+    pub fn restore_beside(&mut self, last: &Path) -> Result<()> {
+        if last.exists() {
+            let (network, optimiser, objective) = (&mut self.parameters, &mut self.optimiser, &mut self.objective);
+            (self.epoch, _) = run::restore(last, network, optimiser, objective)?;
+        }
+        Ok(())
+    }
+
     /// Reads every case once before the first step: a case that does not fit must not end a training of hours.
     ///
     /// # Errors
@@ -173,60 +205,6 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
     /// The weights as they are now.
     pub fn parameters(&self) -> &Parameters<B> {
         &self.parameters
-    }
-
-    /// Trains the epochs that are left, and gives the figures of each.
-    ///
-    /// # Errors
-    /// A case cannot be read, a number is not finite, the device fails, or the observer asks to stop.
-    pub fn run(&mut self, observer: &dyn Observer) -> Result<Vec<EpochRecord>> {
-        let mut records = Vec::new();
-        while self.epoch < self.settings.epochs && !patience::is_over(self.settings, &records) {
-            records.push(self.run_epoch(observer)?);
-            self.epoch += 1;
-        }
-        Ok(records)
-    }
-
-    /// The same, writing logs and checkpoints after each epoch.
-    ///
-    /// # Errors
-    /// As [`Trainer::run`], and the folder cannot be written. All that was written before stays usable; once an epoch is
-    /// done, [`is_stopped`] knows the error.
-    pub fn run_in(&mut self, folder: &mut RunFolder, observer: &dyn Observer) -> Result<()> {
-        let outcome = self.run_epochs(folder, observer);
-        let kept = match self.epoch {
-            0 => "no epoch was done yet".to_owned(),
-            1 => "epoch 1 is kept".to_owned(),
-            done => format!("epochs 1 to {done} are kept"),
-        };
-        outcome.map_err(|error| {
-            let go_on = format!("{kept}; the same command with --resume goes on from there");
-            if is_interruption(&error) {
-                error.help(go_on)
-            } else if self.epoch > 0 || is_stopped(&error) {
-                stopped(error).help(go_on)
-            } else {
-                error
-            }
-        })
-    }
-
-    fn run_epochs(&mut self, folder: &mut RunFolder, observer: &dyn Observer) -> Result<()> {
-        while self.epoch < self.settings.epochs && !patience::is_over(self.settings, folder.records()) {
-            let mut record = self.run_epoch(observer)?;
-            record.hashes.weights = chain::weights(&self.parameters, &self.optimiser.state(), &self.objective.state())?;
-            let link = folder.record(record)?;
-            if folder.newest_is_best() {
-                self.checkpoint(&link).save(&folder.best()?)?;
-            }
-            // Before the last checkpoint, which says that the epoch is done: a finished run has the curves of all epochs.
-            folder.draw()?;
-            self.checkpoint(&link).save(&folder.last()?)?;
-            self.epoch += 1;
-        }
-        patience::announce(self.settings, self.epoch, observer);
-        Ok(())
     }
 
     /// Trains and validates one epoch: its figures, with the arithmetic and the hash of its batches.
@@ -268,7 +246,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
             if let Some(before) = running.take() {
                 self.finish(before, &mut terms, &bar)?;
             }
-            running = Some(self.begin(number, batch, &images, &labels));
+            running = Some(self.begin(number, batch, &images, &labels)?);
             Ok(())
         })?;
         if let Some(last) = running {
@@ -278,17 +256,18 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
     }
 
     /// Asks for the loss of a batch and its gradients.
-    fn begin(&self, number: usize, batch: HostBatch, images: &Tensor<B>, labels: &Tensor<B>) -> Running<B> {
-        let leaves = self.parameters.tracked().with_dropout(self.stream(DROPOUT, number));
-        let value = self.loss(number, &leaves, images, labels);
+    fn begin(&self, number: usize, batch: HostBatch, images: &Tensor<B>, labels: &Tensor<B>) -> Result<Running<B>> {
+        let share = Share::new(&self.ranks, batch.samples(), self.settings.micro_batch);
+        let step = Step::new(&*self.network, &self.parameters, self.stream(DROPOUT, number), share);
+        let value = step.loss(&self.objective, self.stream(VIEWS, number), images, labels)?;
         let mut terms = vec![("loss", value.total.detach())];
         terms.extend(value.terms);
-        let mut gradients = leaves.gradients(&value.total.backward());
+        let mut gradients = step.gradients(value.total)?;
         let norm = gradients.norm();
         if self.settings.clip_norm > 0.0 {
             gradients = gradients.clipped(self.settings.clip_norm);
         }
-        Running { number, batch, terms, gradients, norm }
+        Ok(Running { number, batch, terms, gradients, norm })
     }
 
     /// Waits for the loss of a step, refuses one that is not finite, and moves the weights.
@@ -315,20 +294,6 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         Rng::new(self.settings.seed).stream(purpose).stream(self.epoch as u64).stream(step as u64)
     }
 
-    /// The loss of a batch; of two random views of it, where the objective compares two.
-    fn loss(&self, step: usize, leaves: &Parameters<B>, images: &Tensor<B>, labels: &Tensor<B>) -> Value<B> {
-        if self.objective.views() == 1 {
-            return supervision::loss(&self.objective, self.network.outputs(leaves, images), images, labels);
-        }
-        let forward = |images: &Tensor<B>| self.network.forward(leaves, images, Mode::Train);
-        let two = TwoViews::draw(self.stream(VIEWS, step), images.shape().n());
-        let [first, second] = two.views.each_ref().map(|view| view.back(&forward(&view.image(images))));
-        let mask = two.mask(self.backend, labels.shape());
-        let returned = two.views[0].returned(labels);
-        let batch = Batch::new(&first, labels).with_second(&second, &mask).with_returned_labels(&returned);
-        self.objective.value(&batch)
-    }
-
     /// Says which number of which batch is not finite, and where that began.
     fn diverged(&self, step: usize, batch: &HostBatch, terms: &[(&str, f64)], gradients: &Gradients<B>) -> Error {
         let images = batch.upload(self.backend).0;
@@ -337,28 +302,11 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         stopped(Error::new(found).at(location).help("lower the learning rate or set clip_norm"))
     }
 
-    /// Shows the validation samples to a loss that keeps multipliers.
-    fn observe_validation(&mut self, observer: &dyn Observer) -> Result<()> {
-        if !self.objective.state().is_empty() {
-            // Slices without a structure are left out of training alone.
-            let all = Samples { skip_empty: false, ..self.settings.samples.clone() };
-            let blocks = samples::epoch_blocks(&*self.data.validation, &all, Rng::new(self.settings.seed))?;
-            for chunk in blocks.chunks(self.settings.batch) {
-                observer::check(observer).at(format!("epoch {}, validation", self.epoch + 1))?;
-                let (images, labels) = HostBatch::cut(&*self.data.validation, chunk, None)?.upload(self.backend);
-                let logits = self.network.forward(&self.parameters, &images, Mode::Evaluate);
-                self.objective.observe(&Batch::new(&logits, &labels))?;
-            }
-        }
-        self.objective.end_epoch();
-        Ok(())
-    }
-
     fn validate(&self, observer: &dyn Observer) -> Result<Validation> {
         let tiling =
             Tiling { samples: &self.settings.samples, stride: self.network.stride(), batch: self.settings.batch };
         let predictor = Predictor::new(&*self.network, &self.parameters, self.regions.as_ref(), self.backend);
-        validation::validate(&predictor, &*self.data.validation, self.judged(), &tiling, observer)
+        validation::validate(&predictor, &*self.data.validation, self.judged(), &tiling, (&*self.ranks, observer))
             .map_err(|error| if is_interruption(&error) { error } else { stopped(error) })
             .at(format!("epoch {}", self.epoch + 1))
     }
@@ -381,6 +329,11 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
             images_per_second: terms.samples as f64 / seconds,
             hashes: Link::default(),
         }
+    }
+
+    /// The hash of all that makes the rest of the run.
+    pub(crate) fn weights_hash(&self) -> Result<String> {
+        chain::weights(&self.parameters, &self.optimiser.state(), &self.objective.state())
     }
 
     /// What is stored at the end of the running epoch, whose hashes are `link`.

@@ -8,6 +8,8 @@ use segcal_metrics::overlap::Confusion;
 use segcal_metrics::volume::{Label, Probabilities, Structure};
 
 use super::infer::{Predictor, Tiling};
+use super::ranks::Ranks;
+use super::ranks::wire::{bytes_of, numbers_of, strange};
 use super::source::Source;
 
 /// Means over the validation volumes.
@@ -40,7 +42,7 @@ pub enum Judged<'a> {
     Regions(&'a Nested),
 }
 
-/// Predicts and measures every volume.
+/// Predicts and measures every volume, each on one of the ranks.
 ///
 /// # Errors
 /// A case cannot be read, the device fails, the network's output is not finite, or the observer asks to stop.
@@ -49,12 +51,12 @@ pub fn validate<B: Backend>(
     cases: &dyn Source,
     judged: Judged<'_>,
     tiling: &Tiling<'_>,
-    observer: &dyn Observer,
+    (ranks, observer): (&dyn Ranks, &dyn Observer),
 ) -> Result<Validation> {
     let steps = Steps::begin(observer, "validation", cases.len());
     let ignored = cases.classes().ignored;
-    let (mut dsc, mut ece) = (vec![Vec::new(); judged.structures().len()], Vec::new());
-    for case in 0..cases.len() {
+    let mut own: Vec<f64> = Vec::new();
+    for case in (ranks.rank()..cases.len()).step_by(ranks.size()) {
         let prepared = cases.get(case)?;
         observer::check(observer).at(format!("validation of {}", prepared.name))?;
         let output = predictor.probabilities(&prepared.image, tiling).at(format!("validation of {}", prepared.name))?;
@@ -64,12 +66,20 @@ pub fn validate<B: Backend>(
         let reference: Vec<Label> = kept.iter().map(|&voxel| labels[voxel] as Label).collect();
         let output: Vec<f32> =
             output.chunks(labels.len()).flat_map(|class| kept.iter().map(|&voxel| class[voxel])).collect();
-        let (overlap, own) = judged.figures(&output, &reference)?;
-        dsc.iter_mut().zip(overlap).for_each(|(values, value)| values.push(value));
-        ece.push(own);
+        let (overlap, ece) = judged.figures(&output, &reference)?;
+        own.extend(overlap);
+        own.push(ece);
         steps.step(&prepared.name);
     }
-    Ok(Validation { dsc: dsc.iter().map(|values| mean(values)).collect(), ece: mean(&ece) })
+    let all: Vec<Vec<f64>> = ranks.gather(&bytes_of(&own))?.iter().map(|bytes| numbers_of(bytes)).collect();
+    let structures = judged.structures().len();
+    let figure = |case: usize, number: usize| {
+        let own = &all[case % ranks.size()];
+        own.get(case / ranks.size() * (structures + 1) + number).copied().ok_or_else(strange)
+    };
+    let mean_of = |number: usize| (0..cases.len()).map(|case| figure(case, number)).collect::<Result<Vec<_>>>();
+    let mean_of = |number: usize| mean_of(number).map(|values| mean(&values));
+    Ok(Validation { dsc: (0..structures).map(mean_of).collect::<Result<_>>()?, ece: mean_of(structures)? })
 }
 
 impl Judged<'_> {

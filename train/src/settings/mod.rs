@@ -39,6 +39,10 @@ pub struct Settings {
     pub epochs: usize,
     /// Samples of one step.
     pub batch: usize,
+    /// Samples that go through the network together; 0: all of a batch. The gradients of such parts are added in an order that does
+    /// not depend on who computes which, so several processes give the bits of one; other parts have other last bits.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub micro_batch: usize,
     /// Epochs without a better validation DSC after which training stops before `epochs` are done; 0: never.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub patience: usize,
@@ -77,6 +81,7 @@ impl Default for Settings {
             init: PathBuf::new(),
             epochs: 100,
             batch: 16,
+            micro_batch: 0,
             patience: 0,
             clip_norm: 0.0,
             input: Input {
@@ -145,6 +150,7 @@ impl Settings {
     pub fn known_keys() -> Table {
         let mut defaults = Table::try_from(Self::default()).expect("settings are a table");
         defaults.insert("init".into(), "".into());
+        defaults.insert("micro_batch".into(), 0.into());
         defaults.insert("patience".into(), 0.into());
         defaults.insert("augment".into(), Table::from_iter([("preset".into(), "none".into())]).into());
         if let Some(input) = defaults.get_mut("input").and_then(toml::Value::as_table_mut) {
@@ -210,6 +216,10 @@ impl Settings {
     fn check(&self) -> Result<()> {
         positive("epochs", self.epochs)?;
         positive("batch", self.batch)?;
+        if self.micro_batch > self.batch {
+            let problem = format!("{} is more than batch = {}", self.micro_batch, self.batch);
+            return Err(Error::new(problem).at("micro_batch").help("1 suits most networks; 0 takes the whole batch"));
+        }
         if !(self.clip_norm >= 0.0 && self.clip_norm.is_finite()) {
             return Err(Error::new(format!("{} is not 0 or a positive number", self.clip_norm)).at("clip_norm"));
         }

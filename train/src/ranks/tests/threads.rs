@@ -1,0 +1,75 @@
+//! Ranks that are threads of one process, for tests.
+
+use std::sync::{Arc, Condvar, Mutex};
+
+use segcal_core::{Error, Result};
+
+use super::super::Ranks;
+
+/// One of them. Dropped, it has ended, and the others are told.
+pub(super) struct Threads {
+    rank: usize,
+    meeting: Arc<Meeting>,
+}
+
+struct Meeting {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    given: Vec<Option<Vec<u8>>>,
+    /// What all gave, until all have it.
+    all: Option<Vec<Vec<u8>>>,
+    taken: usize,
+    gone: Vec<usize>,
+}
+
+impl Threads {
+    /// As many as asked for.
+    pub(super) fn of(size: usize) -> Vec<Self> {
+        let state = State { given: vec![None; size], ..State::default() };
+        let meeting = Arc::new(Meeting { state: Mutex::new(state), changed: Condvar::new() });
+        (0..size).map(|rank| Self { rank, meeting: meeting.clone() }).collect()
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Ok(mut state) = self.meeting.state.lock() {
+            state.gone.push(self.rank);
+        }
+        self.meeting.changed.notify_all();
+    }
+}
+
+impl Ranks for Threads {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.meeting.state.lock().unwrap().given.len()
+    }
+
+    fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let Meeting { state, changed } = &*self.meeting;
+        let mut now = changed.wait_while(state.lock().unwrap(), |now| now.all.is_some()).unwrap();
+        now.given[self.rank] = Some(own.to_vec());
+        if now.given.iter().all(Option::is_some) {
+            now.all = now.given.iter_mut().map(Option::take).collect();
+            changed.notify_all();
+        }
+        let mut now = changed.wait_while(now, |now| now.all.is_none() && now.gone.is_empty()).unwrap();
+        let Some(all) = now.all.clone() else {
+            return Err(Error::new("has ended").at(format!("rank {}", now.gone[0])));
+        };
+        now.taken += 1;
+        if now.taken == now.given.len() {
+            (now.all, now.taken) = (None, 0);
+            changed.notify_all();
+        }
+        Ok(all)
+    }
+}

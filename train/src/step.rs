@@ -1,0 +1,111 @@
+//! One training step: what the network says of a batch, part by part, the loss of all of it, and the gradients.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use segcal_core::{Backend, Result, Rng, Shape, Tensor, custom};
+use segcal_losses::bwcr::TwoViews;
+use segcal_losses::{Batch, Criterion, Value};
+use segcal_models::{Gradients, Network, Output, Parameters, Parts, Together};
+
+use super::ranks::share::Share;
+use super::supervision;
+
+/// A step that has begun.
+pub(super) struct Step<'a, B: Backend> {
+    network: &'a dyn Network<B>,
+    /// Of each part that is computed here.
+    leaves: Vec<Parameters<B>>,
+    share: Arc<Share>,
+    passes: RefCell<Vec<Pass<B>>>,
+}
+
+/// What the network said of a batch.
+struct Pass<B: Backend> {
+    /// The outputs of each part here.
+    parts: Vec<Vec<Output<B>>>,
+    /// Each output of the whole batch: a leaf, so that a loss sees one tensor.
+    whole: Vec<Tensor<B>>,
+}
+
+impl<'a, B: Backend> Step<'a, B> {
+    /// A step in which `dropout` says what is dropped.
+    pub(super) fn new(
+        network: &'a dyn Network<B>,
+        parameters: &Parameters<B>,
+        dropout: Rng,
+        share: Arc<Share>,
+    ) -> Self {
+        let first = |part: usize| share.deal.samples_of(part).start;
+        let leaf = |part: usize| parameters.tracked().with_dropout(dropout).beginning_at(first(part));
+        let leaves = share.deal.own().map(leaf).collect();
+        Self { network, leaves, share, passes: RefCell::default() }
+    }
+
+    /// The loss of a batch; of two random views of it, where the objective compares two.
+    ///
+    /// # Errors
+    /// The device cannot be read, or another rank has ended.
+    pub(super) fn loss(
+        &self,
+        objective: &impl Criterion,
+        views: Rng,
+        images: &Tensor<B>,
+        labels: &Tensor<B>,
+    ) -> Result<Value<B>> {
+        if objective.views() == 1 {
+            return Ok(supervision::loss(objective, self.outputs(images, true)?, images, labels));
+        }
+        let two = TwoViews::draw(views, images.shape().n());
+        let [first, second] = two.views.each_ref().map(|view| self.outputs(&view.image(images), false));
+        let [first, second] = [(0, first?), (1, second?)].map(|(view, seen)| two.views[view].back(&seen[0].logits));
+        let mask = two.mask(images.backend(), labels.shape());
+        let returned = two.views[0].returned(labels);
+        let batch = Batch::new(&first, labels).with_second(&second, &mask).with_returned_labels(&returned);
+        Ok(objective.value(&batch))
+    }
+
+    /// The outputs of the whole batch, those of other ranks among them.
+    fn outputs(&self, images: &Tensor<B>, coarser: bool) -> Result<Vec<Output<B>>> {
+        let own = self.share.deal.own().map(|part| self.share.samples(part, images)).collect();
+        let together: Arc<dyn Together> = self.share.clone();
+        let parts =
+            if self.share.deal.is_whole() { Parts::whole(&self.leaves[0]) } else { Parts::of(&self.leaves, together) };
+        let parts = self.network.outputs_of_parts(&parts, own, coarser);
+        self.share.check()?;
+        let whole = |head: usize| -> Result<Output<B>> {
+            let own: Vec<&Tensor<B>> = parts.iter().map(|outputs| &outputs[head].logits).collect();
+            Ok(Output { logits: self.share.all_samples(&own)?.tracked(), weight: parts[0][head].weight })
+        };
+        let outputs = (0..parts[0].len()).map(whole).collect::<Result<Vec<_>>>()?;
+        let whole = outputs.iter().map(|output| output.logits.clone()).collect();
+        self.passes.borrow_mut().push(Pass { parts, whole });
+        Ok(outputs)
+    }
+
+    /// The gradients of a loss of the step's outputs, of the whole batch.
+    ///
+    /// # Errors
+    /// The device cannot be read, or another rank has ended.
+    pub(super) fn gradients(self, loss: Tensor<B>) -> Result<Gradients<B>> {
+        let backend = loss.backend().clone();
+        let to_logits = loss.backward();
+        let (mut ends, mut gradients) = (Vec::new(), Vec::new());
+        for pass in self.passes.into_inner() {
+            for (part, outputs) in self.share.deal.own().zip(pass.parts) {
+                for (output, whole) in outputs.into_iter().zip(&pass.whole) {
+                    let Some(gradient) = to_logits.of(whole) else { continue };
+                    gradients.push(Some(self.share.samples(part, gradient)));
+                    ends.push(output.logits);
+                }
+            }
+        }
+        let inputs: Vec<&Tensor<B>> = ends.iter().collect();
+        let end = custom(&inputs, &Tensor::zeros(&backend, Shape::SCALAR), move |_| gradients);
+        drop((ends, to_logits));
+        let found = end.backward();
+        self.share.check()?;
+        let own = self.leaves.iter().map(|leaves| leaves.gradients(&found)).collect();
+        self.share.sum(own, self.leaves[0].len())
+    }
+}
