@@ -2,6 +2,7 @@
 //! `compare` and `demo` use these.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use segcal_backends::{Device, Visitor, Watch};
 use segcal_core::{Backend, Result};
@@ -15,6 +16,7 @@ use segcal_evaluate::inputs::Pair;
 use segcal_evaluate::parts::Record;
 use segcal_train::plan;
 use segcal_train::predict::Predicted;
+use segcal_train::ranks::{Alone, Ranks};
 use segcal_train::record::Finished;
 use segcal_train::settings::Settings;
 
@@ -27,13 +29,23 @@ use crate::signals::Listening;
 /// # Errors
 /// Those of [`segcal_train::train()`]; the backend is not available.
 pub fn train(settings: &Settings, resume: bool, common: &Common) -> Result<Finished> {
+    let ranks: Arc<dyn Ranks> = Arc::new(Alone);
+    train_among(&ranks, settings, resume, common)
+}
+
+/// The same as one of several ranks.
+///
+/// # Errors
+/// Those of [`segcal_train::job::train_among`]; the backend is not available.
+pub fn train_among(ranks: &Arc<dyn Ranks>, settings: &Settings, resume: bool, common: &Common) -> Result<Finished> {
     let device = common.device(BackendName::Cpu)?;
     let watch = device.watch();
     let _listening = Listening::start()?;
-    device.run(Train { settings, resume, common, watch })
+    device.run(Train { ranks, settings, resume, common, watch })
 }
 
 struct Train<'a> {
+    ranks: &'a Arc<dyn Ranks>,
     settings: &'a Settings,
     resume: bool,
     common: &'a Common,
@@ -44,7 +56,8 @@ impl Visitor for Train<'_> {
     type Output = Result<Finished>;
 
     fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        segcal_train::train(&backend, self.watch, self.settings, self.resume, &self.common.observer())
+        let observer = self.common.observer();
+        segcal_train::job::train_among(self.ranks, &backend, self.watch, self.settings, self.resume, &observer)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod doors;
 pub mod options;
 pub mod output;
 pub mod progress;
+pub mod ranks;
 pub mod reading;
 pub mod signals;
 pub mod terminal;
@@ -55,7 +56,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> 
             return u8::try_from(error.exit_code()).unwrap_or(2);
         }
     };
-    let heartbeat = progress::Heartbeat::start(cli.common.quiet);
+    let heartbeat = progress::Heartbeat::start(cli.common.quiet || ranks::is_spoken_for());
     let started = signals::survive_file_size_limit().and_then(|()| cli.common.start());
     let outcome = started.and_then(|()| cli.verb.run(&cli.common));
     drop(heartbeat);

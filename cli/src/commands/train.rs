@@ -1,13 +1,15 @@
 //! `segcal train CONFIG [key=value…]`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use segcal_core::Result;
+use segcal_core::{Error, Result};
 use segcal_train::job;
+use segcal_train::ranks::{Alone, Ranks};
 use segcal_train::record::Finished;
 use segcal_train::settings::Settings;
 
-use crate::{Common, Outcome, doors, output, progress};
+use crate::{Common, Outcome, doors, output, progress, ranks};
 
 mod folds;
 
@@ -16,6 +18,8 @@ mod folds;
 /// The run folder contains the resolved config, the names and checksums of the cases, a log line and a table row for
 /// each epoch, and the best and last weights. Use --resume to continue an interrupted run after its last complete
 /// epoch.
+///
+/// Processes started together by mpirun train one network, if the program was built with MPI.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  \
     segcal train configs/hippocampus.toml data=../hippocampus loss.name=nacl out=runs/nacl\n  \
@@ -55,9 +59,21 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         return printed(path, "samples", common);
     }
     if !all.is_empty() {
+        if ranks::count() > 1 {
+            let error = Error::new("fold=all, but several processes were started together");
+            return Err(error.help("start one command for each fold"));
+        }
         return folds::run(&settings, args.resume, common);
     }
-    let finished = doors::train(&settings, args.resume, common)?;
+    let ranks = ranks::join(common)?;
+    if let Some(ranks) = &ranks {
+        share(&mut settings, &**ranks, common);
+    }
+    let ranks = ranks.unwrap_or_else(|| Arc::new(Alone));
+    let finished = doors::train_among(&ranks, &settings, args.resume, common)?;
+    if ranks.rank() > 0 {
+        return Ok(Outcome::Done);
+    }
     announce(&finished, &settings.out, common);
     if common.json {
         output::print_json(
@@ -66,6 +82,15 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     printed(&settings.out, "run", common)
+}
+
+/// Has batches computed sample by sample where the config does not say in which parts, so that they can be shared.
+fn share(settings: &mut Settings, ranks: &dyn Ranks, common: &Common) {
+    let what = if settings.micro_batch == 0 { ", with micro_batch = 1" } else { "" };
+    settings.micro_batch = settings.micro_batch.max(1);
+    if ranks.rank() == 0 {
+        common.say(&format!("rank 0 of {}{what}: batches are shared", ranks.size()));
+    }
 }
 
 /// The best epoch, and what to do next.

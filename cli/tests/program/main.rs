@@ -32,6 +32,8 @@ mod masks;
 #[cfg(target_os = "linux")]
 mod memory;
 mod merge;
+#[cfg(all(feature = "mpi", target_os = "linux"))]
+mod mpi;
 mod nifti_corpus;
 mod nnunet;
 #[cfg(unix)]

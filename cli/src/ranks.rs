@@ -1,0 +1,55 @@
+//! Whether this process was started together with others, by `mpirun`, `mpiexec` or `srun`.
+
+use std::sync::Arc;
+
+use segcal_core::Result;
+use segcal_train::ranks::Ranks;
+
+use crate::Common;
+
+/// Where the implementations of MPI tell a process how many there are.
+const SIZES: [&str; 2] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
+/// Where they tell it its number.
+const NUMBERS: [&str; 3] = ["OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"];
+
+fn number(variables: &[&str]) -> Option<usize> {
+    variables.iter().find_map(|variable| std::env::var(variable).ok()?.parse().ok())
+}
+
+/// Whether another process, started with this one, speaks for both.
+pub fn is_spoken_for() -> bool {
+    number(&NUMBERS).is_some_and(|rank| rank > 0)
+}
+
+/// How many processes were started together, as far as one can see.
+pub fn count() -> usize {
+    number(&SIZES).unwrap_or(1)
+}
+
+/// The others with which this process was started, if it was.
+///
+/// # Errors
+/// MPI cannot be begun.
+#[cfg(feature = "mpi")]
+pub fn join(common: &Common) -> Result<Option<Arc<dyn Ranks>>> {
+    if number(&SIZES).or_else(|| number(&NUMBERS)).is_none() {
+        return Ok(None);
+    }
+    let observer = common.observer();
+    let stop = Box::new(move || segcal_data::observer::check(&observer).err());
+    Ok(Some(Arc::new(segcal_train::ranks::mpi::Mpi::start(stop)?)))
+}
+
+/// None: this program was built without MPI.
+///
+/// # Errors
+/// It was started with others nevertheless.
+#[cfg(not(feature = "mpi"))]
+pub fn join(_: &Common) -> Result<Option<Arc<dyn Ranks>>> {
+    if count() > 1 {
+        let problem = format!("{} processes were started together, but this program was built without MPI", count());
+        let error = segcal_core::Error::new(problem);
+        return Err(error.help("build it with --features mpi (docs/cluster.md), or start one process"));
+    }
+    Ok(None)
+}
