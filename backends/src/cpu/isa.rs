@@ -7,6 +7,7 @@
 //! Convolutions are written over vectors (see `conv::simd`). They use a fused multiply-add if the level has it
 //! ([`Level::fuses`]), and the number of lanes in their sums is that of its vectors, so their bits depend on the level.
 
+#[cfg(any(target_arch = "x86_64", test))]
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// An instruction set that loops are compiled for.
@@ -53,9 +54,11 @@ impl Level {
     }
 }
 
+#[cfg(any(target_arch = "x86_64", test))]
 static CHOSEN: AtomicU8 = AtomicU8::new(0);
 
 /// The level for loops whose bits do not depend on it: the best of this machine.
+#[cfg(target_arch = "x86_64")]
 #[inline]
 pub(crate) fn level() -> Level {
     match CHOSEN.load(Ordering::Relaxed) {

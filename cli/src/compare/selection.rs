@@ -64,7 +64,7 @@ pub fn structures(plan: &Plan, arm: usize, means: &[Mean]) -> Vec<String> {
     if !regions.is_empty() {
         return regions.keys().cloned().collect();
     }
-    let mut labels: Vec<u16> = means.iter().filter_map(|mean| mean.structure.parse().ok()).collect();
+    let mut labels: Vec<u16> = means.iter().filter_map(|mean| mean.structure.parse::<u16>().ok()).collect();
     labels.sort_unstable();
     labels.dedup();
     if labels.is_empty() {
