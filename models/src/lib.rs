@@ -1,7 +1,7 @@
 //! Layers, networks, optimisers and checkpoints over `segcal_core`.
 //!
-//! A network is a description ([`Network`], usually a [`Plan`] of [`layers`]); its numbers are [`Parameters`]; a forward
-//! pass is a function of both. Everything is written once for all backends.
+//! A network is a description ([`Network`], usually a [`Plan`] of [`layers`]); its numbers are [`Parameters`]; a
+//! forward pass is a function of both. All code is generic over the backend.
 //!
 //! ```
 //! use segcal_core::{Reference, Shape, Tensor};
@@ -14,7 +14,7 @@
 //! # Ok::<(), segcal_core::Error>(())
 //! ```
 //!
-//! What is stored, here and above, is written by [`whole_file`].
+//! All files, of this crate and of those above it, are written through [`whole_file`].
 //!
 //! Reading order: [`Parameters`] (with one whole training step), [`layers`], [`Plan`], [`Optimiser`], [`checkpoint`].
 

@@ -12,15 +12,15 @@ use crate::layers::Mode;
 use crate::params::Parameters;
 use crate::parts::Parts;
 
-/// A network: a pure description from which tensors and forward passes are made.
+/// A network: a pure description that defines its tensors and its forward pass.
 pub trait Network<B: Backend>: Send + Sync {
-    /// The configuration with every key filled in; building from it gives this network again.
+    /// The configuration with every key filled in; building from it reproduces this network.
     fn config(&self) -> &NetworkConfig;
 
-    /// Names, shapes and beginnings of the tensors.
+    /// Names, shapes and initial values of the tensors.
     fn specs(&self) -> Vec<Spec>;
 
-    /// Fresh tensors: the same numbers for the same seed, on every backend.
+    /// Freshly initialised tensors: the same numbers for the same seed on every backend.
     fn parameters(&self, seed: u64, backend: &B) -> Parameters<B> {
         Parameters::initialised(&self.specs(), seed, backend)
     }
@@ -33,7 +33,8 @@ pub trait Network<B: Backend>: Send + Sync {
         stored.restore("", &Parameters::blank(&self.specs(), backend))
     }
 
-    /// The tensors of a network trained elsewhere, under PyTorch's names; learnt positions for another grid are resized.
+    /// The tensors of a network trained elsewhere, under PyTorch's names. Learnt positions for another grid are
+    /// resized.
     ///
     /// # Errors
     /// As [`Stored::import`].
@@ -41,18 +42,18 @@ pub trait Network<B: Backend>: Send + Sync {
         stored.import(&self.specs(), backend, |_, _, _| None)
     }
 
-    /// Logits `[n, classes, d, h, w]` of images `x = [n, in_channels, d, h, w]`. Panics where [`Network::accepts`]
-    /// would refuse the shape.
+    /// Logits `[n, classes, d, h, w]` for images `x = [n, in_channels, d, h, w]`. Panics if [`Network::accepts`]
+    /// refuses the shape.
     fn forward(&self, parameters: &Parameters<B>, x: &Tensor<B>, mode: Mode) -> Tensor<B>;
 
-    /// All logits that a training step looks at, those of [`Network::forward`] in [`Mode::Train`] first; the loss is the
-    /// weighted sum of the losses of each. Several with deep supervision, otherwise one of weight 1.
+    /// All logits that enter the training loss, those of [`Network::forward`] in [`Mode::Train`] first. The loss is the
+    /// weighted sum of their losses. There are several with deep supervision, otherwise one with weight 1.
     fn outputs(&self, parameters: &Parameters<B>, x: &Tensor<B>) -> Vec<Output<B>> {
         vec![Output { logits: self.forward(parameters, x, Mode::Train), weight: 1.0 }]
     }
 
-    /// The same for each part of a batch (see [`Parts`]); without the coarser ones where they are not wanted. A network of your
-    /// own that looks across the samples of a batch has a method of its own for it.
+    /// [`Network::outputs`] for each part of a batch (see [`Parts`]); only the first output of each unless `coarser`. A
+    /// custom network that mixes the samples of a batch must override this method.
     fn outputs_of_parts(&self, parts: &Parts<'_, B>, x: Vec<Tensor<B>>, coarser: bool) -> Vec<Vec<Output<B>>> {
         let each = parts.leaves().iter().zip(x).map(|(leaves, x)| {
             let mut outputs = self.outputs(leaves, &x);
@@ -68,13 +69,13 @@ pub trait Network<B: Backend>: Send + Sync {
     /// The spatial extents of an image must be multiples of these.
     fn stride(&self) -> [usize; 3];
 
-    /// Number of trainable numbers.
+    /// Number of trainable scalars.
     fn parameter_count(&self) -> usize {
         self.specs().iter().filter(|spec| spec.trainable).map(|spec| spec.shape.len()).sum()
     }
 
-    /// How many numbers a training step on images of this shape holds at once, at the least: the outputs of the layers, and
-    /// weights with gradients and the two moments of Adam.
+    /// A lower bound on how many numbers a training step on images of this shape keeps in memory: the outputs of the
+    /// layers, and the weights with their gradients and the two moments of Adam.
     fn step_numbers(&self, _images: Shape) -> u64 {
         4 * self.parameter_count() as u64
     }
@@ -82,34 +83,35 @@ pub trait Network<B: Backend>: Send + Sync {
     /// Whether an image of this shape can be the input.
     ///
     /// # Errors
-    /// Wrong channels, an extent that is not a multiple of the stride, or too few voxels to normalise at the bottom.
+    /// The number of channels is wrong, an extent is not a multiple of the stride, or too few voxels remain at the
+    /// coarsest level to normalise.
     fn accepts(&self, x: Shape) -> Result<()>;
 }
 
-/// One of the logits that a training step looks at.
+/// One set of logits that enters the training loss.
 #[derive(Clone, Debug)]
 pub struct Output<B: Backend> {
-    /// `[n, classes, d, h, w]`, perhaps on a coarser grid than the image; see
+    /// `[n, classes, d, h, w]`, possibly on a coarser grid than the image; see
     /// [`labels_on_grid`](crate::labels_on_grid).
     pub logits: Tensor<B>,
-    /// Factor of its loss.
+    /// Weight of its loss.
     pub weight: f64,
 }
 
-/// A network's name, what it reads and tells apart, and its own keys. What is left out takes the value of the named
-/// network; `segcal list networks` shows keys and values.
+/// A network's name, input channels, classes and dimensions, and its own keys. Omitted keys take the default of the
+/// named network; `segcal list networks` shows keys and defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct NetworkConfig {
     /// One of [`networks`](crate::networks()).
     pub name: String,
-    /// Channels of the image.
+    /// Number of image channels.
     pub in_channels: usize,
-    /// Classes, the background among them.
+    /// Number of classes, including the background.
     pub classes: usize,
     /// Spatial dimensions, 2 or 3.
     pub dims: usize,
-    /// The keys that the named network has of its own.
+    /// Keys specific to the named network.
     #[serde(flatten)]
     pub keys: Map<String, Value>,
 }
@@ -121,12 +123,12 @@ impl Default for NetworkConfig {
 }
 
 impl NetworkConfig {
-    /// A network of the list as it is by default: one channel, two classes, two dimensions.
+    /// The named network with its defaults: one channel, two classes, two dimensions.
     pub fn named(name: &str) -> Self {
         Self { name: name.into(), in_channels: 1, classes: 2, dims: 2, keys: Map::new() }
     }
 
-    /// The same with one of the network's own keys.
+    /// Sets one of the network's own keys.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Serialize) -> Self {
         let value = serde_json::to_value(value).expect("settings of a network are tables, lists, texts and numbers");
@@ -134,10 +136,10 @@ impl NetworkConfig {
         self
     }
 
-    /// The same with the keys of `preset` where it has none of its own.
+    /// Fills in the keys of `preset` that are not set.
     ///
     /// # Errors
-    /// A key that `preset` does not have, or a common key out of range.
+    /// A key is not in `preset`, or a common key is out of range.
     pub(crate) fn over(&self, preset: Value) -> Result<Self> {
         let Value::Object(mut keys) = preset else { unreachable!("a preset is a table") };
         for (key, value) in &self.keys {
@@ -157,10 +159,10 @@ impl NetworkConfig {
         Ok(Self { keys, ..self.clone() })
     }
 
-    /// The network's own keys as its file knows them.
+    /// The network's own keys, parsed into the network's type.
     ///
     /// # Errors
-    /// A value is of the wrong type; the message names the key.
+    /// A value has the wrong type; the message names the key.
     pub(crate) fn parse<K: DeserializeOwned>(&self) -> Result<K> {
         let read = |keys: Map<String, Value>| serde_json::from_value::<K>(Value::Object(keys));
         read(self.keys.clone()).map_err(|error| {
@@ -172,14 +174,14 @@ impl NetworkConfig {
         })
     }
 
-    /// The same without keys that have no value.
+    /// Drops keys without a value.
     pub(crate) fn settled(mut self) -> Self {
         self.keys.retain(|_, value| !value.is_null());
         self
     }
 }
 
-/// An extent along every axis of the space, along `[h, w]` or along `[d, h, w]` (`d` is 1 in a 2-D network).
+/// One extent for every spatial axis, or extents along `[h, w]` or `[d, h, w]` (`d` is 1 in a 2-D network).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Extent {
@@ -192,7 +194,7 @@ pub enum Extent {
 }
 
 impl Extent {
-    /// Along `[d, h, w]` in a space of two or three dimensions.
+    /// Extents along `[d, h, w]` for two or three spatial dimensions.
     pub(crate) fn axes(self, space: usize) -> [usize; 3] {
         match self {
             Self::Every(extent) => [if space == 3 { extent } else { 1 }, extent, extent],
@@ -202,10 +204,10 @@ impl Extent {
     }
 }
 
-/// Channels beyond which a config is a mistake rather than a wish; keeps every product far below overflow.
+/// Upper limit for channels: more is certainly a mistake in the config. It also keeps every product far below overflow.
 const MOST_CHANNELS: usize = 1 << 16;
 
-/// Refuses 0 and numbers beyond all sense.
+/// Refuses 0 and numbers above [`MOST_CHANNELS`].
 pub(crate) fn positive(key: &str, values: &[usize]) -> Result<()> {
     match values.iter().find(|&&value| !(1..=MOST_CHANNELS).contains(&value)) {
         Some(value) => Err(invalid(key, format!("{value} is out of range"), "use 1 to 65536")),
@@ -213,7 +215,7 @@ pub(crate) fn positive(key: &str, values: &[usize]) -> Result<()> {
     }
 }
 
-/// Extents along `[d, h, w]` of a list, one for each of `count`, all between 1 and 16.
+/// Converts a list of exactly `count` extents to `[d, h, w]`; all must be between 1 and 16.
 pub(crate) fn extents(key: &str, list: &[Extent], count: usize, dims: usize) -> Result<Vec<[usize; 3]>> {
     let axes: Vec<[usize; 3]> = list.iter().map(|extent| extent.axes(dims)).collect();
     expect_count(key, axes.len(), count)?;
@@ -226,7 +228,7 @@ pub(crate) fn extents(key: &str, list: &[Extent], count: usize, dims: usize) -> 
     Ok(axes)
 }
 
-/// Refuses a list of another length than `count`.
+/// Refuses a list whose length is not `count`.
 pub(crate) fn expect_count(key: &str, found: usize, count: usize) -> Result<()> {
     if found == count {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The named tensors of a network: what is trained, stored and handed to [`forward`](crate::Network::forward).
+//! The named tensors of a network, which are trained, stored and passed to [`forward`](crate::Network::forward).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -12,12 +12,12 @@ use crate::init::{Spec, name_hash};
 pub struct Parameter<B: Backend> {
     /// PyTorch-style name, such as `down.0.l1.conv.weight`.
     pub name: String,
-    /// The extents as PyTorch writes them: a 2-D convolution weight has four, a bias one. Their product is the length
+    /// The extents in PyTorch's convention: a 2-D convolution weight has four, a bias one. Their product is the length
     /// of `value`.
     pub dims: Vec<usize>,
     /// The numbers, on five axes.
     pub value: Tensor<B>,
-    /// Whether an optimiser changes it. Running statistics of batch normalisation are not trainable, but are stored
+    /// Whether the optimiser updates it. Running statistics of batch normalisation are not trainable, but are stored
     /// with the rest.
     pub trainable: bool,
 }
@@ -27,7 +27,7 @@ type Passed = Vec<(String, bool)>;
 
 /// An ordered list of named tensors. Cloning shares the numbers.
 ///
-/// One training step reads:
+/// One training step:
 ///
 /// ```
 /// # use segcal_core::{Reference, Shape, Tensor, ops};
@@ -51,17 +51,18 @@ pub struct Parameters<B: Backend> {
     index: Arc<HashMap<String, usize>>,
     /// What forward passes in training mode observed: new values of tensors that are not trainable.
     observed: Arc<Mutex<BTreeMap<usize, Tensor<B>>>>,
-    /// The layers that a forward pass came by and whether their outputs were finite, where somebody wants to know.
+    /// The layers that a forward pass went through and whether their outputs were finite; `None` if this is not
+    /// recorded.
     watch: Option<Arc<Mutex<Passed>>>,
-    /// Where dropout takes its random numbers from.
+    /// The source of dropout's random numbers.
     dropout: Option<Rng>,
-    /// The number in its batch of the first sample of a part.
+    /// Index in the batch of the first sample of this part.
     first_sample: usize,
 }
 
 impl<B: Backend> Parameters<B> {
     /// The tensors in this order. Panics if two share a name, or if `dims` and `value` differ in length: both are bugs
-    /// of a network.
+    /// in a network.
     pub fn new(list: Vec<Parameter<B>>) -> Self {
         let mut index = HashMap::new();
         for (number, parameter) in list.iter().enumerate() {
@@ -72,12 +73,13 @@ impl<B: Backend> Parameters<B> {
         Self { list, index: Arc::new(index), observed: Arc::default(), watch: None, dropout: None, first_sample: 0 }
     }
 
-    /// Fresh tensors as `specs` describe them: the same numbers for the same seed and name, on every backend.
+    /// Freshly initialised tensors as `specs` describe them: the same numbers for the same seed and name, on every
+    /// backend.
     pub fn initialised(specs: &[Spec], seed: u64, backend: &B) -> Self {
         Self::of(specs, |spec| Tensor::from_f64(backend, spec.shape, &spec.values(seed)))
     }
 
-    /// Tensors of zeros as `specs` describe them: the form that a checkpoint fills.
+    /// Tensors of zeros as `specs` describe them, to be filled from a checkpoint.
     pub fn blank(specs: &[Spec], backend: &B) -> Self {
         Self::of(specs, |spec| Tensor::zeros(backend, spec.shape))
     }
@@ -102,17 +104,17 @@ impl<B: Backend> Parameters<B> {
         self.list.len()
     }
 
-    /// Whether there is no tensor.
+    /// Whether there are no tensors.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Number of trainable numbers.
+    /// Number of trainable scalars.
     pub fn count(&self) -> usize {
         self.list.iter().filter(|parameter| parameter.trainable).map(|parameter| parameter.value.shape().len()).sum()
     }
 
-    /// The tensor of a name. Panics with the known names if there is none: a network asks only for its own.
+    /// The tensor with this name. Panics, listing the known names, if there is none: a network only asks for its own.
     pub fn get(&self, name: &str) -> &Tensor<B> {
         &self.list[self.position(name)].value
     }
@@ -140,47 +142,49 @@ impl<B: Backend> Parameters<B> {
         }
     }
 
-    /// The same tensors, the trainable ones as leaves whose gradient is wanted.
+    /// The same tensors, with the trainable ones as leaves that receive gradients.
     #[must_use]
     pub fn tracked(&self) -> Self {
         let leaf = |p: &Parameter<B>| if p.trainable { p.value.tracked() } else { p.value.detach() };
         self.with_values(self.list.iter().map(leaf).collect())
     }
 
-    /// The same tensors without history, for a forward pass that is looked into: see [`Parameters::passed_layers`]. It
-    /// reads every layer's output back from the device: for a training that has failed, not for one that goes on.
+    /// The same tensors without history, for a forward pass that records its layers: see [`Parameters::passed_layers`].
+    /// The pass reads every layer's output back from the device, so use it only to diagnose a training run that has
+    /// failed.
     #[must_use]
     pub fn watched(&self) -> Self {
         let values = self.list.iter().map(|parameter| parameter.value.detach()).collect();
         Self { watch: Some(Arc::default()), ..self.with_values(values) }
     }
 
-    /// The layers in the order in which a forward pass with these [`watched`](Parameters::watched) tensors came by, and
-    /// whether every number of the layer's output was finite. A layer's tensors are named `<layer>.<tensor>`.
+    /// The layers in the order in which a forward pass with these [`watched`](Parameters::watched) tensors went through
+    /// them, and whether every number of each output was finite. A layer's tensors are named `<layer>.<tensor>`.
     pub fn passed_layers(&self) -> Vec<(String, bool)> {
         let watch = self.watch.as_ref();
         watch.map_or_else(Vec::new, |layers| layers.lock().expect("no panic while a layer is noted").clone())
     }
 
-    /// The same tensors for a training step in which dropout drops numbers: what it drops is fixed by `rng`, which should
-    /// differ from step to step.
+    /// The same tensors for a training step with dropout: `rng` determines what is dropped and should differ from step
+    /// to step.
     #[must_use]
     pub fn with_dropout(self, rng: Rng) -> Self {
         Self { dropout: Some(rng), ..self }
     }
 
-    /// The same tensors for a part of a batch that begins with this sample of it: dropout drops what it drops of the whole.
+    /// The same tensors for the part of a batch that begins at this sample: dropout drops the same numbers as in a pass
+    /// over the whole batch.
     #[must_use]
     pub fn beginning_at(self, first_sample: usize) -> Self {
         Self { first_sample, ..self }
     }
 
-    /// The random numbers of a dropout layer in this step, and the number of the first sample.
+    /// The random numbers of a dropout layer in this step, and the index of the first sample.
     pub(crate) fn dropout(&self, layer: &str) -> Option<(Rng, usize)> {
         self.dropout.map(|rng| (rng.stream(name_hash(layer)), self.first_sample))
     }
 
-    /// The output of a layer on its way to the next.
+    /// Passes on the output of a layer, recording it if these tensors are watched.
     pub(crate) fn passed(&self, layer: &str, output: Tensor<B>) -> Tensor<B> {
         if let Some(layers) = &self.watch {
             let finite = output.to_f64().is_ok_and(|numbers| numbers.iter().all(|number| number.is_finite()));
@@ -189,14 +193,15 @@ impl<B: Backend> Parameters<B> {
         output
     }
 
-    /// What a backward pass found for these leaves, with the statistics that the forward pass observed.
+    /// The gradients that a backward pass computed for these leaves, with the statistics that the forward pass
+    /// observed.
     pub fn gradients(&self, grads: &Grads<B>) -> Gradients<B> {
         let values = self.list.iter().map(|parameter| grads.of(&parameter.value).cloned()).collect();
         let observed = std::mem::take(&mut *self.observed.lock().expect("no panic while statistics are noted"));
         Gradients { values, scale: None, observed }
     }
 
-    /// Notes a new value of a tensor that is not trainable; it takes effect with the optimiser's next step.
+    /// Records a new value of a tensor that is not trainable; it takes effect with the optimiser's next step.
     pub(crate) fn observe(&self, name: &str, value: Tensor<B>) {
         let number = self.position(name);
         self.observed.lock().expect("no panic while statistics are noted").insert(number, value);
@@ -232,20 +237,20 @@ pub struct Gradients<B: Backend> {
     observed: BTreeMap<usize, Tensor<B>>,
 }
 
-/// So many terms go into one program at most: a GPU binds eight buffers.
+/// Maximum number of terms in one program: a GPU binds eight buffers.
 const TERMS: usize = 6;
 
 impl<B: Backend> Gradients<B> {
-    /// The gradient of parameter `number`; `None` where the loss does not depend on it. Clipping is not applied to it:
-    /// see [`Gradients::scale`].
+    /// The gradient of parameter `number`; `None` where the loss does not depend on it. It is not clipped: see
+    /// [`Gradients::scale`].
     pub fn get(&self, number: usize) -> Option<&Tensor<B>> {
         self.values[number].as_ref()
     }
 
-    /// The same with other tensors in place of these, one for each parameter.
+    /// Replaces the tensors, one for each parameter.
     #[must_use]
     pub fn with_values(self, values: Vec<Option<Tensor<B>>>) -> Self {
-        assert_eq!(values.len(), self.values.len(), "with_values: one for each parameter");
+        assert_eq!(values.len(), self.values.len(), "with_values: one tensor for each parameter");
         Self { values, ..self }
     }
 
@@ -254,7 +259,7 @@ impl<B: Backend> Gradients<B> {
         self.scale.as_ref()
     }
 
-    /// New values of the tensors that are not trainable, by number.
+    /// New values of the tensors that are not trainable, by index.
     pub(crate) fn observed(&self) -> impl Iterator<Item = (usize, &Tensor<B>)> {
         self.observed.iter().map(|(&number, value)| (number, value))
     }

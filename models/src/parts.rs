@@ -1,7 +1,7 @@
-//! A batch that goes through a network in parts, side by side, layer by layer.
+//! A batch that passes through a network in parts, side by side, layer by layer.
 //!
-//! Each part has leaves of its own, so that its gradients come by themselves and can be added in an order that does not
-//! depend on who computes which part. What looks across the samples of a batch brings its sums together by [`Together`].
+//! Each part has its own leaves, so its gradients are separate and can be added in an order that does not depend on
+//! which process computes which part. Layers that mix the samples of a batch combine their sums through [`Together`].
 
 use std::sync::Arc;
 
@@ -9,30 +9,30 @@ use segcal_core::{Backend, Shape, Tensor, axis, ops};
 
 use crate::params::Parameters;
 
-/// Brings together what the parts of a batch have found; those that other processes compute among them.
+/// Combines the results of all parts of a batch, including those that other processes compute.
 pub trait Together: Send + Sync {
-    /// The rows of all parts in their order, made of the rows of the parts here, in theirs. All rows are equally long.
+    /// Returns the rows of all parts in order, given those of the parts computed here. All rows have the same length.
     fn rows(&self, own: Vec<Vec<f64>>) -> Vec<Vec<f64>>;
 
-    /// Samples of the whole batch.
+    /// Number of samples in the whole batch.
     fn samples(&self) -> usize;
 }
 
-/// The parts of a batch that are computed here.
+/// The parts of a batch that this process computes.
 pub struct Parts<'a, B: Backend> {
     leaves: &'a [Parameters<B>],
     together: Option<Arc<dyn Together>>,
 }
 
 impl<'a, B: Backend> Parts<'a, B> {
-    /// The whole batch at once.
+    /// The whole batch as a single part.
     pub fn whole(parameters: &'a Parameters<B>) -> Self {
         Self { leaves: std::slice::from_ref(parameters), together: None }
     }
 
-    /// Parts with leaves of their own. Panics if there is none.
+    /// Parts with their own leaves. Panics if `leaves` is empty.
     pub fn of(leaves: &'a [Parameters<B>], together: Arc<dyn Together>) -> Self {
-        assert!(!leaves.is_empty(), "parts: there is none");
+        assert!(!leaves.is_empty(), "parts: leaves must not be empty");
         Self { leaves, together: Some(together) }
     }
 
@@ -41,15 +41,16 @@ impl<'a, B: Backend> Parts<'a, B> {
         self.leaves
     }
 
-    /// What brings sums together, unless the whole batch is here at once.
+    /// What combines sums over parts; `None` if the whole batch is a single part.
     pub(crate) fn together(&self) -> Option<&Arc<dyn Together>> {
         self.together.as_ref()
     }
 }
 
-/// Sums over all parts of `[1, c, 1, 1, 1]` tensors, of which each part here has found `COUNT`: in the order of the parts.
+/// Sums `[1, c, 1, 1, 1]` tensors over all parts, in the order of the parts. Each part computed here contributes
+/// `COUNT` tensors.
 ///
-/// The numbers come by way of the host. Where the device cannot be read they are NaN: it says so itself at the next reading.
+/// The numbers go through the host. If the device cannot be read they are NaN; the next read from it returns the error.
 pub(crate) fn sums<B: Backend, const COUNT: usize>(
     together: &dyn Together,
     own: &[[Tensor<B>; COUNT]],

@@ -1,4 +1,4 @@
-//! A network as a list of layers and what each of them reads; every network of the list is one.
+//! A network as a list of layers, each with the values that it reads. All built-in networks are plans.
 
 use segcal_core::{Backend, Error, Result, Shape, Tensor};
 
@@ -35,12 +35,12 @@ impl Plan {
 
     /// Adds a layer that reads these values.
     pub fn add(&mut self, block: Block, init: Init, inputs: &[Wire]) -> Wire {
-        debug_assert!(inputs.iter().all(|input| input.0 <= self.steps.len()), "an input comes later");
+        debug_assert!(inputs.iter().all(|input| input.0 <= self.steps.len()), "an input must be computed earlier");
         self.steps.push(Step { block, init, inputs: inputs.to_vec() });
         Wire(self.steps.len())
     }
 
-    /// Declares logits: first those that are predicted with, then those that only training looks at.
+    /// Declares logits: first those used for prediction, then those used only in training.
     pub fn head(&mut self, logits: Wire, weight: f64) {
         self.heads.push((logits, weight));
     }
@@ -50,7 +50,7 @@ impl Plan {
         self.steps.iter().flat_map(|step| step.block.specs(step.init)).collect()
     }
 
-    /// For each value, how often the layers that lead to these values read it.
+    /// For each value, how often it is read by the layers that are needed to compute the `wanted` ones.
     fn readers(&self, wanted: &[Wire]) -> Vec<usize> {
         let mut readers = vec![0; self.steps.len() + 1];
         wanted.iter().for_each(|wire| readers[wire.0] += 1);
@@ -62,7 +62,7 @@ impl Plan {
         readers
     }
 
-    /// The values of some wires, each of all parts. A value is let go of when its last reader has it.
+    /// The values of the `wanted` wires for all parts. A value is released as soon as its last reader has it.
     fn run<B: Backend>(
         &self,
         parts: &Parts<'_, B>,
@@ -88,7 +88,7 @@ impl Plan {
         wanted.iter().map(|&wire| take(&mut values, wire)).collect()
     }
 
-    /// Shapes of all values for an image of this shape; `None` where a layer does not fit.
+    /// Shapes of all values for an image of this shape; `None` if a layer does not fit.
     fn shapes(&self, image: Shape) -> Option<Vec<Shape>> {
         let mut shapes = vec![image];
         for step in &self.steps {
@@ -98,7 +98,7 @@ impl Plan {
         Some(shapes)
     }
 
-    /// The layers that lead to the logits that are predicted with, in terms of standard layers.
+    /// The layers needed for the logits used for prediction, as standard layers.
     fn graph(&self) -> Graph {
         let mut graph = Graph::default();
         let readers = self.readers(&[self.heads[0].0]);
@@ -111,7 +111,7 @@ impl Plan {
     }
 }
 
-/// Lists of equal length, turned: the first of each, the second of each, and so on.
+/// Transposes lists of equal length: the first items of all, the second items of all, and so on.
 fn turned<T>(lists: Vec<Vec<T>>, length: usize) -> Vec<Vec<T>> {
     let mut turned: Vec<Vec<T>> = (0..length).map(|_| Vec::with_capacity(lists.len())).collect();
     lists.into_iter().for_each(|list| turned.iter_mut().zip(list).for_each(|(to, item)| to.push(item)));
@@ -125,24 +125,25 @@ pub struct Planned {
     plan: Plan,
     specs: Vec<Spec>,
     stride: [usize; 3],
-    /// The only extents that the image may have, where positions are learnt.
+    /// The only extents that the image may have if positions are learnt.
     extents: Option<[usize; 3]>,
 }
 
 impl Planned {
-    /// The network of a plan; `config` has every key filled in, the extents of an image are multiples of `stride`.
+    /// The network of a plan. `config` must have every key filled in; the extents of an image must be multiples of
+    /// `stride`.
     pub fn new(config: NetworkConfig, plan: Plan, stride: [usize; 3]) -> Self {
         let specs = plan.specs();
         Self { config, plan, specs, stride, extents: None }
     }
 
-    /// The same for images of these extents alone.
+    /// Accepts only images of these extents.
     #[must_use]
     pub fn with_extents(self, extents: [usize; 3]) -> Self {
         Self { extents: Some(extents), ..self }
     }
 
-    /// The same with its tensors in the order of a key.
+    /// Sorts the tensors by a key.
     #[must_use]
     pub fn with_order<K: Ord>(mut self, key: impl FnMut(&Spec) -> K) -> Self {
         self.specs.sort_by_key(key);
@@ -152,7 +153,7 @@ impl Planned {
     fn check_shape(&self, x: Shape) -> Result<()> {
         let (channels, spatial, stride) = (self.config.in_channels, x.spatial(), self.stride);
         if x.c() != channels {
-            let problem = format!("the image has {} channels, the network takes {channels}", x.c());
+            let problem = format!("the image has {} channels, but the network takes {channels}", x.c());
             return Err(Error::new(problem).help(format!("set network.in_channels = {}", x.c())));
         }
         if self.config.dims == 2 && spatial[0] != 1 {
@@ -161,7 +162,7 @@ impl Planned {
         }
         if let Some(extents) = self.extents.filter(|&extents| extents != spatial) {
             let problem =
-                format!("extents {spatial:?} (d, h, w) are not those of the network's positions, {extents:?}");
+                format!("extents {spatial:?} (d, h, w) differ from those of the network's positions, {extents:?}");
             return Err(Error::new(problem).help(format!("set network.image = {}", spatial[1])));
         }
         if (0..3).any(|axis| spatial[axis] == 0 || !spatial[axis].is_multiple_of(stride[axis])) {
@@ -235,7 +236,7 @@ impl<B: Backend> Network<B> for Planned {
             return Err(Error::new(problem).help("use larger patches or fewer levels"));
         };
         if self.plan.steps.iter().zip(&shapes[1..]).any(|(step, &output)| step.block.is_starved(output)) {
-            let problem = format!("of extents {spatial:?} (d, h, w) one voxel is left at the coarsest level");
+            let problem = format!("extents {spatial:?} (d, h, w) leave only one voxel at the coarsest level");
             return Err(Error::new(problem).help("instance norm needs two: use larger patches or fewer levels"));
         }
         Ok(())

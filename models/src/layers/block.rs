@@ -1,4 +1,4 @@
-//! Everything that a network is made of.
+//! The layers that a network is built from.
 
 use segcal_core::{Backend, Shape, Tensor, axis, ops};
 
@@ -11,30 +11,30 @@ use crate::init::{Init, Spec};
 use crate::params::Parameters;
 use crate::parts::Parts;
 
-/// One layer with what it is called; a new kind of layer is an arm of each function here.
+/// A named layer. A new kind of layer needs an arm in each function here.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Block {
-    /// Convolution, norm, activation of inputs whose channels lie one after the other.
+    /// Convolution, norm and activation of the channel-wise concatenation of the inputs.
     Unit(Unit),
     /// Up-sampling.
     Upsample(Upsample),
-    /// Normalisation alone.
+    /// Normalisation without activation.
     Norm(NormLayer),
     /// Maximum pooling.
     MaxPool(MaxPool),
-    /// The mean of tiles of extents 1 or 2.
+    /// The mean over tiles with extents of 1 or 2.
     AveragePool(String, [usize; 3]),
-    /// The sum of all inputs, and an activation.
+    /// The sum of all inputs, followed by an activation.
     Sum(String, Activation),
-    /// The product of a map and of one with a single channel (the gate of Oktay et al. 2018).
+    /// The product of a map and a single-channel map (the gate of Oktay et al. 2018).
     Gate(String),
-    /// Channels one after the other, where they are needed in memory.
+    /// Channel-wise concatenation, where the result is needed in memory.
     Concat(String),
-    /// Zeros behind the last voxels of each axis.
+    /// Zeros after the last voxel of each axis.
     PadEnd(String, [usize; 3]),
-    /// Attention of queries, keys and values.
+    /// Attention over queries, keys and values.
     Attention(Attention),
-    /// A table of positions.
+    /// A table of learnt positions.
     Positions(Positions),
     /// Dropout.
     Dropout(Dropout),
@@ -91,7 +91,7 @@ impl Block {
         }
     }
 
-    /// Puts the layer behind values.
+    /// Adds the layer to the graph, reading the values `x`.
     pub fn describe(&self, graph: &mut Graph, x: &[Value]) -> Value {
         let (name, layer) = match self {
             Self::Unit(unit) => return unit.describe(graph, x),
@@ -119,7 +119,7 @@ impl Block {
         graph.add(name, layer, x)
     }
 
-    /// Shape of the output; `None` where the inputs do not fit.
+    /// Shape of the output; `None` if the inputs do not fit.
     pub fn output(&self, x: &[Shape]) -> Option<Shape> {
         let first = *x.first()?;
         let joined = first.with(axis::C, x.iter().map(|x| x.c()).sum());
@@ -146,7 +146,7 @@ impl Block {
         }
     }
 
-    /// Whether a norm would see one number alone for an output of this shape.
+    /// Whether a norm would compute its statistics from a single number for an output of this shape.
     pub(crate) fn is_starved(&self, output: Shape) -> bool {
         match self {
             Self::Unit(unit) => unit.norm.is_starved(output),

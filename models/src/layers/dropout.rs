@@ -4,21 +4,21 @@ use segcal_core::{Backend, Tensor, axis, ops};
 
 use crate::params::Parameters;
 
-/// In training, each number becomes 0 with probability `rate`, and `1 / (1 - rate)` times itself otherwise.
+/// In training, each number becomes 0 with probability `rate` and is multiplied by `1 / (1 - rate)` otherwise.
 ///
-/// What is dropped depends on the source of random numbers that the parameters carry
-/// ([`Parameters::with_dropout`]), the layer's name and the number's offset in the batch alone, so that a run that goes on from a
-/// checkpoint drops the same numbers on every backend. Without a source nothing is dropped.
+/// What is dropped depends only on the source of random numbers that the parameters carry
+/// ([`Parameters::with_dropout`]), the layer's name and the number's offset in the batch. A run resumed from a
+/// checkpoint therefore drops the same numbers, on every backend. Without a source nothing is dropped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dropout {
     /// Name of the layer.
     pub name: String,
-    /// Share of the numbers that become 0.
+    /// Probability that a number becomes 0.
     pub rate: f64,
 }
 
 impl Dropout {
-    /// What is left of `x`.
+    /// Applies dropout to `x`.
     pub fn forward<B: Backend>(&self, parameters: &Parameters<B>, x: &Tensor<B>) -> Tensor<B> {
         let dropout = parameters.dropout(&self.name).filter(|_| self.rate > 0.0);
         let Some((rng, first)) = dropout else { return x.clone() };

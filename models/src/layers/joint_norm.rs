@@ -1,4 +1,4 @@
-//! Batch normalisation of a batch that goes through the network in parts.
+//! Batch normalisation of a batch that passes through the network in parts.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,20 +9,20 @@ use super::{Activation, NormLayer};
 use crate::params::Parameters;
 use crate::parts::{Together, sums};
 
-/// What the gradient of a part's output has found: itself, and its sums over the channels.
+/// The gradient of a part's output, and its two sums per channel.
 struct Found<B: Backend> {
     gradient: Tensor<B>,
     sums: [Tensor<B>; 2],
 }
 
-/// What the parts' gradients have found, in the order of the parts.
+/// The gradients of the parts' outputs, in the order of the parts; `None` until computed.
 type Shared<B> = Arc<Mutex<Vec<Option<Found<B>>>>>;
 
-/// `activation(z)` of each part here, with mean and variance over the whole batch; see [`NormLayer`]. The running statistics
-/// are noted in the first part.
+/// `activation(z)` of each part computed here, with mean and variance over the whole batch; see [`NormLayer`]. The
+/// running statistics are recorded in the first part.
 ///
-/// The gradient of a part's input needs those of all outputs. So all inputs hang on one scalar, which every output reads
-/// and which comes after all of them on the way back.
+/// The gradient of a part's input depends on the gradients of all outputs. All inputs therefore feed one scalar that
+/// every output reads, so the backward pass reaches the scalar after all outputs.
 pub(super) fn forward<B: Backend>(
     layer: &NormLayer,
     leaves: &[Parameters<B>],
@@ -51,7 +51,8 @@ fn statistics<B: Backend>(x: &[Tensor<B>], together: &dyn Together, epsilon: f64
     Statistics::new(mean, variance, count, epsilon)
 }
 
-/// The scalar that all inputs hang on. Its gradient is nothing by itself: it comes when those of all outputs have been found.
+/// The scalar that all inputs feed. Its own gradient is unused; when the backward pass reaches it, the gradients of all
+/// outputs are known and those of the inputs can be computed.
 fn knot<B: Backend>(
     x: &[Tensor<B>],
     passes: Vec<Pass<B>>,

@@ -21,11 +21,11 @@ pub use pool::{MaxPool, average_pool};
 pub use unit::Unit;
 pub use upsample::{Upsample, Upsampling};
 
-/// Whether a forward pass is for training or for use. Only batch normalisation and dropout make a difference.
+/// Whether a forward pass is for training or for evaluation. Only batch normalisation and dropout behave differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Batch statistics normalise, and the running ones take note of them.
+    /// Normalises with batch statistics and updates the running statistics.
     Train,
-    /// Running statistics normalise.
+    /// Normalises with running statistics.
     Evaluate,
 }

@@ -8,7 +8,7 @@ use crate::graph::{Graph, Layer, Value};
 use crate::init::{Fill, Spec};
 use crate::params::Parameters;
 
-/// What mean and (biased) variance are taken over.
+/// The set of numbers over which mean and (biased) variance are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Norm {
@@ -18,13 +18,13 @@ pub enum Norm {
     /// Over the voxels of one channel of one sample (Ulyanov, Vedaldi and Lempitsky 2016).
     Instance,
     /// Over the voxels of one channel of the whole batch (Ioffe and Szegedy 2015). In training, running statistics
-    /// `<name>.running_mean` and `<name>.running_var` (unbiased) move a tenth of the way to those of the batch, with
-    /// the optimiser's step; in evaluation they take their place.
+    /// `<name>.running_mean` and `<name>.running_var` (unbiased) move a tenth of the way to those of the batch with
+    /// each optimiser step; evaluation uses them instead of the batch statistics.
     Batch,
     /// Over the voxels of this many groups of consecutive channels of one sample (Wu and He 2018).
     #[serde(skip)]
     Group(usize),
-    /// Over the channels of one voxel (Ba, Kiros and Hinton 2016): tokens are the voxels of a map.
+    /// Over the channels of one voxel (Ba, Kiros and Hinton 2016); the voxels of a map are the tokens.
     #[serde(skip)]
     Layer,
 }
@@ -38,17 +38,17 @@ pub struct NormLayer {
     pub name: String,
     /// Channels of the input.
     pub channels: usize,
-    /// What the statistics are taken over.
+    /// The numbers over which statistics are computed.
     pub kind: Norm,
-    /// What keeps the square root away from 0.
+    /// Added to the variance to keep the square root away from 0.
     pub epsilon: f64,
     /// Whether `gamma` and `beta` exist; they are 1 and 0 otherwise.
     pub affine: bool,
-    /// What `gamma` begins with.
+    /// Initial value of `gamma`.
     pub begin: f64,
 }
 
-/// The share of the newest batch in the running statistics.
+/// Weight of the newest batch in the running statistics.
 const MOMENTUM: f64 = 0.1;
 
 impl NormLayer {
@@ -86,7 +86,7 @@ impl NormLayer {
         [1.0, 0.0].map(|value| Tensor::full(backend, Shape::SCALAR.with(axis::C, self.channels), value))
     }
 
-    /// `activation(z)`. Panics for [`Norm::None`], which has no pass of its own.
+    /// `activation(z)`. Panics for [`Norm::None`], which has no pass.
     pub fn forward<B: Backend>(
         &self,
         parameters: &Parameters<B>,
@@ -106,7 +106,7 @@ impl NormLayer {
                 let statistics = Statistics::of(x, x.shape().with(axis::C, 1), self.epsilon);
                 normalise(x, &gamma, &beta, &statistics, activation)
             }
-            // The channels of a group become an axis of their own.
+            // The channels of a group become a separate axis.
             (Norm::Group(groups), _) => {
                 let split = |tensor: &Tensor<B>| tensor.reshape(Shape::new(1, groups, c / groups, 1, 1));
                 let x = &x.reshape(Shape::new(n, groups, c / groups, d * h, w));
@@ -142,7 +142,7 @@ impl NormLayer {
         note("running_var", &batch.variance, batch.count / (batch.count - 1.0).max(1.0));
     }
 
-    /// Puts the layer, as it is in evaluation and without activation, behind a value; [`Norm::None`] adds nothing.
+    /// Adds the layer in its evaluation form, without activation, to the graph after `x`; [`Norm::None`] adds nothing.
     pub fn describe(&self, graph: &mut Graph, x: Value) -> Value {
         let learnt = |tensor: &str| self.affine.then(|| self.tensor(tensor));
         let (weight, bias, epsilon, channels) = (learnt("weight"), learnt("bias"), self.epsilon, self.channels);
@@ -159,7 +159,7 @@ impl NormLayer {
         graph.add(&self.name, layer, &[x])
     }
 
-    /// Whether statistics of one number alone would be taken, so that every output were `beta`.
+    /// Whether statistics would be computed from a single number, so that every output would be `beta`.
     pub(crate) fn is_starved(&self, x: Shape) -> bool {
         match self.kind {
             Norm::Instance => x.spatial() == [1; 3],
@@ -169,8 +169,8 @@ impl NormLayer {
     }
 }
 
-/// Mean, biased variance and `1 / sqrt(variance + epsilon)` per group; none is differentiated, [`normalise`] accounts
-/// for them.
+/// Mean, biased variance and `1 / sqrt(variance + epsilon)` per group. They are not differentiated; the gradient of
+/// [`normalise`] accounts for them.
 pub(super) struct Statistics<B: Backend> {
     mean: Tensor<B>,
     variance: Tensor<B>,
@@ -180,7 +180,8 @@ pub(super) struct Statistics<B: Backend> {
 }
 
 impl<B: Backend> Statistics<B> {
-    /// Over the axes that are 1 in `over`. Two passes, so that a large mean does not swallow the variance.
+    /// Computes them over the axes that are 1 in `over`, in two passes so that a large mean does not cancel the
+    /// variance.
     pub(super) fn of(x: &Tensor<B>, over: Shape, epsilon: f64) -> Self {
         let count = (x.shape().len() / over.len()) as f64;
         let mean = Self::share_of_mean(x, over, count);
@@ -227,11 +228,11 @@ pub(super) fn normalise<B: Backend>(
         let [to_gamma, to_beta] = pass.to_affine_map(&sums);
         vec![Some(pass.to_x(gradient, &sums)), Some(to_gamma), Some(to_beta)]
     });
-    // The output is one cheap pass over `x`, which is kept anyway: the layers behind need not keep it too.
+    // The output is one cheap pass over `x`, which is kept anyway, so later layers need not keep the output too.
     output.with_recipe(move || again.output())
 }
 
-/// What [`normalise`] and its gradient are made of.
+/// The operands of [`normalise`] and its gradient.
 #[derive(Clone)]
 pub(super) struct Pass<B: Backend> {
     values: Tensor<B>,
@@ -282,7 +283,7 @@ impl<B: Backend> Pass<B> {
     /// The gradient of `x`, given the sums over all numbers of each group.
     pub(super) fn to_x(&self, gradient: &Tensor<B>, [sum, moment]: &[Tensor<B>; 2]) -> Tensor<B> {
         let (r, s) = (&self.r, &self.s);
-        // Where a group is a channel, its gamma is in `s` already.
+        // If a group is a single channel, its gamma is already in `s`.
         let of_group = |part: &Tensor<B>| ops::sum(&[&self.gamma, part], r.shape(), |p| p.input(0) * p.input(1));
         let [factor, group_sum, group_moment] = if s.shape() == r.shape() {
             [s.clone(), sum.clone(), moment.clone()]
@@ -301,12 +302,12 @@ impl<B: Backend> Pass<B> {
     }
 }
 
-/// `z` of inputs `x, mean, s, beta`.
+/// `z` from the inputs `x, mean, s, beta`.
 fn affine(p: &Builder) -> Expr<'_> {
     (p.input(0) - p.input(1)) * p.input(2) + p.input(3)
 }
 
-/// Sums of all outputs of a program in one pass over the first input's shape, without history.
+/// Sums all outputs of a program in one pass over the first input's shape, without history.
 fn reduce<B: Backend, const OUTPUTS: usize>(
     inputs: &[&Tensor<B>],
     scalars: &[f64],

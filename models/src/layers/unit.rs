@@ -1,4 +1,4 @@
-//! The brick of every network here: convolution, normalisation, activation.
+//! The building block of every network here: convolution, normalisation, activation.
 
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ pub struct Unit {
     pub conv: Conv,
     /// The normalisation.
     pub norm: NormLayer,
-    /// What comes last.
+    /// The activation, applied last.
     pub activation: Activation,
 }
 
 impl Unit {
-    /// A unit `<name>.conv`, `<name>.norm` with an odd kernel of `size` along each axis of the space, which keeps the
-    /// extents. The convolution has a bias exactly where no normalisation would take it away again.
+    /// A unit `<name>.conv`, `<name>.norm` with an odd kernel of `size` along each spatial axis, which keeps the
+    /// extents. The convolution has a bias only if no normalisation follows, which would cancel it.
     pub fn new(
         name: &str,
         channels: [usize; 2],
@@ -38,7 +38,7 @@ impl Unit {
         Self { conv, norm: NormLayer::new(&format!("{name}.norm"), channels[1], norm), activation }
     }
 
-    /// A convolution alone.
+    /// A convolution without normalisation.
     pub fn bare(conv: Conv, activation: Activation) -> Self {
         let norm = NormLayer::new("", conv.outputs, Norm::None);
         Self { conv, norm, activation }
@@ -56,7 +56,7 @@ impl Unit {
         self.forward_joined(parameters, vec![x.clone()], mode)
     }
 
-    /// The same for an input whose channels lie in several tensors; see [`Conv::forward_joined`].
+    /// [`Unit::forward`] for an input whose channels are spread over several tensors; see [`Conv::forward_joined`].
     pub fn forward_joined<B: Backend>(&self, parameters: &Parameters<B>, x: Vec<Tensor<B>>, mode: Mode) -> Tensor<B> {
         if self.norm.kind == Norm::None {
             return parameters.passed(&self.conv.name, self.conv.forward_joined(parameters, x, self.activation));
@@ -65,7 +65,7 @@ impl Unit {
         parameters.passed(&self.norm.name, self.norm.forward(parameters, &y, self.activation, mode))
     }
 
-    /// The same for the parts of a batch, over whose samples the normalisation looks together.
+    /// The same for the parts of a batch, with normalisation statistics over the samples of all parts.
     pub(super) fn forward_together<B: Backend>(
         &self,
         leaves: &[Parameters<B>],
@@ -76,7 +76,7 @@ impl Unit {
         joint_norm::forward(&self.norm, leaves, together, &convolved.collect::<Vec<_>>(), self.activation)
     }
 
-    /// Puts the unit behind values whose channels lie one after the other.
+    /// Adds the unit to the graph, reading the channel-wise concatenation of the values `x`.
     pub fn describe(&self, graph: &mut Graph, x: &[Value]) -> Value {
         if self.norm.kind == Norm::None {
             return self.conv.describe(graph, x, self.activation);
