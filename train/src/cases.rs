@@ -1,5 +1,5 @@
-//! Which cases a run was begun with. A run that goes on with other data would give one curve of two experiments, so
-//! `cases.json` holds the names of both parts with a checksum of each case's files.
+//! The cases that a run was started with. Resuming with other data would mix two experiments in one curve, so
+//! `cases.json` stores the case names of both parts with a checksum of each case's files.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use segcal_data::hash::Hash;
 use segcal_data::observer::{self, Observer, Steps};
 use segcal_data::{Case, Dataset};
 
-/// Checksums (SHA-256) of images and label by the name of the case, for both parts.
+/// Checksums (SHA-256) of images and label by case name, for both parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cases {
@@ -38,33 +38,33 @@ impl Cases {
         Ok(Self { train: of_part(&data.train)?, val: of_part(&data.val)? })
     }
 
-    /// Refuses other cases than those that a run was `begun` with.
+    /// Refuses cases that differ from those that a run was started with (`begun`).
     ///
     /// # Errors
-    /// They differ; the message names the first case.
+    /// The cases differ; the message names the first one that does.
     pub fn expect(&self, begun: &Self) -> Result<()> {
         let Some((part, name)) = self.differing(begun) else { return Ok(()) };
         let [now, before] = [self, begun].map(|cases| cases.part(part).contains_key(name));
         let what = match (now, before) {
-            (true, true) => format!("the files of the case {name} are not those that the run was started with"),
+            (true, true) => format!("the files of the case {name} have changed since the run was started"),
             (true, false) => format!("the case {name} is new in the part {part} since the run was started"),
-            _ => format!("the case {name} of the part {part} is gone since the run was started"),
+            _ => format!("the case {name} of the part {part} is missing: it was there when the run was started"),
         };
         Err(Error::new(what).help("resume with the same data, or start a new run with out=FOLDER"))
     }
 
-    /// What is different here from the cases of the first rank, if something is.
+    /// The first difference from the cases of rank 0, if any.
     pub(super) fn first_difference(&self, first: &Self) -> Option<String> {
         let (part, name) = self.differing(first)?;
         let [here, there] = [self, first].map(|cases| cases.part(part).contains_key(name));
         Some(match (here, there) {
-            (true, true) => format!("has other files of the case {name} than rank 0"),
-            (true, false) => format!("has the case {name} in the part {part}, rank 0 does not"),
-            _ => format!("does not have the case {name} in the part {part}, rank 0 does"),
+            (true, true) => format!("has files of the case {name} that differ from those of rank 0"),
+            (true, false) => format!("has the case {name} in the part {part}, but rank 0 does not"),
+            _ => format!("does not have the case {name} in the part {part}, but rank 0 does"),
         })
     }
 
-    /// The first case that is not the same, and its part.
+    /// The first case that differs, and its part.
     fn differing<'a>(&'a self, other: &'a Self) -> Option<(&'static str, &'a String)> {
         let in_part = |part: &'static str| {
             let (own, others) = (self.part(part), other.part(part));

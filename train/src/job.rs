@@ -1,4 +1,4 @@
-//! A training from its settings to its run folder.
+//! A training run, from its settings to its run folder.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,12 +25,12 @@ use super::source::{Cache, Source};
 use super::spacings::Spacings;
 use super::trainer::{Data, Trainer};
 
-/// Trains as the settings say and fills the run folder; with `resume`, continues the run that is there. Gives the figures of all
-/// epochs.
+/// Trains according to the settings and fills the run folder; with `resume`, continues the run in that folder. Returns
+/// the figures of all epochs.
 ///
 /// # Errors
-/// A setting or a case is malformed, the run folder is taken or belongs to other settings or cases, training diverges, a
-/// file cannot be written, or the observer asks to stop.
+/// A setting or a case is malformed, the run folder is in use or belongs to other settings or cases, training diverges,
+/// a file cannot be written, or the observer asks to stop.
 pub fn train<B: Backend>(
     backend: &B,
     watch: Watch,
@@ -42,10 +42,12 @@ pub fn train<B: Backend>(
     train_among(&ranks, backend, watch, settings, resume, observer)
 }
 
-/// The same as one of several ranks, which all do this with the same settings and data; the first one writes, and has the figures.
+/// Trains as one of several ranks, all of which call this with the same settings and data. Only rank 0 writes and
+/// returns the figures.
 ///
 /// # Errors
-/// Those of [`train()`], the same on all ranks before the first step; a rank differs from the others or has ended.
+/// As [`train()`], with the same outcome on all ranks before the first step; or a rank differs from the others or has
+/// ended.
 pub fn train_among<B: Backend>(
     ranks: &Arc<dyn Ranks>,
     backend: &B,
@@ -72,7 +74,7 @@ pub fn train_among<B: Backend>(
     Ok(Finished { best_epoch: folder.best_epoch(), epochs: folder.records().to_vec() })
 }
 
-/// Follows nothing, and stops as another does: what all ranks do is told by the first.
+/// Drops all events, which rank 0 reports for all ranks, but forwards requests to stop.
 struct Hushed<'a>(&'a dyn Observer);
 
 impl Observer for Hushed<'_> {
@@ -83,7 +85,7 @@ impl Observer for Hushed<'_> {
     }
 }
 
-/// The trainer of the settings, and the checksums of its cases, all of which can be used.
+/// The trainer for the settings, and the checksums of its cases, all of which have been checked.
 fn begun<'a, B: Backend>(
     ranks: &Arc<dyn Ranks>,
     backend: &'a B,
@@ -113,7 +115,7 @@ fn begun<'a, B: Backend>(
     Ok((trainer, cases))
 }
 
-/// The run folder, new or with the run that the trainer goes on with.
+/// The run folder: a new one, or that of the run that the trainer resumes.
 fn folder<B: Backend>(
     trainer: &mut Trainer<'_, B, Target>,
     settings: &Settings,
@@ -147,7 +149,8 @@ fn described<B: Backend>(trainer: &Trainer<'_, B, Target>, backend: &B, settings
     )
 }
 
-/// Whether the settings describe a training that can begin: builds everything that it needs, and writes nothing.
+/// Checks whether the settings describe a training run that can start: builds everything that it needs, but writes
+/// nothing.
 ///
 /// # Errors
 /// A setting is out of range, or the data set or its first case cannot be read.
@@ -155,11 +158,12 @@ pub fn check<B: Backend>(backend: &B, settings: &Settings) -> Result<()> {
     trainer(backend, settings, open(settings)?).map(drop)
 }
 
-/// Reads every case of both parts, and the labelled cases `more`, as the training that the settings describe would.
+/// Reads every case of both parts, and the labelled cases `more`, as training with these settings would.
 ///
 /// # Errors
-/// A file is malformed, holds NaN, infinity or a label that is not a class; image and label lie on different grids, or the
-/// channels are not those of the first training case. The message names the case. Or the observer asks to stop.
+/// A file is malformed or contains NaN, infinity or a label that is not a class; image and label are on different
+/// grids; or the channels differ from those of the first training case. The message names the case. Or the observer
+/// asks to stop.
 pub fn check_cases(settings: &Settings, more: &[Case], observer: &dyn Observer) -> Result<()> {
     let data = open(settings)?;
     let classes = Classes { count: data.classes.len(), ignored: data.ignore_label };
@@ -193,12 +197,12 @@ pub fn trainer<'a, B: Backend>(
     let network = run::network(settings, channels, outputs)?;
     let objective = target(&settings.loss, channels, data.ignore_label, regions.as_ref())?;
     if validation.is_empty() && !objective.state().is_empty() {
-        let error = Error::new("learns its multipliers on validation cases, and the data set names none");
-        return Err(error.at("loss").at(settings.data.display()).help("name some as \"val\" in splits.json"));
+        let error = Error::new("learns its multipliers on validation cases, but the data set has none");
+        return Err(error.at("loss").at(settings.data.display()).help("list some under \"val\" in splits.json"));
     }
     if validation.is_empty() && settings.patience > 0 {
-        let error = Error::new("waits for a better validation DSC, and the data set names no validation cases");
-        return Err(error.at("patience").at(settings.data.display()).help("name some as \"val\" in splits.json"));
+        let error = Error::new("waits for a better validation DSC, but the data set has no validation cases");
+        return Err(error.at("patience").at(settings.data.display()).help("list some under \"val\" in splits.json"));
     }
     let data = Data { training, validation, class_names: data.classes };
     let trainer = Trainer::new(backend, network, objective, data, settings)?.described_by(spacings, regions);
@@ -208,7 +212,7 @@ pub fn trainer<'a, B: Backend>(
     trainer.beginning_with(&segcal_data::checkpoint::load(&settings.init).at("init")?).at("init")
 }
 
-/// Writes a picture of samples as the training that the settings describe would change them; see [`sheet`].
+/// Writes a picture of samples, augmented as in training with these settings; see [`sheet`].
 ///
 /// # Errors
 /// The data set or a case cannot be read, or the file cannot be written.
@@ -224,7 +228,7 @@ fn open(settings: &Settings) -> Result<Dataset> {
     if data.train.is_empty() {
         return Err(Error::new("there are no training cases")
             .at(settings.data.display())
-            .help("name them in splits.json as {\"train\": […], \"val\": […]}"));
+            .help("list them in splits.json as {\"train\": […], \"val\": […]}"));
     }
     Ok(data)
 }

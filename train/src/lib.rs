@@ -1,7 +1,7 @@
 //! Training, prediction and export of segmentation networks.
 //!
-//! [`trainer`] is the loop: any network, any objective, cases from any [`Source`]. It cuts [`samples`], measures by
-//! [`validation`], and writes a [`run_folder`] if it is given one. [`train()`] does all of that from a config
+//! [`trainer`] is the training loop: any network, any objective, cases from any [`Source`]. It cuts [`samples`],
+//! evaluates by [`validation`], and writes a [`run_folder`] if given one. [`train()`] does all of this from a config
 //! ([`settings`]); [`predict()`] segments images with a finished run, tile by tile ([`infer`]); [`export`] writes ONNX.
 //! An [`Observer`](segcal_data::Observer) follows the work and may stop it.
 //!
@@ -21,7 +21,7 @@
 //! # Ok::<(), segcal_core::Error>(())
 //! ```
 //!
-//! Cases in memory and a loss of one's own: `examples/train_in_memory.rs`.
+//! For cases in memory and a custom loss, see `examples/train_in_memory.rs`.
 
 pub mod augment;
 mod best;

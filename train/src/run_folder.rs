@@ -1,8 +1,8 @@
 //! The run folder: config, logs, checkpoints, one writer at a time.
 //!
-//! `last.safetensors` is written last in each epoch and is the commit point: on resuming, log lines of later epochs
-//! are dropped, and the epoch that was running is done again. Every epoch's log line carries a [`Link`] of the hash
-//! chain, which is checked then.
+//! `last.safetensors` is written last in each epoch and is the commit point: on resuming, log lines of later epochs are
+//! dropped, and the epoch that was running is repeated. Every epoch's log line carries a [`Link`] of the hash chain,
+//! which is checked on resuming.
 
 use std::path::{Path, PathBuf};
 
@@ -20,11 +20,11 @@ use super::settings::Settings;
 use segcal_data::limits;
 use segcal_data::output::{self, Csv, Lock, OutputFolder};
 
-/// A folder that holds one run, locked for one writer.
+/// The folder of one run, locked for one writer.
 pub struct RunFolder {
     folder: OutputFolder,
     records: Vec<EpochRecord>,
-    /// Held open: the lock ends with the process, however that ends.
+    /// Held open: the lock is released when the process ends, however it ends.
     _lock: Lock,
 }
 
@@ -33,11 +33,11 @@ const CONFIG: &str = "config.toml";
 const LOG: &str = "log.jsonl";
 /// The newest weights.
 pub(super) const LAST: &str = "last.safetensors";
-/// TensorBoard knows its files by this name.
+/// TensorBoard recognises its files by this name.
 const EVENTS: &str = "events.out.tfevents.segcal";
 
 impl RunFolder {
-    /// A new run.
+    /// Starts a new run.
     ///
     /// # Errors
     /// The folder already contains a run, is in use by another process, or cannot be written.
@@ -45,14 +45,14 @@ impl RunFolder {
         if path.join(CONFIG).exists() {
             return Err(Error::new("already contains a run")
                 .at(path.display())
-                .help("go on with it by --resume, or choose another folder with out=FOLDER"));
+                .help("use --resume to continue it, or choose another folder with out=FOLDER"));
         }
         let run = Self::open(path)?;
         output::write_text(&run.folder.file(CONFIG)?, &config.to_string())?;
         Ok(run)
     }
 
-    /// A run that is to go on; nothing is changed before [`RunFolder::go_on_after`].
+    /// Opens a run to resume; nothing is changed before [`RunFolder::go_on_after`].
     ///
     /// # Errors
     /// There is no run, it is in use by another process, its files cannot be read, or it was started with another
@@ -68,10 +68,10 @@ impl RunFolder {
         Ok(run)
     }
 
-    /// Notes in `cases.json` with which cases the run was begun.
+    /// Stores the cases of a new run in `cases.json`, or compares them with those already stored.
     ///
     /// # Errors
-    /// The run was begun with other cases (see [`Cases::expect`]); the file is damaged, or cannot be written.
+    /// The run was started with other cases (see [`Cases::expect`]), or the file is damaged or cannot be written.
     pub fn expect_cases(&self, cases: &Cases) -> Result<()> {
         let path = self.folder.file(CASES)?;
         if !path.exists() {
@@ -82,7 +82,7 @@ impl RunFolder {
         begun.and_then(|begun| cases.expect(&begun)).at(path.display())
     }
 
-    /// Refuses to go on with other arithmetic than that of the epochs that are done; see [`Link::expect_arithmetic`].
+    /// Refuses to continue with arithmetic other than that of the finished epochs; see [`Link::expect_arithmetic`].
     ///
     /// # Errors
     /// The run was trained with another backend or instruction set.
@@ -91,10 +91,10 @@ impl RunFolder {
         last.at(self.folder.path().display())
     }
 
-    /// Refuses a log that does not fit the last checkpoint, which is of the epoch `done` and carries `link`.
+    /// Refuses a log that does not match the last checkpoint, which belongs to epoch `done` and carries `link`.
     ///
     /// # Errors
-    /// The log does not hold these epochs, or its hash chain is broken or is another than that of the checkpoint. The
+    /// The log does not contain these epochs, or its hash chain is broken or differs from that of the checkpoint. The
     /// message names the file and the epoch.
     pub fn expect_epochs(&self, done: usize, link: &Link) -> Result<()> {
         let log = self.folder.file(LOG)?;
@@ -111,7 +111,7 @@ impl RunFolder {
             before = Some(&record.hashes);
         }
         if kept < done {
-            return broken(kept + 1, &format!("there is no line, but the checkpoint is of epoch {done}"));
+            return broken(kept + 1, &format!("there is no line, but the checkpoint belongs to epoch {done}"));
         }
         if before.is_some_and(|last| last != link) {
             return broken(done, "the hashes are not those of last.safetensors: the two belong to different runs");
@@ -119,7 +119,7 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Drops the epochs after `done`, and stores the config that the run goes on with.
+    /// Drops the epochs after `done`, and stores the config with which the run continues.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -132,7 +132,7 @@ impl RunFolder {
     fn open(path: &Path) -> Result<Self> {
         let folder = OutputFolder::create(path)?;
         let Some(lock) = folder.lock()? else {
-            return Err(Error::new("another process writes to this run")
+            return Err(Error::new("another process is writing to this run")
                 .at(path.display())
                 .help("wait until it ends, or choose another folder with out=FOLDER"));
         };
@@ -140,12 +140,12 @@ impl RunFolder {
         Ok(Self { folder, records: Vec::new(), _lock: lock })
     }
 
-    /// The epochs that are done.
+    /// The finished epochs.
     pub fn records(&self) -> &[EpochRecord] {
         &self.records
     }
 
-    /// Adds an epoch to the logs; gives its link of the chain, which is made from the epoch's `hashes`.
+    /// Adds an epoch to the logs. Returns its link of the chain, which is computed from the epoch's `hashes`.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -158,17 +158,17 @@ impl RunFolder {
         Ok(link)
     }
 
-    /// Whether the newest epoch is better than all before it, by mean foreground DSC. The first one is.
+    /// Whether the newest epoch has a better mean foreground DSC than all before it. This is true of the first epoch.
     pub fn newest_is_best(&self) -> bool {
         !self.records.is_empty() && self.best_epoch() == Some(self.records.len())
     }
 
-    /// The epoch that is better than all others by mean foreground DSC; of equal ones the first.
+    /// The epoch with the best mean foreground DSC; the first one if several are equal.
     pub fn best_epoch(&self) -> Option<usize> {
         patience::best_epoch(&self.records)
     }
 
-    /// Where the newest weights go.
+    /// Path of the newest weights.
     ///
     /// # Errors
     /// Those of [`OutputFolder::file`].
@@ -176,7 +176,7 @@ impl RunFolder {
         self.folder.file(LAST)
     }
 
-    /// Where the best weights go.
+    /// Path of the best weights.
     ///
     /// # Errors
     /// Those of [`OutputFolder::file`].
@@ -184,7 +184,7 @@ impl RunFolder {
         self.folder.file("best.safetensors")
     }
 
-    /// Draws the epochs that are done: `curves.svg`, and TensorBoard's events. Nothing is read back from these.
+    /// Plots the finished epochs: writes `curves.svg` and TensorBoard's events. These files are never read back.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -205,7 +205,7 @@ impl RunFolder {
         output::write_text(&self.folder.file("metrics.csv")?, &self.csv())
     }
 
-    /// One row an epoch.
+    /// One row per epoch.
     fn csv(&self) -> String {
         let Some(first) = self.records.first() else { return String::new() };
         let mut header = vec!["epoch".to_owned(), "learning_rate".into()];
@@ -221,15 +221,15 @@ impl RunFolder {
 /// The config that a run was started with.
 ///
 /// # Errors
-/// The folder holds no run, or its config cannot be read.
+/// The folder does not contain a run, or its config cannot be read.
 pub fn stored_config(path: &Path) -> Result<Table> {
     let path = path.join(CONFIG);
     let text = limits::read_text(&path);
-    let text = text.map_err(|error| error.help("is this the folder of a run? `segcal train` makes one"))?;
+    let text = text.map_err(|error| error.help("is this a run folder? `segcal train` creates one"))?;
     text.parse::<Table>().map_err(|error| Error::new(error.message().to_owned())).at(path.display())
 }
 
-/// Whether a run has stopped early, by the patience of these settings.
+/// Whether a run has stopped early according to the patience of these settings.
 ///
 /// # Errors
 /// The log cannot be read.
@@ -237,16 +237,16 @@ pub fn is_stopped_early(path: &Path, settings: &Settings) -> Result<bool> {
     Ok(settings.patience > 0 && patience::is_over(settings, &read_log(&path.join(LOG))?))
 }
 
-/// The first key, dotted, in which a run's config differs from this one so that it cannot go on.
+/// The first key, dotted, whose value differs between a run's config and this one so that the run cannot be resumed.
 ///
 /// # Errors
-/// The folder holds no run, or its config cannot be read.
+/// The folder does not contain a run, or its config cannot be read.
 pub fn changed_key(path: &Path, config: &Table) -> Result<Option<String>> {
     // A finished run can be extended, and folders can be moved.
     Ok(first_difference(&stored_config(path)?, config, &["epochs", "out", "data"]))
 }
 
-/// The first key, dotted, whose value differs, apart from those that may.
+/// The first key, dotted, whose value differs, ignoring the keys in `apart`.
 pub(super) fn first_difference(stored: &Table, given: &Table, apart: &[&str]) -> Option<String> {
     let keys = stored.keys().chain(given.keys().filter(|key| !stored.contains_key(*key)));
     for key in keys.filter(|key| !apart.contains(&key.as_str())) {
@@ -263,7 +263,7 @@ pub(super) fn first_difference(stored: &Table, given: &Table, apart: &[&str]) ->
     None
 }
 
-/// The lines of the log; none before the first epoch is done.
+/// The lines of the log; empty before the first epoch is finished.
 fn read_log(path: &Path) -> Result<Vec<EpochRecord>> {
     if !path.exists() {
         return Ok(Vec::new());
@@ -302,7 +302,7 @@ mod tests {
         run.record(EpochRecord { hashes, ..record(epoch, dsc) }).unwrap()
     }
 
-    /// Any program that reads CSV gets the name of a structure back, whatever it holds.
+    /// Any CSV reader recovers the name of a structure, whatever characters it contains.
     #[test]
     fn names_with_commas_stay_one_column() {
         let folder = tempfile::tempdir().unwrap();

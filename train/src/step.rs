@@ -1,4 +1,4 @@
-//! One training step: what the network says of a batch, part by part, the loss of all of it, and the gradients.
+//! One training step: the network's outputs for a batch, part by part, the loss of the whole batch, and the gradients.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -11,25 +11,25 @@ use segcal_models::{Gradients, Network, Output, Parameters, Parts, Together};
 use super::ranks::share::Share;
 use super::supervision;
 
-/// A step that has begun.
+/// A step in progress.
 pub(super) struct Step<'a, B: Backend> {
     network: &'a dyn Network<B>,
-    /// Of each part that is computed here.
+    /// The parameters for each part computed here.
     leaves: Vec<Parameters<B>>,
     share: Arc<Share>,
     passes: RefCell<Vec<Pass<B>>>,
 }
 
-/// What the network said of a batch.
+/// The network's outputs for a batch.
 struct Pass<B: Backend> {
-    /// The outputs of each part here.
+    /// The outputs of each part computed here.
     parts: Vec<Vec<Output<B>>>,
-    /// Each output of the whole batch: a leaf, so that a loss sees one tensor.
+    /// Each output for the whole batch, as a leaf, so that a loss sees a single tensor.
     whole: Vec<Tensor<B>>,
 }
 
 impl<'a, B: Backend> Step<'a, B> {
-    /// A step in which `dropout` says what is dropped.
+    /// A step in which `dropout` determines what is dropped.
     pub(super) fn new(
         network: &'a dyn Network<B>,
         parameters: &Parameters<B>,
@@ -42,7 +42,7 @@ impl<'a, B: Backend> Step<'a, B> {
         Self { network, leaves, share, passes: RefCell::default() }
     }
 
-    /// The loss of a batch; of two random views of it, where the objective compares two.
+    /// The loss of a batch, or of two random views of it if the objective compares two.
     ///
     /// # Errors
     /// The device cannot be read, or another rank has ended.
@@ -65,7 +65,7 @@ impl<'a, B: Backend> Step<'a, B> {
         Ok(objective.value(&batch))
     }
 
-    /// The outputs of the whole batch, those of other ranks among them.
+    /// The outputs for the whole batch, including those computed by other ranks.
     fn outputs(&self, images: &Tensor<B>, coarser: bool) -> Result<Vec<Output<B>>> {
         let own = self.share.deal.own().map(|part| self.share.samples(part, images)).collect();
         let together: Arc<dyn Together> = self.share.clone();
@@ -83,7 +83,7 @@ impl<'a, B: Backend> Step<'a, B> {
         Ok(outputs)
     }
 
-    /// The gradients of a loss of the step's outputs, of the whole batch.
+    /// The gradients, over the whole batch, of a loss computed from the step's outputs.
     ///
     /// # Errors
     /// The device cannot be read, or another rank has ended.

@@ -37,12 +37,12 @@ use super::validation::{self, Judged, Validation};
 mod epochs;
 mod observation;
 
-/// What a network is trained on and measured by.
+/// The cases that a network is trained and validated on.
 #[derive(Clone)]
 pub struct Data {
-    /// The cases that the weights are fitted to.
+    /// The cases used to fit the weights.
     pub training: Arc<dyn Source>,
-    /// The cases that choose the best epoch.
+    /// The cases used to choose the best epoch.
     pub validation: Arc<dyn Source>,
     /// Names of the classes, the background first.
     pub class_names: Vec<String>,
@@ -66,7 +66,7 @@ pub struct Trainer<'a, B: Backend, L> {
     ranks: Arc<dyn Ranks>,
 }
 
-/// A step that the device works on.
+/// A step that the device is working on.
 struct Running<B: Backend> {
     number: usize,
     batch: HostBatch,
@@ -76,12 +76,12 @@ struct Running<B: Backend> {
 }
 
 impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
-    /// A training at its beginning: `network` with fresh weights, to minimise `objective` on `data`. Of the settings
-    /// count those of the loop: seed, epochs, batch, clip_norm, samples, optimiser and schedule.
+    /// A new training run: `network` with freshly initialised weights, to minimise `objective` on `data`. Only the
+    /// settings of the loop are used: seed, epochs, batch, clip_norm, samples, optimiser and schedule.
     ///
     /// # Errors
-    /// A setting is out of range, the network does not take such samples, the objective does not fit the number of
-    /// classes, or the first case cannot be read.
+    /// A setting is out of range, the network does not accept samples of this shape, the objective does not fit the
+    /// number of classes, or the first case cannot be read.
     pub fn new(
         backend: &'a B,
         network: Box<dyn Network<B>>,
@@ -118,44 +118,47 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         })
     }
 
-    /// Begins with the weights of a file instead of fresh ones.
+    /// Starts from stored weights instead of freshly initialised ones.
     ///
     /// # Errors
-    /// The weights are not those of the network; the message lists what does not fit.
+    /// The weights do not match the network; the message lists the differences.
     pub fn beginning_with(self, weights: &Stored) -> Result<Self> {
         Ok(Self { parameters: self.network.import(weights, self.backend)?, ..self })
     }
 
-    /// Says what checkpoints store: voxel sizes of the training images, and regions that are problems of their own.
+    /// Sets what checkpoints store in addition: the voxel sizes of the training images, and regions that are separate
+    /// binary problems.
     #[must_use]
     pub fn described_by(self, spacings: Option<Spacings>, regions: Option<Nested>) -> Self {
         Self { spacings, regions, ..self }
     }
 
-    /// Trains with others, each of which has a trainer of the same settings and data: every one ends with the same bits.
+    /// Trains together with other ranks, each of which has a trainer with the same settings and data. All end with
+    /// bit-identical weights.
     ///
     /// # Errors
-    /// The settings do not say in which parts batches are computed.
+    /// There are several ranks, but `micro_batch` is 0.
     pub fn among(self, ranks: Arc<dyn Ranks>) -> Result<Self> {
         if ranks.size() > 1 && self.settings.micro_batch == 0 {
-            let error = Error::new("is 0, but several ranks share a batch in parts of a fixed size").at("micro_batch");
+            let error = Error::new("is 0, but several ranks divide a batch into parts of a fixed size").at("micro_batch");
             return Err(error.help("set micro_batch=1"));
         }
         Ok(Self { ranks, ..self })
     }
 
-    /// Has what each step asks of a graphics card told, as a message of level info: of the first two steps of an epoch,
-    /// and of every step for which something had to be made.
+    /// Logs, at info level, what a step requests from a graphics card: for the first two steps of an epoch, and for
+    /// every step for which something had to be created.
     #[must_use]
     pub fn watched(self, watch: Watch) -> Self {
         Self { watch, ..self }
     }
 
-    /// Goes on from the run's last checkpoint, or from the beginning if no epoch is done.
+    /// Continues from the run's last checkpoint, or from the beginning if no epoch is finished.
     ///
     /// # Errors
-    /// The checkpoint is damaged, missing or belongs to another config; the log does not fit it (see
-    /// [`RunFolder::expect_epochs`]), or the run was begun with other arithmetic than this backend's. The message says whether the checkpoint of the best epoch can take its place.
+    /// The checkpoint is damaged, missing or belongs to another config; the log does not match it (see
+    /// [`RunFolder::expect_epochs`]), or the run was started with arithmetic other than this backend's. The message
+    /// says whether the checkpoint of the best epoch can take its place.
     pub fn restore(&mut self, folder: &mut RunFolder) -> Result<()> {
         folder.expect_arithmetic(&self.backend.arithmetic())?;
         let path = folder.last()?;
@@ -164,7 +167,8 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
             (self.epoch, link) = run::restore(&path, &mut self.parameters, &mut self.optimiser, &mut self.objective)
                 .map_err(|error| offer_best(&error, folder, self.settings))?;
         } else if folder.records().len() > 1 {
-            // Killed within its first epoch a run may have one line of the log and no checkpoint yet; not later.
+            // A run killed within its first epoch may have one log line and no checkpoint yet; later this cannot
+            // happen.
             let what = format!("is missing, but the log holds {} epochs", folder.records().len());
             return Err(offer_best(&Error::new(what).at(path.display()), folder, self.settings));
         }
@@ -175,10 +179,10 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         folder.go_on_after(self.epoch, &self.settings.to_table())
     }
 
-    /// The same on another rank than the first, beside whose [`Trainer::restore`] it reads the same checkpoint.
+    /// Reads the same checkpoint on a rank other than rank 0, which calls [`Trainer::restore`] itself.
     ///
     /// # Errors
-    /// The checkpoint cannot be read from here.
+    /// The checkpoint cannot be read on this rank.
     pub fn restore_beside(&mut self, last: &Path) -> Result<()> {
         if last.exists() {
             let (network, optimiser, objective) = (&mut self.parameters, &mut self.optimiser, &mut self.objective);
@@ -187,27 +191,28 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         Ok(())
     }
 
-    /// Reads every case once before the first step: a case that does not fit must not end a training of hours.
+    /// Reads every case once before the first step, so that an unusable case does not end a training run after hours.
     ///
     /// # Errors
-    /// A case cannot be read, or has other channels than the network takes; or the observer asks to stop.
+    /// A case cannot be read or has a different number of channels than the network takes, or the observer asks to
+    /// stop.
     pub fn check_cases(&self, observer: &dyn Observer) -> Result<()> {
         let channels = self.network.config().in_channels;
         self.data.training.check(channels, observer)?;
         self.data.validation.check(channels, observer)
     }
 
-    /// The network that is trained.
+    /// The network being trained.
     pub fn network(&self) -> &dyn Network<B> {
         &*self.network
     }
 
-    /// The weights as they are now.
+    /// The current weights.
     pub fn parameters(&self) -> &Parameters<B> {
         &self.parameters
     }
 
-    /// Trains and validates one epoch: its figures, with the arithmetic and the hash of its batches.
+    /// Trains and validates one epoch. Returns its figures, with the arithmetic and the hash of its batches.
     fn run_epoch(&mut self, observer: &dyn Observer) -> Result<EpochRecord> {
         let started = Instant::now();
         let (terms, batches) = self.train_epoch(observer)?;
@@ -225,7 +230,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         Ok(record)
     }
 
-    /// One pass over the training samples: the loss terms and the hash of the batches.
+    /// Makes one pass over the training samples. Returns the loss terms and the hash of the batches.
     fn train_epoch(&mut self, observer: &dyn Observer) -> Result<(TermMeans, String)> {
         let rng = Rng::new(self.settings.seed).stream(EPOCHS).stream(self.epoch as u64);
         let training = self.data.training.clone();
@@ -236,12 +241,12 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         let bar = Steps::begin(observer, format!("epoch {}/{}", self.epoch + 1, self.settings.epochs), steps);
         let (mut terms, mut hash) = (TermMeans::default(), Hash::default());
         let mut running: Option<Running<B>> = None;
-        // What validation asked for is not part of a step.
+        // What validation requested is not part of a step.
         self.watch.look();
         samples::prefetched(&*training, &blocks, (self.settings.batch, augment), |number, batch| {
             observer::check(observer).at(format!("epoch {}, step {}", self.epoch + 1, number + 1))?;
             batch.add_to(&mut hash);
-            // The batch moves to the device while that still works on the one before.
+            // The batch moves to the device while the device is still working on the previous one.
             let (images, labels) = batch.upload(self.backend);
             if let Some(before) = running.take() {
                 self.finish(before, &mut terms, &bar)?;
@@ -255,7 +260,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         Ok((terms, hash.hex()))
     }
 
-    /// Asks for the loss of a batch and its gradients.
+    /// Queues the loss of a batch and its gradients.
     fn begin(&self, number: usize, batch: HostBatch, images: &Tensor<B>, labels: &Tensor<B>) -> Result<Running<B>> {
         let share = Share::new(&self.ranks, batch.samples(), self.settings.micro_batch);
         let step = Step::new(&*self.network, &self.parameters, self.stream(DROPOUT, number), share);
@@ -270,7 +275,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         Ok(Running { number, batch, terms, gradients, norm })
     }
 
-    /// Waits for the loss of a step, refuses one that is not finite, and moves the weights.
+    /// Waits for the loss of a step, refuses one that is not finite, and updates the weights.
     fn finish(&mut self, step: Running<B>, means: &mut TermMeans, bar: &Steps<'_>) -> Result<()> {
         let Running { number, batch, terms, gradients, norm } = step;
         let values: Vec<_> = terms.iter().map(|(name, term)| Ok((*name, term.item()?))).collect::<Result<_>>()?;
@@ -289,12 +294,12 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         Ok(())
     }
 
-    /// The random numbers of one purpose in a step of the running epoch.
+    /// The random numbers for one purpose in a step of the current epoch.
     fn stream(&self, purpose: u64, step: usize) -> Rng {
         Rng::new(self.settings.seed).stream(purpose).stream(self.epoch as u64).stream(step as u64)
     }
 
-    /// Says which number of which batch is not finite, and where that began.
+    /// The error that reports which number of which batch is not finite, and where it first arose.
     fn diverged(&self, step: usize, batch: &HostBatch, terms: &[(&str, f64)], gradients: &Gradients<B>) -> Error {
         let images = batch.upload(self.backend).0;
         let found = divergence::find(&*self.network, &self.parameters, &images, terms, gradients);
@@ -331,12 +336,12 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         }
     }
 
-    /// The hash of all that makes the rest of the run.
+    /// The hash of everything that determines the rest of the run.
     pub(crate) fn weights_hash(&self) -> Result<String> {
         chain::weights(&self.parameters, &self.optimiser.state(), &self.objective.state())
     }
 
-    /// What is stored at the end of the running epoch, whose hashes are `link`.
+    /// The checkpoint at the end of the current epoch, whose hashes are `link`.
     fn checkpoint<'b>(&'b self, link: &'b Link) -> Checkpoint<'b, B, L> {
         Checkpoint {
             parameters: &self.parameters,

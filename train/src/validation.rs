@@ -1,4 +1,4 @@
-//! What a network is worth between two epochs: DSC and foreground ECE of whole volumes.
+//! Evaluates a network between two epochs: DSC and foreground ECE of whole volumes.
 
 use segcal_core::{Backend, Context, Result};
 use segcal_data::observer::{self, Observer, Steps};
@@ -14,7 +14,8 @@ use super::source::Source;
 
 /// Means over the validation volumes.
 pub struct Validation {
-    /// DSC of each structure (label 1, 2, ...) or region; a structure that neither map holds is left out of its mean.
+    /// DSC of each structure (label 1, 2, ...) or region; cases in which neither map contains the structure are left
+    /// out of its mean.
     pub dsc: Vec<f64>,
     /// ECE over the voxels whose reference is not background.
     pub ece: f64,
@@ -27,22 +28,23 @@ impl Validation {
     }
 }
 
-/// The mean of what is a number; NaN if nothing is.
+/// The mean of the values that are not NaN; NaN if there are none.
 fn mean(values: &[f64]) -> f64 {
     let present: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
     present.iter().sum::<f64>() / present.len() as f64
 }
 
-/// What the network's outputs are, by which it is judged.
+/// What the network's outputs represent, which determines how they are evaluated.
 #[derive(Clone, Copy, Debug)]
 pub enum Judged<'a> {
-    /// Classes of these names, the background first: DSC of each structure, ECE over the reference's foreground.
+    /// Classes with these names, the background first: DSC of each structure, ECE over the reference's foreground.
     Classes(&'a [String]),
-    /// Regions: DSC of each in the label map that they make, and the mean of each one's ECE against the rest over its voxels.
+    /// Regions: DSC of each in the label map derived from them, and the mean over regions of the one-versus-rest ECE
+    /// within each region.
     Regions(&'a Nested),
 }
 
-/// Predicts and measures every volume, each on one of the ranks.
+/// Predicts and evaluates every volume, each on one of the ranks.
 ///
 /// # Errors
 /// A case cannot be read, the device fails, the network's output is not finite, or the observer asks to stop.
@@ -83,7 +85,7 @@ pub fn validate<B: Backend>(
 }
 
 impl Judged<'_> {
-    /// What the structures are called.
+    /// Names of the structures.
     pub fn names(self) -> Vec<String> {
         match self {
             Self::Classes(names) => names.iter().skip(1).cloned().collect(),

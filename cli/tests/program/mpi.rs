@@ -98,7 +98,7 @@ fn a_process_with_another_config_or_other_data_is_refused_and_the_difference_nam
     let label = moved.join("labelsTr/phantom_001.nii.gz");
     fs::copy(moved.join("labelsTr/phantom_002.nii.gz"), label).unwrap();
     let data = refused(scene.arguments("run", &[&format!("data={}", moved.display())]));
-    assert!(data.contains("rank 1: has other files of the case phantom_001 than rank 0"), "{data}");
+    assert!(data.contains("rank 1: has files of the case phantom_001 that differ from those of rank 0"), "{data}");
     let isa = refused([scene.arguments("run", &[]), vec!["--isa".into(), "baseline".into()]].concat());
     assert!(isa.contains("rank 1: computes with cpu baseline, rank 0 with cpu"), "{isa}");
 }

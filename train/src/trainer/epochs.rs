@@ -1,4 +1,4 @@
-//! Epoch after epoch: alone, into a run folder, or beside the rank that writes one.
+//! Runs epoch after epoch: on its own, into a run folder, or alongside the rank that writes one.
 
 use segcal_core::{Backend, Error, Result};
 use segcal_data::observer::{Observer, is_interruption};
@@ -10,7 +10,7 @@ use crate::run_folder::RunFolder;
 use crate::stopped::{is_stopped, stopped};
 
 impl<B: Backend, L: Criterion> super::Trainer<'_, B, L> {
-    /// Trains the epochs that are left, and gives the figures of each.
+    /// Trains the remaining epochs, and returns the figures of each.
     ///
     /// # Errors
     /// A case cannot be read, a number is not finite, the device fails, or the observer asks to stop.
@@ -26,14 +26,14 @@ impl<B: Backend, L: Criterion> super::Trainer<'_, B, L> {
     /// The same, writing logs and checkpoints after each epoch.
     ///
     /// # Errors
-    /// As [`Self::run`], and the folder cannot be written. All that was written before stays usable; once an epoch is
-    /// done, [`is_stopped`] knows the error.
+    /// As [`Self::run`], or the folder cannot be written. Everything written before stays usable; once an epoch is
+    /// finished, [`is_stopped`] recognises the error.
     pub fn run_in(&mut self, folder: &mut RunFolder, observer: &dyn Observer) -> Result<()> {
         let outcome = self.run_epochs(folder, observer);
         self.with_what_is_kept(outcome)
     }
 
-    /// Says of an error which epochs are kept, and how to go on.
+    /// Adds to an error which epochs are kept, and how to continue.
     fn with_what_is_kept(&self, outcome: Result<()>) -> Result<()> {
         let kept = match self.epoch {
             0 => "no epoch was done yet".to_owned(),
@@ -41,7 +41,7 @@ impl<B: Backend, L: Criterion> super::Trainer<'_, B, L> {
             done => format!("epochs 1 to {done} are kept"),
         };
         outcome.map_err(|error| {
-            let go_on = format!("{kept}; the same command with --resume goes on from there");
+            let go_on = format!("{kept}; the same command with --resume continues from there");
             if is_interruption(&error) {
                 error.help(go_on)
             } else if self.epoch > 0 || is_stopped(&error) {
@@ -60,7 +60,8 @@ impl<B: Backend, L: Criterion> super::Trainer<'_, B, L> {
             if folder.newest_is_best() {
                 self.checkpoint(&link).save(&folder.best()?)?;
             }
-            // Before the last checkpoint, which says that the epoch is done: a finished run has the curves of all epochs.
+            // Before the last checkpoint, which marks the epoch as finished, so that a finished run has the curves of
+            // all epochs.
             folder.draw()?;
             self.checkpoint(&link).save(&folder.last()?)?;
             self.epoch += 1;
@@ -69,7 +70,7 @@ impl<B: Backend, L: Criterion> super::Trainer<'_, B, L> {
         Ok(())
     }
 
-    /// Trains the same epochs beside the first rank, which does [`Self::run_in`]; writes nothing.
+    /// Trains the same epochs alongside rank 0, which calls [`Self::run_in`]; writes nothing.
     ///
     /// # Errors
     /// As [`Self::run_in`].
@@ -86,8 +87,8 @@ impl<B: Backend, L: Criterion> super::Trainer<'_, B, L> {
         Ok(())
     }
 
-    /// Whether there is another epoch: what the first rank `wishes`, if there are epochs left. All ranks ask at once, and must have
-    /// the same weights.
+    /// Whether to train another epoch: rank 0 decides by its `wishes`, if any epochs are left. All ranks call this
+    /// together, and must have the same weights.
     fn goes_on(&self, wishes: bool) -> Result<bool> {
         let wishes = wishes && self.epoch < self.settings.epochs;
         if self.ranks.size() == 1 {
@@ -96,9 +97,9 @@ impl<B: Backend, L: Criterion> super::Trainer<'_, B, L> {
         let all = self.ranks.gather(format!("{}{}", u8::from(wishes), self.weights_hash()?).as_bytes())?;
         match all.iter().position(|own| own.get(1..) != all[0].get(1..)) {
             None => Ok(all[0].first() == Some(&b'1')),
-            Some(rank) => Err(Error::new(format!("rank {rank} has other weights than rank 0"))
+            Some(rank) => Err(Error::new(format!("the weights of rank {rank} differ from those of rank 0"))
                 .at(format!("after epoch {}", self.epoch))
-                .help("pin the instruction set of the weakest machine with --isa, or look for broken memory")),
+                .help("pin the instruction set of the weakest machine with --isa, or check for faulty memory")),
         }
     }
 }

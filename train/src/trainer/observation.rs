@@ -1,4 +1,4 @@
-//! What a loss that keeps multipliers sees between two epochs.
+//! Shows the validation samples to a loss that keeps multipliers, between two epochs.
 
 use segcal_core::{Backend, Context, Result, Rng, Tensor};
 use segcal_data::observer::{self, Observer};
@@ -11,10 +11,10 @@ use crate::samples::{self, HostBatch};
 use crate::settings::Samples;
 
 impl<B: Backend, L: Criterion> super::Trainer<'_, B, L> {
-    /// Shows the validation samples to a loss that keeps multipliers: on each rank all, in order.
+    /// Shows the validation samples to a loss that keeps multipliers. Each rank sees all of them, in order.
     pub(super) fn observe_validation(&mut self, observer: &dyn Observer) -> Result<()> {
         if !self.objective.state().is_empty() {
-            // Slices without a structure are left out of training alone.
+            // Slices without a structure are only left out of training.
             let all = Samples { skip_empty: false, ..self.settings.samples.clone() };
             let blocks = samples::epoch_blocks(&*self.data.validation, &all, Rng::new(self.settings.seed))?;
             for blocks in blocks.chunks(self.settings.batch * self.ranks.size()) {
@@ -28,7 +28,7 @@ impl<B: Backend, L: Criterion> super::Trainer<'_, B, L> {
         Ok(())
     }
 
-    /// Logits and labels of one batch for each rank, each batch computed by one.
+    /// Logits and labels of one batch per rank, each batch computed by one rank.
     fn seen(&self, blocks: &[Block]) -> Result<Vec<(Tensor<B>, Tensor<B>)>> {
         let cut = |blocks: &[Block]| HostBatch::cut(&*self.data.validation, blocks, None);
         let forward = |images: &Tensor<B>| self.network.forward(&self.parameters, images, Mode::Evaluate);
