@@ -318,7 +318,11 @@ fn read<T: DeserializeOwned>(kind: &str, bytes: &[u8], check: impl FnOnce(&T, &V
 }
 
 fn expect(whole: bool) -> Result<()> {
-    if whole { Ok(()) } else { Err(Error::new("not the bytes of such a state").help("give what to_bytes gave")) }
+    if whole {
+        Ok(())
+    } else {
+        Err(Error::new("not the bytes of a state of this kind").help("pass the bytes that to_bytes returned"))
+    }
 }
 
 fn regions(state: &Value) -> impl Iterator<Item = &Value> {

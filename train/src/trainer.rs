@@ -140,7 +140,8 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
     /// There are several ranks, but `micro_batch` is 0.
     pub fn among(self, ranks: Arc<dyn Ranks>) -> Result<Self> {
         if ranks.size() > 1 && self.settings.micro_batch == 0 {
-            let error = Error::new("is 0, but several ranks divide a batch into parts of a fixed size").at("micro_batch");
+            let error =
+                Error::new("is 0, but several ranks divide a batch into parts of a fixed size").at("micro_batch");
             return Err(error.help("set micro_batch=1"));
         }
         Ok(Self { ranks, ..self })
@@ -179,7 +180,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         folder.go_on_after(self.epoch, &self.settings.to_table())
     }
 
-    /// Reads the same checkpoint on a rank other than rank 0, which calls [`Trainer::restore`] itself.
+    /// Reads the same checkpoint on any rank but rank 0, which calls [`Trainer::restore`] instead.
     ///
     /// # Errors
     /// The checkpoint cannot be read on this rank.

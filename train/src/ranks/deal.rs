@@ -1,15 +1,15 @@
-//! Who computes which part of a batch.
+//! Which rank computes which part of a batch.
 
 use std::ops::Range;
 
 use super::tree::{Node, Tree};
 
-/// A batch in parts of a fixed number of samples, the last perhaps smaller, dealt to ranks in consecutive runs.
+/// A batch split into parts with a fixed number of samples (the last may be smaller); each rank gets consecutive parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deal {
-    /// Samples of the batch.
+    /// Number of samples in the batch.
     pub samples: usize,
-    /// Samples of a part.
+    /// Number of samples in a part.
     pub each: usize,
     /// This rank.
     pub rank: usize,
@@ -23,25 +23,25 @@ impl Deal {
         self.samples.div_ceil(self.each)
     }
 
-    /// Whether there is one part alone, and one rank.
+    /// Whether there is only one part and one rank.
     pub fn is_whole(&self) -> bool {
         self.parts() == 1 && self.size == 1
     }
 
-    /// The parts of a rank; none where there are fewer parts than ranks.
+    /// The parts of a rank. A rank may have none if there are fewer parts than ranks.
     pub fn of(&self, rank: usize) -> Range<usize> {
         let first = |rank: usize| rank * self.parts() / self.size;
         first(rank)..first(rank + 1)
     }
 
-    /// The parts that are computed here: a rank without a part computes the last one too, so that it has what all have, but gives
-    /// nothing of it to the others.
+    /// The parts computed on this rank. A rank without a part computes the last one as well, so that it has the same
+    /// kinds of results as the others, but sends none of them.
     pub fn own(&self) -> Range<usize> {
         let own = self.of(self.rank);
         if own.is_empty() { self.parts() - 1..self.parts() } else { own }
     }
 
-    /// Whether what is computed here is given to the others.
+    /// Whether the results of this rank are sent to the others.
     pub fn counts(&self) -> bool {
         !self.of(self.rank).is_empty()
     }
@@ -57,7 +57,7 @@ impl Deal {
         self.samples.min(parts.start * self.each)..self.samples.min(parts.end * self.each)
     }
 
-    /// The sums that a rank can make by itself.
+    /// The sums that a rank can compute from its own parts.
     pub fn nodes(&self, rank: usize) -> Vec<Node<()>> {
         let mut tree = Tree::default();
         self.of(rank).for_each(|start| tree.push(Node { start, size: 1, sum: () }, |(), ()| ()));

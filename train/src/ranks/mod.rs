@@ -1,7 +1,7 @@
 //! Several processes that train one network.
 //!
-//! They know each other by one operation, [`Ranks::gather`]. Who computes what is in [`deal`], in which order sums are made
-//! in [`tree`], how tensors travel in `wire`, what all must have in common in `passport`.
+//! They communicate by one operation, [`Ranks::gather`]. [`deal`] decides which rank computes what, [`tree`] in which
+//! order terms are added, `wire` how tensors are encoded, and `passport` checks what all ranks must have in common.
 
 pub mod deal;
 #[cfg(feature = "mpi")]
@@ -17,19 +17,20 @@ use segcal_core::{Error, Result};
 
 /// One of several processes that train together, numbered from 0.
 pub trait Ranks: Send + Sync {
-    /// The number of this one.
+    /// The number of this rank.
     fn rank(&self) -> usize;
 
-    /// How many there are.
+    /// The number of ranks.
     fn size(&self) -> usize;
 
-    /// What each gives, in the order of the ranks. All must call it, in the same order; it returns when all have.
+    /// Returns the bytes of every rank, in rank order. All ranks must make the same sequence of calls; a call returns
+    /// once all ranks have made it.
     ///
     /// # Errors
-    /// Another one has ended, or this one is asked to.
+    /// Another rank has ended, or this one has been asked to end.
     fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>>;
 
-    /// Says that all have done what they came for.
+    /// Ends the communication, after all ranks have finished their work.
     fn finish(&self) {}
 }
 
@@ -51,7 +52,8 @@ impl Ranks for Alone {
     }
 }
 
-/// The outcome here, if it is a success on all ranks; else the error here, or the first one elsewhere.
+/// Returns the outcome of this rank if all ranks succeed; otherwise this rank's error, or else that of the first rank
+/// that failed.
 pub(crate) fn agree<T>(ranks: &dyn Ranks, outcome: Result<T>) -> Result<T> {
     if ranks.size() == 1 {
         return outcome;

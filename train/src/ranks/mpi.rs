@@ -1,9 +1,9 @@
 //! Ranks that are processes started by `mpirun`.
 //!
-//! One thread makes all calls of MPI, so that an implementation without support of threads will do. It never waits inside of
-//! a call: it asks whether the exchange is done and sleeps in between, so that ranks that wait leave the processors to those
-//! that compute. Whoever waits for it looks meanwhile whether the process is asked to end: when a rank dies, `mpirun` asks
-//! the others to.
+//! One thread makes all MPI calls, so an implementation without full thread support suffices. It never blocks inside a
+//! call: it polls whether the exchange is done and sleeps in between, so that waiting ranks leave the processors to
+//! those that compute. While waiting for this thread, the caller checks whether the process has been asked to end: when
+//! a rank dies, `mpirun` asks the others to end.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -18,17 +18,17 @@ use segcal_core::{Error, Result, memory};
 
 use super::Ranks;
 
-/// Bytes of one exchange of MPI at most, of all ranks together: it counts in 31 bits.
+/// Maximum number of bytes in one MPI exchange, over all ranks: MPI counts in 31 bits.
 const PIECE: usize = 1 << 30;
-/// How long a rank sleeps between two looks: short beside a step, long beside a look.
+/// How long a rank sleeps between two polls: short compared to a step, long compared to a poll.
 const PAUSE: Duration = Duration::from_micros(100);
-/// How often a waiting rank looks whether it is asked to end.
+/// How often a waiting rank checks whether it has been asked to end.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Whether the process is asked to end, and why.
+/// Whether the process has been asked to end, and why.
 pub type Stop = Box<dyn Fn() -> Option<Error> + Send + Sync>;
 
-/// This process among those that were started with it.
+/// This process as one of the ranks started together.
 pub struct Mpi {
     rank: usize,
     size: usize,
@@ -37,18 +37,18 @@ pub struct Mpi {
     line: Mutex<Line>,
 }
 
-/// To the thread that makes the calls, and back.
+/// The channels to the thread that makes the calls, and back.
 struct Line {
-    /// Gone, the thread takes leave of the others.
+    /// When this is dropped, the thread leaves the other ranks.
     ask: Option<Sender<Vec<u8>>>,
     answer: Receiver<Vec<Vec<u8>>>,
 }
 
 impl Mpi {
-    /// Joins the others; `stop` says while this process waits for them whether it is asked to end.
+    /// Joins the other ranks. While this process waits for them, `stop` reports whether it has been asked to end.
     ///
     /// # Errors
-    /// MPI was begun before in this process, or no thread can be started.
+    /// MPI was already initialised in this process, or no thread can be started.
     pub fn start(stop: Stop) -> Result<Self> {
         let (ask, asked) = channel();
         let (answer, answered) = channel();
@@ -56,18 +56,18 @@ impl Mpi {
         let thread = move || {
             let Some((universe, _)) = mpi::initialize_with_threading(Threading::Funneled) else { return };
             let world = universe.world();
-            // Nobody listens any more if the process has given up.
+            // Nobody is listening if the process has given up.
             let _ = place.send((world.rank() as usize, world.size() as usize));
             serve(&world, &asked, &answer);
-            // Waits for the others; `answer` is dropped behind it.
+            // Waits for the other ranks; `answer` is dropped only afterwards.
             drop(universe);
             drop(answer);
         };
         Builder::new()
             .name("mpi".into())
             .spawn(thread)
-            .map_err(|error| memory::shortage(format!("no thread can be started for MPI: {error}")))?;
-        let (rank, size) = placed.recv().map_err(|_| Error::new("MPI was begun before in this process"))?;
+            .map_err(|error| memory::shortage(format!("cannot start a thread for MPI: {error}")))?;
+        let (rank, size) = placed.recv().map_err(|_| Error::new("MPI was already initialised in this process"))?;
         let line = Line { ask: Some(ask), answer: answered };
         Ok(Self { rank, size, stop, line: Mutex::new(line) })
     }
@@ -83,7 +83,7 @@ impl Ranks for Mpi {
     }
 
     fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let ended = || Error::new("the thread that speaks with the other ranks has ended");
+        let ended = || Error::new("the thread that communicates with the other ranks has ended");
         let line = self.line.lock().map_err(|_| ended())?;
         line.ask.as_ref().and_then(|ask| ask.send(own.to_vec()).ok()).ok_or_else(ended)?;
         loop {
@@ -102,14 +102,14 @@ impl Ranks for Mpi {
     fn finish(&self) {
         if let Ok(mut line) = self.line.lock() {
             line.ask = None;
-            // The thread has nothing more to say; its end is that of the channel.
+            // The thread sends nothing more; the channel closes when the thread ends.
             let _ = line.answer.recv();
         }
     }
 }
 
 impl Drop for Mpi {
-    /// Without [`Ranks::finish`] something went wrong: the thread is left where it is, and ends with the process.
+    /// If [`Ranks::finish`] was not called, something went wrong: the thread is left running and ends with the process.
     fn drop(&mut self) {
         if let Some(ask) = self.line.get_mut().ok().and_then(|line| line.ask.take()) {
             std::mem::forget(ask);
@@ -117,7 +117,7 @@ impl Drop for Mpi {
     }
 }
 
-/// Does what is asked until nobody asks any more.
+/// Serves requests until the channel closes.
 fn serve(world: &SimpleCommunicator, asked: &Receiver<Vec<u8>>, answer: &Sender<Vec<Vec<u8>>>) {
     while let Ok(own) = asked.recv() {
         if answer.send(gathered(world, &own)).is_err() {
@@ -126,7 +126,7 @@ fn serve(world: &SimpleCommunicator, asked: &Receiver<Vec<u8>>, answer: &Sender<
     }
 }
 
-/// What each rank gives: first how long it is, then piece by piece.
+/// Gathers the bytes of every rank: first their lengths, then the bytes piece by piece.
 fn gathered(world: &SimpleCommunicator, own: &[u8]) -> Vec<Vec<u8>> {
     let size = world.size() as usize;
     let lengths = exchanged(world, &(own.len() as u64).to_le_bytes(), &vec![8; size]);
@@ -147,7 +147,7 @@ fn gathered(world: &SimpleCommunicator, own: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
-/// One exchange of at most [`PIECE`] bytes, of which rank `i` gives `counts[i]`.
+/// One exchange of at most [`PIECE`] bytes, to which rank `i` contributes `counts[i]`.
 fn exchanged(world: &SimpleCommunicator, own: &[u8], counts: &[usize]) -> Vec<u8> {
     let mut all = vec![0; counts.iter().sum()];
     let starts = counts.iter().scan(0, |next, &count| Some(std::mem::replace(next, *next + count) as Count));

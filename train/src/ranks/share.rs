@@ -1,4 +1,4 @@
-//! A rank's share of one step, and what brings the shares together.
+//! A rank's share of one step, and how the shares are combined.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,19 +10,19 @@ use super::deal::Deal;
 use super::tree::{Node, Tree};
 use super::wire;
 
-/// Numbers of gradients that travel together: enough to fill a connection, few beside the gradients.
+/// How many gradient values are sent together: enough to saturate a connection, but few compared to all gradients.
 const BUCKET: usize = 1 << 21;
 
 /// A rank's share of one step.
 pub(crate) struct Share {
     ranks: Arc<dyn Ranks>,
     pub(crate) deal: Deal,
-    /// What went wrong where it could not be told at once.
+    /// An error that could not be returned where it occurred.
     failed: Mutex<Option<Error>>,
 }
 
 impl Share {
-    /// The share of this rank in a batch of `samples`, in parts of `each`; 0: in one part.
+    /// This rank's share of a batch of `samples`, in parts of `each` samples; 0 means one part.
     pub(crate) fn new(ranks: &Arc<dyn Ranks>, samples: usize, each: usize) -> Arc<Self> {
         let each = if each == 0 { samples.max(1) } else { each };
         let deal = Deal { samples, each, rank: ranks.rank(), size: ranks.size() };
@@ -38,7 +38,7 @@ impl Share {
         ops::slice(&all.detach(), [samples.start, 0, 0, 0, 0], all.shape().with(axis::N, samples.len()))
     }
 
-    /// All samples of the batch, given those of each part here.
+    /// All samples of the batch, given those of each part computed here.
     ///
     /// # Errors
     /// As [`Ranks::gather`]; the device cannot be read.
@@ -55,7 +55,7 @@ impl Share {
         wire::take(own[0].backend(), whole, &mut &all[..])
     }
 
-    /// The gradients of the whole batch, given those of each part here: the sum in the order of a [`Tree`].
+    /// The gradients of the whole batch, given those of each part computed here: their sum in the order of a [`Tree`].
     ///
     /// # Errors
     /// As [`Ranks::gather`]; the device cannot be read.
@@ -81,7 +81,7 @@ impl Share {
         tree
     }
 
-    /// The sums of some tensors over all ranks.
+    /// Sums of tensors over all ranks.
     fn joined<B: Backend>(&self, own: Vec<Tree<Tensor<B>>>) -> Result<Vec<Tensor<B>>> {
         let trees = if self.deal.size == 1 { own } else { self.exchanged(own)? };
         trees.into_iter().map(|tree| tree.finish(add).ok_or_else(wire::strange)).collect()
@@ -108,7 +108,7 @@ impl Share {
         Ok(trees)
     }
 
-    /// What went wrong inside of the network, if something did.
+    /// Returns the error that occurred inside the network, if any.
     ///
     /// # Errors
     /// As [`Ranks::gather`].
@@ -117,7 +117,7 @@ impl Share {
     }
 }
 
-/// The gradients that there are, by number, in the runs that travel together.
+/// The indices of the existing gradients, grouped into those that are sent together.
 fn buckets<B: Backend>(gradients: &Gradients<B>, parameters: usize) -> Vec<Vec<usize>> {
     let (mut buckets, mut filled): (Vec<Vec<usize>>, usize) = (Vec::new(), usize::MAX / 2);
     for number in 0..parameters {
@@ -138,7 +138,7 @@ fn add<B: Backend>(a: Tensor<B>, b: Tensor<B>) -> Tensor<B> {
 }
 
 impl Together for Share {
-    /// Where the ranks cannot be asked the rows are NaN, and [`Share::check`] says why.
+    /// If communication fails the rows are NaN, and [`Share::check`] returns the error.
     fn rows(&self, own: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
         if self.deal.size == 1 {
             return own;

@@ -1,4 +1,4 @@
-//! One model by one, two, three and four ranks, which are threads here: the same bits.
+//! Training a model on one, two, three or four ranks, which are threads here, gives the same bits.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ fn trained<B: Backend>(backend: &B, keys: &[&str], ranks: Arc<dyn Ranks>) -> Res
     Ok((records, trainer.weights_hash()?))
 }
 
-/// What each of several ranks ends with.
+/// The results of each of several ranks.
 fn trained_by<B: Backend>(backend: &B, keys: &[&str], size: usize) -> Vec<(Vec<EpochRecord>, String)> {
     std::thread::scope(|scope| {
         let start = |ranks: Threads| scope.spawn(move || trained(backend, keys, Arc::new(ranks)).unwrap());
@@ -108,7 +108,7 @@ fn deep_supervision_and_dropout_give_the_bits_of_one_rank() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Any batch, cut anyhow.
+    /// Any batch, split in any way.
     #[test]
     fn any_batch_cut_anyhow_gives_the_bits_of_one(batch in 1usize..9, each in 1usize..9, size in 2usize..5, seed in 0u64..9) {
         let [batch_key, each, seed] =
@@ -122,7 +122,8 @@ proptest! {
     }
 }
 
-/// In double precision the parts and the whole differ by rounding alone, so the mathematics is the same; and one part is the whole.
+/// In double precision the parts and the whole differ only by rounding, so the mathematics is the same; a single part
+/// is the whole.
 #[test]
 fn parts_compute_what_the_whole_batch_computes() {
     for network in [TINY, BATCH] {

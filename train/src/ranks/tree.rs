@@ -1,19 +1,20 @@
-//! Sums whose order depends on the number of terms alone.
+//! Sums whose order of addition depends only on the number of terms.
 //!
-//! Terms are numbered from 0. Two neighbouring sums of `2^k` terms, the first of which begins at a multiple of `2^(k + 1)`, are added
-//! to one of `2^(k + 1)`; what is left at the end is added from the last to the first. So whoever has consecutive terms can add
-//! many of them without the others, and the sum of what all have is the same whoever had which.
+//! Terms are numbered from 0. Two neighbouring sums of `2^k` terms, the first of which begins at a multiple of
+//! `2^(k + 1)`, are combined into one of `2^(k + 1)`; the sums that remain at the end are added from the last to the
+//! first. A rank with consecutive terms can therefore add many of them without the other ranks, and the total is the
+//! same however the terms are distributed.
 
-/// A sum that is being made: its nodes are sums of terms that others are not yet added to.
+/// A sum in progress: its nodes are partial sums that have not yet been combined.
 #[derive(Clone, Debug)]
 pub struct Tree<T> {
     nodes: Vec<Node<T>>,
 }
 
-/// The sum of `size` terms from `start` on.
+/// The sum of `size` terms beginning at `start`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node<T> {
-    /// Number of the first term.
+    /// Index of the first term.
     pub start: usize,
     /// Number of terms, a power of two.
     pub size: usize,
@@ -28,7 +29,7 @@ impl<T> Default for Tree<T> {
 }
 
 impl<T> Tree<T> {
-    /// Takes the next node in order, and adds to it what belongs to it.
+    /// Takes the next node in order, and combines it with earlier ones where possible.
     pub fn push(&mut self, mut node: Node<T>, add: impl Fn(T, T) -> T) {
         while let Some(before) = self.nodes.pop() {
             if before.size != node.size || !before.start.is_multiple_of(2 * node.size) {
@@ -40,12 +41,12 @@ impl<T> Tree<T> {
         self.nodes.push(node);
     }
 
-    /// What cannot be added without other terms.
+    /// The partial sums that cannot be combined without further terms.
     pub fn into_nodes(self) -> Vec<Node<T>> {
         self.nodes
     }
 
-    /// The sum of all terms; nothing if there is none.
+    /// The sum of all terms; `None` if there are no terms.
     pub fn finish(self, add: impl Fn(T, T) -> T) -> Option<T> {
         self.nodes.into_iter().map(|node| node.sum).rev().reduce(|after, before| add(before, after))
     }

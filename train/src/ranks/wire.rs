@@ -1,4 +1,4 @@
-//! Tensors as bytes between ranks of the same arithmetic: the numbers as they are, little endian.
+//! Tensors as bytes, exchanged between ranks with the same arithmetic: the exact numbers, little-endian.
 
 use segcal_core::{Backend, Elem, Error, Result, Shape, Tensor};
 
@@ -16,10 +16,10 @@ pub(crate) fn put<B: Backend>(tensor: &Tensor<B>, bytes: &mut Vec<u8>) -> Result
     Ok(())
 }
 
-/// Takes a tensor of this shape off the front.
+/// Takes a tensor of this shape from the front.
 ///
 /// # Errors
-/// There are fewer numbers.
+/// There are too few bytes.
 pub(crate) fn take<B: Backend>(backend: &B, shape: Shape, bytes: &mut &[u8]) -> Result<Tensor<B>> {
     let each = size_of::<B::Elem>();
     let Some((own, rest)) = bytes.split_at_checked(shape.len() * each) else { return Err(strange()) };
@@ -32,17 +32,17 @@ pub(crate) fn take<B: Backend>(backend: &B, shape: Shape, bytes: &mut &[u8]) -> 
     Ok(Tensor::new(backend, shape, own.chunks_exact(each).map(|bytes| B::Elem::of(number(bytes))).collect()))
 }
 
-/// Doubles as bytes.
+/// Converts doubles to bytes.
 pub(crate) fn bytes_of(numbers: &[f64]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
-/// Bytes as doubles; what is left over is dropped.
+/// Converts bytes to doubles; leftover bytes are dropped.
 pub(crate) fn numbers_of(bytes: &[u8]) -> Vec<f64> {
     bytes.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect()
 }
 
-/// Says that another rank sent something of another size than all ranks should.
+/// The error when another rank sent data of an unexpected size.
 pub(crate) fn strange() -> Error {
-    Error::new("another rank sent numbers of another size: the ranks do not run the same program")
+    Error::new("another rank sent data of an unexpected size: the ranks do not run the same program")
 }

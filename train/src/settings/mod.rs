@@ -19,44 +19,46 @@ pub use input::{Input, Normalise};
 use samples::positive;
 pub use samples::{SampleKind, Samples, SliceAxis};
 
-/// A training run, resolved. Every key may be given in the file and overridden as `key=value`.
+/// The resolved settings of a training run. Every key can be set in the file and overridden as `key=value`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Folder of the data set (MSD, nnU-Net or PNG layout).
     pub data: PathBuf,
-    /// Number of the split from 0, where the data set has several (nnU-Net's splits_final.json), or of the five random
-    /// ones where it has none.
+    /// Number of the split, counted from 0, if the data set has several (nnU-Net's splits_final.json), or of the five
+    /// random splits if it has none.
     pub fold: usize,
-    /// Folder of the run; empty: `runs/CONFIG-LOSS`.
+    /// Run folder; if empty, `runs/CONFIG-LOSS`.
     pub out: PathBuf,
-    /// Seed of weights, order and augmentation.
+    /// Seed for the initial weights, the sample order and augmentation.
     pub seed: u64,
-    /// Weights to begin with, a safetensors file under PyTorch's names; empty: fresh ones.
+    /// Initial weights: a safetensors file with PyTorch's names; if empty, the weights are freshly initialised.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub init: PathBuf,
     /// Passes over the training cases.
     pub epochs: usize,
-    /// Samples of one step.
+    /// Samples per step.
     pub batch: usize,
-    /// Samples that go through the network together; 0: all of a batch. The gradients of such parts are added in an order that does
-    /// not depend on who computes which, so several processes give the bits of one; other parts have other last bits.
+    /// Samples that pass through the network together; 0 means the whole batch. The gradients of these groups are added
+    /// in an order that does not depend on which process computes which group, so several processes give the same bits
+    /// as one; a different group size changes the last bits.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub micro_batch: usize,
-    /// Epochs without a better validation DSC after which training stops before `epochs` are done; 0: never.
+    /// Number of epochs without a better validation DSC after which training stops early; 0 disables early stopping.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub patience: usize,
-    /// Largest Euclidean norm of all gradients together; 0 does not clip.
+    /// Maximum Euclidean norm of all gradients together; 0 disables clipping.
     pub clip_norm: f64,
     /// How images are prepared.
     pub input: Input,
-    /// What the network is shown.
+    /// How samples are cut from the cases.
     pub samples: Samples,
-    /// How training samples are changed at random: a word (none, light, nnunet), or a table of it and what differs.
+    /// Random augmentation of training samples: a preset (none, light, nnunet), or a table with the preset and the keys
+    /// that differ from it.
     #[serde(default, skip_serializing_if = "Augment::is_none")]
     #[schemars(schema_with = "reference::augment")]
     pub augment: Augment,
-    /// The network: keys of `segcal list networks`.
+    /// The network: its name and the keys that `segcal list networks` shows.
     #[schemars(schema_with = "reference::network")]
     pub network: Table,
     /// The loss: `name`, `convention` and the parameters that `segcal list losses` shows.
@@ -110,14 +112,14 @@ impl Default for Settings {
     }
 }
 
-/// Tables whose keys other lists own.
+/// Tables whose keys are defined elsewhere.
 pub const OPEN: [&str; 5] = ["network", "loss", "optimiser", "schedule", "augment"];
 
 impl Settings {
     /// Reads a config file with overrides and checks it.
     ///
     /// # Errors
-    /// Those of [`config::layered`]; a value out of its range; no data folder.
+    /// Those of [`config::layered`]; a value is out of range; or `data` is not set.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
         let mut table = config::layered(&Self::known_keys(), Some(path), overrides, &OPEN)?;
         augment::resolve(&mut table).at(path.display())?;
@@ -130,7 +132,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The defaults with `key=value` overrides laid over them. Cases in memory need no `data`.
+    /// The defaults with `key=value` overrides applied. Cases in memory need no `data`.
     ///
     /// ```
     /// let settings = segcal_train::settings::Settings::with(&["epochs=8", "network.base=4"])?;
@@ -139,14 +141,14 @@ impl Settings {
     /// ```
     ///
     /// # Errors
-    /// Those of [`config::layered`]; a value out of its range.
+    /// Those of [`config::layered`], or a value is out of range.
     pub fn with(overrides: &[&str]) -> Result<Self> {
         let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
         Self::from_stored(config::layered(&Self::known_keys(), None, &overrides, &OPEN)?)
     }
 
-    /// The defaults of all keys: also of those that are not written where they say nothing, so that runs and their hashes
-    /// stay as they were before there was such a key.
+    /// The defaults of all keys, including those that are not written when they have no effect; omitting these keeps
+    /// configs and hashes of runs as they were before the key was introduced.
     pub fn known_keys() -> Table {
         let mut defaults = Table::try_from(Self::default()).expect("settings are a table");
         defaults.insert("init".into(), "".into());
@@ -185,7 +187,7 @@ impl Settings {
     /// The optimiser's rule and learning rate.
     ///
     /// # Errors
-    /// The optimiser is unknown, one of its keys is, or the learning rate is not positive.
+    /// The optimiser or one of its keys is unknown, or the learning rate is not positive.
     pub fn rule(&self) -> Result<(Rule, f64)> {
         let mut table = self.optimiser.clone();
         let given = table.remove("learning_rate");
@@ -197,7 +199,7 @@ impl Settings {
             _ => {
                 let given = given.map_or_else(|| "nothing".into(), |given| given.to_string());
                 let error = Error::new(format!("{given} is not a positive number")).at("optimiser.learning_rate");
-                Err(error.help("0.001 suits Adam"))
+                Err(error.help("for Adam, 0.001 is a good start"))
             }
         }
     }
@@ -218,7 +220,9 @@ impl Settings {
         positive("batch", self.batch)?;
         if self.micro_batch > self.batch {
             let problem = format!("{} is more than batch = {}", self.micro_batch, self.batch);
-            return Err(Error::new(problem).at("micro_batch").help("1 suits most networks; 0 takes the whole batch"));
+            return Err(Error::new(problem)
+                .at("micro_batch")
+                .help("use 1 for most networks, or 0 for the whole batch"));
         }
         if !(self.clip_norm >= 0.0 && self.clip_norm.is_finite()) {
             return Err(Error::new(format!("{} is not 0 or a positive number", self.clip_norm)).at("clip_norm"));
@@ -238,7 +242,7 @@ fn is_empty(path: &Path) -> bool {
     path.as_os_str().is_empty()
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_zero(number: &usize) -> bool {
     *number == 0
 }

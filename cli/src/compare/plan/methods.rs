@@ -168,7 +168,7 @@ pub fn plain(value: &Value) -> String {
 fn points(grid: &Value) -> Result<Vec<Vec<(String, Value)>>> {
     let example = "for example grid = { lambda = [0.05, 0.1, 0.2] }";
     let keys = grid.as_table().filter(|keys| !keys.is_empty());
-    let keys = keys.ok_or_else(|| Error::new(format!("{grid} is not a table of lists")).help(example))?;
+    let keys = keys.ok_or_else(|| Error::new(format!("expected a table of lists, got {grid}")).help(example))?;
     let mut points = vec![Vec::new()];
     for (key, values) in keys {
         let values = values.as_array().filter(|values| !values.is_empty());

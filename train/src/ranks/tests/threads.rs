@@ -6,7 +6,7 @@ use segcal_core::{Error, Result};
 
 use super::super::Ranks;
 
-/// One of them. Dropped, it has ended, and the others are told.
+/// One rank. Dropping it ends it and notifies the others.
 pub(super) struct Threads {
     rank: usize,
     meeting: Arc<Meeting>,
@@ -20,14 +20,14 @@ struct Meeting {
 #[derive(Default)]
 struct State {
     given: Vec<Option<Vec<u8>>>,
-    /// What all gave, until all have it.
+    /// The bytes of all ranks, until every rank has taken them.
     all: Option<Vec<Vec<u8>>>,
     taken: usize,
     gone: Vec<usize>,
 }
 
 impl Threads {
-    /// As many as asked for.
+    /// Creates `size` ranks.
     pub(super) fn of(size: usize) -> Vec<Self> {
         let state = State { given: vec![None; size], ..State::default() };
         let meeting = Arc::new(Meeting { state: Mutex::new(state), changed: Condvar::new() });
