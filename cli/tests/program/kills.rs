@@ -164,13 +164,13 @@ fn other_data_than_the_run_was_begun_with_are_refused_and_the_old_go_on() {
         assert!(scene.state("run") == before, "nothing was changed");
     };
     std::fs::copy(&b, &a).unwrap();
-    refused("the files of the case phantom_000 are not those");
+    refused("the files of the case phantom_000 have changed");
     std::fs::write(&a, kept).unwrap();
     let splits = scene.path("cohort/splits.json");
     let divided = std::fs::read_to_string(&splits).unwrap();
     let lists = |train: &str, val: &str| format!(r#"{{"train": [{train}], "val": [{val}]}}"#);
     std::fs::write(&splits, lists(r#""phantom_000""#, r#""phantom_002""#)).unwrap();
-    refused("the case phantom_001 of the part train is gone");
+    refused("the case phantom_001 of the part train is missing");
     std::fs::write(&splits, lists(r#""phantom_000", "phantom_001", "phantom_002""#, r#""phantom_002""#)).unwrap();
     let twice = scene.train("run", &["epochs=3", "--resume"]);
     assert!(stderr(&twice).contains("listed twice"), "{}", stderr(&twice));
