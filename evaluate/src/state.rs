@@ -57,7 +57,7 @@ fn usual_threshold() -> f64 {
     DEFAULT_THRESHOLD
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_usual_threshold(threshold: &f64) -> bool {
     *threshold == DEFAULT_THRESHOLD
 }

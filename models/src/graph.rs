@@ -164,7 +164,7 @@ impl Graph {
 
     /// Adds a layer. Panics if an input has not been added yet.
     pub fn add(&mut self, name: &str, layer: Layer, inputs: &[Value]) -> Value {
-        assert!(inputs.iter().all(|input| input.0 < self.nodes.len()), "{name}: an input comes later");
+        assert!(inputs.iter().all(|input| input.0 < self.nodes.len()), "{name}: an input must be computed earlier");
         self.nodes.push(Node { name: name.into(), layer, inputs: inputs.to_vec() });
         Value(self.nodes.len() - 1)
     }

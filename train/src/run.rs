@@ -272,7 +272,7 @@ impl<B: Backend> Trained<B> {
     fn scores(&self, backend: &B, image: Volume<f32>, scores: Scores) -> Result<Volume<f32>> {
         let channels = self.network.config().in_channels;
         if image.channels() != channels {
-            let problem = format!("the image has {} channels, the network takes {channels}", image.channels());
+            let problem = format!("the image has {} channels, but the network takes {channels}", image.channels());
             return Err(Error::new(problem));
         }
         let ready = prepare_volume(image, &self.settings.input)?;

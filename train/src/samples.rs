@@ -270,7 +270,7 @@ pub fn prefetched(
         // Lack of memory, or of thread ids: the system does not say which.
         Builder::new()
             .spawn_scoped(scope, cutting)
-            .map_err(|error| memory::shortage(format!("no thread can be started for the batches: {error}")))?;
+            .map_err(|error| memory::shortage(format!("cannot start a thread for the batches: {error}")))?;
         consume_all(batches, &mut consume)
     })
 }

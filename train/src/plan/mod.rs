@@ -60,7 +60,7 @@ pub fn plan<B: Backend>(backend: &B, request: &Request<'_>, observer: &dyn Obser
     data.expect_classes()?;
     if data.train.is_empty() {
         let error = Error::new("there are no training cases").at(request.data.display());
-        return Err(error.help("name them in splits.json as {\"train\": […], \"val\": […]}"));
+        return Err(error.help("list them in splits.json as {\"train\": […], \"val\": […]}"));
     }
     let fingerprint = Fingerprint::of(&data, observer).at(request.data.display())?;
     let frame = rules::Frame::of(&fingerprint);
