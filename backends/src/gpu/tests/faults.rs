@@ -20,7 +20,7 @@ fn a_lost_card_is_an_error_that_names_its_last_work() {
     for lost in [&y, &after, &fresh] {
         let message = lost.to_vec().unwrap_err().to_string();
         assert!(message.starts_with("gpu: device: the card was lost"), "{message}");
-        assert!(message.contains("its last work: ") && message.contains("reduce"), "{message}");
+        assert!(message.contains("last operations: ") && message.contains("reduce"), "{message}");
     }
 }
 
