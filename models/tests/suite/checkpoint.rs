@@ -156,7 +156,7 @@ fn numbers_that_are_not_finite_are_neither_written_nor_taken() {
     };
     let poisoned = Parameters::new(network(1).iter().map(poisoned).collect());
     let error = save(&path, &[("", &poisoned)], &metadata()).unwrap_err().to_string();
-    assert!(error.contains("last.safetensors: down.1.l1.conv.weight: the tensor holds NaN"), "{error}");
+    assert!(error.contains("last.safetensors: down.1.l1.conv.weight: the tensor contains NaN"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), before, "the older file stays");
 
     // The last eight bytes are one number; an exponent of all ones makes it infinite or NaN.
