@@ -90,7 +90,7 @@ fn one_side_of_masks_takes_its_numbers_from_the_data_set() {
     let scene = Scene::new();
     let (status, message, _) = scene.evaluated("p", "y-maps");
     assert_eq!(status, Some(2), "{message}");
-    assert!(message.contains("the label of kidney, liver, spleen is not known") && message.contains("dataset.json"));
+    assert!(message.contains("unknown label of kidney, liver, spleen") && message.contains("dataset.json"));
     // Other numbers than the order of the names.
     for case in 0..2 {
         let values = labels(case, false).into_iter().map(|label| [0, 3, 1, 2][usize::from(label)]).collect();

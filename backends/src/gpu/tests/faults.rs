@@ -77,7 +77,7 @@ fn more_bindings_than_the_card_has_are_an_error() {
         narrow.0.dispatch(&call);
         let message = narrow.download(&y).unwrap_err().to_string();
         assert!(message.starts_with("gpu: twist: 80 storage bindings"), "{message}");
-        assert!(message.contains(&format!("the card has {limit}")), "{message}");
+        assert!(message.contains(&format!("the card has only {limit}")), "{message}");
     }
 }
 
