@@ -258,5 +258,5 @@ fn a_region_without_background_is_warned_of_and_not_the_default() {
     let (found, messages) = done(&given);
     assert_eq!((found["fit"]["region"].as_str(), messages.contains("background")), (Some("all"), false), "{messages}");
     let (_, messages) = done(&[&given[..], &["--region", "foreground"]].concat());
-    assert!(messages.contains("vector fitted on foreground") && messages.contains("--region all"), "{messages}");
+    assert!(messages.contains("vector fitted only on foreground") && messages.contains("--region all"), "{messages}");
 }
