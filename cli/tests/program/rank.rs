@@ -123,7 +123,7 @@ fn what_cannot_be_compared_is_named() {
     let c = method(&root, "c", &[0.5, 0.6, 0.7], &[0.1; 3]);
     assert!(refused(&[&a, &c], &["--region", "union"]).contains("no ece of union"));
     let other = segcal(&["rank", "--metrics", "dcs", a.to_str().unwrap(), c.to_str().unwrap()]);
-    assert!(stderr(&other).contains("there is dsc"), "{}", stderr(&other));
+    assert!(stderr(&other).contains("did you mean dsc?"), "{}", stderr(&other));
     let odd = root.path().join("odd.csv");
     fs::write(&odd, "case,metric\n").unwrap();
     assert!(refused(&[&a, &odd], &[]).contains("no column structure"));

@@ -54,7 +54,7 @@ fn mistakes_are_named() {
     assert!(changed("batch = 3", "seed = 3").contains("train: seed: cannot be set here (the plan's key seeds"));
     assert!(changed("loss.lambda = 0.5", "data = \"e\"").contains("method 2: b: data: must be the same for all"));
     assert!(message("[train]\ndata = \"d\"\n", &[]).contains("method: the plan lists no methods"));
-    assert!(message(&format!("metrics = [\"dcs\"]\n{TWO}"), &[]).contains("there is dsc"));
+    assert!(message(&format!("metrics = [\"dcs\"]\n{TWO}"), &[]).contains("did you mean dsc?"));
     assert!(message(&format!("region = \"foregroud\"\n{TWO}"), &[]).contains("did you mean foreground?"));
     assert!(message(&format!("seeds = [1, 1]\n{TWO}"), &[]).contains("a seed twice"));
     assert!(message(TWO, &["out=x"]).contains("the plan's key out"));
