@@ -84,12 +84,12 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     printed(&settings.out, "run", common)
 }
 
-/// Has batches computed sample by sample where the config does not say in which parts, so that they can be shared.
+/// Sets `micro_batch` to 1 if the config does not set it, so that the ranks can divide a batch.
 fn share(settings: &mut Settings, ranks: &dyn Ranks, common: &Common) {
     let what = if settings.micro_batch == 0 { ", with micro_batch = 1" } else { "" };
     settings.micro_batch = settings.micro_batch.max(1);
     if ranks.rank() == 0 {
-        common.say(&format!("rank 0 of {}{what}: batches are shared", ranks.size()));
+        common.say(&format!("training with {} ranks{what}: each batch is divided among them", ranks.size()));
     }
 }
 

@@ -46,6 +46,16 @@ def verdict(low: float, high: float) -> str:
     return "lower" if high < 0 else "higher" if low > 0 else "-"
 
 
+def named(columns: list[tuple[str, str]]) -> list[str]:
+    return [" ".join(filter(None, pair)) for pair in columns]
+
+
+def table(title: str, head: list[str], rows: list[list[str]]) -> None:
+    print(f"\n### {title}\n")
+    for row in (head, ["---"] * len(head), *rows):
+        print("| " + " | ".join(row) + " |" if row[0] != "---" else "|" + "|".join(row) + "|")
+
+
 class Study:
     def __init__(self, figures: Figures) -> None:
         self.figures = figures
@@ -69,36 +79,36 @@ class Study:
         alone = [(dataset, [dataset]) for dataset in self.datasets]
         return alone + ([("mean over the data sets", self.datasets)] if len(alone) > 1 else [])
 
-    def against(self, title: str, view: str, other: str, columns: list[tuple[str, str]], methods: list[str] | None = None) -> None:
+    def against(self, title: str, view: str, other: str, columns: list[tuple[str, str]]) -> None:
         """A table of differences to cross entropy."""
+        pairs = [(method, (method, view)) for method in self.methods]
+        self.compared(title, "method", pairs, ("ce", other), columns)
+
+    def compared(
+        self, title: str, kind: str, rows: list[tuple[str, tuple[str, str]]], other: tuple[str, str], columns: list[tuple[str, str]]
+    ) -> None:
         for scope, datasets in self.scopes():
-            print(f"\n### {title}: {scope}\n\n| method | " + " | ".join(" ".join(filter(None, pair)) for pair in columns) + " |")
-            print("|---" * (len(columns) + 1) + "|")
-            for method in methods or self.methods:
-                cells = []
-                for region, metric in columns:
-                    mean, low, high = self.row(datasets, (method, view), ("ce", other), region, metric)
-                    cells.append(f"{mean:+.4f} [{low:+.4f}, {high:+.4f}] {verdict(low, high)}")
-                print(f"| {method} | " + " | ".join(cells) + " |")
+            lines = []
+            for name, first in rows:
+                found = [self.row(datasets, first, other, *column) for column in columns]
+                lines.append([name] + [f"{mean:+.4f} [{low:+.4f}, {high:+.4f}] {verdict(low, high)}" for mean, low, high in found])
+            table(f"{title}: {scope}", [kind, *named(columns)], lines)
+
+    def mean(self, method: str, dataset: str, view: str, column: tuple[str, str]) -> float:
+        return float(np.nanmean(list(self.cases(method, dataset, view, *column).values())))
 
     def means(self, view: str) -> None:
         columns = [("", "dsc"), ("", "hd95_max"), ("foreground", "ece"), ("all", "ece"), ("predicted", "ece"), ("boundary", "ece"), ("all", "nll")]
         for dataset in self.datasets:
-            print(f"\n### Means over the cases, {view}: {dataset}\n\n| method | " + " | ".join(" ".join(filter(None, pair)) for pair in columns) + " |")
-            print("|---" * (len(columns) + 1) + "|")
-            for method in ["ce", *self.methods]:
-                values = [np.nanmean(list(self.cases(method, dataset, view, *column).values())) for column in columns]
-                print(f"| {method} | " + " | ".join(f"{value:.4f}" for value in values) + " |")
+            rows = [[method] + [f"{self.mean(method, dataset, view, column):.4f}" for column in columns] for method in ["ce", *self.methods]]
+            table(f"Means over the cases, {view}: {dataset}", ["method", *named(columns)], rows)
 
     def agreement(self) -> None:
         """Kendall's tau between the data sets, of the order of the methods."""
         print("\n### Agreement between data sets (Kendall's tau)\n")
         for region, metric in (("foreground", "ece"), ("all", "ece"), ("all", "nll"), ("", "dsc")):
             for a, b in combinations(self.datasets, 2):
-                order = [
-                    [np.nanmean(list(self.cases(method, dataset, PLAIN, region, metric).values())) for method in ["ce", *self.methods]]
-                    for dataset in (a, b)
-                ]
+                order = [[self.mean(method, dataset, PLAIN, (region, metric)) for method in ["ce", *self.methods]] for dataset in (a, b)]
                 signs = [np.sign(x[i] - x[j]) for x in order for i, j in combinations(range(len(x)), 2)]
                 half = len(signs) // 2
                 print(f"- {region} {metric}, {a} and {b}: {np.dot(signs[:half], signs[half:]) / half:+.2f}")
@@ -106,12 +116,8 @@ class Study:
     def maps(self) -> None:
         """Post-hoc maps of cross entropy beside cross entropy."""
         columns = [("foreground", "ece"), ("all", "ece"), ("all", "nll"), ("all", "brier"), ("", "dsc")]
-        for scope, datasets in self.scopes():
-            print(f"\n### Maps on cross entropy: {scope}\n\n| map | " + " | ".join(" ".join(filter(None, pair)) for pair in columns) + " |")
-            print("|---" * (len(columns) + 1) + "|")
-            for name in ("temperature", "vector", "platt", "isotonic", "local"):
-                rows = [self.row(datasets, ("ce", f"{name}-noise-0"), ("ce", PLAIN), *column) for column in columns]
-                print(f"| {name} | " + " | ".join(f"{m:+.4f} [{low:+.4f}, {high:+.4f}] {verdict(low, high)}" for m, low, high in rows) + " |")
+        names = ("temperature", "vector", "platt", "isotonic", "local")
+        self.compared("Maps on cross entropy", "map", [(name, ("ce", f"{name}-noise-0")) for name in names], ("ce", PLAIN), columns)
 
     def print(self) -> None:
         print(f"Methods beside ce: {', '.join(self.methods)}; intervals at 1 - 0.05 / {len(self.methods)}.")

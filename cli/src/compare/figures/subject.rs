@@ -34,7 +34,7 @@ pub(super) fn of(results: &Results<'_>) -> Result<Vec<Plot>> {
         let described = label.parent().map(Described::beside).unwrap_or_default();
         if described.nested.is_some() {
             log::warn!(
-                "subject: the figure of one subject shows classes; there is none of {}, whose labels are regions",
+                "subject: no figure of one subject for {}: its labels are regions, and the figure shows only classes",
                 case.name
             );
             continue;
@@ -54,7 +54,7 @@ pub(super) fn of(results: &Results<'_>) -> Result<Vec<Plot>> {
         }
     }
     if let Some(name) = wanted.as_ref().filter(|_| plots.is_empty()) {
-        log::warn!("subject: there is no case {name} with probabilities; the page shows no subject");
+        log::warn!("subject: case {name} has no probabilities, so the page shows no subject");
     }
     Ok(plots)
 }
