@@ -9,16 +9,18 @@ use toml::{Table, Value};
 use super::samples::{Samples, SliceAxis};
 
 /// Random augmentation of training samples. Axes are those of the file, as in `samples.axis`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema, PartialEq)]
 #[serde(try_from = "Table", into = "Table")]
+#[schemars(!try_from, !into, deny_unknown_fields)]
 pub struct Augment {
-    /// The source of values that are not given.
+    /// The preset that supplies the values that are not given.
     pub preset: Preset,
     /// Axes along which a sample is mirrored, each with probability 1/2.
     pub flips: Vec<SliceAxis>,
     /// Axes about which a sample is rotated by 0, 90, 180 or 270 degrees, all equally likely.
     pub turns: Vec<SliceAxis>,
     /// Operators applied before flips and turns, each with its own probability. None if no preset and no key is given.
+    #[schemars(flatten)]
     pub operators: Option<Operators>,
 }
 

@@ -4,9 +4,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use segcal_models::Rule;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{Operators, Preset, Settings, SliceAxis};
+use super::{Augment, Preset, Settings};
 
 /// One key of a training config.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -90,23 +90,7 @@ pub(super) fn optimiser(generator: &mut SchemaGenerator) -> Schema {
 
 /// The name of a preset, or a table with a preset and the keys that differ from it.
 pub(super) fn augment(generator: &mut SchemaGenerator) -> Schema {
-    let axes = |doc: &str, generator: &mut SchemaGenerator| {
-        let mut list = <Vec<SliceAxis>>::json_schema(generator).to_value();
-        list["description"] = doc.into();
-        list
-    };
-    let mut properties = Map::new();
-    properties.insert("preset".into(), Preset::json_schema(generator).to_value());
-    properties
-        .insert("flips".into(), axes("Axes along which a sample is mirrored, each with probability 1/2.", generator));
-    properties.insert(
-        "turns".into(),
-        axes("Axes about which a sample is rotated by 0, 90, 180 or 270 degrees, all equally likely.", generator),
-    );
-    let operators = Operators::json_schema(generator).to_value();
-    properties.extend(operators["properties"].as_object().cloned().unwrap_or_default());
-    let table = json!({ "type": "object", "properties": properties, "additionalProperties": false });
-    json_schema!({ "anyOf": [Preset::json_schema(generator), table] })
+    json_schema!({ "anyOf": [Preset::json_schema(generator), Augment::json_schema(generator)] })
 }
 
 fn add_keys(rows: &mut Vec<Key>, prefix: &str, only_with: Option<&str>, schema: &Value, defaults: &Value) {
