@@ -27,6 +27,9 @@ use super::states::SUMMARY;
 use super::states::{self, Stored};
 use super::{Failure, masks, one_a_thread, regional, slices, stamps, structures};
 
+/// Number of cases that a warning names.
+const NAMED: usize = 5;
+
 /// An evaluation.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -44,6 +47,8 @@ pub struct Request<'a> {
     pub measure: &'a Measure,
     /// How the cohort is summarised.
     pub plan: Plan,
+    /// Whether references without a prediction are left out, with a warning; otherwise they are cases that failed.
+    pub only_predicted: bool,
     /// Whether finished cases whose files have not changed are kept.
     pub resume: bool,
 }
@@ -76,10 +81,22 @@ fn found(request: &Request<'_>) -> Result<Found> {
     for case in inputs::add_images(&mut found.pairs, request.images, request.labels)? {
         log::warn!("{case}: has no image; the report shows none");
     }
-    let none =
-        |case| (case, Error::new(format!("has a reference but no prediction in {}", request.predictions.display())));
-    let unpaired = found.unusable.into_iter().chain(found.unpredicted.into_iter().map(none)).collect();
+    let unpaired = found.unusable.into_iter().chain(without_prediction(request, found.unpredicted)).collect();
     Ok(Found { described, pairs: found.pairs, unpaired })
+}
+
+/// The errors of references without a prediction; none if only predicted cases are wanted.
+fn without_prediction(request: &Request<'_>, cases: Vec<String>) -> Vec<(String, Error)> {
+    let place = request.predictions.display();
+    if request.only_predicted && !cases.is_empty() {
+        let (shown, more) = (cases.iter().take(NAMED), if cases.len() > NAMED { ", ..." } else { "" });
+        let names = shown.map(String::as_str).collect::<Vec<_>>().join(", ");
+        let counted = output::counted(cases.len(), "reference");
+        log::warn!("{counted} without a prediction in {place}, left out: {names}{more}");
+        return Vec::new();
+    }
+    let error = |case| (case, Error::new(format!("has a reference but no prediction in {place}")));
+    cases.into_iter().map(error).collect()
 }
 
 /// Measures the cases of one part, and writes their states and a record of them to the output folder, which all parts

@@ -33,6 +33,7 @@
 //!     out: &out,
 //!     measure: &Settings::default().measure(Prediction::Scores(Scores::Probabilities), false)?,
 //!     plan: Plan { empty: Policy::Nan, convention: Convention::Segcal, seed: 0 },
+//!     only_predicted: false,
 //!     resume: false,
 //! };
 //! let cohort = segcal_evaluate::evaluate(&Reference, &request, &Silent)?;

@@ -51,7 +51,6 @@ impl Found {
             (Some(name), true) => format!("for {name} over all voxels"),
             (Some(name), false) => format!("for {name} where it is predicted"),
         };
-        let points = |share: f64| format!("{:+.1}", 100.0 * share);
         let excess = self.verdict.excess;
         let interval = format!(
             "{} points, {:.0} % interval [{}, {}]",
@@ -64,7 +63,7 @@ impl Found {
             format!("mean confidence {:.1} %, accuracy {:.1} %", 100.0 * self.confidence, 100.0 * self.accuracy);
         let call = self.verdict.call.name();
         match self.verdict.call {
-            Call::Calibrated => format!("{call} within the interval {place}: {numbers} ({interval})"),
+            Call::Calibrated => format!("{call} {place}: {numbers} ({interval} includes 0)"),
             Call::OverConfident | Call::UnderConfident => format!("{call} {place}: {numbers} ({interval})"),
             Call::Undecided => format!("{call} {place}: {numbers} ({} points)", points(excess.estimate)),
         }
@@ -83,6 +82,12 @@ impl Found {
             "interval": [number(excess.lower), number(excess.upper)],
         })
     }
+}
+
+/// A fraction in percentage points, with its sign; 0.0 has none.
+pub fn points(share: f64) -> String {
+    let text = format!("{:+.1}", 100.0 * share);
+    if text.ends_with("0.0") && text.len() == 4 { "0.0".into() } else { text }
 }
 
 #[cfg(test)]
@@ -111,6 +116,11 @@ mod tests {
             values[1].push(predicted["accuracy"]);
         }
         Verdict::new(&values[0], &values[1], 0).call
+    }
+
+    #[test]
+    fn points_have_a_sign_unless_they_are_zero() {
+        assert_eq!([0.0004, -0.0004, 0.0123, -0.1, 0.1].map(points), ["0.0", "0.0", "+1.2", "-10.0", "+10.0"]);
     }
 
     #[test]

@@ -80,6 +80,9 @@ pub struct Args {
     /// Seed of the bootstrap intervals.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    /// Leave out references that have no prediction, with a warning. Without this option they count as failed cases.
+    #[arg(long)]
+    pub only_predicted: bool,
     /// Skip cases that are done and whose files have not changed since.
     #[arg(long)]
     pub resume: bool,
@@ -143,6 +146,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         out: &args.out,
         measure: &measure,
         plan: Plan { empty: args.empty, convention: args.convention, seed: args.seed },
+        only_predicted: args.only_predicted,
         resume: args.resume,
     };
     let part = args.parts.part()?;

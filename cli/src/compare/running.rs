@@ -204,6 +204,7 @@ impl Unit<'_> {
             out: &path,
             measure: &measure,
             plan: cohort::Plan { empty: self.plan.empty, convention: measuring.convention, seed: 0 },
+            only_predicted: false,
             resume: false,
         };
         if !doors::evaluate(&request, Some(&self.pairs(view, "probabilities")), common)?.failed.is_empty() {

@@ -20,6 +20,6 @@ fn four_predictions_are_judged_on_one_page() {
     assert_eq!(arms["ce"]["dsc"], arms["ce-temperature"]["dsc"], "a temperature keeps the labels");
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert_eq!(page.matches("<svg").count(), 4);
-    assert!(page.contains("The true posterior: calibrated within the interval where a structure is predicted"));
+    assert!(page.contains("The true posterior: calibrated where a structure is predicted"));
     assert_eq!(told(), arms, "again");
 }

@@ -38,6 +38,7 @@ mod nifti_corpus;
 mod nnunet;
 #[cfg(unix)]
 mod outputs;
+mod pages;
 mod parts;
 #[cfg(target_os = "linux")]
 mod peak;

@@ -58,22 +58,19 @@ fn table(cohort: &Cohort) -> String {
     format!("<table><thead><tr><th>Structure</th>{heads}</tr></thead>\n<tbody>\n{lines}</tbody></table>")
 }
 
-/// A mean with its unit, and its interval below.
+/// A mean with its unit, and below it the interval in the same unit.
 fn mean(cohort: &Cohort, row: Option<&Row>) -> String {
     let Some(row) = row else { return "<td class=\"n\">&ndash;</td>".into() };
-    let value = |value: f64| {
-        if !value.is_finite() {
-            shown(value)
-        } else if row.metric.unit == "1" {
-            format!("{value:.3}")
-        } else {
-            format!("{value:.2} {}", cohort.unit(row.metric))
-        }
+    let ratio = row.metric.unit == "1";
+    let value = |value: f64| match value.is_finite() {
+        true => format!("{value:.*}", if ratio { 3 } else { 2 }),
+        false => shown(value),
     };
+    let unit = if ratio { String::new() } else { format!(" {}", cohort.unit(row.metric)) };
     let interval = row
         .interval
         .map_or_else(String::new, |[low, high]| format!("<br><small>[{}, {}]</small>", value(low), value(high)));
-    format!("<td class=\"n\"><b>{}</b>{interval}</td>", value(row.summary.mean))
+    format!("<td class=\"n\"><b>{}{unit}</b>{interval}</td>", value(row.summary.mean))
 }
 
 /// The excess confidence with its direction, and the ECE, over the voxels predicted to be the structure.

@@ -19,10 +19,16 @@ use segcal_data::{
 
 const STYLE: &str = include_str!("style.css");
 
-/// Links to the sections.
-const CONTENTS: &str = "<nav><a href=\"#glance\">At a glance</a> <a href=\"#calibration\">Calibration</a> \
-    <a href=\"#structures\">Structures</a> <a href=\"#worst\">Worst cases</a> <a href=\"#cases\">Cases</a> \
-    <a href=\"#definitions\">Definitions</a> <a href=\"#settings\">Settings</a></nav>\n";
+/// The sections that a page may have, in order: their name in links, and their title.
+const SECTIONS: [(&str, &str); 7] = [
+    ("glance", "At a glance"),
+    ("calibration", "Calibration"),
+    ("structures", "Structures"),
+    ("worst", "Worst cases"),
+    ("cases", "Cases"),
+    ("definitions", "Definitions"),
+    ("settings", "Settings"),
+];
 
 /// Number of structures whose worst cases are shown unfolded.
 const UNFOLDED: usize = 2;
@@ -32,8 +38,7 @@ const COLUMNS: usize = 6;
 
 /// The whole page as one file.
 pub fn page(cohort: &Cohort, plots: &[Plot]) -> String {
-    let mut page = head(cohort) + CONTENTS;
-    page += &first::screen(cohort, &first_diagram(plots).map_or_else(String::new, figure));
+    let mut page = first::screen(cohort, &first_diagram(plots).map_or_else(String::new, figure));
     page += &empty_masks(cohort);
     page += &calibration(cohort, plots);
     page += &logits(cohort, plots);
@@ -43,7 +48,14 @@ pub fn page(cohort: &Cohort, plots: &[Plot]) -> String {
     let used = METRICS.iter().filter(|metric| cohort.rows.iter().any(|row| row.metric.key == metric.key));
     page += &definitions(used, cohort.length_unit());
     page += &settings(cohort);
-    document("segcal evaluation", &page)
+    document("segcal evaluation", &(head(cohort) + &contents(&page) + &page))
+}
+
+/// Links to the sections that the page has.
+fn contents(page: &str) -> String {
+    let held = SECTIONS.iter().filter(|(name, _)| page.contains(&format!("<h2 id=\"{name}\">")));
+    let links: Vec<String> = held.map(|(name, title)| format!("<a href=\"#{name}\">{title}</a>")).collect();
+    format!("<nav>{}</nav>\n", links.join(" "))
 }
 
 /// A page as one self-contained file.

@@ -8,6 +8,7 @@ use segcal_metrics::volume::Label;
 use super::charts::{Boxes, Distribution, Histogram, Overlay, Reliability};
 use super::logit_means;
 use super::plot::{Plot, Section};
+use super::words::grouped;
 use crate::cohort::{Cohort, Kind};
 use crate::pooled::Logits;
 use crate::scores::Scores;
@@ -126,7 +127,7 @@ fn reliability_plot(name: &str, of: &str, what: &'static str, bars: &[Bar]) -> R
     let ece: f64 = bars.iter().filter_map(gap).sum();
     let voxels: u64 = bars.iter().map(|bar| bar.count).sum();
     let chart = Reliability { title: format!("{of}: ECE of the pooled voxels {ece:.4}"), what, bars: bars.to_vec() };
-    let caption = format!("{of}: {voxels} voxels, pooled over all cases.");
+    let caption = format!("{of}: {} voxels, pooled over all cases.", grouped(voxels));
     let mut csv = Csv::new(&["lower", "upper", "count", "share", "mean_probability", "frequency"]);
     for bar in bars {
         let or_empty = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
@@ -188,7 +189,7 @@ fn logit_plot(cohort: &Cohort, logits: &Logits, label: Label) -> Result<Option<P
     }
     let of = cohort.name(&label.to_string());
     let chart = Distribution { title: format!("voxels whose true class is {of}"), what, edges, channels };
-    let caption = format!("{voxels} voxels of true class {of}, pooled over all cases.");
+    let caption = format!("{} voxels of true class {of}, pooled over all cases.", grouped(voxels));
     Plot::new(&format!("logits-class-{label}"), Section::Logits, caption, &chart, csv).map(Some)
 }
 

@@ -2,6 +2,8 @@
 
 use segcal_metrics::metric::{Better, Metric};
 
+use crate::verdict;
+
 /// An arrow that shows whether higher or lower is better; empty for metrics that do not judge.
 pub fn arrow(metric: &Metric) -> &'static str {
     match metric.better {
@@ -32,12 +34,24 @@ pub fn shown(value: f64) -> String {
 
 /// Formats a fraction in percentage points, with its sign.
 pub fn points(share: f64) -> String {
-    if share.is_finite() { format!("{:+.1}", 100.0 * share) } else { "&ndash;".into() }
+    if share.is_finite() { verdict::points(share) } else { "&ndash;".into() }
+}
+
+/// A count with a comma before each three digits.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
+    groups.join(",")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn thousands_are_separated() {
+        assert_eq!([0, 999, 1_000, 43_500, 1_234_567].map(grouped), ["0", "999", "1,000", "43,500", "1,234,567"]);
+    }
 
     #[test]
     fn digits_by_size() {

@@ -195,6 +195,7 @@ impl Demo<'_> {
             out: &out,
             measure: &evaluate::settings::Settings::default().measure(kind, false)?,
             plan: Plan { empty: Policy::Nan, convention: Convention::Segcal, seed: 0 },
+            only_predicted: false,
             resume: false,
         };
         let cohort = doors::evaluate(&request, None, self.common)?;

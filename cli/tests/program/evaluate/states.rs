@@ -113,6 +113,22 @@ fn states_of_other_files_are_refused_before_anything_is_written() {
 }
 
 #[test]
+fn references_without_a_prediction_are_left_out_on_request() {
+    let folder = Folder::new();
+    three_cases(&folder);
+    folder.labels("y/d.nii", labels());
+    let paths = ["p", "y", "out"].map(|name| text(&folder.at(name)).to_owned());
+    let given = ["evaluate", "--probabilities", &paths[0], "--labels", &paths[1], "--out", &paths[2]];
+    assert_eq!(segcal(&given).status.code(), Some(1));
+    let output = segcal(&[&given[..], &["--only-predicted", "--json"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let messages = stderr(&output);
+    assert!(messages.contains("1 reference without a prediction") && messages.contains("left out: d"), "{messages}");
+    let json: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((dsc(&json).len(), json["failed"].as_array().unwrap().len()), (3, 0));
+}
+
+#[test]
 fn cases_that_fail_are_reported_wherever_the_others_are() {
     let folder = Folder::new();
     three_cases(&folder);
