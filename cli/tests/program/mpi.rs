@@ -11,6 +11,9 @@ use crate::common::training::{ENDLESS, Scene, end};
 fn mpirun(counts: &[(usize, Vec<String>)]) -> Command {
     let mut command = Command::new("mpirun");
     command.args(["--oversubscribe", "--bind-to", "none"]).env("RAYON_NUM_THREADS", "1");
+    // mpirun waits this many seconds before SIGTERM, and again before SIGKILL: on a busy machine, the default of 1 may be too
+    // few for a process to say how to go on.
+    command.args(["--mca", "odls_base_sigkill_timeout", "5"]);
     command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
     for (number, (ranks, arguments)) in counts.iter().enumerate() {
         command.args((number > 0).then_some(":"));
