@@ -23,7 +23,7 @@ pub(super) fn screen(cohort: &Cohort, reliability: &str) -> String {
 
 /// Whether confidence and accuracy agree, over regions that are chosen without looking at the reference.
 fn in_words(found: &[Found]) -> String {
-    let sentences: Vec<String> = found.iter().map(Found::in_words).collect();
+    let sentences: Vec<String> = found.iter().map(|found| found.in_words().replace(" %", "&nbsp;%")).collect();
     match sentences.split_first() {
         None => String::new(),
         Some((first, others)) => {
