@@ -20,10 +20,12 @@ use segcal_evaluate::cohort::{Cohort, Convention, Kind, Plan};
 use segcal_evaluate::reading::Reading;
 use segcal_evaluate::scores::Scores;
 use segcal_evaluate::state::Prediction;
-use segcal_evaluate::verdict::Found;
+use segcal_evaluate::verdict::{Found, points};
 use segcal_evaluate::{self as evaluate, Request};
 use segcal_metrics::calibration::Region;
+use segcal_metrics::bootstrap::{Bootstrap, Interval};
 use segcal_metrics::empty::Policy;
+use segcal_metrics::verdict::LEVEL;
 use segcal_train::predict::{FileFormat, Noise, Output};
 
 use crate::{Common, Outcome, doors, output};
@@ -46,6 +48,9 @@ pub struct Args {
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u32,
 }
+
+/// Number of bootstrap replicates of a change.
+const REPLICATES: usize = 10_000;
 
 /// One set of predictions of the test volumes, evaluated.
 struct Arm {
@@ -70,6 +75,22 @@ impl Arm {
         [("dsc", self.cohort.mean_over_structures("dsc")), ("ece", ece)]
     }
 
+    /// Confidence minus accuracy of each volume where a structure is predicted.
+    fn excess(&self) -> Option<Vec<f64>> {
+        let values = |key: &str| Some(&self.cohort.row(Kind::Region, "predicted", key)?.values);
+        Some(values("confidence")?.iter().zip(values("accuracy")?).map(|(one, other)| one - other).collect())
+    }
+
+    /// The change of that mean from another arm on the same volumes, with its studentised bootstrap interval.
+    fn change(&self, from: &Self) -> Option<Interval> {
+        if self.name == from.name {
+            return None;
+        }
+        let pairs = self.excess()?.into_iter().zip(from.excess()?);
+        let changes: Vec<f64> = pairs.map(|(own, from)| own - from).collect();
+        Some(Bootstrap::studentised_mean(&changes, REPLICATES, 0, LEVEL))
+    }
+
     fn in_words(&self) -> String {
         self.found().map_or_else(|| "no structure is predicted".into(), |found| found.in_words())
     }
@@ -90,7 +111,8 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
     let folder = OutputFolder::exclusive(&args.out)?;
     let page = page::write(&arms, &folder)?;
     if common.json {
-        let table: serde_json::Map<_, _> = arms.iter().map(|arm| (arm.name.to_owned(), json(arm))).collect();
+        let row = |arm: &Arm| (arm.name.to_owned(), json(arm, &arms[0]));
+        let table: serde_json::Map<_, _> = arms.iter().map(row).collect();
         output::print_json(&table)?;
     } else {
         output::print(&table(&arms, &page))?;
@@ -203,10 +225,12 @@ impl Demo<'_> {
     }
 }
 
-fn json(arm: &Arm) -> serde_json::Value {
+fn json(arm: &Arm, first: &Arm) -> serde_json::Value {
     let figures = arm.figures().into_iter().map(|(key, value)| (key.to_owned(), output::number(value)));
     let mut row: serde_json::Map<_, _> = figures.collect();
     row.insert("verdict".into(), arm.found().map_or(serde_json::Value::Null, |found| found.to_json()));
+    let change = arm.change(first).map(|change| [change.estimate, change.lower, change.upper].map(output::number));
+    row.insert("change".into(), serde_json::json!(change));
     row.insert("report".into(), arm.report.display().to_string().into());
     row.into()
 }
@@ -217,7 +241,14 @@ fn table(arms: &[Arm], page: &Path) -> String {
         format!("{:<16} {:>6} {:>7}  confidence - accuracy where a structure is predicted\n", "", "DSC", "ECE");
     for arm in arms {
         let [dsc, ece] = arm.figures().map(|(_, value)| value);
-        text += &format!("{:<16} {dsc:>6.3} {ece:>7.4}  {}\n", arm.name, arm.in_words());
+        let change = arm.change(&arms[0]).map_or_else(String::new, |change| changed(&change));
+        text += &format!("{:<16} {dsc:>6.3} {ece:>7.4}  {}{change}\n", arm.name, arm.in_words());
     }
     text + &format!("{}\n", page.display())
+}
+
+/// The change from the first arm, to follow its sentence.
+fn changed(change: &Interval) -> String {
+    let [mean, low, high] = [change.estimate, change.lower, change.upper].map(points);
+    format!("; {mean} points [{low}, {high}] from cross entropy")
 }

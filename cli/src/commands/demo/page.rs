@@ -51,13 +51,21 @@ fn table(arms: &[Arm]) -> String {
                 )
             },
         );
+        let change = arm.change(&arms[0]).map_or_else(
+            || "<td class=\"n\">&ndash;</td>".into(),
+            |change| {
+                let [mean, low, high] = [change.estimate, change.lower, change.upper].map(points);
+                format!("<td class=\"n\"><b>{mean}</b> <small>[{low}, {high}]</small></td>")
+            },
+        );
         let title = escape(&arm.title);
-        format!("<tr><td><a href=\"evaluation-{}/report.html\">{title}</a></td>{dsc}{ece}{excess}</tr>\n", arm.name)
+        format!("<tr><td><a href=\"evaluation-{}/report.html\">{title}</a></td>{dsc}{ece}{excess}{change}</tr>\n", arm.name)
     };
     let lines: String = arms.iter().map(line).collect();
     format!(
         "<div class=\"wide\"><table><thead><tr><th></th><th class=\"n\">Dice<br><small>&uarr;</small></th>\
          <th class=\"n\">ECE<br><small>mean of cases &darr;</small></th><th class=\"n\">Confidence &minus; accuracy<br>\
-         <small>points [99 %] &rarr; 0</small></th><th>Verdict</th></tr></thead>\n{lines}</table></div>\n"
+         <small>points [99 %] &rarr; 0</small></th><th>Verdict</th>\
+         <th class=\"n\">Change<br><small>from cross entropy, points [99 %]</small></th></tr></thead>\n{lines}</table></div>\n"
     )
 }

@@ -54,6 +54,8 @@ pub(super) fn of_training(args: &Args, loss: &str) -> Settings {
     };
     settings.network.extend(table(&[("levels", 3.into()), ("base", 16.into())]));
     settings.optimiser.extend(table(&[("learning_rate", 3e-3.into())]));
+    // The rate decays to 0, so that the last epoch is not a matter of chance.
+    settings.schedule = table(&[("name", "cosine".into())]);
     settings.loss.insert("name".into(), loss.into());
     if loss == "mbls" {
         settings.loss.insert("margin".into(), MARGIN.into());
