@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use segcal_backends::{Device, Visitor, Watch};
 use segcal_core::{Backend, Result};
+use segcal_data::observer::Observer;
 use segcal_data::part::Part;
 use segcal_evaluate::calibrate::job::{self, AppliedAll, ApplyRequest, FitRequest};
 use segcal_evaluate::calibrate::local::Local;
@@ -30,25 +31,31 @@ use crate::signals::Listening;
 /// Those of [`segcal_train::train()`]; the backend is not available.
 pub fn train(settings: &Settings, resume: bool, common: &Common) -> Result<Finished> {
     let ranks: Arc<dyn Ranks> = Arc::new(Alone);
-    train_among(&ranks, settings, resume, common)
+    train_among(&ranks, settings, resume, &common.observer(), common)
 }
 
-/// The same as one of several ranks.
+/// The same as one of several ranks, followed by this observer.
 ///
 /// # Errors
 /// Those of [`segcal_train::job::train_among`]; the backend is not available.
-pub fn train_among(ranks: &Arc<dyn Ranks>, settings: &Settings, resume: bool, common: &Common) -> Result<Finished> {
+pub fn train_among(
+    ranks: &Arc<dyn Ranks>,
+    settings: &Settings,
+    resume: bool,
+    observer: &dyn Observer,
+    common: &Common,
+) -> Result<Finished> {
     let device = common.device(BackendName::Cpu)?;
     let watch = device.watch();
     let _listening = Listening::start()?;
-    device.run(Train { ranks, settings, resume, common, watch })
+    device.run(Train { ranks, settings, resume, observer, watch })
 }
 
 struct Train<'a> {
     ranks: &'a Arc<dyn Ranks>,
     settings: &'a Settings,
     resume: bool,
-    common: &'a Common,
+    observer: &'a dyn Observer,
     watch: Watch,
 }
 
@@ -56,8 +63,7 @@ impl Visitor for Train<'_> {
     type Output = Result<Finished>;
 
     fn visit<B: Backend>(self, backend: B) -> Self::Output {
-        let observer = self.common.observer();
-        segcal_train::job::train_among(self.ranks, &backend, self.watch, self.settings, self.resume, &observer)
+        segcal_train::job::train_among(self.ranks, &backend, self.watch, self.settings, self.resume, self.observer)
     }
 }
 

@@ -17,6 +17,7 @@ pub mod ranks;
 pub mod reading;
 pub mod signals;
 pub mod terminal;
+pub mod trace;
 
 use std::ffi::OsString;
 

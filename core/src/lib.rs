@@ -83,7 +83,7 @@ mod tensor;
 pub use backend::{Backend, Fold, NO_DISTANCE, Rank, View};
 pub use elem::Elem;
 pub use error::{Context, Error, Printable, Result};
-pub use grad::{Grads, custom};
+pub use grad::{Grads, Leaf, custom};
 pub use nearest::nearest;
 pub use opcode::{Argument, Opcode, Rounding, Smoothness};
 pub use program::{Builder, Expr, Program, Step};

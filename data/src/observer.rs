@@ -4,6 +4,7 @@
 //! program displays them as it likes, and may stop the work at its next step.
 
 use std::fmt;
+use std::time::Instant;
 
 use segcal_core::{Error, Result};
 
@@ -34,6 +35,30 @@ pub enum Event<'a> {
     CaseFailed(&'a Error),
     /// A line of progress for the user to read, such as the metrics of an epoch.
     Line(&'a dyn fmt::Display),
+    /// How time was spent, for a timeline.
+    Span(Span<'a>),
+}
+
+/// A stretch of time spent on one thing, as the process that reports it sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Span<'a> {
+    /// Where it belongs in a timeline, such as `compute`; spans of one lane do not overlap.
+    pub lane: &'a str,
+    /// What was done.
+    pub work: &'a str,
+    /// Number of bytes sent to other processes.
+    pub bytes: usize,
+    /// When it began.
+    pub began: Instant,
+    /// When it ended.
+    pub ended: Instant,
+}
+
+impl<'a> Span<'a> {
+    /// Computing that began then and ends now.
+    pub fn of_computing(work: &'a str, began: Instant) -> Self {
+        Self { lane: "compute", work, bytes: 0, began, ended: Instant::now() }
+    }
 }
 
 /// Follows long-running work; several threads may report at once.
@@ -67,6 +92,11 @@ impl<'a> Steps<'a> {
         let work = work.into();
         observer.event(Event::Began { work: &work, steps });
         Self { observer, work }
+    }
+
+    /// Who follows the work.
+    pub fn observer(&self) -> &'a dyn Observer {
+        self.observer
     }
 
     /// Reports that one more step is done; `now` describes it.
@@ -134,6 +164,7 @@ mod tests {
                 Event::Ended { work } => format!("end of {work}"),
                 Event::CaseFailed(error) => error.to_string(),
                 Event::Line(line) => line.to_string(),
+                Event::Span(span) => span.work.to_owned(),
             };
             self.0.lock().unwrap().push(text);
         }

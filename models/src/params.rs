@@ -196,7 +196,12 @@ impl<B: Backend> Parameters<B> {
     /// The gradients that a backward pass computed for these leaves, with the statistics that the forward pass
     /// observed.
     pub fn gradients(&self, grads: &Grads<B>) -> Gradients<B> {
-        let values = self.list.iter().map(|parameter| grads.of(&parameter.value).cloned()).collect();
+        self.gradients_from(self.list.iter().map(|parameter| grads.of(&parameter.value).cloned()).collect())
+    }
+
+    /// The same, given the gradient of each tensor in order, `None` where there is none. Panics if their number differs.
+    pub fn gradients_from(&self, values: Vec<Option<Tensor<B>>>) -> Gradients<B> {
+        assert_eq!(values.len(), self.list.len(), "gradients_from: one gradient for each parameter");
         let observed = std::mem::take(&mut *self.observed.lock().expect("no panic while statistics are noted"));
         Gradients { values, scale: None, observed }
     }
@@ -245,13 +250,6 @@ impl<B: Backend> Gradients<B> {
     /// [`Gradients::scale`].
     pub fn get(&self, number: usize) -> Option<&Tensor<B>> {
         self.values[number].as_ref()
-    }
-
-    /// Replaces the tensors, one for each parameter.
-    #[must_use]
-    pub fn with_values(self, values: Vec<Option<Tensor<B>>>) -> Self {
-        assert_eq!(values.len(), self.values.len(), "with_values: one tensor for each parameter");
-        Self { values, ..self }
     }
 
     /// The scalar by which the optimiser multiplies every gradient, if they were clipped.

@@ -74,11 +74,15 @@ pub fn train_among<B: Backend>(
     Ok(Finished { best_epoch: folder.best_epoch(), epochs: folder.records().to_vec() })
 }
 
-/// Drops all events, which rank 0 reports for all ranks, but forwards requests to stop.
+/// Drops the events that rank 0 reports for all ranks, but forwards its own times and requests to stop.
 struct Hushed<'a>(&'a dyn Observer);
 
 impl Observer for Hushed<'_> {
-    fn event(&self, _: Event<'_>) {}
+    fn event(&self, event: Event<'_>) {
+        if matches!(event, Event::Span(_)) {
+            self.0.event(event);
+        }
+    }
 
     fn stop(&self) -> Option<Error> {
         self.0.stop()

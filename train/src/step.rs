@@ -1,14 +1,18 @@
 //! One training step: the network's outputs for a batch, part by part, the loss of the whole batch, and the gradients.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-use segcal_core::{Backend, Result, Rng, Shape, Tensor, custom};
+use segcal_core::{Backend, Leaf, Result, Rng, Shape, Tensor, custom};
+use segcal_data::observer::{Event, Observer, Span};
 use segcal_losses::bwcr::TwoViews;
 use segcal_losses::{Batch, Criterion, Value};
 use segcal_models::{Gradients, Network, Output, Parameters, Parts, Together};
 
 use super::ranks::share::Share;
+use super::ranks::sums::Sums;
 use super::supervision;
 
 /// A step in progress.
@@ -83,15 +87,44 @@ impl<'a, B: Backend> Step<'a, B> {
         Ok(outputs)
     }
 
-    /// The gradients, over the whole batch, of a loss computed from the step's outputs.
+    /// The gradients, over the whole batch, of a loss computed from the step's outputs. `observer` is told how long the
+    /// backward pass took, and each exchange of gradients.
     ///
     /// # Errors
     /// The device cannot be read, or another rank has ended.
-    pub(super) fn gradients(self, loss: Tensor<B>) -> Result<Gradients<B>> {
+    pub(super) fn gradients(self, loss: Tensor<B>, observer: &dyn Observer) -> Result<Gradients<B>> {
+        let began = Instant::now();
+        let (mut sums, places) = (Sums::new(&self.share, self.leaves[0].len(), observer)?, self.places());
+        self.end(loss).backward_into(|leaf, gradient| {
+            if let Some(&(part, parameter)) = places.get(&leaf) {
+                sums.take(part, parameter, gradient);
+            }
+        });
+        observer.event(Event::Span(Span::of_computing("backward", began)));
+        self.share.check()?;
+        let waiting = Instant::now();
+        let gradients = sums.finish()?;
+        if self.share.deal.size > 1 {
+            observer.event(Event::Span(Span::of_computing("wait for gradients", waiting)));
+        }
+        Ok(self.leaves[0].gradients_from(gradients))
+    }
+
+    /// Part and parameter of each leaf.
+    fn places(&self) -> HashMap<Leaf, (usize, usize)> {
+        let of_part = |(part, leaves): (usize, &Parameters<B>)| {
+            let leaves: Vec<_> = leaves.iter().map(|parameter| parameter.value.leaf()).enumerate().collect();
+            leaves.into_iter().filter_map(move |(number, leaf)| Some((leaf?, (part, number))))
+        };
+        self.leaves.iter().enumerate().flat_map(of_part).collect()
+    }
+
+    /// A scalar whose gradients are those of the loss, with respect to the parameters of the parts computed here.
+    fn end(&self, loss: Tensor<B>) -> Tensor<B> {
         let backend = loss.backend().clone();
         let to_logits = loss.backward();
         let (mut ends, mut gradients) = (Vec::new(), Vec::new());
-        for pass in self.passes.into_inner() {
+        for pass in self.passes.take() {
             for (part, outputs) in self.share.deal.own().zip(pass.parts) {
                 for (output, whole) in outputs.into_iter().zip(&pass.whole) {
                     let Some(gradient) = to_logits.of(whole) else { continue };
@@ -101,11 +134,6 @@ impl<'a, B: Backend> Step<'a, B> {
             }
         }
         let inputs: Vec<&Tensor<B>> = ends.iter().collect();
-        let end = custom(&inputs, &Tensor::zeros(&backend, Shape::SCALAR), move |_| gradients);
-        drop((ends, to_logits));
-        let found = end.backward();
-        self.share.check()?;
-        let own = self.leaves.iter().map(|leaves| leaves.gradients(&found)).collect();
-        self.share.sum(own, self.leaves[0].len())
+        custom(&inputs, &Tensor::zeros(&backend, Shape::SCALAR), move |_| gradients)
     }
 }

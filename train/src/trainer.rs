@@ -11,7 +11,7 @@ use segcal_models::{Gradients, Network, Optimiser, Parameters, Schedule, Stored}
 
 use segcal_data::config::from_table;
 use segcal_data::hash::Hash;
-use segcal_data::observer::{self, Event, Observer, Steps, is_interruption};
+use segcal_data::observer::{self, Event, Observer, Span, Steps, is_interruption};
 use segcal_data::output::Number;
 use segcal_metrics::measure::Nested;
 
@@ -252,7 +252,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
             if let Some(before) = running.take() {
                 self.finish(before, &mut terms, &bar)?;
             }
-            running = Some(self.begin(number, batch, &images, &labels)?);
+            running = Some(self.begin(number, batch, [&images, &labels], observer)?);
             Ok(())
         })?;
         if let Some(last) = running {
@@ -262,13 +262,21 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
     }
 
     /// Queues the loss of a batch and its gradients.
-    fn begin(&self, number: usize, batch: HostBatch, images: &Tensor<B>, labels: &Tensor<B>) -> Result<Running<B>> {
+    fn begin(
+        &self,
+        number: usize,
+        batch: HostBatch,
+        [images, labels]: [&Tensor<B>; 2],
+        observer: &dyn Observer,
+    ) -> Result<Running<B>> {
+        let began = Instant::now();
         let share = Share::new(&self.ranks, batch.samples(), self.settings.micro_batch);
         let step = Step::new(&*self.network, &self.parameters, self.stream(DROPOUT, number), share);
         let value = step.loss(&self.objective, self.stream(VIEWS, number), images, labels)?;
         let mut terms = vec![("loss", value.total.detach())];
         terms.extend(value.terms);
-        let mut gradients = step.gradients(value.total)?;
+        observer.event(Event::Span(Span::of_computing("forward", began)));
+        let mut gradients = step.gradients(value.total, observer)?;
         let norm = gradients.norm();
         if self.settings.clip_norm > 0.0 {
             gradients = gradients.clipped(self.settings.clip_norm);
@@ -278,6 +286,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
 
     /// Waits for the loss of a step, refuses one that is not finite, and updates the weights.
     fn finish(&mut self, step: Running<B>, means: &mut TermMeans, bar: &Steps<'_>) -> Result<()> {
+        let began = Instant::now();
         let Running { number, batch, terms, gradients, norm } = step;
         let values: Vec<_> = terms.iter().map(|(name, term)| Ok((*name, term.item()?))).collect::<Result<_>>()?;
         if !values.iter().all(|(_, value)| value.is_finite()) || !norm.item()?.is_finite() {
@@ -285,6 +294,7 @@ impl<'a, B: Backend, L: Criterion> Trainer<'a, B, L> {
         }
         let rate = self.learning_rate * self.schedule.factor(self.epoch, self.settings.epochs);
         self.optimiser.step(&mut self.parameters, &gradients, rate);
+        bar.observer().event(Event::Span(Span::of_computing("update", began)));
         if let Some((asked, made)) = self.watch.look()
             && (made || number < 2)
         {

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use segcal_core::{Error, Result};
+use segcal_core::{Context, Error, Result};
+use segcal_data::observer::Observer;
 use segcal_train::job;
 use segcal_train::ranks::{Alone, Ranks};
 use segcal_train::record::Finished;
 use segcal_train::settings::Settings;
 
+use crate::trace::Trace;
 use crate::{Common, Outcome, doors, output, progress, ranks};
 
 mod folds;
@@ -37,8 +39,12 @@ pub struct Args {
     pub resume: bool,
     /// Draw augmented training samples instead of training (augment=light, augment=nnunet and its single keys): one row
     /// per sample, beginning with the original, with labels in colour.
-    #[arg(long, value_name = "FILE.png", conflicts_with = "resume")]
+    #[arg(long, value_name = "FILE.png", conflicts_with_all = ["resume", "trace"])]
     pub draw_samples: Option<PathBuf>,
+    /// Write when each step computed, exchanged gradients and waited for them to FOLDER/rank-N.json, a timeline that
+    /// Perfetto (ui.perfetto.dev) and Chrome (chrome://tracing) show.
+    #[arg(long, value_name = "FOLDER")]
+    pub trace: Option<PathBuf>,
     /// Folder of the run; the same as out=FOLDER.
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
@@ -63,6 +69,10 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
             let error = Error::new("fold=all, but several processes were started together");
             return Err(error.help("start one command for each fold"));
         }
+        if args.trace.is_some() {
+            let error = Error::new("follows one training, but fold=all starts several").at("--trace");
+            return Err(error.help("train one fold, such as fold=0"));
+        }
         return folds::run(&settings, args.resume, common);
     }
     let ranks = ranks::join(common)?;
@@ -70,7 +80,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         share(&mut settings, &**ranks, common);
     }
     let ranks = ranks.unwrap_or_else(|| Arc::new(Alone));
-    let finished = doors::train_among(&ranks, &settings, args.resume, common)?;
+    let finished = train(args, &ranks, &settings, common)?;
     if ranks.rank() > 0 {
         return Ok(Outcome::Done);
     }
@@ -82,6 +92,16 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     printed(&settings.out, "run", common)
+}
+
+/// Trains, and writes the timeline if one is asked for, even if the training ends with an error.
+fn train(args: &Args, ranks: &Arc<dyn Ranks>, settings: &Settings, common: &Common) -> Result<Finished> {
+    let train = |observer: &dyn Observer| doors::train_among(ranks, settings, args.resume, observer, common);
+    let Some(folder) = &args.trace else { return train(&common.observer()) };
+    let trace = Trace::new(common.observer(), ranks.rank());
+    let finished = train(&trace);
+    let written = trace.write(folder).at("--trace");
+    finished.and_then(|finished| written.map(|()| finished))
 }
 
 /// Sets `micro_batch` to 1 if the config does not set it, so that the ranks can divide a batch.

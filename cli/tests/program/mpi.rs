@@ -4,6 +4,8 @@ use std::fs;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::common::stderr;
 use crate::common::training::{ENDLESS, Scene, end};
 
@@ -40,6 +42,39 @@ fn any_number_of_processes_trains_to_the_bytes_of_one() {
             assert!(scene.state(&run) == whole, "{run}: the bytes differ");
             let printed = String::from_utf8_lossy(&output.stdout).into_owned();
             assert_eq!(printed.lines().count(), 1, "one process speaks for all: {printed}");
+        }
+    }
+}
+
+/// Begin and end of what a rank's trace calls by this name, in microseconds.
+fn spans(trace: &[Value], name: &str) -> Vec<(f64, f64)> {
+    let number = |event: &Value, key: &str| event[key].as_f64().unwrap();
+    let named = trace.iter().filter(|event| event["ph"] == "X" && event["name"] == name);
+    named.map(|event| (number(event, "ts"), number(event, "ts") + number(event, "dur"))).collect()
+}
+
+#[test]
+fn gradients_are_exchanged_during_the_backward_pass_and_the_bytes_stay_those_of_one() {
+    let scene = Scene::new();
+    // Several buckets of gradients, the first of which is full long before the backward pass ends.
+    for norm in ["instance", "batch"] {
+        let network = format!("network={{levels=4,base=32,norm=\"{norm}\"}}");
+        let keys = [network.as_str(), "loss.name=ce", "epochs=3"];
+        let whole = scene.trained(&format!("{norm}-whole"), &[&keys[..], &["micro_batch=1"]].concat());
+        let (run, folder) = (format!("{norm}-traced"), scene.path(&format!("{norm}-trace")));
+        let output = train(&scene, 2, &run, &[&keys[..], &["--trace", folder.to_str().unwrap()]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(scene.state(&run) == whole, "{norm}: the bytes differ");
+        for rank in 0..2 {
+            let text = fs::read_to_string(folder.join(format!("rank-{rank}.json"))).unwrap();
+            let trace: Vec<Value> = serde_json::from_str(&text).unwrap();
+            let [passes, exchanges] = ["backward", "gradients"].map(|name| spans(&trace, name));
+            assert_eq!(passes.len(), 6, "two batches an epoch");
+            // One at a time, up to the rounding of microseconds.
+            let in_turn = exchanges.is_sorted_by(|before, after| before.1 < after.0 + 1.0);
+            assert!(exchanges.len() >= 2 * passes.len() && in_turn, "{exchanges:?}");
+            let during = |&(start, end): &(f64, f64)| exchanges.iter().any(|&(began, _)| start < began && began < end);
+            assert!(passes.iter().any(during), "{norm}: rank {rank}: {passes:?} and {exchanges:?}");
         }
     }
 }

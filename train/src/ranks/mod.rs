@@ -1,13 +1,17 @@
 //! Several processes that train one network.
 //!
-//! They communicate by one operation, [`Ranks::gather`]. [`deal`] decides which rank computes what, [`tree`] in which
+//! They communicate by one operation, [`Ranks::gather`], which may run twice at the same time. [`deal`] decides which rank computes what, [`tree`] in which
 //! order terms are added, `wire` how tensors are encoded, and `passport` checks what all ranks must have in common.
+//! `sums` adds the gradients of all ranks and exchanges them while the backward pass goes on, through the thread of a
+//! `queue`.
 
 pub mod deal;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 pub(crate) mod passport;
+pub(crate) mod queue;
 pub(crate) mod share;
+pub(crate) mod sums;
 #[cfg(test)]
 mod tests;
 pub mod tree;
@@ -30,6 +34,13 @@ pub trait Ranks: Send + Sync {
     /// Another rank has ended, or this one has been asked to end.
     fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>>;
 
+    /// The same, independent of [`Ranks::gather`]: neither waits for calls of the other that have begun, and only calls
+    /// of the same kind must have the same sequence on all ranks.
+    ///
+    /// # Errors
+    /// As [`Ranks::gather`].
+    fn gather_aside(&self, own: &[u8]) -> Result<Vec<Vec<u8>>>;
+
     /// Ends the communication, after all ranks have finished their work.
     fn finish(&self) {}
 }
@@ -49,6 +60,10 @@ impl Ranks for Alone {
 
     fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
         Ok(vec![own.to_vec()])
+    }
+
+    fn gather_aside(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        self.gather(own)
     }
 }
 

@@ -1,12 +1,13 @@
 //! Ranks that are processes started by `mpirun`.
 //!
-//! One thread makes all MPI calls, so an implementation without full thread support suffices. It never blocks inside a
-//! call: it polls whether the exchange is done and sleeps in between, so that waiting ranks leave the processors to
-//! those that compute. While waiting for this thread, the caller checks whether the process has been asked to end: when
-//! a rank dies, `mpirun` asks the others to end.
+//! MPI's calls are made by two threads, one for each kind of exchange, in turn, so an implementation that allows calls
+//! from several threads, but only one at a time, suffices. Neither blocks inside a call: it polls whether the exchange is
+//! done and sleeps in between, so that waiting ranks leave the processors to those that compute. While waiting for such a
+//! thread, the caller checks whether the process has been asked to end: when a rank dies, `mpirun` asks the others to
+//! end.
 
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -33,58 +34,60 @@ pub struct Mpi {
     rank: usize,
     size: usize,
     stop: Stop,
-    /// One exchange at a time.
-    line: Mutex<Line>,
+    /// For [`Ranks::gather`] and [`Ranks::gather_aside`]; each makes one exchange at a time.
+    lines: [Mutex<Line>; 2],
 }
 
-/// The channels to the thread that makes the calls, and back.
+/// The channels to a thread that makes calls, and back.
 struct Line {
-    /// When this is dropped, the thread leaves the other ranks.
+    /// When this is dropped, the thread ends; when both have ended, this process leaves the other ranks.
     ask: Option<Sender<Vec<u8>>>,
     answer: Receiver<Vec<Vec<u8>>>,
+}
+
+/// Their other ends.
+struct Served {
+    asked: Receiver<Vec<u8>>,
+    answer: Sender<Vec<Vec<u8>>>,
+}
+
+impl Line {
+    fn laid() -> (Mutex<Self>, Served) {
+        let ((ask, asked), (answer, answered)) = (channel(), channel());
+        (Mutex::new(Self { ask: Some(ask), answer: answered }), Served { asked, answer })
+    }
 }
 
 impl Mpi {
     /// Joins the other ranks. While this process waits for them, `stop` reports whether it has been asked to end.
     ///
     /// # Errors
-    /// MPI was already initialised in this process, or no thread can be started.
+    /// MPI was already initialised in this process or does not allow calls from several threads, or no thread can be
+    /// started.
     pub fn start(stop: Stop) -> Result<Self> {
-        let (ask, asked) = channel();
-        let (answer, answered) = channel();
+        let ((line, served), (line_aside, served_aside)) = (Line::laid(), Line::laid());
         let (place, placed) = channel();
         let thread = move || {
-            let Some((universe, _)) = mpi::initialize_with_threading(Threading::Funneled) else { return };
-            let world = universe.world();
-            // Nobody is listening if the process has given up.
-            let _ = place.send((world.rank() as usize, world.size() as usize));
-            serve(&world, &asked, &answer);
-            // Waits for the other ranks; `answer` is dropped only afterwards.
+            let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Serialized) else { return };
+            if !matches!(threading, Threading::Serialized | Threading::Multiple) {
+                let _ = place.send(Err(Error::new("this MPI does not allow calls from several threads")));
+                return;
+            }
+            let open = [&served, &served_aside].map(|served| served.answer.clone());
+            serve_both(&universe.world(), served, &served_aside, &place);
+            // Waits for the other ranks; the channels to this process are closed only afterwards.
             drop(universe);
-            drop(answer);
+            drop(open);
         };
-        Builder::new()
-            .name("mpi".into())
-            .spawn(thread)
-            .map_err(|error| memory::shortage(format!("cannot start a thread for MPI: {error}")))?;
-        let (rank, size) = placed.recv().map_err(|_| Error::new("MPI was already initialised in this process"))?;
-        let line = Line { ask: Some(ask), answer: answered };
-        Ok(Self { rank, size, stop, line: Mutex::new(line) })
-    }
-}
-
-impl Ranks for Mpi {
-    fn rank(&self) -> usize {
-        self.rank
+        Builder::new().name("mpi-aside".into()).spawn(thread).map_err(no_thread)?;
+        let placed = placed.recv().unwrap_or_else(|_| Err(Error::new("MPI was already initialised in this process")));
+        let (rank, size) = placed?;
+        Ok(Self { rank, size, stop, lines: [line, line_aside] })
     }
 
-    fn size(&self) -> usize {
-        self.size
-    }
-
-    fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+    fn exchange(&self, line: &Mutex<Line>, own: &[u8]) -> Result<Vec<Vec<u8>>> {
         let ended = || Error::new("the thread that communicates with the other ranks has ended");
-        let line = self.line.lock().map_err(|_| ended())?;
+        let line = line.lock().map_err(|_| ended())?;
         line.ask.as_ref().and_then(|ask| ask.send(own.to_vec()).ok()).ok_or_else(ended)?;
         loop {
             match line.answer.recv_timeout(LOOK) {
@@ -98,45 +101,85 @@ impl Ranks for Mpi {
             }
         }
     }
+}
+
+fn no_thread(error: std::io::Error) -> Error {
+    memory::shortage(format!("cannot start a thread for MPI: {error}"))
+}
+
+impl Ranks for Mpi {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        self.exchange(&self.lines[0], own)
+    }
+
+    fn gather_aside(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        self.exchange(&self.lines[1], own)
+    }
 
     fn finish(&self) {
-        if let Ok(mut line) = self.line.lock() {
-            line.ask = None;
-            // The thread sends nothing more; the channel closes when the thread ends.
-            let _ = line.answer.recv();
-        }
+        let mut lines: Vec<MutexGuard<'_, Line>> = self.lines.iter().filter_map(|line| line.lock().ok()).collect();
+        lines.iter_mut().for_each(|line| line.ask = None);
+        // The threads send nothing more; the channels close when both have ended.
+        lines.iter().for_each(|line| drop(line.answer.recv()));
     }
 }
 
 impl Drop for Mpi {
-    /// If [`Ranks::finish`] was not called, something went wrong: the thread is left running and ends with the process.
+    /// If [`Ranks::finish`] was not called, something went wrong: the threads are left running and end with the process.
     fn drop(&mut self) {
-        if let Some(ask) = self.line.get_mut().ok().and_then(|line| line.ask.take()) {
-            std::mem::forget(ask);
+        for line in &mut self.lines {
+            if let Some(ask) = line.get_mut().ok().and_then(|line| line.ask.take()) {
+                std::mem::forget(ask);
+            }
         }
     }
 }
 
-/// Serves requests until the channel closes.
-fn serve(world: &SimpleCommunicator, asked: &Receiver<Vec<u8>>, answer: &Sender<Vec<Vec<u8>>>) {
-    while let Ok(own) = asked.recv() {
-        if answer.send(gathered(world, &own)).is_err() {
+/// Tells the process its place, and serves both lines until they are closed, each by its own thread and communicator.
+fn serve_both(world: &SimpleCommunicator, served: Served, aside: &Served, place: &Sender<Result<(usize, usize)>>) {
+    let (copy, calls) = (world.duplicate(), Mutex::default());
+    std::thread::scope(|scope| {
+        let calls = &calls;
+        let main = move || serve(&SimpleCommunicator::world(), &served, calls);
+        let started = Builder::new().name("mpi".into()).spawn_scoped(scope, main);
+        let told = started.map(|_| (world.rank() as usize, world.size() as usize)).map_err(no_thread);
+        let failed = told.is_err();
+        // Nobody is listening if the process has given up.
+        let _ = place.send(told);
+        if !failed {
+            serve(&copy, aside, calls);
+        }
+    });
+}
+
+/// Serves requests until the channel closes. Whoever makes a call holds `calls`.
+fn serve(ranks: &SimpleCommunicator, served: &Served, calls: &Mutex<()>) {
+    while let Ok(own) = served.asked.recv() {
+        if served.answer.send(gathered(ranks, &own, calls)).is_err() {
             return;
         }
     }
 }
 
 /// Gathers the bytes of every rank: first their lengths, then the bytes piece by piece.
-fn gathered(world: &SimpleCommunicator, own: &[u8]) -> Vec<Vec<u8>> {
-    let size = world.size() as usize;
-    let lengths = exchanged(world, &(own.len() as u64).to_le_bytes(), &vec![8; size]);
+fn gathered(ranks: &SimpleCommunicator, own: &[u8], calls: &Mutex<()>) -> Vec<Vec<u8>> {
+    let size = ranks.size() as usize;
+    let lengths = exchanged(ranks, &(own.len() as u64).to_le_bytes(), &vec![8; size], calls);
     let lengths: Vec<usize> = lengths.as_chunks().0.iter().map(|&length| u64::from_le_bytes(length) as usize).collect();
     let mut all: Vec<Vec<u8>> = lengths.iter().map(|&length| Vec::with_capacity(length)).collect();
     let piece = PIECE / size;
     for start in (0..lengths.iter().copied().max().unwrap_or(0)).step_by(piece) {
         let counts: Vec<usize> = lengths.iter().map(|length| length.saturating_sub(start).min(piece)).collect();
         let part = &own[own.len().min(start)..own.len().min(start + piece)];
-        let found = exchanged(world, part, &counts);
+        let found = exchanged(ranks, part, &counts, calls);
         let mut rest = &found[..];
         for (all, &count) in all.iter_mut().zip(&counts) {
             let (own, more) = rest.split_at(count);
@@ -148,14 +191,23 @@ fn gathered(world: &SimpleCommunicator, own: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// One exchange of at most [`PIECE`] bytes, to which rank `i` contributes `counts[i]`.
-fn exchanged(world: &SimpleCommunicator, own: &[u8], counts: &[usize]) -> Vec<u8> {
+fn exchanged(ranks: &SimpleCommunicator, own: &[u8], counts: &[usize], calls: &Mutex<()>) -> Vec<u8> {
     let mut all = vec![0; counts.iter().sum()];
     let starts = counts.iter().scan(0, |next, &count| Some(std::mem::replace(next, *next + count) as Count));
     let (starts, counts): (Vec<Count>, Vec<Count>) = (starts.collect(), counts.iter().map(|&n| n as Count).collect());
     let mut parts = PartitionMut::new(&mut all[..], counts, starts);
     mpi::request::scope(|scope| {
-        let mut request = world.immediate_all_gather_varcount_into(scope, own, &mut parts);
-        while let Err(unfinished) = request.test() {
+        let turn = || calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut request = {
+            let _turn = turn();
+            ranks.immediate_all_gather_varcount_into(scope, own, &mut parts)
+        };
+        loop {
+            let tested = {
+                let _turn = turn();
+                request.test()
+            };
+            let Err(unfinished) = tested else { return };
             request = unfinished;
             std::thread::sleep(PAUSE);
         }

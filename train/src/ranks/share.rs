@@ -2,20 +2,16 @@
 
 use std::sync::{Arc, Mutex};
 
-use segcal_core::{Backend, Error, Result, Shape, Tensor, axis, ops};
-use segcal_models::{Gradients, Together};
+use segcal_core::{Backend, Error, Result, Tensor, axis, ops};
+use segcal_models::Together;
 
 use super::Ranks;
 use super::deal::Deal;
-use super::tree::{Node, Tree};
 use super::wire;
-
-/// How many gradient values are sent together: enough to saturate a connection, but few compared to all gradients.
-const BUCKET: usize = 1 << 21;
 
 /// A rank's share of one step.
 pub(crate) struct Share {
-    ranks: Arc<dyn Ranks>,
+    pub(super) ranks: Arc<dyn Ranks>,
     pub(crate) deal: Deal,
     /// An error that could not be returned where it occurred.
     failed: Mutex<Option<Error>>,
@@ -55,59 +51,6 @@ impl Share {
         wire::take(own[0].backend(), whole, &mut &all[..])
     }
 
-    /// The gradients of the whole batch, given those of each part computed here: their sum in the order of a [`Tree`].
-    ///
-    /// # Errors
-    /// As [`Ranks::gather`]; the device cannot be read.
-    pub(crate) fn sum<B: Backend>(&self, mut own: Vec<Gradients<B>>, parameters: usize) -> Result<Gradients<B>> {
-        if self.deal.is_whole() {
-            return own.pop().ok_or_else(wire::strange);
-        }
-        let mut values: Vec<Option<Tensor<B>>> = vec![None; parameters];
-        for bucket in buckets(&own[0], parameters) {
-            let trees = bucket.iter().map(|&number| self.own_tree(own.iter().filter_map(|one| one.get(number))));
-            for (&number, sum) in bucket.iter().zip(self.joined(trees.collect())?) {
-                values[number] = Some(sum);
-            }
-        }
-        Ok(own.swap_remove(0).with_values(values))
-    }
-
-    fn own_tree<'b, B: Backend>(&self, parts: impl Iterator<Item = &'b Tensor<B>>) -> Tree<Tensor<B>> {
-        let mut tree = Tree::default();
-        for (start, sum) in self.deal.own().zip(parts) {
-            tree.push(Node { start, size: 1, sum: sum.clone() }, add);
-        }
-        tree
-    }
-
-    /// Sums of tensors over all ranks.
-    fn joined<B: Backend>(&self, own: Vec<Tree<Tensor<B>>>) -> Result<Vec<Tensor<B>>> {
-        let trees = if self.deal.size == 1 { own } else { self.exchanged(own)? };
-        trees.into_iter().map(|tree| tree.finish(add).ok_or_else(wire::strange)).collect()
-    }
-
-    fn exchanged<B: Backend>(&self, own: Vec<Tree<Tensor<B>>>) -> Result<Vec<Tree<Tensor<B>>>> {
-        let own: Vec<Vec<Node<Tensor<B>>>> = own.into_iter().map(Tree::into_nodes).collect();
-        let (backend, mut bytes) = (own[0][0].sum.backend().clone(), Vec::new());
-        let shapes: Vec<Shape> = own.iter().map(|nodes| nodes[0].sum.shape()).collect();
-        if self.deal.counts() {
-            own.iter().flatten().try_for_each(|node| wire::put(&node.sum, &mut bytes))?;
-        }
-        drop(own);
-        let mut trees: Vec<Tree<Tensor<B>>> = shapes.iter().map(|_| Tree::default()).collect();
-        for (rank, bytes) in self.ranks.gather(&bytes)?.iter().enumerate() {
-            let (mut bytes, nodes) = (&bytes[..], self.deal.nodes(rank));
-            for (tree, &shape) in trees.iter_mut().zip(&shapes) {
-                for &Node { start, size, .. } in &nodes {
-                    let sum = wire::take(&backend, shape, &mut bytes)?;
-                    tree.push(Node { start, size, sum }, add);
-                }
-            }
-        }
-        Ok(trees)
-    }
-
     /// Returns the error that occurred inside the network, if any.
     ///
     /// # Errors
@@ -115,26 +58,6 @@ impl Share {
     pub(crate) fn check(&self) -> Result<()> {
         self.failed.lock().expect("no panic while a failure is noted").take().map_or(Ok(()), Err)
     }
-}
-
-/// The indices of the existing gradients, grouped into those that are sent together.
-fn buckets<B: Backend>(gradients: &Gradients<B>, parameters: usize) -> Vec<Vec<usize>> {
-    let (mut buckets, mut filled): (Vec<Vec<usize>>, usize) = (Vec::new(), usize::MAX / 2);
-    for number in 0..parameters {
-        let Some(gradient) = gradients.get(number) else { continue };
-        let len = gradient.shape().len();
-        if filled + len > BUCKET {
-            buckets.push(Vec::new());
-            filled = 0;
-        }
-        filled += len;
-        buckets.last_mut().expect("the first one begins a bucket").push(number);
-    }
-    buckets
-}
-
-fn add<B: Backend>(a: Tensor<B>, b: Tensor<B>) -> Tensor<B> {
-    ops::sum_of(&[a, b])
 }
 
 impl Together for Share {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use segcal_backends::Cpu;
 use segcal_core::{Backend, Reference, Result, Rng};
-use segcal_data::observer::Silent;
+use segcal_data::observer::{Observer, Silent};
 use segcal_data::{Grid, Volume};
 
+mod overlap;
 mod threads;
 
 use super::passport::Passport;
@@ -41,12 +42,21 @@ fn data() -> Data {
 
 /// Trains two epochs of batches of 5, 4 samples; the records without times, and the hash of what came of it.
 fn trained<B: Backend>(backend: &B, keys: &[&str], ranks: Arc<dyn Ranks>) -> Result<(Vec<EpochRecord>, String)> {
+    followed(backend, keys, ranks, &Silent)
+}
+
+fn followed<B: Backend>(
+    backend: &B,
+    keys: &[&str],
+    ranks: Arc<dyn Ranks>,
+    observer: &dyn Observer,
+) -> Result<(Vec<EpochRecord>, String)> {
     let common = ["epochs=2", "batch=5", "samples.size=[16,16]", "clip_norm=1"];
     let settings = Settings::with(&[&common, keys].concat())?;
     let network = crate::run::network(&settings, 1, 3)?;
     let objective = objective::objective(&settings.loss, 1, None)?;
     let mut trainer = Trainer::new(backend, network, objective, data(), &settings)?.among(ranks)?;
-    let records = trainer.run(&Silent)?.into_iter();
+    let records = trainer.run(observer)?.into_iter();
     let records = records.map(|record| EpochRecord { seconds: 0.0, images_per_second: 0.0, ..record }).collect();
     Ok((records, trainer.weights_hash()?))
 }

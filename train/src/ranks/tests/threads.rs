@@ -9,7 +9,8 @@ use super::super::Ranks;
 /// One rank. Dropping it ends it and notifies the others.
 pub(super) struct Threads {
     rank: usize,
-    meeting: Arc<Meeting>,
+    /// For `gather` and `gather_aside`.
+    meetings: [Arc<Meeting>; 2],
 }
 
 struct Meeting {
@@ -29,34 +30,29 @@ struct State {
 impl Threads {
     /// Creates `size` ranks.
     pub(super) fn of(size: usize) -> Vec<Self> {
-        let state = State { given: vec![None; size], ..State::default() };
-        let meeting = Arc::new(Meeting { state: Mutex::new(state), changed: Condvar::new() });
-        (0..size).map(|rank| Self { rank, meeting: meeting.clone() }).collect()
+        let state = || State { given: vec![None; size], ..State::default() };
+        let meetings =
+            [state(), state()].map(|state| Arc::new(Meeting { state: Mutex::new(state), changed: Condvar::new() }));
+        (0..size).map(|rank| Self { rank, meetings: meetings.clone() }).collect()
     }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        if let Ok(mut state) = self.meeting.state.lock() {
-            state.gone.push(self.rank);
+        for meeting in &self.meetings {
+            if let Ok(mut state) = meeting.state.lock() {
+                state.gone.push(self.rank);
+            }
+            meeting.changed.notify_all();
         }
-        self.meeting.changed.notify_all();
     }
 }
 
-impl Ranks for Threads {
-    fn rank(&self) -> usize {
-        self.rank
-    }
-
-    fn size(&self) -> usize {
-        self.meeting.state.lock().unwrap().given.len()
-    }
-
-    fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let Meeting { state, changed } = &*self.meeting;
+impl Meeting {
+    fn gather(&self, rank: usize, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let Self { state, changed } = self;
         let mut now = changed.wait_while(state.lock().unwrap(), |now| now.all.is_some()).unwrap();
-        now.given[self.rank] = Some(own.to_vec());
+        now.given[rank] = Some(own.to_vec());
         if now.given.iter().all(Option::is_some) {
             now.all = now.given.iter_mut().map(Option::take).collect();
             changed.notify_all();
@@ -71,5 +67,23 @@ impl Ranks for Threads {
             changed.notify_all();
         }
         Ok(all)
+    }
+}
+
+impl Ranks for Threads {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.meetings[0].state.lock().unwrap().given.len()
+    }
+
+    fn gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        self.meetings[0].gather(self.rank, own)
+    }
+
+    fn gather_aside(&self, own: &[u8]) -> Result<Vec<Vec<u8>>> {
+        self.meetings[1].gather(self.rank, own)
     }
 }
