@@ -11,6 +11,7 @@ sends. Exit 1 if weights differ between numbers of ranks, or if no exchange bega
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -35,6 +36,8 @@ host=$((${1##*.} - 1)); shift
 exec ip netns exec segcal-$host unshare --uts sh -c "hostname segcal-$host; $*"
 """
 SUBNET = "10.77.0"
+# Of the phantom.
+CLASSES = 3
 
 
 def run(*words, **more):
@@ -93,61 +96,53 @@ def train(options, folder, ranks, label):
 
 
 def spans(trace):
-    """The stretches of each kind, in seconds and bytes, in order of time; without the first step."""
+    """The stretches of each kind, in seconds and bytes, in order of time."""
     found = {}
     for event in trace:
         if event["ph"] == "X":
             began = event["ts"] / 1e6
             found.setdefault(event["name"], []).append((began, began + event["dur"] / 1e6, event["args"]["bytes"]))
-    first = found["update"][0][1]
-    return {name: [span for span in of if span[0] >= first] for name, of in found.items()}
+    return found
 
 
-def length(of):
-    return statistics.median(ended - began for began, ended, _ in of)
+class Step:
+    """The fastest step of a rank: seconds of its stretches, and what is known of its exchanges."""
+
+    def __init__(self, trace):
+        waits = trace.get("wait for gradients", [(0.0, 0.0, 0)] * len(trace["backward"]))
+        # The first step warms up.
+        steps = list(zip(trace["forward"], trace["backward"], waits, trace["update"]))[1:]
+        best = min(steps, key=lambda step: step[-1][1] - step[0][0])
+        self.forward, self.backward, self.wait, self.update = (ended - began for began, ended, _ in best)
+        self.step = best[-1][1] - best[0][0]
+        (began, ended, _), (_, until, _) = best[1:3]
+        own = [span for span in trace.get("gradients", []) if began <= span[0] <= until]
+        self.buckets, self.bytes = len(own), sum(span[2] for span in own)
+        self.exchange = sum(end - begin for begin, end, _ in own)
+        self.hidden = sum(max(0.0, min(end, ended) - begin) for begin, end, _ in own)
+        self.first = (own[0][0] - began) / (ended - began) if own else 1.0
+        self.last = own[-1][2] if own else 0
+        self.smallest = min((end - begin for begin, end, _ in trace.get("gradients", [])), default=0.0)
 
 
-class Figures:
-    """Medians over the steps of all ranks."""
-
-    def __init__(self, traces):
-        whole = lambda name: statistics.median(length(trace[name]) for trace in traces)
-        self.forward, self.backward, self.update = whole("forward"), whole("backward"), whole("update")
-        self.wait = whole("wait for gradients") if "wait for gradients" in traces[0] else 0.0
-        self.step = statistics.median(
-            after[0] - before[0] for trace in traces for before, after in zip(trace["forward"], trace["forward"][1:])
-        )
-        self.exchange = self.hidden = self.bytes = self.begins = self.last = 0.0
-        self.smallest, self.early = math.inf, False
-        if "gradients" in traces[0]:
-            self.exchanges(traces)
-
-    def exchanges(self, traces):
-        totals, hidden, sent, begins, last = [], [], [], [], []
-        for trace in traces:
-            for (began, ended, _), (_, until, _) in zip(trace["backward"], trace["wait for gradients"]):
-                own = [span for span in trace["gradients"] if began <= span[0] <= until]
-                totals.append(sum(end - begin for begin, end, _ in own))
-                hidden.append(sum(max(0.0, min(end, ended) - begin) for begin, end, _ in own))
-                sent.append(sum(span[2] for span in own))
-                begins.append((own[0][0] - began) / (ended - began))
-                last.append(own[-1][2])
-                self.smallest = min(self.smallest, min(end - begin for begin, end, _ in own))
-                self.early |= own[0][0] < ended
-                self.buckets = len(own)
-        middle = statistics.median
-        self.exchange, self.hidden, self.bytes = middle(totals), middle(hidden), middle(sent)
-        self.begins, self.last = middle(begins), middle(last)
+def mean(steps):
+    """The mean over the ranks."""
+    step = steps[0]
+    step.__dict__ = {name: statistics.mean(getattr(step, name) for step in steps) for name in vars(step)}
+    return step
 
 
-def predicted(one, free, ranks, own_bytes, logits, rate, options):
+def predicted(one, free, own, ranks, rate, options):
     """Seconds of a step by the model of docs/cluster.md: `one` is a single rank, `free` two ranks without a limit."""
-    share = math.ceil(options.batch / ranks) / options.batch * max(1.0, ranks / os.cpu_count())
+    # Of the computing of one rank, when processors are shared.
+    crowd = max(1.0, ranks / os.cpu_count())
+    share = math.ceil(options.batch / ranks) / options.batch * crowd
     send = lambda size: (ranks - 1) * 8e-6 * size / rate if rate else 0.0
-    forward, backward = one.forward * share + send(logits / ranks) + free.smallest, one.backward * share
-    last = send(free.last * own_bytes / free.bytes) + free.smallest
-    exchange = send(own_bytes) + free.buckets * free.smallest
-    return forward + max(backward + last, free.begins * backward + exchange) + one.update * max(1.0, ranks / os.cpu_count())
+    logits = 4 * options.batch * CLASSES * 64 * 64 / ranks
+    forward, backward = one.forward * share + send(logits) + free.smallest, one.backward * share
+    last = send(free.last * own.bytes / free.bytes) + free.smallest
+    exchange = send(own.bytes) + free.buckets * free.smallest
+    return forward + max(backward + last, free.first * backward + exchange) + one.update * crowd
 
 
 def compare(options, folder):
@@ -155,26 +150,22 @@ def compare(options, folder):
     (folder / "config.toml").write_text(CONFIG.format(**vars(options)))
     (folder / "agent").write_text(AGENT)
     (folder / "agent").chmod(0o755)
-    traces, weights = train(options, folder, 1, "alone")
-    one, logits, fine = Figures(traces), 4 * options.batch * options.classes * 64 * 64, True
+    (trace,), weights = train(options, folder, 1, "alone")
+    one, free, fine = Step(trace), None, True
     print(f"one rank: forward {one.forward:.3f} s, backward {one.backward:.3f} s, update {one.update:.3f} s, step {one.step:.3f} s")
-    print("ranks  Mb/s   MiB sent  forward  backward  exchange  during backward  wait   step   model  after backward")
-    free = None
-    for rate in [0, *options.rates]:
-        for ranks in options.ranks:
-            HOSTS.limit(rate)
-            traces, found = train(options, folder, ranks, rate or "free")
-            own = Figures(traces)
-            free = free or own
-            model = predicted(one, free, ranks, own.bytes, logits, rate, options)
-            # If all exchanges had begun after the backward pass.
-            serial = own.step - own.wait + own.exchange
-            print(f"{ranks:5}  {rate or '-':>5}  {own.bytes / 2**20:8.2f}  {own.forward:7.3f}  {own.backward:8.3f}  {own.exchange:8.3f}"
-                  f"  {100 * own.hidden / own.exchange:13.0f} %  {own.wait:5.3f}  {own.step:5.3f}  {model:5.3f}  {serial:14.3f}")
-            fine &= found == weights and own.early
-            if found != weights:
-                print(f"{ranks} ranks: the weights differ from those of one rank")
-    print(f"parameters: first bucket full after {100 * free.begins:.0f} % of the backward pass, {free.buckets} buckets, the last of "
+    print("ranks  Mb/s   MiB sent  forward  backward  exchange  of it in backward  wait   step   model  if exchanged after")
+    for rate, ranks in itertools.product([0, *options.rates], options.ranks):
+        HOSTS.limit(rate)
+        traces, found = train(options, folder, ranks, rate or "free")
+        own = mean([Step(trace) for trace in traces])
+        free = free or own
+        model, after = predicted(one, free, own, ranks, rate, options), own.step - own.wait + own.exchange
+        print(f"{ranks:5}  {rate or '-':>5}  {own.bytes / 2**20:8.2f}  {own.forward:7.3f}  {own.backward:8.3f}  {own.exchange:8.3f}"
+              f"  {100 * own.hidden / own.exchange:15.0f} %  {own.wait:5.3f}  {own.step:5.3f}  {model:5.3f}  {after:18.3f}", flush=True)
+        fine &= found == weights and own.hidden > 0.0
+        if found != weights:
+            print(f"{ranks} ranks: the weights differ from those of one rank")
+    print(f"first bucket full after {100 * free.first:.0f} % of the backward pass, {free.buckets:.0f} buckets, the last of "
           f"{free.last / 2**20:.2f} MiB, smallest exchange {1e3 * free.smallest:.2f} ms")
     return fine
 
@@ -188,7 +179,6 @@ parser.add_argument("--batch", type=int, default=8)
 parser.add_argument("--levels", type=int, default=4)
 parser.add_argument("--base", type=int, default=32)
 parser.add_argument("--norm", default="instance")
-parser.add_argument("--classes", type=int, default=4, help="classes of the phantom")
 parser.add_argument("--keep", type=pathlib.Path, help="folder to copy the traces to")
 options = parser.parse_args()
 options.program = options.program.resolve()

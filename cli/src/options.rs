@@ -6,6 +6,7 @@ use segcal_core::{Context, Error, Result};
 use segcal_data::part::Part;
 
 use crate::progress::{self, Progress};
+use crate::ranks;
 use crate::terminal::Terminal;
 
 /// Where computations run.
@@ -43,16 +44,18 @@ pub struct Parts {
     /// output folder.
     #[arg(long, value_name = "I", default_value_t = 0, requires = "num_parts")]
     pub part_id: usize,
-    /// Take both from the environment of this scheduler's job array, one part for each task.
-    #[arg(long, value_name = "SCHEDULER", value_enum, conflicts_with_all = ["num_parts", "part_id"])]
-    pub parts_from: Option<Scheduler>,
+    /// Take both from the environment: one part for each task of a job array, or for each process of mpirun.
+    #[arg(long, value_name = "STARTER", value_enum, conflicts_with_all = ["num_parts", "part_id"])]
+    pub parts_from: Option<Starter>,
 }
 
-/// A scheduler that runs job arrays.
+/// What starts several processes and tells each its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Scheduler {
-    /// `sbatch --array`.
+pub enum Starter {
+    /// A task of `sbatch --array`.
     Slurm,
+    /// A process of `mpirun` or `mpiexec`; the program need not be built with MPI.
+    Mpi,
 }
 
 impl Parts {
@@ -62,7 +65,8 @@ impl Parts {
     /// There is no such part.
     pub fn part(self) -> Result<Part> {
         match self.parts_from {
-            Some(Scheduler::Slurm) => part_of_slurm(|variable| std::env::var(variable).ok()).at("--parts-from slurm"),
+            Some(Starter::Slurm) => part_of_slurm(|variable| std::env::var(variable).ok()).at("--parts-from slurm"),
+            Some(Starter::Mpi) => ranks::part().at("--parts-from mpi"),
             None => Part::new(self.part_id, self.num_parts).at("--part-id"),
         }
     }

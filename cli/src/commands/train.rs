@@ -75,7 +75,7 @@ pub fn run(args: &Args, common: &Common) -> Result<Outcome> {
         }
         return folds::run(&settings, args.resume, common);
     }
-    let ranks = ranks::join(common)?;
+    let ranks = ranks::join(common.observer())?;
     if let Some(ranks) = &ranks {
         share(&mut settings, &**ranks, common);
     }

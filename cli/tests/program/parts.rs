@@ -230,29 +230,45 @@ fn every_case_is_checked_by_one_part() {
     assert!(whole.len() == 11 && (0..11).all(|case| whole[case] == *dealt(case)));
 }
 
+/// Evaluates the part that `starter` sets by these environment variables.
+fn evaluate_started(scene: &Scene, starter: &str, variables: &[(&str, &str)]) -> Output {
+    let (p, y, out) = (scene.path("cohort/posteriorsTs"), scene.path("cohort/labelsTs"), scene.path("parts"));
+    let given = ["-q", "evaluate", "--probabilities", text(&p), "--labels", text(&y), "--out", text(&out), "--json"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_segcal"));
+    command.args(given).args(["--parts-from", starter]).envs(variables.iter().copied()).output().unwrap()
+}
+
+/// Merges the parts; outside of such a start, the option is refused with this message.
+fn expect_whole(scene: &Scene, starter: &str, message: &str) {
+    done(&scene.merge(&["parts"], "parts", &[]));
+    done(&scene.evaluate("whole", &[]));
+    expect_same(&scene.path("whole"), &scene.path("parts"));
+    let outside = scene.evaluate("parts", &["--parts-from", starter]);
+    assert_eq!(outside.status.code(), Some(2));
+    assert!(stderr(&outside).contains(message), "{}", stderr(&outside));
+}
+
 #[test]
 fn the_tasks_of_a_slurm_array_are_parts() {
     let scene = Scene::new();
     let task = |id: &str, count: &str, most: &str| {
-        let (p, y, out) = (scene.path("cohort/posteriorsTs"), scene.path("cohort/labelsTs"), scene.path("parts"));
-        let given = ["-q", "evaluate", "--probabilities", text(&p), "--labels", text(&y), "--out", text(&out)];
-        Command::new(env!("CARGO_BIN_EXE_segcal"))
-            .args(given)
-            .args(["--parts-from", "slurm", "--json"])
-            .envs([("SLURM_ARRAY_TASK_ID", id), ("SLURM_ARRAY_TASK_COUNT", count)])
-            .envs([("SLURM_ARRAY_TASK_MIN", "1"), ("SLURM_ARRAY_TASK_MAX", most)])
-            .output()
-            .unwrap()
+        let [id, count] = [("SLURM_ARRAY_TASK_ID", id), ("SLURM_ARRAY_TASK_COUNT", count)];
+        let array = [id, count, ("SLURM_ARRAY_TASK_MIN", "1"), ("SLURM_ARRAY_TASK_MAX", most)];
+        evaluate_started(&scene, "slurm", &array)
     };
     for id in ["3", "1", "2"] {
         let told = json(&task(id, "3", "3"));
         assert_eq!(told["part"].as_u64().unwrap() + 1, id.parse::<u64>().unwrap());
     }
-    done(&scene.merge(&["parts"], "parts", &[]));
-    done(&scene.evaluate("whole", &[]));
-    expect_same(&scene.path("whole"), &scene.path("parts"));
     assert!(stderr(&task("5", "2", "9")).contains("must run without gaps from 0 or 1"));
-    let outside = scene.evaluate("parts", &["--parts-from", "slurm"]);
-    assert_eq!(outside.status.code(), Some(2));
-    assert!(stderr(&outside).contains("SLURM_ARRAY_TASK_ID: is not set"), "{}", stderr(&outside));
+    expect_whole(&scene, "slurm", "SLURM_ARRAY_TASK_ID: is not set");
+}
+
+#[test]
+fn the_processes_of_mpirun_are_parts() {
+    let scene = Scene::new();
+    let second = [("OMPI_COMM_WORLD_RANK", "1"), ("OMPI_COMM_WORLD_SIZE", "2")];
+    assert_eq!(json(&evaluate_started(&scene, "mpi", &second))["part"].as_u64(), Some(1));
+    done(&evaluate_started(&scene, "mpi", &[("PMI_RANK", "0"), ("PMI_SIZE", "2")]));
+    expect_whole(&scene, "mpi", "neither OMPI_COMM_WORLD_SIZE nor PMI_SIZE is set");
 }

@@ -145,72 +145,85 @@ impl Drop for Mpi {
 
 /// Tells the process its place, and serves both lines until they are closed, each by its own thread and communicator.
 fn serve_both(world: &SimpleCommunicator, served: Served, aside: &Served, place: &Sender<Result<(usize, usize)>>) {
-    let (copy, calls) = (world.duplicate(), Mutex::default());
+    let (rank, size, calls) = (world.rank() as usize, world.size() as usize, Mutex::default());
+    let copy = Caller { ranks: &world.duplicate(), size, calls: &calls };
     std::thread::scope(|scope| {
         let calls = &calls;
-        let main = move || serve(&SimpleCommunicator::world(), &served, calls);
+        let main = move || Caller { ranks: &SimpleCommunicator::world(), size, calls }.serve(&served);
         let started = Builder::new().name("mpi".into()).spawn_scoped(scope, main);
-        let told = started.map(|_| (world.rank() as usize, world.size() as usize)).map_err(no_thread);
-        let failed = told.is_err();
+        let failed = started.is_err();
         // Nobody is listening if the process has given up.
-        let _ = place.send(told);
+        let _ = place.send(started.map(|_| (rank, size)).map_err(no_thread));
         if !failed {
-            serve(&copy, aside, calls);
+            copy.serve(aside);
         }
     });
 }
 
-/// Serves requests until the channel closes. Whoever makes a call holds `calls`.
-fn serve(ranks: &SimpleCommunicator, served: &Served, calls: &Mutex<()>) {
-    while let Ok(own) = served.asked.recv() {
-        if served.answer.send(gathered(ranks, &own, calls)).is_err() {
-            return;
-        }
-    }
+/// A thread that makes calls. It holds `calls` during each.
+struct Caller<'a> {
+    ranks: &'a SimpleCommunicator,
+    size: usize,
+    calls: &'a Mutex<()>,
 }
 
-/// Gathers the bytes of every rank: first their lengths, then the bytes piece by piece.
-fn gathered(ranks: &SimpleCommunicator, own: &[u8], calls: &Mutex<()>) -> Vec<Vec<u8>> {
-    let size = ranks.size() as usize;
-    let lengths = exchanged(ranks, &(own.len() as u64).to_le_bytes(), &vec![8; size], calls);
-    let lengths: Vec<usize> = lengths.as_chunks().0.iter().map(|&length| u64::from_le_bytes(length) as usize).collect();
-    let mut all: Vec<Vec<u8>> = lengths.iter().map(|&length| Vec::with_capacity(length)).collect();
-    let piece = PIECE / size;
-    for start in (0..lengths.iter().copied().max().unwrap_or(0)).step_by(piece) {
-        let counts: Vec<usize> = lengths.iter().map(|length| length.saturating_sub(start).min(piece)).collect();
-        let part = &own[own.len().min(start)..own.len().min(start + piece)];
-        let found = exchanged(ranks, part, &counts, calls);
-        let mut rest = &found[..];
-        for (all, &count) in all.iter_mut().zip(&counts) {
-            let (own, more) = rest.split_at(count);
-            all.extend(own);
-            rest = more;
+impl Caller<'_> {
+    /// Serves requests until the channel closes.
+    fn serve(&self, served: &Served) {
+        while let Ok(own) = served.asked.recv() {
+            if served.answer.send(self.gathered(&own)).is_err() {
+                return;
+            }
         }
     }
-    all
-}
 
-/// One exchange of at most [`PIECE`] bytes, to which rank `i` contributes `counts[i]`.
-fn exchanged(ranks: &SimpleCommunicator, own: &[u8], counts: &[usize], calls: &Mutex<()>) -> Vec<u8> {
-    let mut all = vec![0; counts.iter().sum()];
-    let starts = counts.iter().scan(0, |next, &count| Some(std::mem::replace(next, *next + count) as Count));
-    let (starts, counts): (Vec<Count>, Vec<Count>) = (starts.collect(), counts.iter().map(|&n| n as Count).collect());
-    let mut parts = PartitionMut::new(&mut all[..], counts, starts);
-    mpi::request::scope(|scope| {
-        let turn = || calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut request = {
-            let _turn = turn();
-            ranks.immediate_all_gather_varcount_into(scope, own, &mut parts)
-        };
-        loop {
-            let tested = {
-                let _turn = turn();
-                request.test()
+    /// Gathers the bytes of every rank: first their lengths, then the bytes piece by piece.
+    fn gathered(&self, own: &[u8]) -> Vec<Vec<u8>> {
+        let lengths = self.exchanged(&(own.len() as u64).to_le_bytes(), &vec![8; self.size]);
+        let length = |&length| u64::from_le_bytes(length) as usize;
+        let lengths: Vec<usize> = lengths.as_chunks().0.iter().map(length).collect();
+        let mut all: Vec<Vec<u8>> = lengths.iter().map(|&length| Vec::with_capacity(length)).collect();
+        let piece = PIECE / self.size;
+        for start in (0..lengths.iter().copied().max().unwrap_or(0)).step_by(piece) {
+            let counts: Vec<usize> = lengths.iter().map(|length| length.saturating_sub(start).min(piece)).collect();
+            let part = &own[own.len().min(start)..own.len().min(start + piece)];
+            let found = self.exchanged(part, &counts);
+            let mut rest = &found[..];
+            for (all, &count) in all.iter_mut().zip(&counts) {
+                let (own, more) = rest.split_at(count);
+                all.extend(own);
+                rest = more;
+            }
+        }
+        all
+    }
+
+    /// One exchange of at most [`PIECE`] bytes, to which rank `i` contributes `counts[i]`.
+    fn exchanged(&self, own: &[u8], counts: &[usize]) -> Vec<u8> {
+        let mut all = vec![0; counts.iter().sum()];
+        let starts = counts.iter().scan(0, |next, &count| Some(std::mem::replace(next, *next + count) as Count));
+        let starts: Vec<Count> = starts.collect();
+        let counts: Vec<Count> = counts.iter().map(|&n| n as Count).collect();
+        let mut parts = PartitionMut::new(&mut all[..], counts, starts);
+        mpi::request::scope(|scope| {
+            let mut request = {
+                let _call = self.call();
+                self.ranks.immediate_all_gather_varcount_into(scope, own, &mut parts)
             };
-            let Err(unfinished) = tested else { return };
-            request = unfinished;
-            std::thread::sleep(PAUSE);
-        }
-    });
-    all
+            loop {
+                let tested = {
+                    let _call = self.call();
+                    request.test()
+                };
+                let Err(unfinished) = tested else { return };
+                request = unfinished;
+                std::thread::sleep(PAUSE);
+            }
+        });
+        all
+    }
+
+    fn call(&self) -> MutexGuard<'_, ()> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
