@@ -132,17 +132,25 @@ def mean(steps):
     return step
 
 
-def predicted(one, free, own, ranks, rate, options):
-    """Seconds of a step by the model of docs/cluster.md: `one` is a single rank, `free` two ranks without a limit."""
-    # Of the computing of one rank, when processors are shared.
-    crowd = max(1.0, ranks / os.cpu_count())
-    share = math.ceil(options.batch / ranks) / options.batch * crowd
-    send = lambda size: (ranks - 1) * 8e-6 * size / rate if rate else 0.0
-    logits = 4 * options.batch * CLASSES * 64 * 64 / ranks
-    forward, backward = one.forward * share + send(logits) + free.smallest, one.backward * share
-    last = send(free.last * own.bytes / free.bytes) + free.smallest
-    exchange = send(own.bytes) + free.buckets * free.smallest
-    return forward + max(backward + last, free.first * backward + exchange) + one.update * crowd
+class Model:
+    """The model of docs/cluster.md, with parameters from one rank and from two ranks without a limit."""
+
+    def __init__(self, one, free, options):
+        self.one, self.free, self.batch = one, free, options.batch
+        self.handling = 0.0
+        self.handling = max(0.0, free.step - self.step(free, 2, 0)) / (2 * free.bytes)
+
+    def step(self, own, ranks, rate):
+        """Seconds of a step: `own` says how many bytes a rank sends, `rate` is in Mb/s, 0 without a limit."""
+        # Ranks that share processors compute more slowly.
+        share = math.ceil(self.batch / ranks) / self.batch * max(1.0, ranks / os.cpu_count())
+        send = lambda size: (ranks - 1) * 8e-6 * size / rate if rate else 0.0
+        latency, logits = self.free.smallest, 4 * self.batch * CLASSES * 64 * 64 / ranks
+        forward, backward = self.one.forward * share + send(logits) + latency, self.one.backward * share
+        handling = self.handling * ranks * own.bytes
+        last = send(self.free.last * own.bytes / self.free.bytes) + latency
+        exchange = send(own.bytes) + self.free.buckets * latency
+        return forward + max(backward + handling + last, self.free.first * backward + exchange) + self.one.update
 
 
 def compare(options, folder):
@@ -151,22 +159,23 @@ def compare(options, folder):
     (folder / "agent").write_text(AGENT)
     (folder / "agent").chmod(0o755)
     (trace,), weights = train(options, folder, 1, "alone")
-    one, free, fine = Step(trace), None, True
+    one, model, fine = Step(trace), None, True
     print(f"one rank: forward {one.forward:.3f} s, backward {one.backward:.3f} s, update {one.update:.3f} s, step {one.step:.3f} s")
     print("ranks  Mb/s   MiB sent  forward  backward  exchange  of it in backward  wait   step   model  if exchanged after")
     for rate, ranks in itertools.product([0, *options.rates], options.ranks):
         HOSTS.limit(rate)
         traces, found = train(options, folder, ranks, rate or "free")
         own = mean([Step(trace) for trace in traces])
-        free = free or own
-        model, after = predicted(one, free, own, ranks, rate, options), own.step - own.wait + own.exchange
+        model = model or Model(one, own, options)
+        after = own.step - own.wait + own.exchange
         print(f"{ranks:5}  {rate or '-':>5}  {own.bytes / 2**20:8.2f}  {own.forward:7.3f}  {own.backward:8.3f}  {own.exchange:8.3f}"
-              f"  {100 * own.hidden / own.exchange:15.0f} %  {own.wait:5.3f}  {own.step:5.3f}  {model:5.3f}  {after:18.3f}", flush=True)
+              f"  {100 * own.hidden / own.exchange:15.0f} %  {own.wait:5.3f}  {own.step:5.3f}  {model.step(own, ranks, rate):5.3f}  {after:18.3f}", flush=True)
         fine &= found == weights and own.hidden > 0.0
         if found != weights:
             print(f"{ranks} ranks: the weights differ from those of one rank")
+    free = model.free
     print(f"first bucket full after {100 * free.first:.0f} % of the backward pass, {free.buckets:.0f} buckets, the last of "
-          f"{free.last / 2**20:.2f} MiB, smallest exchange {1e3 * free.smallest:.2f} ms")
+          f"{free.last / 2**20:.2f} MiB, smallest exchange {1e3 * free.smallest:.2f} ms, handling {1e3 * 2**20 * model.handling:.2f} ms a MiB")
     return fine
 
 

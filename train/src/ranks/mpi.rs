@@ -79,7 +79,7 @@ impl Mpi {
             drop(universe);
             drop(open);
         };
-        Builder::new().name("mpi-aside".into()).spawn(thread).map_err(no_thread)?;
+        Builder::new().name("mpi-aside".into()).spawn(thread).map_err(|error| no_thread(&error))?;
         let placed = placed.recv().unwrap_or_else(|_| Err(Error::new("MPI was already initialised in this process")));
         let (rank, size) = placed?;
         Ok(Self { rank, size, stop, lines: [line, line_aside] })
@@ -103,7 +103,7 @@ impl Mpi {
     }
 }
 
-fn no_thread(error: std::io::Error) -> Error {
+fn no_thread(error: &std::io::Error) -> Error {
     memory::shortage(format!("cannot start a thread for MPI: {error}"))
 }
 
@@ -153,7 +153,7 @@ fn serve_both(world: &SimpleCommunicator, served: Served, aside: &Served, place:
         let started = Builder::new().name("mpi".into()).spawn_scoped(scope, main);
         let failed = started.is_err();
         // Nobody is listening if the process has given up.
-        let _ = place.send(started.map(|_| (rank, size)).map_err(no_thread));
+        let _ = place.send(started.map(|_| (rank, size)).map_err(|error| no_thread(&error)));
         if !failed {
             copy.serve(aside);
         }
