@@ -24,6 +24,18 @@ pub fn of_bytes(bytes: &[u8]) -> String {
     hash.hex()
 }
 
+/// The SHA-256 of some texts joined by line ends, in hexadecimal.
+pub fn of_lines<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let mut hash = Hash::default();
+    for (number, text) in texts.enumerate() {
+        if number > 0 {
+            hash.0.update(b"\n");
+        }
+        hash.0.update(text.as_bytes());
+    }
+    hash.hex()
+}
+
 /// An incremental hash; each part is preceded by its length, so that different sequences of parts never hash the same
 /// bytes.
 #[derive(Default)]
@@ -98,5 +110,7 @@ mod tests {
             hash.hex()
         };
         assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
+        assert_eq!(of_lines(["ab", "", "c"].into_iter()), of_bytes(b"ab\n\nc"));
+        assert_eq!(of_lines(std::iter::empty()), of_bytes(b""));
     }
 }

@@ -33,6 +33,16 @@ pub fn to_json(document: &impl Serialize) -> Result<String> {
     serde_json::to_string_pretty(document).map_err(Error::from_source)
 }
 
+/// Writes a JSON document as [`to_json`] formats it, with a line end, without holding its text in memory.
+///
+/// # Errors
+/// Those of `out`, or a map in the document has keys that are not strings.
+pub fn write_json(out: &mut dyn Write, document: &impl Serialize) -> Result<()> {
+    // An error of `out` stays what it was: it tells write failures from others.
+    serde_json::to_writer_pretty(&mut *out, document).map_err(io::Error::from)?;
+    Ok(out.write_all(b"\n")?)
+}
+
 /// A number as strict JSON: NaN and the infinities become the strings "nan", "inf" and "-inf".
 ///
 /// ```
@@ -129,7 +139,16 @@ impl Csv {
         self.0.write_record(fields.collect::<Vec<_>>()).expect("a row needs one field per column");
     }
 
-    /// The text of the table.
+    /// Writes the rows so far and forgets them, so that memory does not hold a long table.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn pass_on(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let rows = std::mem::replace(&mut self.0, csv::Writer::from_writer(Vec::new()));
+        out.write_all(&rows.into_inner().expect("writing to memory cannot fail"))
+    }
+
+    /// The text of the table, without rows that were passed on.
     pub fn finish(self) -> String {
         let bytes = self.0.into_inner().expect("writing to memory cannot fail");
         String::from_utf8(bytes).expect("fields are text")

@@ -10,16 +10,14 @@ use segcal_data::observer::{self, Event, Observer, Steps, is_interruption};
 use segcal_data::output::{self, OutputFolder, is_write_failure};
 use segcal_data::part::Part;
 use segcal_metrics::volume::Label;
-use serde_json::json;
 
 use super::case;
-use super::cohort::{Cohort, Convention, Plan};
+use super::cohort::{Cohort, Collected, Convention, Plan};
 use super::decide::decide;
 use super::described::Described;
 use super::inputs::{self, Holds, Pair};
 use super::layout::Layout;
 use super::parts::{self, Record};
-use super::pooled::Pooled;
 #[cfg(feature = "report")]
 use super::report;
 use super::state::{CaseState, Measure, Prediction, Unions};
@@ -127,14 +125,10 @@ pub fn evaluate_part<B: Backend>(
     let mut failed: Vec<Failure> = unpaired.into_iter().map(|(case, error)| fail(&case, error, observer)).collect();
     let names = found.described.names;
     let job = Job { backend, pairs: &pairs, measure, names, folder: &folder, layout, resume: request.resume };
-    let (measured, _, more) = job.run(observer)?;
+    let (measured, more) = job.run(request.plan, observer)?;
     failed.extend(more);
     failed.sort();
-    let hashed = |state: &CaseState| {
-        let name = states::name_of(layout, &state.case);
-        Ok((name.clone(), hash::of_file(&folder.path().join(name))?))
-    };
-    let states = measured.iter().map(hashed).collect::<Result<_>>()?;
+    let states = hashes(&folder, measured.cases().map(|case| states::name_of(layout, case)).collect())?;
     let record = Record::new(part, all.iter().map(String::as_str), request.plan, states, failed);
     record.write(&folder)?;
     Ok(record)
@@ -185,20 +179,20 @@ fn evaluate_all<B: Backend>(
     states::keep_only(&folder, layout, &kept)?;
     let mut failed: Vec<Failure> = unpaired.into_iter().map(|(case, error)| fail(&case, error, observer)).collect();
     let job = Job { backend, pairs: &pairs, measure, names, folder: &folder, layout, resume };
-    let (states, pooled, more) = job.run(observer)?;
+    let (measured, more) = job.run(request.plan, observer)?;
     failed.extend(more);
-    if states.is_empty() {
+    if measured.cases().next().is_none() {
         return Err(Error::new("no case could be evaluated").at(request.predictions.display()));
     }
     if measure.kind == Prediction::Segmentation {
-        if let Some(doubt) = structures::apart(&states) {
+        if let Some(doubt) = measured.apart() {
             log::warn!("{}: {doubt}", request.predictions.display());
         }
-        for (name, label) in structures::beyond(&measure.unions, &states) {
+        for (name, label) in structures::beyond(&measure.unions, measured.classes) {
             log::warn!("regions.{name}: no label map contains the label {label}");
         }
     }
-    let cohort = Cohort::new(states, pooled, measure.clone(), request.plan)?.without(failed);
+    let cohort = Cohort::new(measured, measure.clone())?.without(failed);
     write(&cohort, &folder)?;
     Ok(cohort)
 }
@@ -275,21 +269,21 @@ pub fn remove_results(folder: &OutputFolder) -> Result<()> {
 /// # Errors
 /// The folder cannot be written.
 pub fn write(cohort: &Cohort, folder: &OutputFolder) -> Result<()> {
-    output::write_text(&folder.file("cases.csv")?, &cohort.cases_csv())?;
+    output::write_atomic(&folder.file("cases.csv")?, |out| cohort.write_cases_csv(out))?;
     output::write_text(&folder.file("summary.csv")?, &cohort.summary_csv())?;
     #[cfg(feature = "report")]
     report::write(cohort, folder)?;
-    let mut files = BTreeMap::new();
-    for name in RESULTS.iter().filter(|name| folder.path().join(name).is_file()) {
-        files.insert((*name).to_owned(), hash::of_file(&folder.path().join(name))?);
-    }
-    for case in &cohort.cases {
-        let name = states::name_of(cohort.layout(), &case.case);
-        files.insert(name.clone(), hash::of_file(&folder.path().join(name))?);
-    }
+    let results = RESULTS.iter().filter(|name| folder.path().join(name).is_file()).map(|name| (*name).to_owned());
+    let states = cohort.cases.iter().map(|case| states::name_of(cohort.layout(), &case.name));
     let mut summary = cohort.to_json();
-    summary["files"] = json!(files);
-    output::write_text(&folder.file(SUMMARY)?, &(output::to_json(&summary)? + "\n"))
+    summary.files = Some(hashes(folder, results.chain(states).collect())?);
+    output::write_atomic(&folder.file(SUMMARY)?, |out| output::write_json(out, &summary))
+}
+
+/// The SHA-256 of files in the folder, by name.
+fn hashes(folder: &OutputFolder, names: Vec<String>) -> Result<BTreeMap<String, String>> {
+    let hashes = one_a_thread(&names, |name| hash::of_file(&folder.path().join(name)));
+    names.into_iter().zip(hashes).map(|(name, hash)| Ok((name, hash?))).collect()
 }
 
 struct Job<'a, B> {
@@ -304,28 +298,27 @@ struct Job<'a, B> {
 
 impl<B: Backend> Job<'_, B> {
     /// Measures every pair, with one case per thread in memory at a time.
-    fn run(&self, observer: &dyn Observer) -> Result<(Vec<CaseState>, Pooled, Vec<Failure>)> {
-        let pooled = Mutex::new(Pooled::default());
+    fn run(&self, plan: Plan, observer: &dyn Observer) -> Result<(Collected, Vec<Failure>)> {
+        let collected = Mutex::new(Collected::new(plan, self.pairs.len()));
         let steps = Steps::begin(observer, "evaluate", self.pairs.len());
         let measured = one_a_thread(self.pairs, |pair| {
             observer::check(observer)?;
-            let mut state = self.state(pair);
-            // Added at once, so that only the counters of one case per thread are in memory.
-            let counters = state.as_mut().map(CaseState::take_counters).unwrap_or_default();
-            pooled.lock().unwrap_or_else(PoisonError::into_inner).add_all(&pair.case, counters);
+            // Added at once, so that only the state of one case per thread is in memory.
+            let add = |state| collected.lock().unwrap_or_else(PoisonError::into_inner).add(state);
+            let added = self.state(pair).map(add);
             steps.step(&pair.case);
-            state
+            added
         });
         drop(steps);
-        let (mut states, mut failed) = (Vec::new(), Vec::new());
-        for (pair, state) in self.pairs.iter().zip(measured) {
-            match state {
-                Ok(state) => states.push(state),
+        let mut failed = Vec::new();
+        for (pair, measured) in self.pairs.iter().zip(measured) {
+            match measured {
+                Ok(()) => {}
                 Err(error) if is_interruption(&error) || is_write_failure(&error) => return Err(error),
                 Err(error) => failed.push(fail(&pair.case, error, observer)),
             }
         }
-        Ok((states, pooled.into_inner().unwrap_or_else(PoisonError::into_inner), failed))
+        Ok((collected.into_inner().unwrap_or_else(PoisonError::into_inner), failed))
     }
 
     /// The stored state of a finished case, or else a new one. A case that cannot be measured leaves no state behind.

@@ -45,7 +45,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use segcal_core::{Context, Error, Result};
+use segcal_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 pub mod axes;
@@ -107,8 +107,7 @@ impl Failure {
             #[serde(default)]
             failed: Vec<Failure>,
         }
-        let text = segcal_data::limits::read_text(path)?;
-        let summary: Summary = serde_json::from_str(&text).map_err(Error::from_source).at(path.display())?;
+        let summary: Summary = states::read_streamed(path)?;
         Ok(summary.failed)
     }
 }

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use segcal_core::{Error, Result};
 use segcal_data::output::{self, OutputFolder};
 
-use crate::cohort::{Cohort, Plan};
+use crate::cohort::{Cohort, Collected, Plan};
 use crate::parts::{self, Record};
-use crate::pooled::Pooled;
-use crate::state::{CaseState, Measure};
+use crate::state::Measure;
 use crate::states::{self, Stored};
 use crate::{Failure, job, one_a_thread};
 
@@ -21,22 +20,22 @@ use crate::{Failure, job, one_a_thread};
 /// A folder contains no states, a part is missing, two folders contain the same case or were measured with different
 /// settings, or the results cannot be written.
 pub fn merge(folders: &[PathBuf], out: &Path, plan: Plan) -> Result<Cohort> {
-    let sources = folders.iter().map(|folder| Source::read(folder)).collect::<Result<Vec<_>>>()?;
+    let mut sources = folders.iter().map(|folder| Source::read(folder)).collect::<Result<Vec<_>>>()?;
     parts::expect_all(sources.iter().flat_map(|source| &source.parts), plan)?;
-    let Gathered { paths, states, measure, pooled } = gather(&sources)?;
+    let Gathered { files, names, collected, measure } = gather(&mut sources, plan)?;
+    let paths = by_name(&names, &files)?;
     let failed = failures(&sources, &paths)?;
-    let cohort = Cohort::new(states, pooled, measure, plan)?.without(failed);
+    let cohort = Cohort::new(collected, measure)?.without(failed);
     let folder = OutputFolder::exclusive(out)?;
     job::remove_results(&folder)?;
     let layout = cohort.layout();
     for (name, path) in &paths {
         copy_slices(path, &states::slices_of(&folder, layout, name)?)?;
-        // Read again, since the counters of the gathered states were taken out.
         if *path != states::state_of(&folder, layout, name)? {
             Stored::read(path)?.write(&folder, layout)?;
         }
     }
-    states::keep_only(&folder, layout, &paths.keys().map(String::as_str).collect())?;
+    states::keep_only(&folder, layout, &paths.keys().copied().collect())?;
     job::write(&cohort, &folder)?;
     parts::remove(&folder)?;
     Ok(cohort)
@@ -54,19 +53,21 @@ impl<'a> Source<'a> {
         Ok(Self { folder, parts: parts::read(folder)? })
     }
 
-    /// The states, each checked against the summary or the record of its part.
-    fn states(&self) -> Result<Vec<PathBuf>> {
+    /// The states: of parts, as their records list them, which are emptied; otherwise those of the summary, against
+    /// which they are checked.
+    fn states(&mut self) -> Result<Vec<File>> {
         if self.parts.is_empty() {
-            return states_of(self.folder);
+            return Ok(states_of(self.folder)?.into_iter().map(|path| File { path, listed: None }).collect());
         }
-        let told =
-            self.parts.iter().flat_map(|part| part.states.iter().map(move |state| (part.file(self.folder), state)));
-        told.map(|(record, (name, hash))| {
-            let path = self.folder.join(name);
-            states::expect(&path, hash, &record)?;
-            Ok(path)
-        })
-        .collect()
+        let mut files = Vec::new();
+        for part in &mut self.parts {
+            let record: Arc<Path> = part.file(self.folder).into();
+            let listed = std::mem::take(&mut part.states).into_iter();
+            files.extend(
+                listed.map(|(name, hash)| File { path: self.folder.join(name), listed: Some((hash, record.clone())) }),
+            );
+        }
+        Ok(files)
     }
 
     /// The cases that failed.
@@ -89,44 +90,68 @@ fn copy_slices(state: &Path, to: &Path) -> Result<()> {
     output::write_atomic(to, |out| Ok(out.write_all(&bytes)?))
 }
 
-/// The content of the states of all sources.
-struct Gathered {
-    /// The file of each case.
-    paths: BTreeMap<String, PathBuf>,
-    /// The states without their counters.
-    states: Vec<CaseState>,
-    /// How all of them were measured.
-    measure: Measure,
-    /// The counters of all cases.
-    pooled: Pooled,
+/// A state to merge.
+struct File {
+    path: PathBuf,
+    /// Its SHA-256 by the record of its part, and that record.
+    listed: Option<(String, Arc<Path>)>,
 }
 
-fn gather(sources: &[Source<'_>]) -> Result<Gathered> {
-    let files: Vec<PathBuf> = sources.iter().map(Source::states).collect::<Result<Vec<_>>>()?.concat();
-    let first = files.first().ok_or_else(|| Error::new("the folders contain no case"))?;
-    let measure = Stored::read(first)?.measure;
-    let pooled = Mutex::new(Pooled::default());
-    let read = one_a_thread(&files, |path| {
-        let mut stored = Stored::read(path)?;
-        if stored.measure != measure {
-            let problem = format!("was measured with different settings than {}", first.display());
-            let remedy = format!("evaluate both with the same settings: {}", stored.measure.differences(&measure));
-            return Err(Error::new(problem).at(path.display()).help(remedy));
+impl File {
+    fn read(&self) -> Result<Stored> {
+        match &self.listed {
+            None => Stored::read(&self.path),
+            Some((hash, record)) => Stored::read_listed(&self.path, hash, record),
         }
-        // Added at once, so that only the counters of one case per thread are in memory.
-        let counters = stored.state.take_counters();
-        pooled.lock().unwrap_or_else(PoisonError::into_inner).add_all(&stored.state.case, counters);
-        Ok(stored.state)
+    }
+}
+
+/// The content of the states of all sources.
+struct Gathered {
+    files: Vec<PathBuf>,
+    /// The case of each file.
+    names: Vec<String>,
+    /// What the results need of the states.
+    collected: Collected,
+    /// How all of them were measured.
+    measure: Measure,
+}
+
+fn gather(sources: &mut [Source<'_>], plan: Plan) -> Result<Gathered> {
+    let mut files = Vec::new();
+    for source in sources {
+        files.extend(source.states()?);
+    }
+    let first = files.first().ok_or_else(|| Error::new("the folders contain no case"))?;
+    let measure = first.read()?.measure;
+    let collected = Mutex::new(Collected::new(plan, files.len()));
+    let read = one_a_thread(&files, |file| {
+        let stored = file.read()?;
+        if stored.measure != measure {
+            let problem = format!("was measured with different settings than {}", first.path.display());
+            let remedy = format!("evaluate both with the same settings: {}", stored.measure.differences(&measure));
+            return Err(Error::new(problem).at(file.path.display()).help(remedy));
+        }
+        let name = stored.state.case.clone();
+        // Added at once, so that only the state of one case per thread is in memory.
+        collected.lock().unwrap_or_else(PoisonError::into_inner).add(stored.state);
+        Ok(name)
     });
-    let states = read.into_iter().collect::<Result<Vec<CaseState>>>()?;
+    let names = read.into_iter().collect::<Result<Vec<String>>>()?;
+    let collected = collected.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Gathered { files: files.into_iter().map(|file| file.path).collect(), names, collected, measure })
+}
+
+/// The file of each case.
+fn by_name<'a>(names: &'a [String], files: &'a [PathBuf]) -> Result<BTreeMap<&'a str, &'a Path>> {
     let mut paths = BTreeMap::new();
-    for (state, path) in states.iter().zip(&files) {
-        if let Some(other) = paths.insert(state.case.clone(), path.clone()) {
-            let problem = format!("the case {} is also in {}", state.case, other.display());
+    for (name, path) in names.iter().zip(files) {
+        if let Some(other) = paths.insert(name.as_str(), path.as_path()) {
+            let problem = format!("the case {name} is also in {}", other.display());
             return Err(Error::new(problem).at(path.display()).help("leave one of the two out"));
         }
     }
-    Ok(Gathered { paths, states, measure, pooled: pooled.into_inner().unwrap_or_else(PoisonError::into_inner) })
+    Ok(paths)
 }
 
 /// The states in a folder; at least one.
@@ -140,10 +165,10 @@ fn states_of(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The cases that any folder reports as failed and none has measured.
-fn failures<T>(sources: &[Source<'_>], cases: &BTreeMap<String, T>) -> Result<Vec<Failure>> {
+fn failures<T>(sources: &[Source<'_>], cases: &BTreeMap<&str, T>) -> Result<Vec<Failure>> {
     let mut failed = BTreeMap::new();
     for failure in sources.iter().map(Source::failures).collect::<Result<Vec<_>>>()?.into_iter().flatten() {
         failed.entry(failure.case.clone()).or_insert(failure);
     }
-    Ok(failed.into_values().filter(|failure| !cases.contains_key(&failure.case)).collect())
+    Ok(failed.into_values().filter(|failure| !cases.contains_key(failure.case.as_str())).collect())
 }

@@ -1,6 +1,6 @@
 //! Counters pooled over all cases: reliability diagrams, distributions of logits, and metrics of the pooled voxels.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use segcal_data::output::Number;
 use segcal_metrics::bootstrap::{Bootstrap, DEFAULT_REPLICATES};
@@ -42,21 +42,24 @@ pub struct Pooled {
     differing: Option<[usize; 2]>,
     /// The counters of each region that is a separate binary problem.
     problems: BTreeMap<String, Pooled>,
-    /// The sums behind the ECE of each region, by case.
-    cases: BTreeMap<String, BTreeMap<Region, Excesses>>,
+    /// The sums behind the ECE of each region.
+    cases: BTreeMap<Region, Excesses>,
 }
 
-/// The sums behind the ECE of one case in one region.
-#[derive(Clone, Debug, PartialEq)]
+/// The sums behind the ECE of the cases that have a voxel in one region.
+#[derive(Clone, Debug, Default)]
 struct Excesses {
-    voxels: u64,
-    /// See [`segcal_metrics::calibration::RegionBins::excesses`].
+    /// The numbers of the cases, ascending.
+    cases: Vec<usize>,
+    voxels: Vec<u64>,
+    /// `[case][bin]`, see [`segcal_metrics::calibration::RegionBins::excesses`].
     bins: Vec<f64>,
 }
 
 impl Pooled {
-    /// Adds the counters of a case. Those with a name belong to a region that is a separate binary problem.
-    pub fn add_all(&mut self, case: &str, counters: Vec<(String, Counters)>) {
+    /// Adds the counters of a case, whose number is larger than those of the cases before. Those with a name belong to a
+    /// region that is a separate binary problem.
+    pub fn add_all(&mut self, case: usize, counters: Vec<(String, Counters)>) {
         for (name, counters) in counters {
             let own = if name.is_empty() { &mut *self } else { self.problems.entry(name).or_default() };
             own.add(case, counters);
@@ -68,9 +71,9 @@ impl Pooled {
         &self.problems
     }
 
-    /// Adds the counters of a case.
-    pub fn add(&mut self, case: &str, counters: Counters) {
-        self.cases.insert(case.to_owned(), excesses(&counters.calibration));
+    /// Adds the counters of a case; see [`Pooled::add_all`].
+    pub fn add(&mut self, case: usize, counters: Counters) {
+        self.add_excesses(case, &counters.calibration);
         let Some(total) = &mut self.total else {
             self.total = Some(counters);
             return;
@@ -112,69 +115,87 @@ impl Pooled {
         figures
     }
 
+    /// Adds the sums of every region in which a case has a voxel.
+    fn add_excesses(&mut self, case: usize, calibration: &Calibration) {
+        for region in Region::every(calibration.classes()) {
+            let bins = calibration.region(region);
+            if bins.voxels() > 0 {
+                let own = self.cases.entry(region).or_default();
+                own.cases.push(case);
+                own.voxels.push(bins.voxels());
+                own.bins.extend(bins.excesses());
+            }
+        }
+    }
+
+    /// Forgets what only [`Pooled::ece_intervals`] needs.
+    pub fn forget_cases(&mut self) {
+        self.cases.clear();
+        self.problems.values_mut().for_each(Self::forget_cases);
+    }
+
     /// The 95 % BCa bootstrap interval of the pooled ECE, drawing cases with replacement, for each region that at least
-    /// two cases have.
-    pub fn ece_intervals(&self, seed: u64) -> BTreeMap<String, [f64; 2]> {
+    /// two cases have. `order` are the numbers of all cases, in the order in which they are numbered for the draws.
+    pub fn ece_intervals(&self, order: &[usize], seed: u64) -> BTreeMap<String, [f64; 2]> {
         let mut intervals = BTreeMap::new();
         if self.differing.is_none() {
-            let regions: BTreeSet<Region> = self.cases.values().flat_map(BTreeMap::keys).copied().collect();
-            let own =
-                regions.into_iter().filter_map(|region| Some((region.to_string(), self.ece_interval(region, seed)?)));
-            intervals.extend(own);
+            let interval = |(region, own): (&Region, &Excesses)| Some((region.to_string(), own.interval(order, seed)?));
+            intervals.extend(self.cases.iter().filter_map(interval));
         }
         for (name, pooled) in &self.problems {
-            let own = pooled.ece_intervals(seed).into_iter();
+            let own = pooled.ece_intervals(order, seed).into_iter();
             let common = own.filter(|(region, _)| Region::COMMON.iter().any(|common| common.to_string() == *region));
             intervals.extend(common.map(|(region, interval)| (format!("{name}/{region}"), interval)));
         }
         intervals
     }
+}
 
-    fn ece_interval(&self, region: Region, seed: u64) -> Option<[f64; 2]> {
-        let cases: Vec<&Excesses> = self.cases.values().filter_map(|case| case.get(&region)).collect();
-        if cases.len() < 2 {
+impl Excesses {
+    fn interval(&self, order: &[usize], seed: u64) -> Option<[f64; 2]> {
+        if self.cases.len() < 2 {
             return None;
         }
-        // Contiguous in memory: with many cases, draws would otherwise wait for scattered reads.
-        let width = cases[0].bins.len();
-        let bins: Vec<f64> = cases.iter().flat_map(|case| case.bins.iter().copied()).collect();
-        let voxels: Vec<u64> = cases.iter().map(|case| case.voxels).collect();
-        let drawn = |sample: &[usize]| {
-            let of = |&case: &usize| (voxels[case], &bins[case * width..(case + 1) * width]);
-            total(sample.iter().map(of)).ece()
-        };
-        let all = total(cases.iter().map(|case| (case.voxels, &case.bins[..])));
+        // Copied in the order of the draws: with many cases, they would otherwise wait for scattered reads.
+        let width = self.bins.len() / self.cases.len();
+        let places = order.iter().filter_map(|case| self.cases.binary_search(case).ok());
+        let mut ordered = Self::default();
+        for place in places {
+            ordered.voxels.push(self.voxels[place]);
+            ordered.bins.extend_from_slice(&self.bins[place * width..(place + 1) * width]);
+        }
+        let Self { voxels, bins, .. } = ordered;
+        let of = |case: usize| (voxels[case], &bins[case * width..(case + 1) * width]);
+        let drawn = |sample: &[usize]| total(sample.iter().map(|&case| of(case)), width).ece();
+        let all = total((0..voxels.len()).map(of), width);
         let without = |case: usize| {
-            let bins = all.bins.iter().zip(&cases[case].bins).map(|(all, own)| all - own).collect();
-            Excesses { voxels: all.voxels - cases[case].voxels, bins }.ece()
+            let (voxels, own) = of(case);
+            let bins = all.bins.iter().zip(own).map(|(all, own)| all - own).collect();
+            Total { voxels: all.voxels - voxels, bins }.ece()
         };
-        let bootstrap = Bootstrap::leaving_out(cases.len(), DEFAULT_REPLICATES, seed, drawn, without);
+        let bootstrap = Bootstrap::leaving_out(voxels.len(), DEFAULT_REPLICATES, seed, drawn, without);
         let interval = bootstrap.bca(0.95);
         Some([interval.lower, interval.upper])
     }
 }
 
-/// The sums of every region that has a voxel.
-fn excesses(calibration: &Calibration) -> BTreeMap<Region, Excesses> {
-    let of = |region: Region| {
-        let bins = calibration.region(region);
-        (bins.voxels() > 0).then(|| (region, Excesses { voxels: bins.voxels(), bins: bins.excesses() }))
-    };
-    Region::every(calibration.classes()).into_iter().filter_map(of).collect()
+/// The sums over some cases.
+struct Total {
+    voxels: u64,
+    bins: Vec<f64>,
 }
 
-impl Excesses {
+impl Total {
     fn ece(&self) -> f64 {
         self.bins.iter().map(|sum| sum.abs()).sum::<f64>() / self.voxels as f64
     }
 }
 
-/// The sums over some cases, each given by its voxels and bins.
-fn total<'a>(cases: impl Iterator<Item = (u64, &'a [f64])>) -> Excesses {
-    let mut total = Excesses { voxels: 0, bins: Vec::new() };
+/// The sums over some cases, each given by its voxels and its `width` bins.
+fn total<'a>(cases: impl Iterator<Item = (u64, &'a [f64])>, width: usize) -> Total {
+    let mut total = Total { voxels: 0, bins: vec![0.0; width] };
     for (voxels, bins) in cases {
         total.voxels += voxels;
-        total.bins.resize(bins.len(), 0.0);
         total.bins.iter_mut().zip(bins).for_each(|(sum, bin)| *sum += bin);
     }
     total
@@ -217,37 +238,42 @@ mod tests {
         Counters { calibration, equal_mass: EqualMass::new(2, 15), logits: None }
     }
 
-    fn both(case: &Excesses) -> (u64, &[f64]) {
-        (case.voxels, &case.bins)
-    }
-
+    /// Cases in the given order; case `k` has the number `k` if the order is ascending.
     fn pooled(order: impl Iterator<Item = u64>) -> Pooled {
         let mut pooled = Pooled::default();
-        order.for_each(|seed| pooled.add(&seed.to_string(), counters(seed, 0.02 * seed as f64)));
+        order.enumerate().for_each(|(number, seed)| pooled.add(number, counters(seed, 0.02 * seed as f64)));
         pooled
+    }
+
+    fn sums(pooled: &Pooled, region: Region, cases: &[usize]) -> f64 {
+        let Excesses { voxels, bins, .. } = &pooled.cases[&region];
+        total(cases.iter().map(|&case| (voxels[case], &bins[15 * case..15 * case + 15])), 15).ece()
     }
 
     #[test]
     fn the_interval_of_the_pooled_ece_is_of_that_figure_and_of_no_order() {
-        let forth = pooled(0..12);
+        let ascending: Vec<usize> = (0..12).collect();
+        let descending: Vec<usize> = (0..12).rev().collect();
+        let mut forth = pooled(0..12);
         let estimate = forth.figures()["all"]["ece"].0;
-        let own = total(forth.cases.values().map(|case| both(&case[&Region::All]))).ece();
+        let own = sums(&forth, Region::All, &ascending);
         assert!((own - estimate).abs() < 1e-12, "{own} and {estimate}");
-        let [lower, upper] = forth.ece_intervals(0)["all"];
+        let intervals = forth.ece_intervals(&ascending, 0);
+        let [lower, upper] = intervals["all"];
         assert!(lower < estimate && estimate < upper && upper - lower < 0.2, "{lower} {estimate} {upper}");
-        assert_eq!(forth.ece_intervals(0), pooled((0..12).rev()).ece_intervals(0));
-        assert!(pooled(3..4).ece_intervals(0).is_empty());
+        assert_eq!(intervals, pooled((0..12).rev()).ece_intervals(&descending, 0));
+        assert!(pooled(3..4).ece_intervals(&[0], 0).is_empty());
+        forth.forget_cases();
+        assert!(forth.ece_intervals(&ascending, 0).is_empty());
     }
 
     #[test]
     fn a_replicate_is_the_merge_of_its_cases() {
-        let all = pooled(0..4);
-        let cases: Vec<&Excesses> = all.cases.values().map(|case| &case[&Region::Predicted]).collect();
         let mut merged = counters(2, 0.04).calibration;
         for seed in [0, 2, 3] {
             merged.merge(&counters(seed, 0.02 * seed as f64).calibration);
         }
-        let drawn = total([2, 0, 2, 3].into_iter().map(|case: usize| both(cases[case]))).ece();
+        let drawn = sums(&pooled(0..4), Region::Predicted, &[2, 0, 2, 3]);
         assert!((drawn - merged.region(Region::Predicted).ece()).abs() < 1e-12);
     }
 }

@@ -174,20 +174,35 @@ impl CaseState {
     /// is in neither map is empty in both.
     pub fn outcome(&self, structure: &str, key: &str) -> Option<Outcome> {
         let found = self.structures.get(structure).and_then(|figures| figures.get(key)).copied();
-        found.or_else(|| self.of_labels().then_some(Outcome::Empty { which: Emptiness::Both, formula: None }))
+        found.or_else(|| absent(self.of_labels()))
     }
 
     /// A metric of a structure by the authors' convention, otherwise as [`Self::outcome`].
     pub fn authors_outcome(&self, structure: &str, key: &str) -> Option<Outcome> {
-        let own = self.authors.as_ref()?.structures.get(structure).copied();
-        let figures = own.or_else(|| self.of_labels().then(AuthorsSegmentation::of_nothing))?;
-        Some(Outcome::Measured(if key == "dsc" { figures.dsc } else { figures.hd95 }))
+        match self.authors.as_ref()?.structures.get(structure) {
+            Some(figures) => Some(by_authors(figures, key)),
+            None => authors_absent(self.of_labels(), key),
+        }
     }
 
     /// Whether the prediction was a label map, without scores.
-    fn of_labels(&self) -> bool {
+    pub(super) fn of_labels(&self) -> bool {
         self.regions.is_empty()
     }
+}
+
+/// A metric of a structure that the state of a case lacks; see [`CaseState::outcome`].
+pub(super) fn absent(of_labels: bool) -> Option<Outcome> {
+    of_labels.then_some(Outcome::Empty { which: Emptiness::Both, formula: None })
+}
+
+/// The same by the authors' convention.
+pub(super) fn authors_absent(of_labels: bool, key: &str) -> Option<Outcome> {
+    of_labels.then(|| by_authors(&AuthorsSegmentation::of_nothing(), key))
+}
+
+fn by_authors(figures: &AuthorsSegmentation, key: &str) -> Outcome {
+    Outcome::Measured(if key == "dsc" { figures.dsc } else { figures.hd95 })
 }
 
 /// One case as the papers' public code evaluates it.

@@ -4,16 +4,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use segcal_core::{Context, Error, Result};
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Pair;
 use super::layout::Layout;
+use super::slices::Slice;
 use super::stamps;
 use super::state::{CaseState, Measure};
+use crate::one_a_thread;
 use segcal_data::hash::{self, Hash};
 use segcal_data::output::{self, OutputFolder};
 use segcal_data::{self as data, limits, nifti};
@@ -48,30 +51,38 @@ pub fn expect_whole(folder: &Path) -> Result<()> {
             .at(folder.display())
             .help("run the same command with --resume to complete it"));
     }
-    let summary = serde_json::from_str(&limits::read_text(&path)?).map_err(Error::from_source);
-    let Summary { files } = summary.at(path.display())?;
+    let Summary { files } = read_streamed(&path)?;
     // Summaries of earlier versions do not list files.
     let Some(mut files) = files else { return Ok(()) };
-    for state in list(folder)? {
+    let listed = |state: PathBuf| {
         let name = state.strip_prefix(folder).unwrap_or(&state).to_string_lossy().replace('\\', "/");
         let expected = files.remove(&name).ok_or_else(|| changed("is not of", &path, &state))?;
-        expect(&state, &expected, &path)?;
-    }
+        Ok((state, expected))
+    };
+    let listed = list(folder)?.into_iter().map(listed).collect::<Result<Vec<_>>>()?;
+    one_a_thread(&listed, |(state, hash)| expect(state, hash, &path).map(drop)).into_iter().collect::<Result<()>>()?;
     match files.keys().find(|name| name.starts_with(FOLDER)) {
         Some(name) => Err(changed("is missing from", &path, &folder.join(name))),
         None => Ok(()),
     }
 }
 
-/// Checks that a state is the one listed in a summary or a record.
+/// Reads a JSON file of any length, without holding its text in memory.
 ///
 /// # Errors
-/// It is missing, differs, or cannot be read.
-pub fn expect(state: &Path, hash: &str, told_by: &Path) -> Result<()> {
+/// It cannot be read, or lacks a field.
+pub fn read_streamed<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let read = || serde_json::from_reader(BufReader::new(limits::open(path)?.0)).map_err(Error::from_source);
+    read().at(path.display())
+}
+
+/// Checks that a state is the one listed in a summary or a record, and returns its bytes.
+fn expect(state: &Path, hash: &str, told_by: &Path) -> Result<Vec<u8>> {
     if !state.is_file() {
         return Err(changed("is missing from", told_by, state));
     }
-    if hash::of_file(state)? == hash { Ok(()) } else { Err(changed("was changed after", told_by, state)) }
+    let bytes = limits::read(state)?;
+    if hash::of_bytes(&bytes) == hash { Ok(bytes) } else { Err(changed("was changed after", told_by, state)) }
 }
 
 fn changed(what: &str, told_by: &Path, at: &Path) -> Error {
@@ -107,23 +118,25 @@ impl Stored {
     /// # Errors
     /// It is missing or malformed, or a state of another version.
     pub fn read(path: &Path) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Head {
-            #[serde(default)]
-            schema: String,
-            #[serde(default)]
-            measure: Option<IgnoredAny>,
+        Self::parse(&limits::read(path)?).at(path.display())
+    }
+
+    /// Reads the file, if it is the one listed in the record of a part.
+    ///
+    /// # Errors
+    /// It is not, or as for [`Stored::read`].
+    pub fn read_listed(path: &Path, hash: &str, record: &Path) -> Result<Self> {
+        Self::parse(&expect(path, hash, record)?).at(path.display())
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let text = std::str::from_utf8(bytes).map_err(|error| Error::new(format!("is not UTF-8: {error}")))?;
+        // If it is of another version, that is the reason for every other error.
+        let content = unsealed(text).or_else(|error| expect_version(text).and(Err(error)))?;
+        match serde_json::from_str(&content) {
+            Ok(Self { schema, measure, state }) if schema == SCHEMA => Ok(Self { schema, measure, state }),
+            read => expect_version(text).and_then(|()| read.map_err(Error::from_source)),
         }
-        let text = limits::read_text(path)?;
-        let head: Head = serde_json::from_str(&text).map_err(Error::from_source).at(path.display())?;
-        if head.measure.is_some() && head.schema != SCHEMA {
-            let version = if head.schema.is_empty() { "an earlier segcal" } else { &head.schema };
-            return Err(Error::new(format!("is a state of {version}, this segcal reads {SCHEMA}"))
-                .at(path.display())
-                .help("evaluate the case again, without --resume"));
-        }
-        let content = unsealed(&text).at(path.display())?;
-        serde_json::from_str(&content).map_err(Error::from_source).at(path.display())
     }
 
     /// Writes the state of a case into the folder.
@@ -154,6 +167,24 @@ impl Stored {
         }
         Ok(())
     }
+}
+
+/// Checks that a text is not a state of another version.
+fn expect_version(text: &str) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(default)]
+        schema: String,
+        #[serde(default)]
+        measure: Option<IgnoredAny>,
+    }
+    let head: Head = serde_json::from_str(text).map_err(Error::from_source)?;
+    if head.measure.is_none() || head.schema == SCHEMA {
+        return Ok(());
+    }
+    let version = if head.schema.is_empty() { "an earlier segcal" } else { &head.schema };
+    Err(Error::new(format!("is a state of {version}, this segcal reads {SCHEMA}"))
+        .help("evaluate the case again, without --resume"))
 }
 
 /// Appends the hash of a JSON object's text as its last field.
@@ -189,6 +220,25 @@ pub fn state_of(folder: &OutputFolder, layout: Layout, case: &str) -> Result<Pat
 /// The case's name is not a file name.
 pub fn slices_of(folder: &OutputFolder, layout: Layout, case: &str) -> Result<PathBuf> {
     folder.file(layout.file(FOLDER, case, "npz"))
+}
+
+/// The slices whose voxels are stored beside the state of a case. The rest of the state is not read.
+///
+/// # Errors
+/// The state cannot be read or is malformed.
+pub fn slices(folder: &OutputFolder, layout: Layout, case: &str) -> Result<Vec<Slice>> {
+    #[derive(Deserialize)]
+    struct Document {
+        state: State,
+    }
+    #[derive(Deserialize)]
+    struct State {
+        slices: Vec<Slice>,
+    }
+    let path = state_of(folder, layout, case)?;
+    let document: Document =
+        serde_json::from_slice(&limits::read(&path)?).map_err(Error::from_source).at(path.display())?;
+    Ok(document.state.slices)
 }
 
 /// The state files of an evaluation, by name.

@@ -75,34 +75,53 @@ pub fn expect_classes(unions: &Unions, pairs: &[Pair], how: &Reading) -> Result<
     Ok(())
 }
 
-/// A warning if the label maps of a cohort and their references have no label in common. `None` if they share one, or
-/// one side is empty.
-pub fn apart(cases: &[CaseState]) -> Option<String> {
-    let mut sides: [BTreeSet<Label>; 2] = Default::default();
-    for (name, figures) in cases.iter().flat_map(|case| &case.structures) {
-        let Ok(label) = name.parse::<Label>() else { continue };
-        match figures.get("dsc") {
-            Some(Outcome::Empty { which: Emptiness::Reference, .. }) => _ = sides[0].insert(label),
-            Some(Outcome::Empty { which: Emptiness::Prediction, .. }) => _ = sides[1].insert(label),
-            Some(Outcome::Empty { which: Emptiness::Both, .. }) => {}
-            _ => return None,
-        }
-    }
-    let [predicted, referred] =
-        sides.map(|labels| labels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
-    let apart = !predicted.is_empty() && !referred.is_empty();
-    apart.then(|| {
-        format!(
-            "the label maps contain the labels {predicted}, the references {referred}: structures may be numbered \
-             differently"
-        )
-    })
+/// Which labels the label maps of a cohort and their references contain.
+#[derive(Debug, Default)]
+pub struct Sides {
+    /// Labels that only a prediction has, and labels that only a reference has.
+    sides: [BTreeSet<Label>; 2],
+    /// Whether they have a label in common.
+    meet: bool,
 }
 
-/// The labels of unions that are larger than any label of the cohort, with the names of the unions. They are probably
+impl Sides {
+    /// Adds the labels of a case.
+    pub fn add(&mut self, state: &CaseState) {
+        if self.meet {
+            return;
+        }
+        for (name, figures) in &state.structures {
+            let Ok(label) = name.parse::<Label>() else { continue };
+            match figures.get("dsc") {
+                Some(Outcome::Empty { which: Emptiness::Reference, .. }) => _ = self.sides[0].insert(label),
+                Some(Outcome::Empty { which: Emptiness::Prediction, .. }) => _ = self.sides[1].insert(label),
+                Some(Outcome::Empty { which: Emptiness::Both, .. }) => {}
+                _ => {
+                    self.meet = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A warning if the label maps and their references have no label in common. `None` if they share one, or one side
+    /// is empty.
+    pub fn apart(&self) -> Option<String> {
+        let listed = |labels: &BTreeSet<Label>| labels.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let [predicted, referred] = [&self.sides[0], &self.sides[1]].map(listed);
+        let apart = !self.meet && !predicted.is_empty() && !referred.is_empty();
+        apart.then(|| {
+            format!(
+                "the label maps contain the labels {predicted}, the references {referred}: structures may be numbered \
+                 differently"
+            )
+        })
+    }
+}
+
+/// The labels of unions that are larger than any label of the cohort, which has this many classes, with the names of the unions. They are probably
 /// mistakes, but label maps do not tell the number of classes.
-pub fn beyond<'a>(unions: &'a Unions, cases: &[CaseState]) -> Vec<(&'a str, Label)> {
-    let classes = cases.iter().map(|case| case.classes).max().unwrap_or(0);
+pub fn beyond(unions: &Unions, classes: usize) -> Vec<(&str, Label)> {
     let labels = unions.iter().flat_map(|(name, labels)| labels.iter().map(move |&label| (name.as_str(), label)));
     labels.filter(|&(_, label)| usize::from(label) >= classes).collect()
 }

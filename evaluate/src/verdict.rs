@@ -38,7 +38,7 @@ impl Found {
         let name = problem.as_ref().map_or_else(|| region.to_string(), |problem| format!("{problem}/{region}"));
         let row = |key: &str| cohort.row(Kind::Region, &name, key);
         let (confidence, accuracy) = (row("confidence")?, row("accuracy")?);
-        let verdict = Verdict::new(&confidence.values, &accuracy.values, cohort.plan().seed);
+        let verdict = cohort.verdict(&name)?;
         let [confidence, accuracy] = [confidence, accuracy].map(|row| row.summary.mean);
         verdict.excess.estimate.is_finite().then_some(Self { problem, region, confidence, accuracy, verdict })
     }

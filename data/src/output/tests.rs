@@ -136,3 +136,25 @@ fn json_has_no_literal_for_nan() {
     assert_eq!(row(f64::INFINITY), "{\"value\":\"inf\"}");
     assert_eq!(row(0.25), "{\"value\":0.25}");
 }
+
+#[test]
+fn a_long_table_and_a_document_are_written_piece_by_piece() {
+    let row = |csv: &mut Csv, number: u32| csv.row(&[&number, &"a, b"]);
+    let (mut whole, mut pieces, mut text) = (Csv::new(&["n", "text"]), Csv::new(&["n", "text"]), Vec::new());
+    for number in 0..4 {
+        row(&mut whole, number);
+        row(&mut pieces, number);
+        if number % 2 == 1 {
+            pieces.pass_on(&mut text).unwrap();
+        }
+    }
+    assert_eq!(pieces.finish(), "");
+    assert_eq!(String::from_utf8(text).unwrap(), whole.finish());
+    let (document, mut text) = (serde_json::json!({ "a": [1.5, "x"], "b": {}, "c": [] }), Vec::new());
+    write_json(&mut text, &document).unwrap();
+    assert_eq!(String::from_utf8(text).unwrap(), to_json(&document).unwrap() + "\n");
+    let full = fs::File::options().write(true).open("/dev/full");
+    if let Ok(full) = full {
+        assert!(is_write_failure(&write_json(&mut Marking(full), &document).unwrap_err()));
+    }
+}

@@ -1,66 +1,31 @@
 //! The results of a cohort: means with intervals and bounds, as JSON and CSV.
 
+mod collected;
+mod plan;
 mod tables;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 use segcal_core::{Error, Result};
-use segcal_metrics::bootstrap::{Bootstrap, DEFAULT_REPLICATES};
+use segcal_metrics::bootstrap::{DEFAULT_REPLICATES, mean_intervals};
 use segcal_metrics::calibration::Region;
-use segcal_metrics::definitions::{METRICS, metric};
-use segcal_metrics::empty::{Outcome, Policy, Summary};
+use segcal_metrics::definitions::metric;
+use segcal_metrics::empty::{Outcome, Summary};
 use segcal_metrics::metric::Metric;
+use segcal_metrics::verdict::Verdict;
 use segcal_metrics::volume::Label;
 
+use self::collected::Column;
+pub use self::collected::{Case, Collected, Note};
+pub use self::plan::{Convention, Kind, Plan};
 use super::Failure;
 use super::layout::Layout;
 use super::pooled::Pooled;
-use super::state::{CaseState, Measure};
+use super::state::{Measure, Prediction};
 use super::units::LengthUnit;
-
-/// Whose definitions the metrics follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Convention {
-    /// The definitions of the table of metrics.
-    Segcal,
-    /// The definitions of the papers' public evaluation code, for comparison with published tables.
-    Authors,
-}
-
-impl Convention {
-    /// Every convention.
-    pub const ALL: [Self; 2] = [Self::Segcal, Self::Authors];
-
-    /// Its name on the command line and in files.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Segcal => "segcal",
-            Self::Authors => "authors",
-        }
-    }
-
-    /// Whether the convention has this metric.
-    fn has(self, kind: Kind, of: &str, key: &str) -> bool {
-        match (self, kind) {
-            (Self::Segcal, _) => true,
-            (Self::Authors, Kind::Structure) => ["dsc", "hd95_pooled"].contains(&key),
-            (Self::Authors, Kind::Region) => of == "foreground" && ["ece", "cece_mean", "tcece"].contains(&key),
-        }
-    }
-}
-
-/// How a cohort is summarised.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan {
-    /// How empty masks are scored.
-    pub empty: Policy,
-    /// Whose definitions the metrics follow.
-    pub convention: Convention,
-    /// Seed of the bootstrap.
-    pub seed: u64,
-}
 
 /// One metric of one structure or region over all cases.
 #[derive(Clone, Debug)]
@@ -73,6 +38,8 @@ pub struct Row {
     pub metric: &'static Metric,
     /// The value of each case under the policy, in the order of the cases; NaN if it has none.
     pub values: Vec<f64>,
+    /// The note beside each value.
+    pub notes: Vec<Note>,
     /// Mean and bounds.
     pub summary: Summary,
     /// 95 % BCa bootstrap interval of the mean over cases; `None` for a single case or an infinite mean.
@@ -94,70 +61,95 @@ impl Row {
     }
 }
 
-/// Whether a metric is of a structure or of a region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// A structure: overlap and surface.
-    Structure,
-    /// A region: calibration.
-    Region,
-}
-
-impl Kind {
-    /// Key in the JSON document.
-    pub const fn key(self) -> &'static str {
-        match self {
-            Self::Structure => "structures",
-            Self::Region => "regions",
-        }
-    }
-}
-
-/// All results of a cohort. They do not depend on the order of the states.
+/// All results of a cohort. They do not depend on the order in which the states arrived.
 #[derive(Clone, Debug)]
 pub struct Cohort {
     /// The cases, sorted by name.
-    pub cases: Vec<CaseState>,
+    pub cases: Vec<Case>,
     /// Every metric of every structure, then of every region.
     pub rows: Vec<Row>,
     /// Index of the first row of each structure and region.
     first: BTreeMap<(Kind, String), usize>,
     /// The counters pooled over all cases.
     pub pooled: Pooled,
+    /// The 95 % interval of the pooled ECE of each region.
+    pub pooled_intervals: BTreeMap<String, [f64; 2]>,
+    /// Whether the predictions are calibrated in each region that is chosen without looking at the reference.
+    verdicts: BTreeMap<String, Verdict>,
     /// The settings of the measurement.
     pub measure: Measure,
     /// The unit of measurement: that of the boundary band and of the NSD tolerance.
     pub measured_in: LengthUnit,
     /// Cases that failed and are in none of the results, sorted by name.
     pub failed: Vec<Failure>,
+    /// A warning about the labels of the whole cohort.
+    doubt: Option<String>,
+    names: BTreeMap<Label, String>,
     plan: Plan,
 }
 
 impl Cohort {
-    /// Summarises the states of some cases.
+    /// Computes the results of the cases whose states were collected.
     ///
     /// # Errors
     /// Some lengths are in mm and others in voxels, or a state lacks the metrics of the convention.
-    pub fn new(mut cases: Vec<CaseState>, pooled: Pooled, measure: Measure, plan: Plan) -> Result<Self> {
-        cases.sort_by(|a, b| a.case.cmp(&b.case));
+    pub fn new(collected: Collected, measure: Measure) -> Result<Self> {
+        let (plan, names) = (collected.plan, collected.names());
+        let doubt = (measure.kind == Prediction::Segmentation).then(|| collected.apart()).flatten();
+        let Collected { mut cases, structures, regions, mut pooled, .. } = collected;
+        cases.sort_by(|a, b| a.name.cmp(&b.name));
         expect_convention(&cases, plan.convention)?;
-        let measured_in = LengthUnit::common(cases.iter().map(|case| (case.case.as_str(), case.length_unit)))?;
-        let structures = names(&cases, |case| case.structures.keys());
-        let regions = names(&cases, |case| case.regions.keys());
-        let mut wanted = Vec::new();
-        for (kind, names) in [(Kind::Structure, structures), (Kind::Region, regions)] {
-            for of in names {
-                let metrics = METRICS.iter().filter(|metric| metric.per_structure() == (kind == Kind::Structure));
-                let metrics = metrics.filter(|metric| plan.convention.has(kind, &of, metric.key));
-                wanted.extend(metrics.map(|metric| (kind, of.clone(), metric)));
-            }
-        }
-        let rows: Vec<Row> = wanted.par_iter().map(|(kind, of, metric)| row(&cases, *kind, of, metric, plan)).collect();
+        let measured_in = LengthUnit::common(cases.iter().map(|case| (&*case.name, case.length_unit)))?;
+        let structures = ordered(structures).into_iter().map(|(of, columns)| (Kind::Structure, of, columns));
+        let regions = ordered(regions).into_iter().map(|(of, columns)| (Kind::Region, of, columns));
+        let of_each = structures
+            .chain(regions)
+            .flat_map(|(kind, of, columns)| columns.into_iter().map(move |column| (kind, of.clone(), column)));
+        let of_each: Vec<(Kind, String, Column)> = of_each.collect();
+        let mut rows: Vec<Row> =
+            of_each.into_par_iter().map(|(kind, of, column)| row(&cases, kind, of, column, plan)).collect();
+        add_intervals(&mut rows, plan.seed);
         let mut first = BTreeMap::new();
         for (number, row) in rows.iter().enumerate() {
             first.entry((row.kind, row.of.clone())).or_insert(number);
         }
-        Ok(Self { cases, rows, first, pooled, measure, measured_in, failed: Vec::new(), plan })
+        let order: Vec<usize> = cases.iter().map(|case| case.arrival).collect();
+        let pooled_intervals = pooled.ece_intervals(&order, plan.seed);
+        pooled.forget_cases();
+        let verdicts = BTreeMap::new();
+        let failed = Vec::new();
+        let mut cohort = Self {
+            cases,
+            rows,
+            first,
+            pooled,
+            pooled_intervals,
+            verdicts,
+            measure,
+            measured_in,
+            failed,
+            doubt,
+            names,
+            plan,
+        };
+        cohort.verdicts = cohort.judged();
+        Ok(cohort)
+    }
+
+    /// The verdict for each region that is chosen without looking at the reference.
+    fn judged(&self) -> BTreeMap<String, Verdict> {
+        let regions = self.first.keys().filter(|(kind, of)| *kind == Kind::Region && is_judged(of)).map(|(_, of)| of);
+        let verdict = |of: &String| {
+            let row = |key: &str| self.row(Kind::Region, of, key);
+            let (confidence, accuracy) = (row("confidence")?, row("accuracy")?);
+            Some((of.clone(), Verdict::new(&confidence.values, &accuracy.values, self.plan.seed)))
+        };
+        regions.filter_map(verdict).collect()
+    }
+
+    /// Whether the predictions are calibrated in a region; `None` unless it is chosen without looking at the reference.
+    pub fn verdict(&self, region: &str) -> Option<Verdict> {
+        self.verdicts.get(region).copied()
     }
 
     /// The unit of distances. In the authors' convention it is always voxels.
@@ -220,8 +212,7 @@ impl Cohort {
 
     /// A label followed by its name, if known: `1 liver`. Other names are returned unchanged.
     pub fn name(&self, label: &str) -> String {
-        let name =
-            label.parse().ok().and_then(|number: Label| self.cases.iter().find_map(|case| case.names.get(&number)));
+        let name = label.parse().ok().and_then(|number: Label| self.names.get(&number));
         match (name, label) {
             (Some(name), label) => format!("{label} {name}"),
             (None, "0") => "0 background".into(),
@@ -237,12 +228,17 @@ impl Cohort {
     }
 }
 
-fn names<'a, I: Iterator<Item = &'a String>>(cases: &'a [CaseState], of: impl Fn(&'a CaseState) -> I) -> Vec<String> {
-    let unique: BTreeSet<&String> = cases.iter().flat_map(of).collect();
-    let mut names: Vec<String> = unique.into_iter().cloned().collect();
-    // Labels in numeric order rather than 1, 10, 2; names after them.
-    names.sort_by_key(|name| (rank(name), name.clone()));
-    names
+/// Labels in numeric order rather than 1, 10, 2; names after them.
+fn ordered(all: BTreeMap<String, Vec<Column>>) -> Vec<(String, Vec<Column>)> {
+    let mut all: Vec<(String, Vec<Column>)> = all.into_iter().collect();
+    all.sort_by_key(|(name, _)| (rank(name), name.clone()));
+    all
+}
+
+/// Whether a region, or that of a separate binary problem, has a verdict.
+fn is_judged(region: &str) -> bool {
+    let region = region.rsplit('/').next().and_then(|region| region.parse().ok());
+    matches!(region, Some(Region::All | Region::Predicted | Region::PredictedAs(_)))
 }
 
 /// The order of the tables: first the regions that do not depend on the classes, then by label, those of the reference
@@ -257,57 +253,51 @@ fn rank(name: &str) -> u32 {
 }
 
 /// Checks that every state has the metrics of the convention.
-fn expect_convention(cases: &[CaseState], convention: Convention) -> Result<()> {
-    match cases.iter().find(|case| convention == Convention::Authors && case.authors.is_none()) {
+fn expect_convention(cases: &[Case], convention: Convention) -> Result<()> {
+    match cases.iter().find(|case| convention == Convention::Authors && !case.has_authors) {
         None => Ok(()),
         Some(case) => Err(Error::new("its state lacks the metrics of the authors' convention")
-            .at(&case.case)
+            .at(&case.name)
             .help("evaluate with --convention authors, which computes them too")),
     }
 }
 
-/// One metric over the cases.
-fn row(cases: &[CaseState], kind: Kind, of: &str, metric: &'static Metric, plan: Plan) -> Row {
+/// One metric over the cases, without its interval.
+fn row(cases: &[Case], kind: Kind, of: String, column: Column, plan: Plan) -> Row {
     let (values, summary) = match kind {
-        Kind::Structure => of_structure(cases, of, metric, plan),
-        Kind::Region => of_region(cases, of, metric, plan),
+        Kind::Structure => of_structure(cases, &column, plan),
+        Kind::Region => of_region(cases, &column),
     };
-    let defined: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
-    let has_interval = defined.len() > 1 && summary.mean.is_finite();
-    let interval = has_interval.then(|| {
-        let interval = Bootstrap::of_mean(&defined, DEFAULT_REPLICATES, plan.seed).bca(0.95);
-        [interval.lower, interval.upper]
-    });
-    Row { kind, of: of.to_owned(), metric, values, summary, interval }
+    let notes = cases.iter().map(|case| column.note(kind, case)).collect();
+    Row { kind, of, metric: column.metric, values, notes, summary, interval: None }
+}
+
+/// Adds the intervals of all means. The values of one case are not enough for one, and neither are infinite ones.
+fn add_intervals(rows: &mut [Row], seed: u64) {
+    let mut with: Vec<&mut Row> =
+        rows.iter_mut().filter(|row| row.summary.cases > 1 && row.summary.mean.is_finite()).collect();
+    let values: Vec<&[f64]> = with.iter().map(|row| row.values.as_slice()).collect();
+    let intervals = mean_intervals(&values, DEFAULT_REPLICATES, seed, 0.95);
+    for (row, interval) in with.iter_mut().zip(intervals) {
+        row.interval = Some([interval.lower, interval.upper]);
+    }
 }
 
 /// Overlap and distance. The policy decides how empty masks are scored. Cases without a class for the structure are
 /// excluded.
-fn of_structure(cases: &[CaseState], of: &str, metric: &Metric, plan: Plan) -> (Vec<f64>, Summary) {
-    let outcome = |case: &CaseState| match plan.convention {
-        Convention::Segcal => case.outcome(of, metric.key),
-        Convention::Authors => case.authors_outcome(of, metric.key),
-    };
-    let outcomes: Vec<Option<(Outcome, f64)>> =
-        cases.iter().map(|case| Some((outcome(case)?, case.diagonal))).collect();
-    let resolved = |(outcome, diagonal)| plan.empty.resolve(outcome, metric, diagonal);
-    let values = outcomes.iter().map(|found| found.map_or(f64::NAN, resolved)).collect();
-    let scored: Vec<(Outcome, f64)> = outcomes.into_iter().flatten().collect();
-    (values, Summary::new(metric, &scored, plan.empty))
+fn of_structure(cases: &[Case], column: &Column, plan: Plan) -> (Vec<f64>, Summary) {
+    let outcome = |case: &Case| Some((column.outcome(case, plan.convention)?, case.diagonal));
+    let resolved = |(outcome, diagonal)| plan.empty.resolve(outcome, column.metric, diagonal);
+    let values = cases.iter().map(|case| outcome(case).map_or(f64::NAN, resolved)).collect();
+    let scored: Vec<(Outcome, f64)> = cases.iter().filter_map(outcome).collect();
+    (values, Summary::new(column.metric, &scored, plan.empty))
 }
 
 /// Calibration. A region without voxels has no value, whatever the policy. Cases without a class for it are excluded.
-fn of_region(cases: &[CaseState], of: &str, metric: &Metric, plan: Plan) -> (Vec<f64>, Summary) {
-    let value = |case: &CaseState| {
-        let figures = match plan.convention {
-            Convention::Segcal => case.regions.get(of),
-            Convention::Authors => case.authors.as_ref().and_then(|authors| authors.calibration.as_ref()),
-        };
-        figures.and_then(|figures| figures.get(metric.key)).map(|value| value.0)
-    };
-    let found: Vec<Option<f64>> = cases.iter().map(value).collect();
-    let scored: Vec<f64> = found.iter().copied().flatten().collect();
-    (found.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect(), Summary::of_defined(&scored))
+fn of_region(cases: &[Case], column: &Column) -> (Vec<f64>, Summary) {
+    let scored: Vec<f64> = cases.iter().filter_map(|case| column.number(case)).collect();
+    let values = cases.iter().map(|case| column.number(case).unwrap_or(f64::NAN)).collect();
+    (values, Summary::of_defined(&scored))
 }
 
 /// Whether a key is in the table of metrics; for contract tests.

@@ -1,14 +1,21 @@
-//! Writes a cohort as files: `summary.json`, `cases.csv`, `summary.csv`.
+//! Writes a cohort as files: `summary.json`, `cases.csv`, `summary.csv`. What has a part for each case is written case by
+//! case.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::io::Write;
 
+use segcal_core::Result;
 use segcal_metrics::definitions::METRICS;
-use segcal_metrics::empty::{Emptiness, EmptyCounts};
+use segcal_metrics::empty::EmptyCounts;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use super::plan::Convention;
 use super::{Cohort, Kind, Row};
-use crate::state::{CaseState, Figures, Prediction};
-use crate::structures;
+use crate::Failure;
+use crate::state::{Figures, Measure};
+use crate::units::LengthUnit;
 use crate::verdict::Found;
 use segcal_data::output::{Csv, number};
 
@@ -29,41 +36,75 @@ const SUMMARY_COLUMNS: [&str; 13] = [
     "empty_both",
 ];
 
-impl Cohort {
-    /// `summary.json`.
-    pub fn to_json(&self) -> Value {
-        let definitions: Map<String, Value> =
-            METRICS.iter().map(|metric| (metric.key.into(), metric.definition.into())).collect();
-        json!({
-            "schema": "segcal.evaluation/1",
-            "version": env!("CARGO_PKG_VERSION"),
-            "convention": self.plan.convention,
-            "empty_policy": self.plan.empty.name(),
-            "settings": self.measure,
-            "length_unit": self.length_unit(),
-            "definitions": definitions,
-            "failed": self.failed,
-            "warnings": self.warnings(),
-            "cases": (0..self.cases.len()).map(|number| self.case_json(number)).collect::<Vec<_>>(),
-            "ignored": self.cases.iter().map(|case| (case.case.clone(), case.ignored.into())).collect::<Map<_, _>>(),
-            "mean": self.nested(|row| number(row.summary.mean)),
-            "std": self.nested(|row| number(row.deviation())),
-            "pooled": self.pooled_json(),
-            "pooled_interval95": self.pooled_intervals_json(),
-            "interval95": self.nested(|row| json!(row.interval.unwrap_or([f64::NAN; 2]).map(number))),
-            "verdict": Found::each(self).iter().map(Found::to_json).collect::<Vec<_>>(),
-            "bounds": self.nested(|row| json!([number(row.summary.worst), number(row.summary.best)])),
-            "empty": self.empty_json(),
-        })
-    }
+/// `summary.json`.
+#[derive(Serialize)]
+pub struct Document<'a> {
+    schema: &'static str,
+    version: &'static str,
+    convention: Convention,
+    empty_policy: &'static str,
+    settings: &'a Measure,
+    length_unit: LengthUnit,
+    definitions: Value,
+    failed: &'a [Failure],
+    #[serde(serialize_with = "warnings")]
+    warnings: &'a Cohort,
+    #[serde(serialize_with = "cases")]
+    cases: &'a Cohort,
+    #[serde(serialize_with = "ignored")]
+    ignored: &'a Cohort,
+    mean: Value,
+    std: Value,
+    pooled: Value,
+    pooled_interval95: Value,
+    interval95: Value,
+    verdict: Vec<Value>,
+    bounds: Value,
+    empty: Value,
+    /// The SHA-256 of the files of the evaluation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<BTreeMap<String, String>>,
+}
 
-    /// Warnings about the files: those of each case, then those of the whole cohort.
-    fn warnings(&self) -> Vec<String> {
-        let of_case =
-            |case: &CaseState| case.warnings.iter().map(|text| format!("{}: {text}", case.case)).collect::<Vec<_>>();
-        let labels = self.measure.kind == Prediction::Segmentation;
-        let apart = labels.then(|| structures::apart(&self.cases)).flatten();
-        self.cases.iter().flat_map(of_case).chain(apart).collect()
+/// Warnings about the files: those of each case, then those of the whole cohort.
+fn warnings<S: Serializer>(cohort: &Cohort, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    let each = cohort.cases.iter().flat_map(|case| case.warnings.iter().map(|text| format!("{}: {text}", case.name)));
+    serializer.collect_seq(each.chain(cohort.doubt.clone()))
+}
+
+fn cases<S: Serializer>(cohort: &Cohort, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_seq((0..cohort.cases.len()).map(|number| cohort.case_json(number)))
+}
+
+fn ignored<S: Serializer>(cohort: &Cohort, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_map(cohort.cases.iter().map(|case| (&case.name, case.ignored)))
+}
+
+impl Cohort {
+    /// `summary.json`, without the hashes of the files.
+    pub fn to_json(&self) -> Document<'_> {
+        Document {
+            schema: "segcal.evaluation/1",
+            version: env!("CARGO_PKG_VERSION"),
+            convention: self.plan.convention,
+            empty_policy: self.plan.empty.name(),
+            settings: &self.measure,
+            length_unit: self.length_unit(),
+            definitions: METRICS.iter().map(|metric| (metric.key, metric.definition)).collect(),
+            failed: &self.failed,
+            warnings: self,
+            cases: self,
+            ignored: self,
+            mean: self.nested(|row| number(row.summary.mean)),
+            std: self.nested(|row| number(row.deviation())),
+            pooled: self.pooled_json(),
+            pooled_interval95: self.pooled_intervals_json(),
+            interval95: self.nested(|row| json!(row.interval.unwrap_or([f64::NAN; 2]).map(number))),
+            verdict: Found::each(self).iter().map(Found::to_json).collect(),
+            bounds: self.nested(|row| json!([number(row.summary.worst), number(row.summary.best)])),
+            empty: self.empty_json(),
+            files: None,
+        }
     }
 
     /// `{region: {metric: …}}` over the pooled voxels of all cases.
@@ -76,14 +117,14 @@ impl Cohort {
 
     /// `{region: {"ece": [lower, upper]}}`.
     fn pooled_intervals_json(&self) -> Value {
-        let intervals = self.pooled.ece_intervals(self.plan.seed).into_iter();
-        intervals.map(|(region, ends)| (region, json!({ "ece": ends.map(number) }))).collect::<Map<_, _>>().into()
+        let interval = |(region, ends): (&String, &[f64; 2])| (region.clone(), json!({ "ece": ends.map(number) }));
+        self.pooled_intervals.iter().map(interval).collect::<Map<_, _>>().into()
     }
 
     fn case_json(&self, case: usize) -> Value {
         let mut document = self.nested(|row| number(row.values[case]));
         let object = document.as_object_mut().expect("nested tables are an object");
-        object.shift_insert(0, "case".into(), self.cases[case].case.clone().into());
+        object.shift_insert(0, "case".into(), (*self.cases[case].name).into());
         document
     }
 
@@ -114,7 +155,10 @@ impl Cohort {
     }
 
     /// `cases.csv`, in long form.
-    pub fn cases_csv(&self) -> String {
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_cases_csv(&self, out: &mut dyn Write) -> Result<()> {
         let mut csv = Csv::new(&["case", "structure", "region", "metric", "value", "unit", "note"]);
         for (number, case) in self.cases.iter().enumerate() {
             for row in &self.rows {
@@ -122,18 +166,12 @@ impl Cohort {
                     Kind::Structure => (row.of.as_str(), ""),
                     Kind::Region => ("", row.of.as_str()),
                 };
-                let note = match row.kind {
-                    Kind::Structure => {
-                        case.outcome(&row.of, row.metric.key).map_or(NO_CLASS, |it| note(it.emptiness()))
-                    }
-                    Kind::Region if row.values[number].is_nan() => region_note(case.regions.get(&row.of)),
-                    Kind::Region => "",
-                };
                 let (metric, value, unit) = (row.metric.key, row.values[number], self.unit(row.metric));
-                csv.row(&[&case.case, &structure, &region, &metric, &value, &unit, &note]);
+                csv.row(&[&case.name, &structure, &region, &metric, &value, &unit, &row.notes[number].text()]);
             }
+            csv.pass_on(out)?;
         }
-        csv.finish()
+        Ok(csv.pass_on(out)?)
     }
 
     /// `summary.csv`: one row for each metric of each structure and region.
@@ -165,26 +203,4 @@ fn counts(row: &Row) -> Value {
     json!({
         "prediction": prediction, "reference": reference, "both": both, "neither": neither, "no_class": row.not_scored(),
     })
-}
-
-/// The note for a structure with an empty mask.
-const fn note(which: Emptiness) -> &'static str {
-    match which {
-        Emptiness::Neither => "",
-        Emptiness::Prediction => "prediction empty",
-        Emptiness::Reference => "reference empty",
-        Emptiness::Both => "both empty",
-    }
-}
-
-/// The note for a structure or region without a class in the scores of a case.
-const NO_CLASS: &str = "no class in the prediction";
-
-/// The reason why a metric of a region is undefined.
-fn region_note(figures: Option<&Figures>) -> &'static str {
-    match figures.and_then(|figures| figures.get("accuracy")) {
-        None => NO_CLASS,
-        Some(accuracy) if accuracy.0.is_nan() => "no voxel in the region",
-        Some(_) => "no foreground in the reference",
-    }
 }

@@ -78,11 +78,9 @@ fn calibration(cohort: &Cohort, of: &str) -> String {
     let region = of
         .parse()
         .map_or_else(|_| format!("{of}/{}", Region::Predicted), |label| Region::PredictedAs(label).to_string());
-    let row = |key: &str| cohort.row(Kind::Region, &region, key);
-    let (Some(confidence), Some(accuracy)) = (row("confidence"), row("accuracy")) else {
+    let Some(Verdict { excess, call }) = cohort.verdict(&region) else {
         return "<td class=\"n\">&ndash;</td><td class=\"n\">&ndash;</td>".into();
     };
-    let Verdict { excess, call } = Verdict::new(&confidence.values, &accuracy.values, cohort.plan().seed);
     let (class, word) = match call {
         Call::Calibrated => ("", "interval includes 0"),
         Call::OverConfident => (" off", "&uarr; over-confident"),
@@ -96,7 +94,7 @@ fn calibration(cohort: &Cohort, of: &str) -> String {
     format!(
         "<td class=\"n{class}\"><b>{}</b><small>{interval}</small><br><small>{word}</small></td>{}",
         points(excess.estimate),
-        mean(cohort, row("ece"))
+        mean(cohort, cohort.row(Kind::Region, &region, "ece"))
     )
 }
 

@@ -3,10 +3,11 @@
 use segcal_metrics::definitions::METRICS;
 use segcal_metrics::metric::Metric;
 
+use super::cases::{self, MOST_CASES};
+use super::first;
 use super::plot::{Plot, Section};
 use super::plots::worst_first;
 use super::words::{arrow, shown};
-use super::{cases, first};
 use crate::Failure;
 use crate::cohort::{Cohort, Kind, Row};
 use crate::scores::Scores;
@@ -82,12 +83,16 @@ fn head(cohort: &Cohort) -> String {
 /// The cases that failed and are in none of the results.
 fn left_out(cohort: &Cohort) -> String {
     let line = |failure: &Failure| format!("<br>{}: {}", escape(&failure.case), escape(&failure.error));
-    let lines: String = cohort.failed.iter().map(line).collect();
+    let lines: String = cohort.failed.iter().take(MOST_CASES).map(line).collect();
     if lines.is_empty() {
         return lines;
     }
     let cases = output::counted(cohort.failed.len(), "case");
-    format!("<p class=\"warn\"><b>{cases} left out</b> of all results below.{lines}</p>\n")
+    let others = match cohort.failed.len().saturating_sub(MOST_CASES) {
+        0 => String::new(),
+        more => format!("<br>{more} more: summary.json"),
+    };
+    format!("<p class=\"warn\"><b>{cases} left out</b> of all results below.{lines}{others}</p>\n")
 }
 
 /// The reliability diagram of the first screen: that of the predicted foreground, or of all voxels if nothing is
@@ -289,7 +294,7 @@ fn worst_cases(cohort: &Cohort, plots: &[Plot]) -> String {
                 value(Kind::Region, "predicted", "ece", case),
             ];
             let cells: String = cells.iter().map(|cell| format!("<td class=\"n\">{cell}</td>")).collect();
-            format!("<tr><td>{}</td>{cells}</tr>\n", escape(&cohort.cases[case].case))
+            format!("<tr><td>{}</td>{cells}</tr>\n", escape(&cohort.cases[case].name))
         };
         let lines: String = order.iter().take(5).map(line).collect();
         html += &format!(
@@ -339,8 +344,7 @@ pub fn definitions<'a>(used: impl Iterator<Item = &'a Metric>, lengths: LengthUn
 /// One checksum over all predictions, references and images. Reports with different checksums were made from different
 /// files.
 fn fingerprint(cohort: &Cohort) -> String {
-    let sums: Vec<&str> = cohort.cases.iter().flat_map(|case| case.checksums.iter().map(String::as_str)).collect();
-    hash::of_bytes(sums.join("\n").as_bytes())
+    hash::of_lines(cohort.cases.iter().map(|case| &*case.checksums).filter(|sums| !sums.is_empty()))
 }
 
 /// Everything else that the results depend on.

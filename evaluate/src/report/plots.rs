@@ -5,16 +5,15 @@ use segcal_metrics::calibration::{MOST_CLASSES, Region, RegionBins};
 use segcal_metrics::reliability::{self, Bar};
 use segcal_metrics::volume::Label;
 
-use super::charts::{Boxes, Distribution, Histogram, Overlay, Reliability};
+use super::charts::{Boxes, Distribution, Histogram, MOST_DOTS, Overlay, Reliability, dots};
 use super::logit_means;
 use super::plot::{Plot, Section};
 use super::words::grouped;
-use crate::cohort::{Cohort, Kind};
+use crate::cohort::{Case, Cohort, Kind, Row};
 use crate::pooled::Logits;
 use crate::scores::Scores;
-use crate::slices::{self, Layers};
-use crate::state::CaseState;
-use crate::states::slices_of;
+use crate::slices::{self, Layers, Slice};
+use crate::states::{self, slices_of};
 use segcal_data::output::{Csv, OutputFolder};
 
 /// Number of cases drawn for each structure, the worst first.
@@ -195,7 +194,7 @@ fn logit_plot(cohort: &Cohort, logits: &Logits, label: Label) -> Result<Option<P
 
 /// A box plot of one metric over all structures or regions; `None` if no case has a value, or there are too many boxes.
 fn box_plot(cohort: &Cohort, kind: Kind, key: &'static str) -> Result<Option<Plot>> {
-    let rows: Vec<_> = cohort.rows.iter().filter(|row| row.kind == kind && row.metric.key == key).collect();
+    let rows: Vec<&Row> = cohort.rows.iter().filter(|row| row.kind == kind && row.metric.key == key).collect();
     let finite = |values: &[f64]| values.iter().copied().filter(|value| value.is_finite()).collect::<Vec<_>>();
     let shown =
         |of: &str| of.strip_prefix("structure:").map_or_else(|| cohort.name(of), |label| format!("structure {label}"));
@@ -203,21 +202,35 @@ fn box_plot(cohort: &Cohort, kind: Kind, key: &'static str) -> Result<Option<Plo
     let groups: Vec<(String, Vec<f64>)> = groups.filter(|(_, values)| !values.is_empty()).collect();
     let shown = !groups.is_empty() && groups.len() <= MOST_BOXES;
     let Some(row) = rows.first().filter(|_| shown) else { return Ok(None) };
+    let few = cohort.cases.len() <= MOST_DOTS;
     let mut csv = Csv::new(&["case", "structure", "value"]);
     for row in &rows {
-        for (case, value) in cohort.cases.iter().zip(&row.values) {
-            csv.row(&[&case.case, &row.of, value]);
-        }
+        let cases = if few { (0..row.values.len()).collect() } else { drawn(row) };
+        cases.into_iter().for_each(|case| csv.row(&[&cohort.cases[case].name, &row.of, &row.values[case]]));
     }
     let by = if kind == Kind::Structure { "structure" } else { "region" };
     let unit = cohort.headed(row.metric);
     let missing: usize = rows.iter().map(|row| row.values.iter().filter(|value| !value.is_finite()).count()).sum();
-    let chart = Boxes { title: format!("{key} by {by}, one dot per case"), unit, groups };
+    let each = if few { "one dot per case" } else { "dots are some of the cases" };
+    let chart = Boxes { title: format!("{key} by {by}, {each}"), unit, groups };
     let mut caption = format!("{key}: {}.", row.metric.definition);
+    if !few {
+        caption += &format!(
+            " Boxes are of all cases, dots of at most {MOST_DOTS} per {by}, at equal distances in their order; all values: \
+             cases.csv."
+        );
+    }
     if missing > 0 {
         caption += &format!(" {missing} non-finite values are not shown.");
     }
     Plot::new(&format!("box-{key}"), Section::Cases, caption, &chart, csv).map(Some)
+}
+
+/// The cases that are drawn as [`dots`]: some of those with a finite value.
+fn drawn(row: &Row) -> Vec<usize> {
+    let finite: Vec<usize> = (0..row.values.len()).filter(|&case| row.values[case].is_finite()).collect();
+    let values: Vec<f64> = finite.iter().map(|&case| row.values[case]).collect();
+    dots(&values).into_iter().map(|dot| finite[dot]).collect()
 }
 
 /// The cases sorted by a structure's DSC, the worst first; cases without a value are left out.
@@ -244,21 +257,27 @@ fn overlays(cohort: &Cohort, folder: &OutputFolder) -> Result<Vec<Plot>> {
     let mut plots = Vec::new();
     for structure in shown_structures(cohort) {
         for case in worst_first(cohort, structure).into_iter().take(WORST) {
-            let state = &cohort.cases[case];
-            let Some(number) = state.slices.iter().position(|slice| slice.structure == structure) else { continue };
-            match slices_of(folder, cohort.layout(), &state.case)
-                .and_then(|path| slices::read(&path, number, state.slices[number].size))
-            {
-                Ok(layers) => plots.push(overlay(cohort, state, case, number, layers).at(&state.case)?),
-                Err(error) => log::warn!("{}: the report shows no slice: {error}", state.case),
+            let name = &cohort.cases[case].name;
+            match stored(cohort, folder, name, structure) {
+                Ok(Some((slice, layers))) => plots.push(overlay(cohort, case, slice, layers).at(name)?),
+                Ok(None) => {}
+                Err(error) => log::warn!("{name}: the report shows no slice: {error}"),
             }
         }
     }
     Ok(plots)
 }
 
-fn overlay(cohort: &Cohort, state: &CaseState, case: usize, number: usize, layers: Layers) -> Result<Plot> {
-    let slice = state.slices[number].clone();
+/// The slice of a structure that is stored for a case, if there is one.
+fn stored(cohort: &Cohort, folder: &OutputFolder, case: &str, structure: &str) -> Result<Option<(Slice, Layers)>> {
+    let slices = states::slices(folder, cohort.layout(), case)?;
+    let Some(number) = slices.iter().position(|slice| slice.structure == structure) else { return Ok(None) };
+    let layers = slices::read(&slices_of(folder, cohort.layout(), case)?, number, slices[number].size)?;
+    Ok(slices.into_iter().nth(number).map(|slice| (slice, layers)))
+}
+
+fn overlay(cohort: &Cohort, case: usize, slice: Slice, layers: Layers) -> Result<Plot> {
+    let Case { name, length_unit, .. } = &cohort.cases[case];
     let of = cohort.name(&slice.structure);
     let voxels: usize = slice.size.iter().product();
     if layers.reference.len() != voxels || layers.prediction.len() != voxels {
@@ -269,7 +288,7 @@ fn overlay(cohort: &Cohort, state: &CaseState, case: usize, number: usize, layer
         row.map_or(f64::NAN, |row| row.values[case])
     };
     let [dsc, hd95] = [figure("dsc"), figure("hd95_max")];
-    let title = format!("{}, structure {of}", state.case);
+    let title = format!("{name}, structure {of}");
     let mut figures = format!("DSC {dsc:.3}");
     if hd95.is_finite() {
         figures += &format!(", HD95 {hd95:.1} {}", cohort.length_unit().name());
@@ -283,7 +302,7 @@ fn overlay(cohort: &Cohort, state: &CaseState, case: usize, number: usize, layer
             slice.number + 1
         ),
     };
-    let caption = format!("{}, structure {of}: {place}.", state.case);
+    let caption = format!("{name}, structure {of}: {place}.");
     let mut csv = Csv::new(&["row", "column", "reference", "prediction", "largest_probability", "grey"]);
     let value = |layer: &[u8], at: usize, scale: f64| {
         layer.get(at).map_or_else(String::new, |&value| (f64::from(value) / scale).to_string())
@@ -293,8 +312,8 @@ fn overlay(cohort: &Cohort, state: &CaseState, case: usize, number: usize, layer
         let (confidence, grey) = (value(&layers.confidence, at, 255.0), value(&layers.image, at, 1.0));
         csv.row(&[&row, &column, &layers.reference[at], &layers.prediction[at], &confidence, &grey]);
     }
-    let name = format!("worst-{}-{}", slice.structure, state.case);
+    let name = format!("worst-{}-{name}", slice.structure);
     let of = slice.structure.clone();
-    let chart = Overlay { title, figures, slice, layers, unit: state.length_unit };
+    let chart = Overlay { title, figures, slice, layers, unit: *length_unit };
     Ok(Plot { of, ..Plot::new(&name, Section::Worst, caption, &chart, csv)? })
 }

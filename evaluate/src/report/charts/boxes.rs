@@ -14,6 +14,21 @@ pub struct Boxes {
     pub groups: Vec<(String, Vec<f64>)>,
 }
 
+/// Number of dots of a group of very many values: more cannot be told apart.
+pub const MOST_DOTS: usize = 2000;
+
+/// The indices of the values that are drawn as dots, ascending: of more than [`MOST_DOTS`], those at equal distances in
+/// the order of the values, the smallest and the largest among them.
+pub fn dots(values: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    if order.len() > MOST_DOTS {
+        order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+        order = (0..MOST_DOTS).map(|dot| order[dot * (values.len() - 1) / (MOST_DOTS - 1)]).collect();
+        order.sort_unstable();
+    }
+    order
+}
+
 const WIDTH: u32 = 500;
 const ROW: u32 = 46;
 const TOP: u32 = 32;
@@ -24,7 +39,7 @@ impl Chart for Boxes {
         [WIDTH, TOP + ROW * self.groups.len() as u32 + AXIS]
     }
 
-    /// Draws quartiles, whiskers to the furthest value within 1.5 interquartile ranges, and every value as a dot.
+    /// Draws quartiles, whiskers to the furthest value within 1.5 interquartile ranges, and values as [`dots`].
     fn draw<D: DrawingBackend>(&self, page: &Page<'_, D>) -> Drawn<D> {
         page.title(&self.title)?;
         let all = || self.groups.iter().flat_map(|(_, values)| values.iter().copied());
@@ -61,9 +76,8 @@ impl Chart for Boxes {
             // A deterministic jitter, so that equal values do not hide each other.
             let spread = |index: usize| 0.18 * ((index * 7 % 11) as f64 / 5.0 - 1.0);
             let radius = page.px(2);
-            let dots = values.iter().enumerate();
-            chart.draw_series(dots.map(|(index, &value)| {
-                Circle::new((value, at + spread(index)), radius, VERMILION.mix(0.7).filled())
+            chart.draw_series(dots(values).into_iter().enumerate().map(|(place, index)| {
+                Circle::new((values[index], at + spread(place)), radius, VERMILION.mix(0.7).filled())
             }))?;
         }
         Ok(())
@@ -84,6 +98,17 @@ fn five_numbers(values: &[f64]) -> [f64; 5] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dots_of_very_many_values_are_spread_over_their_range() {
+        assert_eq!(dots(&[3.0, 1.0, 2.0]), [0, 1, 2]);
+        let values: Vec<f64> = (0..10 * MOST_DOTS).map(|index| (index * 7919 % (10 * MOST_DOTS)) as f64).collect();
+        let mut drawn: Vec<f64> = dots(&values).into_iter().map(|index| values[index]).collect();
+        drawn.sort_by(f64::total_cmp);
+        assert_eq!(drawn.len(), MOST_DOTS);
+        assert_eq!((drawn[0], drawn[MOST_DOTS - 1]), (0.0, 19_999.0));
+        assert!(drawn.windows(2).all(|pair| (10.0..=11.0).contains(&(pair[1] - pair[0]))));
+    }
 
     #[test]
     fn five_numbers_by_hand() {

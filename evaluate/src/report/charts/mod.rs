@@ -30,7 +30,7 @@ use segcal_core::{Error, Result};
 use segcal_data::xml;
 
 pub use bars::{Bars, Series, Shares};
-pub use boxes::Boxes;
+pub use boxes::{Boxes, MOST_DOTS, dots};
 pub use distribution::Distribution;
 pub use heat::Heat;
 pub use histogram::Histogram;

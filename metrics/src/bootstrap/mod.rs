@@ -3,6 +3,10 @@
 //! Cases are drawn with replacement. Replicate `r` uses its own stream of the counter-based generator, so the same seed
 //! gives the same interval for any number of threads. Source: Efron and Tibshirani 1993, chapters 13 and 14.
 
+mod together;
+
+pub use together::mean_intervals;
+
 use rayon::prelude::*;
 use segcal_core::Rng;
 use serde::{Deserialize, Serialize};
@@ -80,23 +84,22 @@ impl Bootstrap {
         let all: Vec<usize> = (0..cases).collect();
         let replicate = |number: usize| figure(&draw(Rng::new(seed).stream(number as u64)));
         let drawn = if cases == 0 { 0 } else { replicates };
-        let mut values: Vec<f64> = (0..drawn).into_par_iter().map(replicate).filter(|value| !value.is_nan()).collect();
-        values.sort_unstable_by(f64::total_cmp);
-        let jackknife = (0..cases).into_par_iter().map(&without).filter(|value| !value.is_nan()).collect();
-        Self { estimate: figure(&all), replicates: values, jackknife }
+        let values = (0..drawn).into_par_iter().map(replicate).collect();
+        Self::of_values(figure(&all), values, (0..cases).into_par_iter().map(&without).collect())
+    }
+
+    /// The distribution with this estimate, these statistics of replicates, and these leave-one-out statistics.
+    fn of_values(estimate: f64, mut replicates: Vec<f64>, mut jackknife: Vec<f64>) -> Self {
+        replicates.retain(|value| !value.is_nan());
+        replicates.sort_unstable_by(f64::total_cmp);
+        jackknife.retain(|value| !value.is_nan());
+        Self { estimate, replicates, jackknife }
     }
 
     /// Bootstraps the mean of one value per case, without NaN values.
     pub fn of_mean(values: &[f64], replicates: usize, seed: u64) -> Self {
-        let defined = || values.iter().copied().filter(|value| !value.is_nan());
-        let (sum, count) = (defined().sum::<f64>(), defined().count() as f64);
         let figure = |sample: &[usize]| mean_defined(sample.iter().map(|&case| values[case]));
-        let without = |case: usize| match values[case] {
-            own if own.is_nan() => sum / count,
-            own if sum.is_finite() => (sum - own) / (count - 1.0),
-            _ => others(values.len(), figure)(case),
-        };
-        Self::leaving_out(values.len(), replicates, seed, figure, without)
+        Self::leaving_out(values.len(), replicates, seed, figure, means_without(values))
     }
 
     /// Bootstraps the mean paired difference `a - b`, without cases where either value is missing.
@@ -152,10 +155,11 @@ impl Bootstrap {
     pub fn studentised_mean(values: &[f64], replicates: usize, seed: u64, level: f64) -> Interval {
         let defined: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
         let (estimate, error) = mean_and_error(defined.iter().copied(), defined.len());
-        let draw = |number: usize| {
+        let draw = |sample: &mut Vec<f64>, number: usize| {
             let rng = Rng::new(seed).stream(number as u64);
-            let sample = || (0..defined.len() as u64).map(|draw| defined[rng.below(draw, defined.len())]);
-            let (mean, error) = mean_and_error(sample(), defined.len());
+            sample.clear();
+            sample.extend((0..defined.len() as u64).map(|draw| defined[rng.below(draw, defined.len())]));
+            let (mean, error) = mean_and_error(sample.iter().copied(), defined.len());
             (mean - estimate) / error
         };
         let open = Interval { estimate, lower: f64::NEG_INFINITY, upper: f64::INFINITY };
@@ -165,7 +169,8 @@ impl Bootstrap {
         if error == 0.0 {
             return Interval { estimate, lower: estimate, upper: estimate };
         }
-        let mut t: Vec<f64> = (0..replicates).into_par_iter().map(draw).filter(|t| t.is_finite()).collect();
+        let drawn = (0..replicates).into_par_iter().map_init(Vec::new, draw);
+        let mut t: Vec<f64> = drawn.filter(|t| t.is_finite()).collect();
         if t.len() < replicates / 2 {
             return open;
         }
@@ -192,6 +197,17 @@ fn drawn(rng: Rng, cases: usize) -> Vec<usize> {
 /// The statistic of all cases except one.
 fn others(cases: usize, figure: impl Fn(&[usize]) -> f64) -> impl Fn(usize) -> f64 {
     move |left_out| figure(&(0..cases).filter(|&case| case != left_out).collect::<Vec<usize>>())
+}
+
+/// The mean of the values that are not NaN without that of one case, from the sum over all cases.
+fn means_without(values: &[f64]) -> impl Fn(usize) -> f64 {
+    let defined = || values.iter().copied().filter(|value| !value.is_nan());
+    let (sum, count) = (defined().sum::<f64>(), defined().count() as f64);
+    move |case| match values[case] {
+        own if own.is_nan() => sum / count,
+        own if sum.is_finite() => (sum - own) / (count - 1.0),
+        _ => others(values.len(), |sample: &[usize]| mean_defined(sample.iter().map(|&case| values[case])))(case),
+    }
 }
 
 /// Mean of `count` values and its standard error, with `count - 1` degrees of freedom.
