@@ -45,6 +45,7 @@ impl Rng {
     }
 
     /// Uniform among `0..count`; panics if `count` is 0. (Multiply-shift; the bias is below `count` 2^-64.)
+    #[inline]
     pub fn below(self, counter: u64, count: usize) -> usize {
         assert!(count > 0, "below: the range is empty");
         ((u128::from(self.bits(counter)) * count as u128) >> 64) as usize

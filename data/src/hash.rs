@@ -1,6 +1,7 @@
 //! SHA-256 hashes, by which runs, comparisons and evaluations record what they were made from.
 
 use std::fmt::Write;
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -14,7 +15,10 @@ use crate::limits;
 /// # Errors
 /// The file cannot be read; the message names it.
 pub fn of_file(path: &Path) -> Result<String> {
-    Ok(of_bytes(&limits::read(path)?))
+    let mut hash = Hash::default();
+    let read = limits::open(path).and_then(|(file, length)| hash.content(file, length));
+    read.at(path.display())?;
+    Ok(hash.hex())
 }
 
 /// The SHA-256 of some bytes, in hexadecimal.
@@ -69,9 +73,15 @@ impl Hash {
     }
 
     fn read(&mut self, path: &Path) -> Result<()> {
-        let (mut file, length) = limits::open(path)?;
+        let (file, length) = limits::open(path)?;
         self.0.update(length.to_le_bytes());
-        let mut bytes = vec![0; 1 << 16];
+        self.content(file, length)
+    }
+
+    /// Adds the bytes of a file of this length; at most one more, so that a file that is still growing is not read
+    /// forever.
+    fn content(&mut self, file: File, length: u64) -> Result<()> {
+        let (mut file, mut bytes) = (file.take(length + 1), vec![0; 1 << 16]);
         loop {
             match file.read(&mut bytes)? {
                 0 => return Ok(()),

@@ -5,7 +5,7 @@
 
 mod together;
 
-pub use together::mean_intervals;
+pub use together::{TOGETHER, mean_intervals, replicate_sums};
 
 use rayon::prelude::*;
 use segcal_core::Rng;
@@ -89,7 +89,7 @@ impl Bootstrap {
     }
 
     /// The distribution with this estimate, these statistics of replicates, and these leave-one-out statistics.
-    fn of_values(estimate: f64, mut replicates: Vec<f64>, mut jackknife: Vec<f64>) -> Self {
+    pub fn of_values(estimate: f64, mut replicates: Vec<f64>, mut jackknife: Vec<f64>) -> Self {
         replicates.retain(|value| !value.is_nan());
         replicates.sort_unstable_by(f64::total_cmp);
         jackknife.retain(|value| !value.is_nan());

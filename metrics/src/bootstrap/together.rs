@@ -1,5 +1,5 @@
-//! The means of many metrics of the same cases: metrics with equally many values share every draw, so that a cohort of
-//! very many cases is read once for all of them.
+//! Statistics of several columns of the same cases that share every draw: a case is drawn once for all of them, which
+//! takes most of the time with very many cases.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use segcal_core::Rng;
 use super::{Bootstrap, Interval, means_without};
 use crate::stats::mean;
 
-/// Number of metrics that share a draw: the values of one case are then a few cache lines, and a copy of the values of
-/// this many metrics stays small.
-const TOGETHER: usize = 32;
+/// Number of columns that should share a draw: the values of one case are then a few cache lines, and the table stays
+/// small.
+pub const TOGETHER: usize = 32;
 
 /// The BCa interval of the mean of each metric, over its values that are not NaN: that of [`Bootstrap::of_mean`] of
 /// those values, bit for bit.
@@ -49,16 +49,28 @@ fn means(metrics: &[&[f64]], cases: usize, replicates: usize, seed: u64) -> Vec<
     for (place, values) in metrics.iter().enumerate() {
         table.chunks_exact_mut(width).zip(defined(values)).for_each(|(row, value)| row[place] = value);
     }
-    let mut means = vec![0.0; replicates * width];
-    means.par_chunks_exact_mut(width).enumerate().for_each(|(number, sums)| {
+    let mut sums = replicate_sums(&table, width, replicates, seed);
+    sums.iter_mut().for_each(|sum| *sum /= cases as f64);
+    sums
+}
+
+/// The sums over the cases that [`Bootstrap::new`] draws for each replicate, `[replicate][column]`, of a table
+/// `[case][column]`. They are added in the order of the draw.
+///
+/// # Panics
+/// There is no column, or the table has incomplete rows.
+pub fn replicate_sums(table: &[f64], columns: usize, replicates: usize, seed: u64) -> Vec<f64> {
+    assert!(columns > 0 && table.len().is_multiple_of(columns), "{} numbers in {columns} columns", table.len());
+    let cases = table.len() / columns;
+    let mut sums = vec![0.0; replicates * columns];
+    sums.par_chunks_exact_mut(columns).enumerate().for_each(|(number, sums)| {
         let rng = Rng::new(seed).stream(number as u64);
         for draw in 0..cases as u64 {
-            let at = rng.below(draw, cases) * width;
-            sums.iter_mut().zip(&table[at..at + width]).for_each(|(sum, value)| *sum += value);
+            let at = rng.below(draw, cases) * columns;
+            sums.iter_mut().zip(&table[at..at + columns]).for_each(|(sum, value)| *sum += value);
         }
-        sums.iter_mut().for_each(|sum| *sum /= cases as f64);
     });
-    means
+    sums
 }
 
 #[cfg(test)]
