@@ -3,8 +3,10 @@
 
     cargo build --release -p segcal --no-default-features
     python3 tests/many.py target/release/segcal 1000 10000 100000
+    python3 tests/many.py target/release/segcal 10000 1000000 --label-maps    # states of 3 KB instead of 41 KB
 
-Prints seconds and memory of `segcal merge OUT --out OUT` for each number of cases.
+Prints seconds and memory of `segcal merge OUT --out OUT` for each number of cases, and the memory that each case adds to
+that of the row before; exit 1 if the last adds more than MOST_KIB.
 """
 
 import argparse
@@ -20,13 +22,18 @@ import time
 
 PARTS = 7
 
+# What a case may add: a name, hashes and paths, ten bytes for each metric (164 of scores of three classes), and the bins
+# of the pooled ECE.
+MOST_KIB = 8
 
-def templates(program, folder):
+
+def templates(program, folder, label_maps):
     cohort, out = folder / "cohort", folder / "evaluation"
     subprocess.run([program, "-q", "phantom", cohort, *"--train 1 --val 1 --test 8 --size 4,6,6".split()], check=True,
                    stdout=subprocess.DEVNULL)
-    scores = ["--probabilities", cohort / "posteriorsTs", "--labels", cohort / "labelsTs"]
-    subprocess.run([program, "-q", "evaluate", *scores, "--out", out], check=True, stdout=subprocess.DEVNULL)
+    given = ["--segmentations", cohort / "labelsTs"] if label_maps else ["--probabilities", cohort / "posteriorsTs"]
+    subprocess.run([program, "-q", "evaluate", *given, "--labels", cohort / "labelsTs", "--out", out], check=True,
+                   stdout=subprocess.DEVNULL)
     return [path.read_text() for path in sorted((out / "states").glob("*.json"))]
 
 
@@ -69,13 +76,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", type=pathlib.Path)
     parser.add_argument("cases", type=int, nargs="+")
+    parser.add_argument("--label-maps", action="store_true", help="states without scores, which are small")
     options = parser.parse_args()
-    program = options.program.resolve()
-    print("  cases  seconds  ms a case  MiB  KiB a case")
+    program, before, adds = options.program.resolve(), None, 0
+    print("  cases  seconds  ms a case  MiB  KiB a further case")
     for cases in options.cases:
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
-            write(templates(program, folder), cases, folder / "many")
+            write(templates(program, folder, options.label_maps), cases, folder / "many")
             started = time.monotonic()
             merge = subprocess.Popen([program, "-q", "merge", folder / "many", "--out", folder / "many"],
                                      stdout=subprocess.DEVNULL)
@@ -83,7 +91,11 @@ def main():
             seconds, mib = time.monotonic() - started, used.ru_maxrss / 1024
             if status:
                 sys.exit(f"merge ended with {status}")
-            print(f"{cases:7} {seconds:8.1f} {1000 * seconds / cases:10.2f} {mib:4.0f} {1024 * mib / cases:11.1f}", flush=True)
+            adds = 1024 * (mib - before[1]) / (cases - before[0]) if before else 0
+            print(f"{cases:7} {seconds:8.1f} {1000 * seconds / cases:10.2f} {mib:4.0f} {adds:8.1f}", flush=True)
+            before = cases, mib
+    if adds > MOST_KIB:
+        sys.exit(f"a case adds {adds:.1f} KiB, more than {MOST_KIB}")
 
 
 if __name__ == "__main__":

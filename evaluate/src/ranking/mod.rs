@@ -2,8 +2,10 @@
 
 mod document;
 
+use std::ops::Range;
+
 use segcal_core::{Error, Result};
-use segcal_metrics::bootstrap::{Bootstrap, Interval};
+use segcal_metrics::bootstrap::{Bootstrap, Interval, means_without};
 use segcal_metrics::metric::Metric;
 use segcal_metrics::ranking::{
     CaseValues, Friedman, Setting, Ties, ascending_ranks, friedman, friedman_rank, friedman_rank_intervals, holm,
@@ -224,7 +226,7 @@ fn case_ranks(columns: &[ColumnFigures], groups: &[GroupFigures], options: &Opti
         let (replicates, seed) = (options.replicates, options.seed);
         let drawn = match counts[..] {
             [_] => Bootstrap::of_mean(&ranks, replicates, seed),
-            _ => Bootstrap::stratified(&counts, replicates, seed, mean),
+            _ => Bootstrap::stratified(&counts, replicates, seed, mean, means_without(&ranks)),
         };
         interval_of(&drawn)
     };
@@ -268,14 +270,37 @@ fn difference_of(
         (first(stratum)..first(stratum) + counts[stratum], differ)
     });
     let differences: Vec<_> = differences.collect();
-    let figure = |sample: &[usize]| {
-        let of_group = |(cases, differ): &(std::ops::Range<usize>, Vec<f64>)| {
-            let own = sample.iter().filter(|case| cases.contains(case));
-            mean_defined(own.map(|case| differ[case - cases.start]))
-        };
-        mean_defined(differences.iter().map(of_group))
+    let (replicates, seed, without) = (options.replicates, options.seed, mean_without(&differences));
+    let mean = |sample: &[usize]| mean_of_groups(&differences, sample);
+    interval_of(&Bootstrap::stratified(&counts, replicates, seed, mean, without))
+}
+
+/// The numbers of the cases of a group, and their values.
+type OfGroup = (Range<usize>, Vec<f64>);
+
+/// The mean over the groups of their means over the cases of a sample.
+fn mean_of_groups(groups: &[OfGroup], sample: &[usize]) -> f64 {
+    let of_group = |(cases, values): &OfGroup| {
+        let own = sample.iter().filter(|case| cases.contains(case));
+        mean_defined(own.map(|case| values[case - cases.start]))
     };
-    interval_of(&Bootstrap::stratified(&counts, options.replicates, options.seed, figure))
+    mean_defined(groups.iter().map(of_group))
+}
+
+/// [`mean_of_groups`] of all cases but one.
+fn mean_without(groups: &[OfGroup]) -> impl Fn(usize) -> f64 + Sync {
+    let each: Vec<_> = groups
+        .iter()
+        .map(|(cases, values)| (cases, mean_defined(values.iter().copied()), means_without(values)))
+        .collect();
+    move |case| {
+        let of_group = each.iter().map(
+            |(cases, all, without)| {
+                if cases.contains(&case) { without(case - cases.start) } else { *all }
+            },
+        );
+        mean_defined(of_group)
+    }
 }
 
 /// Every pair of indices below `count`.
@@ -328,4 +353,25 @@ fn pairs(column: &Column, options: &Options) -> Vec<Pair> {
     let p_values: Vec<f64> = pairs.iter().map(|pair| pair.test.p_value).collect();
     pairs.iter_mut().zip(holm(&p_values)).for_each(|(pair, corrected)| pair.corrected = corrected);
     pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three groups, two of which share their cases, with undefined values and a group of one case.
+    #[test]
+    fn a_mean_without_one_case_is_that_of_the_others() {
+        let values =
+            |scale: f64| (0..40).map(move |i| if i == 7 { f64::NAN } else { scale * (f64::from(i) * 0.7).sin() });
+        let groups = [(0..40, values(1.0).collect()), (0..40, values(0.3).collect()), (40..41, vec![0.5])];
+        let without = mean_without(&groups);
+        for case in 0..41 {
+            let others: Vec<usize> = (0..41).filter(|&other| other != case).collect();
+            // Sums of 40 numbers of at most 1 are accurate to 40 roundings.
+            let slow = mean_of_groups(&groups, &others);
+            assert!((without(case) - slow).abs() < 40.0 * f64::EPSILON, "{case}: {} and {slow}", without(case));
+        }
+        assert!(mean_without(&groups[2..])(40).is_nan(), "no case is left");
+    }
 }

@@ -58,9 +58,15 @@ impl Bootstrap {
         Self::drawn(cases, replicates, seed, |rng| drawn(rng, cases), figure, without)
     }
 
-    /// As [`Bootstrap::new`], for cases in several groups (data sets), numbered group by group: each replicate draws as
-    /// many cases from each group as the group has.
-    pub fn stratified(groups: &[usize], replicates: usize, seed: u64, figure: impl Fn(&[usize]) -> f64 + Sync) -> Self {
+    /// As [`Bootstrap::leaving_out`], for cases in several groups (data sets), numbered group by group: each replicate
+    /// draws as many cases from each group as the group has.
+    pub fn stratified(
+        groups: &[usize],
+        replicates: usize,
+        seed: u64,
+        figure: impl Fn(&[usize]) -> f64 + Sync,
+        without: impl Fn(usize) -> f64 + Sync,
+    ) -> Self {
         let draw = |rng: Rng| {
             let first = |group: usize| groups[..group].iter().sum::<usize>();
             let of_group = |(group, &cases): (usize, &usize)| {
@@ -70,7 +76,7 @@ impl Bootstrap {
             groups.iter().enumerate().flat_map(of_group).collect()
         };
         let cases = groups.iter().sum();
-        Self::drawn(cases, replicates, seed, draw, &figure, others(cases, &figure))
+        Self::drawn(cases, replicates, seed, draw, figure, without)
     }
 
     fn drawn(
@@ -199,8 +205,9 @@ fn others(cases: usize, figure: impl Fn(&[usize]) -> f64) -> impl Fn(usize) -> f
     move |left_out| figure(&(0..cases).filter(|&case| case != left_out).collect::<Vec<usize>>())
 }
 
-/// The mean of the values that are not NaN without that of one case, from the sum over all cases.
-fn means_without(values: &[f64]) -> impl Fn(usize) -> f64 {
+/// The mean of the values that are not NaN without that of one case. It is computed from the sum over all cases, so all of
+/// them take linear time; it differs from the mean of the others by the rounding of that sum.
+pub fn means_without(values: &[f64]) -> impl Fn(usize) -> f64 + Sync {
     let defined = || values.iter().copied().filter(|value| !value.is_nan());
     let (sum, count) = (defined().sum::<f64>(), defined().count() as f64);
     move |case| match values[case] {
@@ -225,13 +232,13 @@ mod tests {
     #[test]
     fn groups_are_drawn_apart() {
         // Two groups of one case each: every sample consists of both cases.
-        let interval = Bootstrap::stratified(&[1, 1], 50, 3, |sample| {
-            sample.iter().map(|&case| [2.0, 4.0][case]).sum::<f64>() / sample.len() as f64
-        });
+        let mean = |sample: &[usize]| mean_defined(sample.iter().map(|&case| [2.0, 4.0][case]));
+        let interval = Bootstrap::stratified(&[1, 1], 50, 3, mean, means_without(&[2.0, 4.0]));
         assert!(interval.replicates().iter().all(|&mean| mean == 3.0));
-        let counts = Bootstrap::stratified(&[3, 5], 50, 3, |sample| {
-            sample.iter().filter(|&&case| case < 3).count() as f64 + 10.0 * sample.len() as f64
-        });
+        assert_eq!(interval.jackknife, [4.0, 2.0]);
+        let count =
+            |sample: &[usize]| sample.iter().filter(|&&case| case < 3).count() as f64 + 10.0 * sample.len() as f64;
+        let counts = Bootstrap::stratified(&[3, 5], 50, 3, count, others(8, count));
         assert!(counts.replicates().iter().all(|&count| count == 83.0));
     }
 
