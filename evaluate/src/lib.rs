@@ -10,9 +10,9 @@
 //!   slices that overlays show, and [`plane`] cuts whole slices. [`units`] is the unit of lengths.
 //! - Storage: [`states`] stores finished cases in the [`layout`] of the folder, [`stamps`] detects unchanged files
 //!   without reading them, and [`parts`] lets several processes share a folder.
-//! - Results: [`cohort`] takes in the states one at a time and makes the tables. [`methods`] reads the tables of several methods, and [`ranking`] ranks them.
-//!   [`calibrate`] fits post-hoc calibration maps and applies them to stored scores. `report` (a feature) writes the
-//!   HTML page.
+//! - Results: [`cohort`] takes in the states one at a time and makes the tables. [`methods`] reads the tables of several
+//!   methods, and [`ranking`] ranks them. [`calibrate`] fits post-hoc calibration maps and applies them to stored scores.
+//!   `report` (a feature) writes the HTML page.
 //!
 //! ```
 //! use segcal_core::Reference;
