@@ -107,7 +107,7 @@ impl Cohort {
             .flat_map(|(kind, of, columns)| columns.into_iter().map(move |column| (kind, of.clone(), column)));
         let of_each: Vec<(Kind, String, Column)> = of_each.collect();
         let mut rows: Vec<Row> =
-            of_each.into_par_iter().map(|(kind, of, column)| row(&cases, kind, of, column, plan)).collect();
+            of_each.into_par_iter().map(|(kind, of, column)| row(&cases, kind, of, &column, plan)).collect();
         add_intervals(&mut rows, plan.seed);
         let mut first = BTreeMap::new();
         for (number, row) in rows.iter().enumerate() {
@@ -263,10 +263,10 @@ fn expect_convention(cases: &[Case], convention: Convention) -> Result<()> {
 }
 
 /// One metric over the cases, without its interval.
-fn row(cases: &[Case], kind: Kind, of: String, column: Column, plan: Plan) -> Row {
+fn row(cases: &[Case], kind: Kind, of: String, column: &Column, plan: Plan) -> Row {
     let (values, summary) = match kind {
-        Kind::Structure => of_structure(cases, &column, plan),
-        Kind::Region => of_region(cases, &column),
+        Kind::Structure => of_structure(cases, column, plan),
+        Kind::Region => of_region(cases, column),
     };
     let notes = cases.iter().map(|case| column.note(kind, case)).collect();
     Row { kind, of, metric: column.metric, values, notes, summary, interval: None }
