@@ -2,7 +2,7 @@
 
 use segcal_data::output::escape;
 
-use super::words::{points, shown};
+use super::words::{grouped, points, shown};
 use crate::cohort::{Cohort, Kind, Row};
 
 /// Sorts the table by the column whose head is clicked, filters its rows by their first cell, and unfolds everything
@@ -32,7 +32,11 @@ pub(super) fn table(cohort: &Cohort) -> String {
     };
     let listed = worst(cohort.cases.len(), |case| overlap(&overlaps, case));
     let lead = match cohort.cases.len() {
-        all if all > listed.len() => format!("The {} of {all} cases with the lowest mean overlap. ", listed.len()),
+        all if all > listed.len() => format!(
+            "The {} of {} cases with the lowest mean overlap. ",
+            grouped(listed.len() as u64),
+            grouped(all as u64)
+        ),
         _ => String::new(),
     };
     let lines: String = listed.into_iter().map(line).collect();
