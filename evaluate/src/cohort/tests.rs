@@ -28,7 +28,7 @@ fn state(number: u64, of_labels: bool) -> CaseState {
         (name.to_owned(), figures.map(|(at, key)| (key, outcome(100 * name.len() as u64 + 3 * at))).collect())
     };
     let regions = ["predicted", "foreground", "structure:10", "structure:2"].into_iter();
-    let regions = regions.filter(|name| !of_labels && (number + name.len() as u64) % 5 > 0);
+    let regions = regions.filter(|name| !of_labels && !(number + name.len() as u64).is_multiple_of(5));
     let region = |name: &str| {
         let from = 1000 * name.len() as u64;
         let value = |at: u64| if rng.below(from, 4) == 0 { f64::NAN } else { rng.uniform(from + at) };
@@ -55,7 +55,7 @@ fn state(number: u64, of_labels: bool) -> CaseState {
             calibration: (!of_labels).then(|| calibration.into()),
         }),
         slices: Vec::new(),
-        warnings: (number % 3 == 0).then(|| "doubtful".to_owned()).into_iter().collect(),
+        warnings: number.is_multiple_of(3).then(|| "doubtful".to_owned()).into_iter().collect(),
         counters: None,
         problems: BTreeMap::new(),
     }
