@@ -250,5 +250,5 @@ fn table(arms: &[Arm], page: &Path) -> String {
 /// The change from the first arm, to follow its sentence.
 fn changed(change: &Interval) -> String {
     let [mean, low, high] = [change.estimate, change.lower, change.upper].map(points);
-    format!("; {mean} points [{low}, {high}] from cross entropy")
+    format!("; change from cross entropy: {mean} points [{low}, {high}]")
 }
