@@ -62,10 +62,8 @@ fn table(cohort: &Cohort) -> String {
 fn mean(cohort: &Cohort, row: Option<&Row>) -> String {
     let Some(row) = row else { return "<td class=\"n\">&ndash;</td>".into() };
     let ratio = row.metric.unit == "1";
-    let value = |value: f64| match value.is_finite() {
-        true => format!("{value:.*}", if ratio { 3 } else { 2 }),
-        false => shown(value),
-    };
+    let digits = if ratio { 3 } else { 2 };
+    let value = |value: f64| if value.is_finite() { format!("{value:.digits$}") } else { shown(value) };
     let unit = if ratio { String::new() } else { format!(" {}", cohort.unit(row.metric)) };
     let interval = row
         .interval
