@@ -59,7 +59,10 @@ fn table(arms: &[Arm]) -> String {
             },
         );
         let title = escape(&arm.title);
-        format!("<tr><td><a href=\"evaluation-{}/report.html\">{title}</a></td>{dsc}{ece}{excess}{change}</tr>\n", arm.name)
+        format!(
+            "<tr><td><a href=\"evaluation-{}/report.html\">{title}</a></td>{dsc}{ece}{excess}{change}</tr>\n",
+            arm.name
+        )
     };
     let lines: String = arms.iter().map(line).collect();
     format!(
