@@ -2,12 +2,19 @@
 
 use std::fs;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::common::stderr;
 use crate::common::training::{ENDLESS, Scene, end};
+
+/// Lets one test run at a time: the jobs of a user share a folder, which Open MPI removes while another job begins.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What the processes of a batch of 4 have in common, of one thread each: there may be few processors.
 fn mpirun(counts: &[(usize, Vec<String>)]) -> Command {
@@ -30,6 +37,7 @@ fn train(scene: &Scene, ranks: usize, run: &str, more: &[&str]) -> Output {
 
 #[test]
 fn any_number_of_processes_trains_to_the_bytes_of_one() {
+    let _alone = alone();
     let scene = Scene::new();
     let batch_norm = "network={levels=2,base=4,norm=\"batch\"}";
     for (name, keys) in [("ce", ["loss.name=ce"]), ("crac", ["loss.name=crac"]), ("batch-norm", [batch_norm])] {
@@ -55,6 +63,7 @@ fn spans(trace: &[Value], name: &str) -> Vec<(f64, f64)> {
 
 #[test]
 fn gradients_are_exchanged_during_the_backward_pass_and_the_bytes_stay_those_of_one() {
+    let _alone = alone();
     let scene = Scene::new();
     // Several buckets of gradients, the first of which is full long before the backward pass ends.
     for norm in ["instance", "batch"] {
@@ -93,6 +102,7 @@ fn process_of(mpirun: &Child, rank: usize) -> u32 {
 
 #[test]
 fn a_process_that_is_killed_ends_the_others_and_any_number_goes_on() {
+    let _alone = alone();
     let scene = Scene::new();
     for (ranks, killed, next) in [(3, 1, 2), (2, 0, 3)] {
         let run = format!("run-{ranks}");
@@ -123,6 +133,7 @@ fn a_process_that_is_killed_ends_the_others_and_any_number_goes_on() {
 
 #[test]
 fn a_process_with_another_config_or_other_data_is_refused_and_the_difference_named() {
+    let _alone = alone();
     let scene = Scene::new();
     let refused = |other: Vec<String>| {
         let output = mpirun(&[(1, scene.arguments("run", &[])), (1, other)]).output().unwrap();

@@ -42,7 +42,8 @@ fn in_text(page: &str) -> Vec<String> {
 
 /// The calls of the program in a line of shell: from its name to the end of the command.
 fn calls(line: &str) -> Vec<String> {
-    let line = line.strip_prefix("$ ").unwrap_or(line).replace("cargo run --release --no-default-features -- ", "segcal ");
+    let line =
+        line.strip_prefix("$ ").unwrap_or(line).replace("cargo run --release --no-default-features -- ", "segcal ");
     let starts = line.match_indices("segcal ").map(|(start, _)| start).filter(|&start| {
         let before = line[..start].trim_end_matches(' ');
         let command = before.is_empty() || before.ends_with(['\'', '"', ';', '&', '|']);
