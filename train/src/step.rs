@@ -87,8 +87,8 @@ impl<'a, B: Backend> Step<'a, B> {
         Ok(outputs)
     }
 
-    /// The gradients, over the whole batch, of a loss computed from the step's outputs. `observer` is told how long the
-    /// backward pass took, and each exchange of gradients.
+    /// The gradients, over the whole batch, of a loss computed from the step's outputs. `observer` receives the times of
+    /// the backward pass and of each exchange of gradients.
     ///
     /// # Errors
     /// The device cannot be read, or another rank has ended.

@@ -58,7 +58,7 @@ fn means(metrics: &[&[f64]], cases: usize, replicates: usize, seed: u64) -> Vec<
 /// `[case][column]`. They are added in the order of the draw.
 ///
 /// # Panics
-/// There is no column, or the table has incomplete rows.
+/// `columns` is 0, or does not divide the length of the table.
 pub fn replicate_sums(table: &[f64], columns: usize, replicates: usize, seed: u64) -> Vec<f64> {
     assert!(columns > 0 && table.len().is_multiple_of(columns), "{} numbers in {columns} columns", table.len());
     let cases = table.len() / columns;

@@ -1,7 +1,8 @@
 //! Several processes that train one network.
 //!
-//! They communicate by one operation, [`Ranks::gather`], which may run twice at the same time. [`deal`] decides which rank computes what, [`tree`] in which
-//! order terms are added, `wire` how tensors are encoded, and `passport` checks what all ranks must have in common.
+//! They communicate by one operation, [`Ranks::gather`], which may run twice at the same time ([`Ranks::gather_aside`]).
+//! [`deal`] decides which rank computes what, [`tree`] in which order terms are added, `wire` how tensors are encoded,
+//! and `passport` checks what all ranks must have in common.
 //! `sums` adds the gradients of all ranks and exchanges them while the backward pass goes on, through the thread of a
 //! `queue`.
 

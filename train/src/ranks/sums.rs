@@ -40,7 +40,7 @@ struct Sent<B: Backend> {
 }
 
 impl<'a, B: Backend> Sums<'a, B> {
-    /// Sums for this many parameters. `observer` is told when each exchange began and ended.
+    /// Sums for this many parameters. `observer` receives the times of each exchange.
     ///
     /// # Errors
     /// No thread can be started for the exchanges.
